@@ -1,0 +1,1 @@
+"""absl binaries: each a short main over an importable run(config, workdir)."""

@@ -1,0 +1,1 @@
+"""Robust, sparse-gradient spiking neural networks in JAX, and attacks."""

@@ -1,0 +1,87 @@
+"""Explicit keys per example: a result never depends on its batch."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.types import Array, Inputs, Key
+
+
+def batch_size(inputs: Inputs) -> int:
+  """Returns the length of the leading axis that all leaves share.
+
+  Args:
+    inputs: an array [B, ...] or a mapping of such arrays.
+
+  Raises:
+    ValueError: if there is no leaf, or leading axes differ or are missing.
+  """
+  sizes = {
+    jax.tree_util.keystr(path) or "inputs": jnp.shape(leaf)[:1]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs)
+  }
+  if len(set(sizes.values())) != 1 or () in sizes.values():
+    raise ValueError(
+      "inputs must be arrays with one common leading batch axis; got leading "
+      f"axes {sizes}"
+    )
+  return next(iter(sizes.values()))[0]
+
+
+def example_keys(key: Key, size: int) -> Key:
+  """Returns one key per example, [B].
+
+  A scalar key is folded with each example's index; [B] keys pass unchanged.
+
+  Args:
+    key: a typed key, scalar or [B].
+    size: the number of examples B.
+
+  Raises:
+    ValueError: if `key` is neither a typed scalar key nor B typed keys.
+  """
+  typed = isinstance(key, jax.Array) and jnp.issubdtype(
+    key.dtype, jax.dtypes.prng_key
+  )
+  if not typed:
+    raise ValueError(
+      f"key must be a typed jax.random.key, scalar or [{size}]; got {key!r}"
+    )
+  if key.ndim == 0:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
+  if key.shape != (size,):
+    raise ValueError(
+      f"key must be a scalar or have one key per example, [{size}]; got shape "
+      f"{key.shape}"
+    )
+  return key
+
+
+def fold_in(key: Key, data: int | Array) -> Key:
+  """Folds `data` into a scalar key or into each of [B] keys."""
+  if key.ndim == 0:
+    return jax.random.fold_in(key, data)
+  return jax.vmap(jax.random.fold_in, (0, None))(key, data)
+
+
+def split(key: Key, num: int = 2) -> tuple[Key, ...]:
+  """Splits a scalar key, or each of [B] keys, into `num` of its shape."""
+  if key.ndim == 0:
+    return tuple(jax.random.split(key, num))
+  keys = jax.vmap(lambda k: jax.random.split(k, num))(key)
+  return tuple(keys[:, i] for i in range(num))
+
+
+def per_example(draw: Callable[..., Array], keys: Key, *arrays: Array) -> Array:
+  """Applies ``draw(key, *example)`` to each example with its own key.
+
+  Args:
+    draw: a function of one key and one example's arrays.
+    keys: [B] keys.
+    *arrays: [B, ...] arrays, mapped along their leading axis.
+
+  Returns:
+    The results, stacked along a leading axis of length B.
+  """
+  return jax.vmap(draw)(keys, *arrays)

@@ -1,0 +1,136 @@
+"""Array and key aliases, records and callable protocols shared by all modules.
+
+Axis letters used throughout the package: ``T`` time steps, ``B`` examples,
+``C`` classes; ``...`` stands for the feature axes of one example.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+Array = jax.Array
+Key = jax.Array  # typed jax.random.key: a scalar, or [B], one per example
+PyTree = Any
+State = Any  # a neuron's state: a pytree of [B, ...] arrays
+Inputs = Array | Mapping[str, Array]  # [B, ...], or one array per modality
+Labels = Array  # [B] integer classes
+Variables = Mapping[str, PyTree]  # {"params": ..., "batch_stats": ...}
+
+
+class Batch(NamedTuple):
+  """Examples with their labels; the mask is False on padding.
+
+  Attributes:
+    inputs: array [B, ...] or a mapping of them, one per modality.
+    labels: [B] integer classes.
+    mask: [B] booleans, False where an example only fills up the batch.
+  """
+
+  inputs: Inputs
+  labels: Labels
+  mask: Array
+
+
+class Trace(NamedTuple):
+  """What one spiking layer did.
+
+  Attributes:
+    spikes: [T, B, ...] zeros and ones.
+    drive: [T, B, ...] potential minus threshold, before the reset.
+    state: the neuron's state after the last step.
+  """
+
+  spikes: Array
+  drive: Array
+  state: State
+
+
+class Forward(NamedTuple):
+  """The result of running a network.
+
+  Attributes:
+    logits: [B, C], the readout of the outputs.
+    outputs: [T, B, C], the output layer at every step.
+    traces: one `Trace` per spiking layer, by layer name.
+    batch_stats: normalisation statistics, updated in train mode.
+    states: the state of every layer with memory, by layer name; pass it to
+      the next `apply` to go on where this one stopped.
+  """
+
+  logits: Array
+  outputs: Array
+  traces: Mapping[str, Trace]
+  batch_stats: PyTree
+  states: Mapping[str, State]
+
+
+class Network(NamedTuple):
+  """A model as two pure functions.
+
+  Attributes:
+    init: ``(key, inputs) -> variables``.
+    apply: ``(variables, inputs, *, rule, key=None, train=False,
+      states=None, window=None) -> Forward``. `rule` is a `BackwardRule`;
+      `key` is consumed by stochastic encoders and dropout; `states` and
+      `window`, a half-open pair of steps, run one segment of the time axis.
+  """
+
+  init: Callable[[Key, Inputs], Variables]
+  apply: Callable[..., Forward]
+
+
+class Scored(NamedTuple):
+  """A loss together with the logits that gave it.
+
+  Attributes:
+    loss: [B].
+    logits: [B, C].
+  """
+
+  loss: Array
+  logits: Array
+
+
+class Aux(NamedTuple):
+  """What an objective returns beside its scalar loss.
+
+  Attributes:
+    metrics: named scalars.
+    batch_stats: normalisation statistics after the forward pass.
+  """
+
+  metrics: Mapping[str, Array]
+  batch_stats: PyTree
+
+
+class AttackResult(NamedTuple):
+  """Adversarial examples and how they fared.
+
+  Attributes:
+    inputs: like the clean inputs.
+    loss: [B], the loss at `inputs`.
+    success: [B] booleans, True where the prediction is wrong (or, for a
+      targeted attack, is the target).
+  """
+
+  inputs: Inputs
+  loss: Array
+  success: Array
+
+
+LogitsFn = Callable[[Key, Inputs], Array]  # -> [B, C]
+LossFn = Callable[[Key, Inputs, Labels], Array]  # -> [B]
+ScoredLossFn = Callable[[Key, Inputs, Labels], Scored]
+Attack = Callable[[Key, Inputs, Labels], AttackResult]
+Objective = Callable[[Variables, Key, Batch], tuple[Array, Aux]]
+
+
+class BackwardRule(Protocol):
+  """Turns currents into spikes and owns every gradient decision."""
+
+  def __call__(
+    self, layer: str, neuron: Any, currents: Array, state: State | None
+  ) -> Trace:
+    """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
+    ...

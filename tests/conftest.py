@@ -1,0 +1,52 @@
+"""Every test runs on two simulated CPU devices, without network or GPU."""
+
+import os
+import pathlib
+import socket
+
+# Before jax is imported: two devices, and no accelerator even if there is one.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+)
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+  """Fails any test that opens a connection to another machine."""
+  connect = socket.socket.connect
+
+  def guarded(self, address):
+    local = self.family == socket.AF_UNIX or str(address[0]) in (
+      "127.0.0.1",
+      "::1",
+      "localhost",
+    )
+    if not local:
+      raise RuntimeError(f"a test tried to reach {address!r}")
+    return connect(self, address)
+
+  monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def x64():
+  """Runs one test in double precision."""
+  with jax.enable_x64(True):
+    yield
+
+
+@pytest.fixture
+def shared():
+  """The folder of big reference data, where this checkout has one."""
+  if not SHARED.is_dir():
+    pytest.skip(f"no reference data at {SHARED}")
+  return SHARED
