@@ -1,0 +1,167 @@
+"""Gradients of a per-example loss with respect to its inputs, four ways.
+
+Every function here turns a ``LossFn`` into a function of ``(key, inputs,
+labels)``. They hand the loss one key per example, folded from a scalar key, so
+that all of them see the same draws of a stochastic encoder.
+
+Which of them couple examples: `per_example` never does, each example being a
+batch of one. `summed`, `directional_derivative` and `finite_difference` run
+the loss on the whole batch: where the loss itself mixes examples (batch
+normalisation in train mode), so do they. With frozen statistics `per_example`
+and `summed` agree.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.random import batch_size, example_keys
+from snnjax.types import Array, Inputs, Key, Labels, LossFn
+from snnjax.validation import Constant, check_positive
+
+GradientFn = Callable[[Key, Inputs, Labels], Inputs]
+ValueAndGradientFn = Callable[[Key, Inputs, Labels], tuple[Array, Inputs]]
+SlopeFn = Callable[[Key, Inputs, Labels, Inputs], Array]  # -> [B]
+
+
+def value_and_per_example(fn: LossFn) -> ValueAndGradientFn:
+  """Returns a function giving the loss [B] and `per_example` gradients.
+
+  Args:
+    fn: ``(key, inputs, labels) -> [B]``.
+  """
+
+  def alone(key: Key, example: Inputs, label: Labels) -> Array:
+    one = jax.tree.map(lambda leaf: leaf[None], example)
+    return fn(key[None], one, label[None])[0]
+
+  mapped = jax.vmap(jax.value_and_grad(alone, argnums=1))
+
+  def evaluate(
+    key: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[Array, Inputs]:
+    return mapped(example_keys(key, batch_size(inputs)), inputs, labels)
+
+  return evaluate
+
+
+def per_example(fn: LossFn) -> GradientFn:
+  """Returns a function giving g_b = d fn(x_b)_b / d x_b, like the inputs.
+
+  Each example is a batch of its own, so that nothing in `fn` can couple it to
+  the others.
+
+  Args:
+    fn: ``(key, inputs, labels) -> [B]``.
+  """
+  evaluate = value_and_per_example(fn)
+  return lambda key, inputs, labels: evaluate(key, inputs, labels)[1]
+
+
+def value_and_summed(fn: LossFn) -> ValueAndGradientFn:
+  """Returns a function giving the loss [B] and the `summed` gradients.
+
+  Args:
+    fn: ``(key, inputs, labels) -> [B]``.
+  """
+
+  def evaluate(
+    key: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[Array, Inputs]:
+    keys = example_keys(key, batch_size(inputs))
+    loss, pull = jax.vjp(lambda x: fn(keys, x, labels), inputs)
+    (gradients,) = pull(jnp.ones_like(loss))
+    return loss, gradients
+
+  return evaluate
+
+
+def summed(fn: LossFn) -> GradientFn:
+  """Returns a function giving g_b = d (sum_i fn(x)_i) / d x_b, like the inputs.
+
+  One backward pass for the whole batch. In train mode batch statistics make
+  every example's loss depend on all inputs, and g_b holds their sum.
+
+  Args:
+    fn: ``(key, inputs, labels) -> [B]``.
+  """
+  evaluate = value_and_summed(fn)
+  return lambda key, inputs, labels: evaluate(key, inputs, labels)[1]
+
+
+def directional_derivative(fn: LossFn) -> SlopeFn:
+  """Returns a function giving the slope <g_b, d_b> along a direction d, [B].
+
+  Exact, by forward mode: on a spiking network it sees the surrogate.
+
+  Args:
+    fn: ``(key, inputs, labels) -> [B]``.
+
+  Returns:
+    ``(key, inputs, labels, direction) -> [B]``, the direction like the inputs.
+  """
+
+  def evaluate(
+    key: Key, inputs: Inputs, labels: Labels, direction: Inputs
+  ) -> Array:
+    _check_direction(inputs, direction)
+    keys = example_keys(key, batch_size(inputs))
+    return jax.jvp(lambda x: fn(keys, x, labels), (inputs,), (direction,))[1]
+
+  return evaluate
+
+
+def finite_difference(fn: LossFn, step: Constant) -> SlopeFn:
+  """Returns a function giving the slope (fn(x + h d) - fn(x)) / h, [B].
+
+  On a spiking network it sees the spikes that flip, not the surrogate. x + h d
+  is not clamped to the data box. Both passes use the same keys.
+
+  Args:
+    fn: ``(key, inputs, labels) -> [B]``.
+    step: h > 0, in the units of the inputs.
+
+  Returns:
+    ``(key, inputs, labels, direction) -> [B]``, the direction like the inputs.
+
+  Raises:
+    ValueError: if the step is not positive.
+  """
+  check_positive("step", step)
+
+  def evaluate(
+    key: Key, inputs: Inputs, labels: Labels, direction: Inputs
+  ) -> Array:
+    moved = advance(inputs, direction, step)
+    keys = example_keys(key, batch_size(inputs))
+    start = fn(keys, inputs, labels)
+    return (fn(jax.random.clone(keys), moved, labels) - start) / step
+
+  return evaluate
+
+
+def advance(inputs: Inputs, direction: Inputs, step: Constant) -> Inputs:
+  """Returns x + h d in every leaf, not clamped to anything.
+
+  Args:
+    inputs: a tree of [B, ...] arrays.
+    direction: like the inputs.
+    step: h, a scalar.
+
+  Raises:
+    ValueError: if the trees or the shapes of their leaves differ.
+  """
+  _check_direction(inputs, direction)
+  return jax.tree.map(
+    lambda x, d: x + jnp.asarray(step, x.dtype) * d, inputs, direction
+  )
+
+
+def _check_direction(inputs: Inputs, direction: Inputs) -> None:
+  shapes = jax.tree.map(jnp.shape, inputs)
+  came = jax.tree.map(jnp.shape, direction)
+  if shapes != came:
+    raise ValueError(
+      f"direction must be like the inputs, of shapes {shapes}; got {came}"
+    )

@@ -1,0 +1,356 @@
+"""Losses and confidences of logits, one number per example, never reduced.
+
+A *loss* is what an attack ascends and a training method descends. A
+*confidence* is the function f whose input gradient is studied; all confidences
+share the signature ``(logits, labels, rival) -> [B]`` so that any can stand
+for another, and the rival class is explicit so that it can be held fixed
+while the input moves.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.types import (
+  Array,
+  Inputs,
+  Key,
+  Labels,
+  LogitsFn,
+  LossFn,
+  Scored,
+  ScoredLossFn,
+)
+from snnjax.validation import Constant, check_positive, is_concrete
+
+Confidence = Callable[[Array, Labels, Labels], Array]  # -> [B]
+LogitsLoss = Callable[[Array, Labels], Array]  # (logits, labels) -> [B]
+
+_TINY = 1e-12  # keeps tied logits from dividing zero by zero in DLR
+
+
+def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
+  """Raises unless `labels` are one class index per row of `logits`.
+
+  The range is checked where the values are known, that is, outside of `jit`.
+
+  Args:
+    logits: [B, C].
+    labels: [B] integers in [0, C).
+    name: what to call `labels` in the error.
+
+  Raises:
+    ValueError: on a wrong rank, length, type or range.
+  """
+  if jnp.ndim(logits) != 2:
+    raise ValueError(f"logits must be [B, C]; got shape {jnp.shape(logits)}")
+  examples, classes = jnp.shape(logits)
+  if jnp.shape(labels) != (examples,):
+    raise ValueError(
+      f"{name} must have shape ({examples},), one per row of logits; got "
+      f"{jnp.shape(labels)}"
+    )
+  if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+    raise ValueError(
+      f"{name} must be integer classes; got {jnp.result_type(labels)}"
+    )
+  known = is_concrete(labels) and getattr(labels, "is_fully_addressable", True)
+  if known and examples:
+    values = np.asarray(labels)  # under jit, a reduction in jax would be traced
+    low, high = values.min(), values.max()
+    if low < 0 or high >= classes:
+      raise ValueError(
+        f"{name} must lie in [0, {classes}); got values in [{low}, {high}]"
+      )
+
+
+def _pick(values: Array, classes: Labels) -> Array:
+  """Returns values[b, classes[b]], [B]."""
+  return jnp.take_along_axis(values, classes[:, None], axis=1)[:, 0]
+
+
+def _require_classes(logits: Array, least: int, who: str) -> None:
+  if logits.shape[1] < least:
+    raise ValueError(
+      f"{who} needs logits of at least {least} classes; got {logits.shape[1]}"
+    )
+
+
+def rival(logits: Array, labels: Labels) -> Labels:
+  """Returns the strongest class other than the label.
+
+  Args:
+    logits: [B, C], C >= 2.
+    labels: [B].
+
+  Returns:
+    [B] integers; the lowest index among equals.
+
+  Raises:
+    ValueError: if labels do not fit, or there are fewer than two classes.
+  """
+  check_labels(logits, labels)
+  _require_classes(logits, 2, "rival")
+  own = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
+  return jnp.argmax(jnp.where(own, -jnp.inf, logits), axis=1)
+
+
+def cross_entropy(logits: Array, labels: Labels) -> Array:
+  """Returns -log softmax(z)_y, [B].
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+
+  Raises:
+    ValueError: if labels do not fit the logits.
+  """
+  check_labels(logits, labels)
+  return -_pick(jax.nn.log_softmax(logits, axis=1), labels)
+
+
+def margin_loss(logits: Array, labels: Labels) -> Array:
+  """Returns z_r - z_y, r the strongest rival, [B]: positive where wrong.
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+
+  References:
+    Carlini, Wagner 2017, Towards Evaluating the Robustness of Neural
+    Networks, arXiv 1608.04644 (without the clamp).
+  """
+  return -margin(logits, labels, rival(logits, labels))
+
+
+def dlr(logits: Array, labels: Labels) -> Array:
+  """Returns the difference of logits ratio, (z_r - z_y)/(z_(1) - z_(3)), [B].
+
+  z_(k) is the k-th largest logit. The value is invariant to shifts and to
+  positive scales of the logits. 1e-12 is added to the denominator, as the
+  authors do: rate-coded logits tie often.
+
+  Args:
+    logits: [B, C], C >= 3.
+    labels: [B].
+
+  Raises:
+    ValueError: if labels do not fit, or there are fewer than three classes.
+
+  References:
+    Croce, Hein 2020, Reliable Evaluation of Adversarial Robustness with an
+    Ensemble of Diverse Parameter-free Attacks, arXiv 2003.01690.
+  """
+  loss = margin_loss(logits, labels)
+  _require_classes(logits, 3, "dlr")
+  top = jax.lax.top_k(logits, 3)[0]
+  return loss / (top[:, 0] - top[:, 2] + _TINY)
+
+
+def targeted_dlr(logits: Array, labels: Labels, targets: Labels) -> Array:
+  """Returns (z_t - z_y)/(z_(1) - (z_(3) + z_(4))/2), [B].
+
+  Ascending it moves the prediction from the label to the target.
+
+  Args:
+    logits: [B, C], C >= 4.
+    labels: [B], the true classes.
+    targets: [B], the classes to be reached.
+
+  Raises:
+    ValueError: if classes do not fit, or there are fewer than four.
+
+  References:
+    Croce, Hein 2020, arXiv 2003.01690.
+  """
+  loss = targeted_margin_loss(logits, labels, targets)
+  _require_classes(logits, 4, "targeted_dlr")
+  top = jax.lax.top_k(logits, 4)[0]
+  return loss / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _TINY)
+
+
+def targeted_margin_loss(
+  logits: Array, labels: Labels, targets: Labels
+) -> Array:
+  """Returns z_t - z_y, [B], to be ascended towards the targets."""
+  return -margin(logits, labels, targets)
+
+
+def targeted(loss: LogitsLoss) -> LogitsLoss:
+  """Returns the loss whose ascent makes `loss` at a target small: -loss.
+
+  ``targeted(cross_entropy)(logits, targets)`` is the log-probability of the
+  targets.
+  """
+
+  def negated(logits: Array, targets: Labels) -> Array:
+    return -loss(logits, targets)
+
+  return negated
+
+
+def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
+  """Returns KL(p || q) with p = softmax(z_p / temperature), [B].
+
+  Args:
+    logits_p: [B, C], the reference.
+    logits_q: [B, C].
+    temperature: positive; both logits are divided by it. The factor
+      temperature^2 of distillation is left to the caller.
+
+  Raises:
+    ValueError: if shapes differ or the temperature is not positive.
+
+  References:
+    Zhang et al. 2019, Theoretically Principled Trade-off between Robustness
+    and Accuracy (TRADES), arXiv 1901.08573.
+  """
+  if jnp.ndim(logits_p) != 2 or jnp.shape(logits_p) != jnp.shape(logits_q):
+    raise ValueError(
+      "logits_p and logits_q must be [B, C] of one shape; got "
+      f"{jnp.shape(logits_p)} and {jnp.shape(logits_q)}"
+    )
+  check_positive("temperature", temperature)
+  log_p = jax.nn.log_softmax(logits_p / temperature, axis=1)
+  log_q = jax.nn.log_softmax(logits_q / temperature, axis=1)
+  return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
+
+
+def temporal(
+  outputs: Array,
+  labels: Labels,
+  mse_weight: Constant = 0.0,
+  level: Constant = 1.0,
+) -> Array:
+  """Returns mean_t CE(z_t, y) + mse_weight * mean_{t,c} (z_t - level)^2, [B].
+
+  Args:
+    outputs: [T, B, C], the output layer at every step.
+    labels: [B].
+    mse_weight: the weight lambda of the second term.
+    level: the value that the second term pulls every output to.
+
+  Raises:
+    ValueError: if outputs are not [T, B, C] or labels do not fit.
+
+  References:
+    Deng et al. 2022, Temporal Efficient Training of Spiking Neural Network
+    via Gradient Re-weighting (TET), arXiv 2202.11946.
+
+  Differs from: the paper and its released code, which weigh the first term
+    by 1 - lambda. Here it keeps weight one, so that lambda does not scale the
+    cross-entropy against the other penalties of an objective.
+  """
+  if jnp.ndim(outputs) != 3:
+    raise ValueError(
+      f"outputs must be [T, B, C]; got shape {jnp.shape(outputs)}"
+    )
+  check_labels(outputs[0], labels)
+  entropy = jax.vmap(cross_entropy, (0, None))(outputs, labels)
+  spread = jnp.mean((outputs - level) ** 2, axis=(0, 2))
+  return jnp.mean(entropy, axis=0) + mse_weight * spread
+
+
+def margin(logits: Array, labels: Labels, rival: Labels) -> Array:
+  """Returns the confidence z_y - z_r, [B].
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+    rival: [B], the class to compare with.
+  """
+  check_labels(logits, labels)
+  check_labels(logits, rival, "rival")
+  return _pick(logits, labels) - _pick(logits, rival)
+
+
+def rival_probability(logits: Array, labels: Labels, rival: Labels) -> Array:
+  """Returns the confidence sigmoid(z_y - z_r), [B].
+
+  It saturates: a confident network shows a small gradient whatever its
+  sensitivity, so report that of `margin` too.
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+    rival: [B], the class to compare with.
+
+  References:
+    Liu et al. 2024, Enhancing Adversarial Robustness in SNNs with Sparse
+    Gradients, arXiv 2405.20355.
+
+  Differs from: the released code, which forms exp(z_y)/(exp(z_y) + exp(z_r))
+    and overflows for large logits.
+  """
+  return jax.nn.sigmoid(margin(logits, labels, rival))
+
+
+def softmax_probability(logits: Array, labels: Labels, rival: Labels) -> Array:
+  """Returns the confidence softmax(z)_y, [B], whatever the rival.
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+    rival: [B], not used; every confidence takes it.
+  """
+  del rival
+  return jnp.exp(-cross_entropy(logits, labels))
+
+
+def surprisal(logits: Array, labels: Labels, rival: Labels) -> Array:
+  """Returns the cross-entropy as the function to be studied, [B].
+
+  It falls where the other confidences rise; the norms of its input gradient
+  are read in the same way.
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+    rival: [B], not used; every confidence takes it.
+  """
+  del rival
+  return cross_entropy(logits, labels)
+
+
+def against_rival(confidence: Confidence) -> LogitsLoss:
+  """Returns ``(logits, labels) -> [B]``, the rival taken at these logits.
+
+  The rival follows the logits: where it must stay fixed while the input
+  moves, pass it to the confidence instead.
+  """
+
+  def measured(logits: Array, labels: Labels) -> Array:
+    return confidence(logits, labels, rival(logits, labels))
+
+  return measured
+
+
+def scored(logits_fn: LogitsFn, loss: LogitsLoss) -> ScoredLossFn:
+  """Returns ``(key, inputs, labels) -> Scored(loss, logits)``.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    loss: ``(logits, labels) -> [B]``.
+  """
+
+  def evaluate(key: Key, inputs: Inputs, labels: Labels) -> Scored:
+    logits = logits_fn(key, inputs)
+    return Scored(loss(logits, labels), logits)
+
+  return evaluate
+
+
+def composed(logits_fn: LogitsFn, loss: LogitsLoss) -> LossFn:
+  """Returns ``(key, inputs, labels) -> [B]``, the loss of the logits.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    loss: ``(logits, labels) -> [B]``.
+  """
+
+  def evaluate(key: Key, inputs: Inputs, labels: Labels) -> Array:
+    return loss(logits_fn(key, inputs), labels)
+
+  return evaluate
