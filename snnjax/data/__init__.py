@@ -1,0 +1,1 @@
+"""Data sets: embedded, from files, simulated; batches and augmentation."""

@@ -1,0 +1,73 @@
+"""The subset of MNIST that ships inside the package."""
+
+import pathlib
+import zipfile
+import zlib
+
+import numpy as np
+
+from snnjax.data import dataset
+
+SIZES = {"train": 10_000, "test": 2_000}
+_PATH = pathlib.Path(__file__).parent / "mnist.npz"
+_CLASSES = tuple(str(digit) for digit in range(10))
+
+
+def _read(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      return arrays[f"{split}_images"], arrays[f"{split}_labels"]
+  except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    cause: Exception = error
+  except (zlib.error, NotImplementedError) as error:
+    cause = error
+  raise ValueError(
+    f"{path} must be the readable npz archive that the package ships, with "
+    f"arrays {split}_images and {split}_labels; got {cause!r}. Reinstall the "
+    "package, or rebuild the file with scripts/build_embedded.py"
+  ) from cause
+
+
+def mnist(split: str, path: pathlib.Path = _PATH) -> dataset.Dataset:
+  """Loads the embedded MNIST subset.
+
+  The first 10,000 training images, or every fifth test image (2,000), in
+  canonical order.
+
+  Args:
+    split: "train" or "test".
+    path: the archive; by default the one inside the package.
+
+  Returns:
+    Images [N, 28, 28, 1] uint8 with labels [N] int32.
+
+  Raises:
+    ValueError: if the split is unknown, or the archive is damaged or not the
+      one that `scripts/build_embedded.py` makes.
+
+  References:
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning
+    Applied to Document Recognition", Proceedings of the IEEE, 1998.
+  """
+  if split not in SIZES:
+    raise ValueError(f"split must be one of {sorted(SIZES)}; got {split!r}")
+  images, labels = _read(path, split)
+  shape = (SIZES[split], 28, 28)
+  for name, array, allowed in (
+    ("images", images, shape),
+    ("labels", labels, shape[:1]),
+  ):
+    if array.shape != allowed or array.dtype != np.uint8:
+      raise ValueError(
+        f"{path}: {split}_{name} must be uint8 {allowed}; got {array.dtype} "
+        f"{array.shape}"
+      )
+  return dataset.validate(
+    dataset.Dataset(
+      inputs=images[..., None],
+      labels=labels.astype(np.int32),
+      num_classes=10,
+      name=f"mnist-embedded/{split}",
+      classes=_CLASSES,
+    )
+  )

@@ -1,0 +1,211 @@
+"""IDX files, and folders of them: MNIST, Fashion-MNIST, EMNIST.
+
+An IDX file is 0, 0, a type code, the number of axes, then each axis' length
+as a big-endian 32-bit integer, then the values in C order, big-endian.
+
+References:
+  Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits",
+  1998 (the format).
+  H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", 2017, arXiv:1708.07747.
+  G. Cohen, S. Afshar, J. Tapson, A. van Schaik, "EMNIST: an extension of
+  MNIST to handwritten letters", 2017, arXiv:1702.05373.
+"""
+
+import gzip
+import math
+import pathlib
+import string
+import zlib
+
+import numpy as np
+
+from snnjax.data import dataset
+
+_TYPES = {
+  0x08: ">u1",
+  0x09: ">i1",
+  0x0B: ">i2",
+  0x0C: ">i4",
+  0x0D: ">f4",
+  0x0E: ">f8",
+}
+_DIGITS = tuple(string.digits)
+_MERGED = (*string.digits, *string.ascii_uppercase, *"abdefghnqrt")
+EMNIST_CLASSES = {
+  "balanced": _MERGED,
+  "bymerge": _MERGED,
+  "byclass": (
+    *string.digits,
+    *string.ascii_uppercase,
+    *string.ascii_lowercase,
+  ),
+  "digits": _DIGITS,
+  "letters": tuple(string.ascii_uppercase),
+  "mnist": _DIGITS,
+}
+_PREFIXES = {"train": "train", "test": "t10k"}
+
+
+def _read_bytes(path: pathlib.Path) -> bytes:
+  content = path.read_bytes()
+  if content[:2] != b"\x1f\x8b":
+    return content
+  try:
+    return gzip.decompress(content)
+  except (EOFError, OSError, zlib.error) as error:
+    raise ValueError(
+      f"{path} must be a whole gzip file; it is damaged or truncated: {error}"
+    ) from error
+
+
+def read_idx(path: str | pathlib.Path) -> np.ndarray:
+  """Reads one IDX file, plain or gzip-compressed.
+
+  Args:
+    path: the file; compression is seen from its content, not its name.
+
+  Returns:
+    The array, in the machine's byte order.
+
+  Raises:
+    ValueError: if the magic number, the type or the length is wrong.
+    FileNotFoundError: if there is no such file.
+  """
+  path = pathlib.Path(path)
+  content = _read_bytes(path)
+  if len(content) < 4 or content[:2] != b"\0\0":
+    raise ValueError(
+      f"{path} must start with an IDX magic number (0, 0, type, axes); got "
+      f"{content[:4]!r}"
+    )
+  code, axes = content[2], content[3]
+  if code not in _TYPES:
+    allowed = ", ".join(f"0x{known:02x}" for known in _TYPES)
+    raise ValueError(
+      f"{path}: the IDX type code must be one of {allowed}; got 0x{code:02x}"
+    )
+  begin = 4 + 4 * axes
+  if axes == 0 or len(content) < begin:
+    raise ValueError(
+      f"{path} must have at least one axis and a header of 4 + 4 * axes bytes; "
+      f"got {axes} axes in a file of {len(content)} bytes"
+    )
+  shape = tuple(
+    int(length) for length in np.frombuffer(content, ">u4", axes, offset=4)
+  )
+  dtype = np.dtype(_TYPES[code])
+  expected = begin + math.prod(shape) * dtype.itemsize
+  if len(content) != expected:
+    fault = "is truncated" if len(content) < expected else "has trailing bytes"
+    raise ValueError(
+      f"{path} {fault}: its header says {dtype.name} {shape}, which takes "
+      f"{expected} bytes; got {len(content)}"
+    )
+  values = np.frombuffer(content, dtype, offset=begin).reshape(shape)
+  return values.astype(dtype.newbyteorder("="))
+
+
+def _find(folder: pathlib.Path, prefix: str, kind: str) -> pathlib.Path | None:
+  """The file as downloaded, gunzipped, or with a dot before "idx"."""
+  for stem in (f"{prefix}-{kind}", f"{prefix}-{kind.replace('-', '.')}"):
+    for suffix in ("-ubyte", "-ubyte.gz"):
+      path = folder / (stem + suffix)
+      if path.is_file():
+        return path
+  return None
+
+
+def _emnist_set(folder: pathlib.Path, chosen: str | None) -> str | None:
+  """Which EMNIST set to read; None for the plain MNIST names."""
+  if chosen is not None:
+    if chosen not in EMNIST_CLASSES:
+      raise ValueError(
+        f"emnist must be one of {sorted(EMNIST_CLASSES)} or None; got "
+        f"{chosen!r}"
+      )
+    return chosen
+  if any(_find(folder, p, "images-idx3") for p in _PREFIXES.values()):
+    return None
+  present = [
+    name
+    for name in sorted(EMNIST_CLASSES)
+    if any(
+      _find(folder, f"emnist-{name}-{split}", "images-idx3")
+      for split in _PREFIXES
+    )
+  ]
+  if len(present) > 1:
+    raise ValueError(
+      f"{folder} holds several EMNIST sets; emnist must name one of {present}"
+    )
+  return present[0] if present else None
+
+
+def _check(
+  images: np.ndarray, labels: np.ndarray, folder: pathlib.Path, prefix: str
+) -> None:
+  if images.ndim != 3 or images.dtype != np.uint8:
+    raise ValueError(
+      f"{folder}: {prefix} images must be uint8 [N, H, W]; got {images.dtype} "
+      f"{images.shape}"
+    )
+  if labels.shape != images.shape[:1] or labels.dtype != np.uint8:
+    raise ValueError(
+      f"{folder}: {prefix} labels must be uint8 [{len(images)}], one per "
+      f"image; got {labels.dtype} {labels.shape}"
+    )
+
+
+def load_idx_folder(
+  folder: str | pathlib.Path, split: str, *, emnist: str | None = None
+) -> dataset.Dataset:
+  """Loads MNIST, Fashion-MNIST or EMNIST from the files as downloaded.
+
+  MNIST and Fashion-MNIST use the same names, `train-images-idx3-ubyte` and
+  so on, so the data set is called after its folder. EMNIST's files,
+  `emnist-<set>-train-images-idx3-ubyte`, hold transposed images: they are
+  turned upright. The labels of its letters run from 1 to 26: they become 0 to
+  25, A to Z. All may be gzip-compressed or not.
+
+  Args:
+    folder: where the files are.
+    split: "train" or "test".
+    emnist: which EMNIST set; needed only where the folder holds several, or
+      holds MNIST beside it.
+
+  Returns:
+    Images [N, H, W, 1] uint8 with labels [N] int32.
+
+  Raises:
+    ValueError: if the split or set is unknown, a file is damaged, images and
+      labels do not fit, or a label is out of range.
+    FileNotFoundError: if a file is missing, naming it.
+  """
+  folder = pathlib.Path(folder)
+  if split not in _PREFIXES:
+    raise ValueError(f"split must be one of {sorted(_PREFIXES)}; got {split!r}")
+  emnist = _emnist_set(folder, emnist)
+  prefix = f"emnist-{emnist}-{split}" if emnist else _PREFIXES[split]
+  arrays = []
+  for kind in ("images-idx3", "labels-idx1"):
+    path = _find(folder, prefix, kind)
+    if path is None:
+      raise FileNotFoundError(
+        f"{folder} must hold {prefix}-{kind}-ubyte, with or without .gz (or "
+        "the same of one EMNIST set, emnist-<set>-train-...); there is none"
+      )
+    arrays.append(read_idx(path))
+  images, labels = arrays
+  _check(images, labels, folder, prefix)
+  labels = labels.astype(np.int32)
+  if emnist:
+    images = np.ascontiguousarray(images.swapaxes(1, 2))
+  if emnist == "letters":
+    labels -= 1
+  classes = EMNIST_CLASSES[emnist] if emnist else _DIGITS
+  name = f"emnist-{emnist}" if emnist else folder.resolve().name
+  return dataset.validate(
+    dataset.Dataset(
+      images[..., None], labels, len(classes), f"{name}/{split}", classes
+    )
+  )

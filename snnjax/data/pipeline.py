@@ -1,0 +1,212 @@
+"""Batches from memory, in an order that is a function of (seed, epoch).
+
+The order sorts the examples by the raw 64-bit words of a Philox generator
+with the key (seed, epoch). Philox words are fixed by the algorithm, so the
+order is the same on every machine and with every version of NumPy, which
+promises that of its bit generators but not of `permutation`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from snnjax.data import dataset
+from snnjax.types import Batch, Inputs
+
+# The top word of Philox's counter keeps these uses of one seed apart.
+_ORDER_STREAM = 0
+_SPLIT_STREAM = 1
+
+
+class Slot(NamedTuple):
+  """Which examples one batch holds.
+
+  Attributes:
+    indices: [B] positions in the data set; padding repeats the last one.
+    mask: [B] booleans, False on padding.
+  """
+
+  indices: np.ndarray
+  mask: np.ndarray
+
+
+def _permutation(size: int, seed: int, epoch: int, stream: int) -> np.ndarray:
+  for name, value in (("seed", seed), ("epoch", epoch)):
+    if not 0 <= value < 1 << 64:
+      raise ValueError(f"{name} must be in [0, 2^64); got {value}")
+  generator = np.random.Philox(
+    key=np.array([seed, epoch], np.uint64),
+    counter=np.array([0, 0, 0, stream], np.uint64),
+  )
+  return np.argsort(generator.random_raw(size), kind="stable")
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+  """Returns the order of one epoch: a permutation of range(size), [size].
+
+  Args:
+    size: number of examples.
+    seed: in [0, 2^64).
+    epoch: in [0, 2^64).
+
+  Raises:
+    ValueError: if seed or epoch is out of range.
+  """
+  return _permutation(size, seed, epoch, _ORDER_STREAM)
+
+
+def batch_count(size: int, batch_size: int) -> int:
+  """Returns the number of batches of one epoch, the padded one included.
+
+  Raises:
+    ValueError: if `batch_size` < 1.
+  """
+  if batch_size < 1:
+    raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+  return -(-size // batch_size)
+
+
+def slots(
+  order: np.ndarray,
+  batch_size: int,
+  *,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[Slot]:
+  """Cuts an order into batches of one size; the last one is padded.
+
+  Process i of n holds the i-th n-th of every batch, so that the processes'
+  parts, one after the other, are the single process' batch.
+
+  Args:
+    order: [n] positions in the data set.
+    batch_size: examples over all processes; a multiple of `process_count`.
+    process_index: which process this is.
+    process_count: how many processes there are.
+
+  Yields:
+    Slots of batch_size / process_count examples.
+
+  Raises:
+    ValueError: if an argument is out of range, or `order` is empty.
+  """
+  if process_count < 1 or not 0 <= process_index < process_count:
+    raise ValueError(
+      "process_index must be in [0, process_count) and process_count at least "
+      f"1; got {process_index} of {process_count}"
+    )
+  if batch_size < 1 or batch_size % process_count:
+    raise ValueError(
+      "batch_size must be a positive multiple of process_count "
+      f"{process_count}; got {batch_size}"
+    )
+  if not len(order):
+    raise ValueError("order must hold at least one example; it is empty")
+  local = batch_size // process_count
+  return (
+    Slot(order[np.minimum(rows, len(order) - 1)], rows < len(order))
+    for begin in range(0, len(order), batch_size)
+    for rows in (begin + process_index * local + np.arange(local),)
+  )
+
+
+def gather(
+  data: dataset.Dataset,
+  slot: Slot,
+  prepare: Callable[[Inputs], Inputs] | None = None,
+) -> Batch:
+  """Returns the batch of one slot, on the default device.
+
+  Args:
+    data: N examples.
+    slot: which of them.
+    prepare: the named step from stored to network inputs, if there is one
+      (`to_unit`, `pairing.network_inputs`, ...); applied on the device.
+  """
+  inputs = jax.tree.map(
+    lambda leaf: jax.numpy.asarray(leaf[slot.indices]), data.inputs
+  )
+  return Batch(
+    inputs=inputs if prepare is None else prepare(inputs),
+    labels=jax.numpy.asarray(data.labels[slot.indices]),
+    mask=jax.numpy.asarray(slot.mask),
+  )
+
+
+def batches(
+  data: dataset.Dataset,
+  batch_size: int,
+  *,
+  seed: int | None,
+  epoch: int = 0,
+  first: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+  prepare: Callable[[Inputs], Inputs] | None = None,
+) -> Iterator[Batch]:
+  """Iterates over one epoch in batches of one size.
+
+  Args:
+    data: N examples.
+    batch_size: examples over all processes; a multiple of `process_count`.
+    seed: with `epoch`, sets the order; None keeps the data set's own order.
+    epoch: which epoch.
+    first: the batch to begin with, to go on in the middle of an epoch.
+    process_index: which process this is.
+    process_count: how many processes there are.
+    prepare: see `gather`.
+
+  Returns:
+    An iterator over `Batch`es; the last one is padded, its mask False there.
+
+  Raises:
+    ValueError: at once, if an argument is out of range.
+  """
+  size = len(data.labels)
+  order = np.arange(size) if seed is None else epoch_order(size, seed, epoch)
+  cut = slots(
+    order,
+    batch_size,
+    process_index=process_index,
+    process_count=process_count,
+  )
+  count = batch_count(size, batch_size)
+  if not 0 <= first <= count:
+    raise ValueError(f"first must be between 0 and {count}; got {first}")
+  return (
+    gather(data, slot, prepare) for i, slot in enumerate(cut) if i >= first
+  )
+
+
+def train_validation(
+  data: dataset.Dataset, fraction: float, seed: int
+) -> tuple[dataset.Dataset, dataset.Dataset]:
+  """Splits off a random validation part; both keep the original order.
+
+  Args:
+    data: N examples.
+    fraction: the validation part's share, in (0, 1).
+    seed: which examples; independent of the epochs' orders.
+
+  Returns:
+    The training part and the validation part, round(fraction N) examples.
+
+  Raises:
+    ValueError: if one part would be empty.
+  """
+  size = len(data.labels)
+  held = round(fraction * size)
+  if not 0 < fraction < 1 or not 0 < held < size:
+    raise ValueError(
+      f"fraction must be in (0, 1) and leave examples on both sides of {size}; "
+      f"got {fraction}"
+    )
+  order = _permutation(size, seed, 0, _SPLIT_STREAM)
+  train = dataset.subset(data, np.sort(order[held:]))
+  validation = dataset.subset(data, np.sort(order[:held]))
+  return (
+    train._replace(name=f"{data.name}-train"),
+    validation._replace(name=f"{data.name}-validation"),
+  )
