@@ -1,0 +1,293 @@
+"""Layers over a sequence [S, B, ...], where S is T, or 1 if steps are equal.
+
+Modules own weights and normalisation statistics, nothing else: membranes are
+arguments and results, spikes come from the context's backward rule, random
+draws from its key. Every layer is called as ``layer(sequence, context)`` and
+returns ``(sequence, traces)``, traces by layer name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.kernels.convolution import convolve
+from snnjax.kernels.pooling import average_pool
+from snnjax.neurons import Neuron, Trainable
+from snnjax.random import example_keys, fold_in, per_example
+from snnjax.types import Array, BackwardRule, Key, State, Trace
+
+Traces = dict[str, Trace]
+Output = tuple[Array, Traces]
+Initializer = Callable[..., Array]
+Maker = Callable[[], Sequence[nn.Module]]
+
+
+class Context(NamedTuple):
+  """What a run of a network hands to all of its layers.
+
+  Attributes:
+    rule: turns currents into spikes.
+    steps: the number of steps of this run.
+    train: whether statistics come from the batch and are updated.
+    key: scalar or [B] keys for dropout, or None.
+    states: the state each spiking layer starts from, by layer name; a layer
+      that is not named starts at rest.
+  """
+
+  rule: BackwardRule
+  steps: int
+  train: bool
+  key: Key | None
+  states: Mapping[str, State]
+
+
+def over_time(layer: Callable[[Array], Array], sequence: Array) -> Array:
+  """Applies a layer to all steps of all examples at once.
+
+  The merge is batch-major, [S, B, ...] -> [B * S, ...]: of batch-sharded data
+  each device then computes its own examples. A time-major merge would gather
+  the whole batch on every device.
+
+  Args:
+    layer: a function of arrays with one leading axis.
+    sequence: [S, B, ...].
+
+  Returns:
+    [S, B, ...], the layer's results.
+  """
+  steps, batch = sequence.shape[:2]
+  if steps == 1:
+    return layer(sequence[0])[None]
+  merged = jnp.swapaxes(sequence, 0, 1)
+  merged = layer(merged.reshape(batch * steps, *sequence.shape[2:]))
+  return jnp.swapaxes(merged.reshape(batch, steps, *merged.shape[1:]), 0, 1)
+
+
+class Convolution(nn.Module):
+  """Two-dimensional convolution of [S, B, H, W, C].
+
+  Attributes:
+    features: number of output channels.
+    kernel_size: height and width of the kernel.
+    strides: step along height and width.
+    padding: pixels added on every side, or None to keep height and width.
+    use_bias: whether a bias per channel is added.
+    initializer: of the kernel [kh, kw, C, features].
+  """
+
+  features: int
+  kernel_size: tuple[int, int] = (3, 3)
+  strides: tuple[int, int] = (1, 1)
+  padding: int | None = None
+  use_bias: bool = True
+  initializer: Initializer = nn.initializers.he_normal()
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns currents [S, B, H', W', features]."""
+    del context
+    shape = (*self.kernel_size, sequence.shape[-1], self.features)
+    kernel = self.param("kernel", self.initializer, shape)
+    padding = "SAME" if self.padding is None else ((self.padding,) * 2,) * 2
+
+    def layer(images: Array) -> Array:
+      return convolve(images, kernel, strides=self.strides, padding=padding)
+
+    return _biased(self, over_time(layer, sequence)), {}
+
+
+class Dense(nn.Module):
+  """Linear map of [S, B, F].
+
+  Attributes:
+    features: number of outputs.
+    use_bias: whether a bias per output is added.
+    initializer: of the kernel [F, features].
+  """
+
+  features: int
+  use_bias: bool = True
+  initializer: Initializer = nn.initializers.lecun_normal()
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns currents [S, B, features]."""
+    del context
+    shape = (sequence.shape[-1], self.features)
+    kernel = self.param("kernel", self.initializer, shape)
+    return _biased(self, sequence @ kernel), {}
+
+
+def _biased(module: Convolution | Dense, currents: Array) -> Array:
+  """Adds the module's bias over the last axis, if it has one."""
+  if not module.use_bias:
+    return currents
+  bias = module.param("bias", nn.initializers.zeros, (module.features,))
+  return currents + bias.reshape((1,) * (currents.ndim - 1) + (-1,))
+
+
+class BatchNorm(nn.Module):
+  """Batch normalisation whose statistics run over time, batch and space.
+
+  y = scale * gamma (x - mean) / sqrt(var + epsilon) + beta. With scale = alpha
+  theta it is threshold-dependent batch normalisation (tdBN).
+
+  Attributes:
+    scale: factor of the normalised current; alpha times the threshold for
+      tdBN, 1 for plain batch normalisation.
+    momentum: share of the running statistics kept per step of training.
+    epsilon: added to the variance.
+
+  References:
+    Ioffe, Szegedy 2015, arXiv 1502.03167; Zheng et al. 2021 (tdBN),
+    arXiv 2011.05280.
+  """
+
+  scale: float = 1.0
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns normalised currents of the same shape."""
+    layer = nn.BatchNorm(
+      use_running_average=not context.train,
+      momentum=self.momentum,
+      epsilon=self.epsilon,
+      scale_init=nn.initializers.constant(self.scale),
+      name="norm",
+    )
+    return over_time(layer, sequence), {}
+
+
+Norm = Callable[..., nn.Module]  # name=... -> a normalisation layer
+
+
+class Standardize(nn.Module):
+  """Per-channel (x - mean) / std of raw inputs; radii stay in raw units.
+
+  Attributes:
+    mean: one value per channel.
+    std: one value per channel.
+  """
+
+  mean: Sequence[float]
+  std: Sequence[float]
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns standardised inputs of the same shape."""
+    del context
+    shape = (1,) * (sequence.ndim - 1) + (-1,)
+    mean = np.asarray(self.mean, sequence.dtype).reshape(shape)
+    std = np.asarray(self.std, sequence.dtype).reshape(shape)
+    return (sequence - mean) / std, {}
+
+
+class Spiking(nn.Module):
+  """A layer of neurons, one per feature of the current.
+
+  Attributes:
+    neuron: a neuron, or one whose scalar parameters this layer trains.
+  """
+
+  neuron: Neuron | Trainable
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns spikes [T, B, ...] and this layer's trace."""
+    neuron = self.neuron
+    if isinstance(neuron, Trainable):
+      neuron = neuron.build(
+        {
+          name: self.param(name, nn.initializers.constant(value), ())
+          for name, value in neuron.initial.items()
+        }
+      )
+    name = "/".join(self.path)
+    currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))
+    trace = context.rule(name, neuron, currents, context.states.get(name))
+    return trace.spikes, {name: trace}
+
+
+class AveragePool(nn.Module):
+  """Mean over windows of height and width.
+
+  Attributes:
+    window: height and width of the window, and its stride.
+  """
+
+  window: int = 2
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns [S, B, H // window, W // window, C]."""
+    del context
+
+    def layer(images: Array) -> Array:
+      return average_pool(images, (self.window, self.window))
+
+    return over_time(layer, sequence), {}
+
+
+class Flatten(nn.Module):
+  """Joins all feature axes of [S, B, ...], the last one fastest."""
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns [S, B, F]."""
+    del context
+    return sequence.reshape(*sequence.shape[:2], -1), {}
+
+
+class Dropout(nn.Module):
+  """Drops features while training, the same ones at every step.
+
+  Attributes:
+    rate: probability that a feature is dropped.
+
+  References:
+    Rathi, Roy 2020 (DIET-SNN), arXiv 2008.03658, hold the mask over time.
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns the sequence with dropped features, rescaled."""
+    if not context.train or self.rate == 0:
+      return sequence, {}
+    if context.key is None:
+      raise ValueError("key is needed by dropout in train mode; got None")
+    salt = sum(ord(c) * 31**i for i, c in enumerate("/".join(self.path)))
+    keys = fold_in(example_keys(context.key, sequence.shape[1]), salt % (2**31))
+
+    def draw(key: Key) -> Array:
+      kept = jax.random.bernoulli(key, 1 - self.rate, sequence.shape[2:])
+      return kept.astype(sequence.dtype) / (1 - self.rate)
+
+    return sequence * per_example(draw, keys)[None], {}
+
+
+class Stack(nn.Module):
+  """Layers one after another.
+
+  Attributes:
+    make: returns the named modules, each called as ``layer(sequence,
+      context)``; it runs inside the stack, so that they live in its scope.
+  """
+
+  make: Maker
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns the last layer's sequence and all traces."""
+    traces: Traces = {}
+    for layer in self.make():
+      sequence, more = layer(sequence, context)
+      traces |= more
+    return sequence, traces

@@ -1,0 +1,227 @@
+"""Networks as two pure functions, built from encoders, layers and a readout."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from snnjax.backward import StraightThrough
+from snnjax.encoders import Encoder
+from snnjax.kernels.scan import neuron_scan
+from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
+from snnjax.random import batch_size, fold_in
+from snnjax.readouts import Readout
+from snnjax.types import (
+  Array,
+  BackwardRule,
+  Forward,
+  Inputs,
+  Key,
+  LogitsFn,
+  Network,
+  State,
+  Variables,
+)
+from snnjax.validation import check_count
+
+OUTPUT = "output"
+
+
+class Branch(NamedTuple):
+  """One input's way into a network.
+
+  Attributes:
+    encoder: data [B, ...] -> sequence.
+    layers: returns new named modules, each called as ``layer(sequence,
+      context)``.
+  """
+
+  encoder: Encoder
+  layers: Maker
+
+
+def build(
+  branches: Branch | Mapping[str, Branch],
+  *,
+  classes: int,
+  readout: Readout,
+  trunk: Maker = tuple,
+) -> Network:
+  """Builds a network of one branch, or of one per modality, and a trunk.
+
+  The branches' features are flattened, concatenated in the order of their
+  names and handed to the trunk; a dense layer and the readout end the network.
+
+  Args:
+    branches: one branch for array inputs, or one per modality for inputs that
+      are a mapping with the same names. All have the same number of steps.
+    classes: the number C of logits, at least 2.
+    readout: outputs [T, B, C] -> logits [B, C].
+    trunk: returns the layers after the concatenation; none by default.
+
+  Returns:
+    A `Network`. Layer names are "body/NAME", or "MODALITY/NAME", and
+    "trunk/NAME".
+
+  Raises:
+    ValueError: if there is no branch, step counts differ or classes < 2.
+  """
+  check_count("classes", classes, least=2)
+  named = branches if isinstance(branches, Mapping) else {"body": branches}
+  counts = {name: branch.encoder.steps for name, branch in named.items()}
+  if len(set(counts.values())) != 1:
+    raise ValueError(
+      f"branches must have encoders with one number of steps; got {counts}"
+    )
+  steps = next(iter(counts.values()))
+  module = _Module(
+    stacks={name: branch.layers for name, branch in sorted(named.items())},
+    trunk=trunk,
+    classes=classes,
+    readout=readout,
+  )
+  encoders = {name: branch.encoder for name, branch in named.items()}
+  single = not isinstance(branches, Mapping)
+
+  def sequences(
+    inputs: Inputs, key: Key | None, window: tuple[int, int]
+  ) -> dict[str, Array]:
+    arrays = _by_branch(inputs, encoders, single)
+    return {
+      name: _encode(encoder, arrays[name], _branch_key(key, index), window)
+      for index, (name, encoder) in enumerate(sorted(encoders.items()))
+    }
+
+  def init(key: Key, inputs: Inputs) -> Variables:
+    encode_key, weight_key = jax.random.split(key)
+    # Weights do not depend on spikes: any rule initialises them.
+    context = Context(StraightThrough(), steps, False, None, {})
+    encoded = sequences(inputs, encode_key, (0, steps))
+    variables = module.init({"params": weight_key}, encoded, context)
+    return {"batch_stats": {}, **variables}
+
+  def apply(
+    variables: Variables,
+    inputs: Inputs,
+    *,
+    rule: BackwardRule,
+    key: Key | None = None,
+    train: bool = False,
+    states: Mapping[str, State] | None = None,
+    window: tuple[int, int] | None = None,
+  ) -> Forward:
+    start, stop = window or (0, steps)
+    if not 0 <= start < stop <= steps:
+      raise ValueError(
+        f"window must be a half-open pair of steps within 0..{steps}; "
+        f"got {window}"
+      )
+    encoded = sequences(inputs, key, (start, stop))
+    context = Context(rule, stop - start, train, key, states or {})
+    results, updated = module.apply(
+      variables, encoded, context, mutable=["batch_stats"] if train else []
+    )
+    logits, outputs, traces, last = results
+    return Forward(
+      logits,
+      outputs,
+      traces,
+      updated.get("batch_stats", variables.get("batch_stats", {})),
+      {name: trace.state for name, trace in traces.items()} | last,
+    )
+
+  return Network(init, apply)
+
+
+def classifier(
+  network: Network, variables: Variables, *, rule: BackwardRule
+) -> LogitsFn:
+  """Returns ``(key, inputs) -> logits [B, C]`` with frozen statistics.
+
+  Args:
+    network: the network.
+    variables: its weights and statistics.
+    rule: the backward rule under which the logits are differentiated.
+  """
+
+  def logits(key: Key, inputs: Inputs) -> Array:
+    return network.apply(variables, inputs, rule=rule, key=key).logits
+
+  return logits
+
+
+class _Module(nn.Module):
+  """Branches, their concatenation, trunk, output layer and readout."""
+
+  stacks: Mapping[str, Maker]
+  trunk: Maker
+  classes: int
+  readout: Readout
+
+  @nn.compact
+  def __call__(
+    self, encoded: Mapping[str, Array], context: Context
+  ) -> tuple[Array, Array, Traces, dict[str, State]]:
+    """Returns logits, outputs, traces and the output layer's state."""
+    traces: Traces = {}
+    features = []
+    for name, make in self.stacks.items():
+      sequence, more = Stack(make, name=name)(encoded[name], context)
+      traces |= more
+      features.append(sequence.reshape(*sequence.shape[:2], -1))
+    steps = max(feature.shape[0] for feature in features)
+    joined = jnp.concatenate(
+      [jnp.broadcast_to(f, (steps, *f.shape[1:])) for f in features], axis=-1
+    )
+    sequence, more = Stack(self.trunk, name="trunk")(joined, context)
+    head = Dense(self.classes, name="head")
+    outputs, _ = head(sequence, context)
+    outputs = jnp.broadcast_to(outputs, (context.steps, *outputs.shape[1:]))
+    last: dict[str, State] = {}
+    neuron = self.readout.neuron
+    if neuron is not None:
+      state = context.states.get(OUTPUT)
+      state = neuron.init(outputs[0]) if state is None else state
+      state, outputs = neuron_scan(neuron.charge, state, outputs)
+      last[OUTPUT] = state
+    if self.readout.linear and neuron is None:
+      # The reduction commutes with the output layer: one product, not T.
+      reduced = self.readout.reduce(sequence)
+      logits = head(reduced[None], context)[0][0]
+    else:
+      logits = self.readout.reduce(outputs)
+    return logits, outputs, traces | more, last
+
+
+def _by_branch(
+  inputs: Inputs, encoders: Mapping[str, Encoder], single: bool
+) -> Mapping[str, Array]:
+  """Inputs by branch name; a ValueError says which modalities are missing."""
+  batch_size(inputs)
+  if single:
+    if isinstance(inputs, Mapping):
+      raise ValueError(
+        "inputs must be one array [B, ...] for a network of one branch; got "
+        f"modalities {sorted(inputs)}"
+      )
+    return {name: inputs for name in encoders}
+  if not isinstance(inputs, Mapping) or set(inputs) != set(encoders):
+    came = sorted(inputs) if isinstance(inputs, Mapping) else "one array"
+    raise ValueError(
+      f"inputs must have the modalities {sorted(encoders)}; got {came}"
+    )
+  return inputs
+
+
+def _branch_key(key: Key | None, index: int) -> Key | None:
+  return None if key is None else fold_in(key, index)
+
+
+def _encode(
+  encoder: Encoder, data: Array, key: Key | None, window: tuple[int, int]
+) -> Array:
+  """The window's steps of the encoded data, or the one step they all are."""
+  sequence = encoder.encode(key, data)
+  return sequence if sequence.shape[0] == 1 else sequence[slice(*window)]
