@@ -1,0 +1,207 @@
+"""What an evaluation is asked and what it answers, one row per example."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from snnjax.types import Array, Attack, Inputs, Key, Labels
+
+CLEAN = "clean"  # the stage before the first attack; no attack may bear it
+
+GradientFn = Callable[[Key, Inputs, Labels], Inputs]
+
+
+class Bounds(Protocol):
+  """The part of a threat that judges what an attack returned."""
+
+  @property
+  def contains(self) -> Callable[[Inputs, Inputs, float], Array]:
+    """``(candidate, origin, tolerance) -> [B]``: inside ball and box."""
+    ...
+
+  @property
+  def distance(self) -> Callable[[Inputs, Inputs], Array]:
+    """``(candidate, origin) -> [B]``: in the units of the radius."""
+    ...
+
+
+class Case(NamedTuple):
+  """One attack of an evaluation, with its judge.
+
+  Attributes:
+    attack: ``(keys [B], inputs, labels) -> AttackResult``.
+    threat: tells whether an output stayed inside, and how far it went.
+    gradient: if given, the input gradient the attack follows; its value at
+      the clean inputs fills `Outcome.zero_gradient`.
+  """
+
+  attack: Attack
+  threat: Bounds
+  gradient: GradientFn | None = None
+
+
+class Clean(NamedTuple):
+  """The clean examples, one row each.
+
+  Attributes:
+    prediction: [N] classes; -1 where the logits are not finite.
+    loss: [N] cross-entropy in nats.
+    correct: [N] whether the prediction is the label.
+    finite: [N] whether all logits are finite.
+    repeatable: [N] whether a second forward pass, under another key, gave
+      bit-identical logits.
+  """
+
+  prediction: np.ndarray
+  loss: np.ndarray
+  correct: np.ndarray
+  finite: np.ndarray
+  repeatable: np.ndarray
+
+
+class Outcome(NamedTuple):
+  """What one attack did, one row per example.
+
+  Attributes:
+    prediction: [N] classes of the attack's outputs; -1 where the logits are
+      not finite, or the example was not attempted.
+    loss: [N] cross-entropy in nats at the outputs; NaN if not attempted.
+    success: [N] whether the output is misclassified *and* lies inside ball
+      and box and is finite; an output outside never counts.
+    claimed: [N] what the attack itself said of its success.
+    distance: [N] from the clean input; NaN if not attempted.
+    contained: [N] whether the output lies inside ball and box.
+    finite: [N] whether the output and its logits are finite.
+    zero_gradient: [N] 1 where the gradient at the clean input is exactly zero
+      everywhere, 0 where it is not, NaN if it was not measured.
+    attempted: [N] whether the attack was run on the example.
+  """
+
+  prediction: np.ndarray
+  loss: np.ndarray
+  success: np.ndarray
+  claimed: np.ndarray
+  distance: np.ndarray
+  contained: np.ndarray
+  finite: np.ndarray
+  zero_gradient: np.ndarray
+  attempted: np.ndarray
+
+
+class Chunk(NamedTuple):
+  """The finished examples of one microbatch: what to save as it comes.
+
+  Attributes:
+    stage: `CLEAN` or the attack's name.
+    indices: [n] the examples' ids.
+    rows: a `Clean` or an `Outcome` of n rows.
+    inputs: the adversarial inputs, [n, ...]; None for clean chunks. Saving
+      them is optional: resuming does not need them.
+  """
+
+  stage: str
+  indices: np.ndarray
+  rows: Clean | Outcome
+  inputs: Inputs | None = None
+
+
+class Evaluation(NamedTuple):
+  """All examples under all attacks; row n belongs to ``indices[n]``.
+
+  Attributes:
+    indices: [N] the examples' ids.
+    labels: [N] integer classes.
+    clean: the clean examples.
+    attacks: one `Outcome` per attack, in the order they were run.
+  """
+
+  indices: np.ndarray
+  labels: np.ndarray
+  clean: Clean
+  attacks: Mapping[str, Outcome]
+
+
+def positions(indices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+  """Returns the row of each wanted id among unique `indices`.
+
+  Raises:
+    ValueError: if an id is unknown.
+  """
+  order = np.argsort(indices)
+  unknown = np.setdiff1d(wanted, indices)
+  if unknown.size:
+    raise ValueError(
+      "finished results must belong to the examples evaluated; got unknown "
+      f"indices {unknown[:5].tolist()} among {len(indices)} examples"
+    )
+  return order[np.searchsorted(indices, wanted, sorter=order)]
+
+
+def collect(
+  indices: np.ndarray,
+  labels: np.ndarray,
+  names: Sequence[str],
+  chunks: Iterable[Chunk],
+) -> Evaluation:
+  """Puts the chunks of one or more runs together, whatever their order.
+
+  Args:
+    indices: [N] unique ids; the rows of the result follow this order.
+    labels: [N] integer classes.
+    names: the attacks, in the order they were run.
+    chunks: from `stream`, or loaded from where they were saved.
+
+  Raises:
+    ValueError: if a chunk names an unknown stage or example, or an example
+      has no clean result.
+  """
+  count = len(indices)
+  clean = Clean(*_empty(count, Clean))
+  seen = np.zeros(count, bool)
+  attacks = {name: Outcome(*_empty(count, Outcome)) for name in names}
+  for chunk in chunks:
+    rows = positions(indices, chunk.indices)
+    if isinstance(chunk.rows, Clean) and chunk.stage == CLEAN:
+      _assign(clean, rows, chunk.rows)
+      seen[rows] = True
+    elif isinstance(chunk.rows, Outcome) and chunk.stage in attacks:
+      _assign(attacks[chunk.stage], rows, chunk.rows)
+    else:
+      raise ValueError(
+        f"chunk stage must be {CLEAN!r} with Clean rows or one of "
+        f"{list(names)} with Outcome rows; got {chunk.stage!r} with "
+        f"{type(chunk.rows).__name__} rows"
+      )
+  if not seen.all():
+    raise ValueError(
+      f"every example needs a clean result; {np.sum(~seen)} of {count} have "
+      f"none, the first is {indices[~seen][0]}"
+    )
+  return Evaluation(indices, labels, clean, attacks)
+
+
+_MISSING = {
+  "prediction": (np.int32, -1),
+  "loss": (np.float32, np.nan),
+  "distance": (np.float32, np.nan),
+  "zero_gradient": (np.float32, np.nan),
+  # True until an attempt says otherwise: these two count defects.
+  "contained": (np.bool_, True),
+  "finite": (np.bool_, True),
+}
+
+
+def _empty(count: int, record: type[Clean] | type[Outcome]) -> list[np.ndarray]:
+  columns: list[np.ndarray] = []
+  for field in record._fields:
+    dtype, value = _MISSING.get(field, (np.bool_, False))
+    columns.append(np.full(count, value, dtype))
+  return columns
+
+
+def _assign(
+  table: Clean | Outcome, rows: np.ndarray, values: Clean | Outcome
+) -> None:
+  for column, new in zip(table, values, strict=True):
+    column[rows] = new

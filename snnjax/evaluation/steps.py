@@ -1,0 +1,98 @@
+"""The compiled steps of an evaluation; each takes one whole microbatch."""
+
+import functools
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.evaluation.records import Case
+from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
+
+Builder = Callable[[], Case]
+
+
+def partial(function: Callable) -> jax.tree_util.Partial:
+  """Makes a callable a pytree, so that `jit` takes it as an argument."""
+  if isinstance(function, jax.tree_util.Partial):
+    return function
+  return jax.tree_util.Partial(function)
+
+
+def example_keys(key: Key, stage: str, draw: int, ids: Array) -> Key:
+  """Returns [B] keys that follow from (key, stage, draw, example id)."""
+  # Not `hash`: that of a string differs from one process to the next.
+  return _fold(key, np.uint32(zlib.crc32(stage.encode())), draw, ids)
+
+
+@jax.jit
+def _fold(key: Key, stage: Array, draw: Array, ids: Array) -> Key:
+  own = jax.random.fold_in(jax.random.fold_in(key, stage), draw)
+  return jax.vmap(jax.random.fold_in, (None, 0))(own, ids)
+
+
+@jax.jit
+def logits_of(judge: LogitsFn, keys: Key, inputs: Inputs) -> Array:
+  """Returns the judge's logits, [B, C]."""
+  return judge(keys, inputs)
+
+
+@jax.jit
+def judge_logits(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
+  """Returns prediction, cross-entropy and finiteness of logits, each [B]."""
+  finite = jnp.all(jnp.isfinite(logits), axis=1)
+  prediction = jnp.where(finite, jnp.argmax(logits, axis=1), -1)
+  log_probability = jnp.take_along_axis(
+    jax.nn.log_softmax(logits), labels[:, None], axis=1
+  )
+  return prediction, -log_probability[:, 0], finite
+
+
+class Attempt(NamedTuple):
+  """What is known of an attack's output before it is classified."""
+
+  inputs: Inputs
+  claimed: Array
+  contained: Array
+  finite: Array
+  distance: Array
+  zero_gradient: Array
+
+
+@functools.partial(jax.jit, static_argnames="tolerance")
+def attempt(
+  builder: Builder,
+  keys: tuple[Key, Key],
+  inputs: Inputs,
+  labels: Labels,
+  tolerance: float,
+) -> Attempt:
+  """Attacks one microbatch and measures what came back."""
+  case = builder()
+  result = case.attack(keys[0], inputs, labels)
+  finite = _every(jnp.isfinite, result.inputs)
+  if case.gradient is None:
+    zero_gradient = jnp.full(labels.shape, jnp.nan, jnp.float32)
+  else:
+    gradient = case.gradient(keys[1], inputs, labels)
+    zero_gradient = _every(lambda leaf: leaf == 0, gradient)
+  return Attempt(
+    inputs=result.inputs,
+    claimed=result.success,
+    # A comparison with NaN may answer either way: finiteness is asked too.
+    contained=case.threat.contains(result.inputs, inputs, tolerance) & finite,
+    finite=finite,
+    distance=case.threat.distance(result.inputs, inputs),
+    zero_gradient=zero_gradient.astype(jnp.float32),
+  )
+
+
+def _every(test: Callable[[Array], Array], inputs: Inputs) -> Array:
+  flags = [
+    jnp.all(test(leaf).reshape(leaf.shape[0], -1), axis=1)
+    for leaf in jax.tree.leaves(inputs)
+  ]
+  return jnp.all(jnp.stack(flags), axis=0)
