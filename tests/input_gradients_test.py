@@ -65,6 +65,28 @@ def test_per_example_equals_summed_without_coupling(batched_keys):
   for gradients in (input_gradients.per_example, input_gradients.summed):
     again = jax.jit(gradients(LOSS))(fresh(), INPUTS, LABELS)
     assert_trees_close(own, again)
+
+
+def test_batch_statistics_couple_the_summed_gradient_only():
+  def normalised(key, inputs, labels):
+    del key, labels
+    centred = inputs - inputs.mean(axis=0, keepdims=True)
+    return (centred**2).sum(axis=1)
+
+  x = jnp.array([[1.0, 2.0], [3.0, -1.0]])
+  labels = jnp.array([0, 0])
+  key = jax.random.key(0)
+  alone = jax.jit(input_gradients.per_example(normalised))(key, x, labels)
+  together = input_gradients.summed(normalised)(key, x, labels)
+  np.testing.assert_array_equal(alone, jnp.zeros_like(x))
+  np.testing.assert_allclose(together, 2 * (x - x.mean(0, keepdims=True)))
+
+
+def test_directional_derivative_is_the_inner_product():
+  gradients = input_gradients.summed(LOSS)(jax.random.key(1), INPUTS, LABELS)
+  slope = input_gradients.directional_derivative(LOSS)(
+    jax.random.key(1), INPUTS, LABELS, DIRECTION
+  )
   inner = sum(
     (gradients[name] * DIRECTION[name]).reshape(3, -1).sum(1) for name in INPUTS
   )
