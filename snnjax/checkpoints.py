@@ -1,0 +1,354 @@
+"""Checkpoints that are verified: the newest good step, or a clear error.
+
+One folder holds one sub-folder per step, written by orbax beside its place
+and renamed when it is whole:
+
+    00000300/state/...             orbax's own files
+    00000300/manifest.json         what the step holds: see `save`
+    00000300/manifest.json.sha256  its digest, as `sha256sum -c` reads it
+
+Orbax alone restores a flipped bit as other weights and casts dtypes without a
+word. Here every file is compared with the manifest's SHA-256 and every array
+with its own, and a step that fails is left out with a `CheckpointWarning`.
+Several processes must not write to one folder; arrays must be addressable by
+the process that saves them.
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import pathlib
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import files, parameters
+from snnjax.types import PyTree
+
+_STATE = "state"
+_MANIFEST = "manifest.json"
+_SEAL = "manifest.json.sha256"
+_FORMAT = 1
+
+
+class CheckpointError(ValueError):
+  """No checkpoint can be used, or the one asked for does not fit."""
+
+
+class CheckpointWarning(UserWarning):
+  """A damaged checkpoint was left out."""
+
+
+class Restored(NamedTuple):
+  """What a checkpoint held.
+
+  Attributes:
+    step: the step it was saved at.
+    tree: like the template, with the saved values.
+  """
+
+  step: int
+  tree: PyTree
+
+
+def save(
+  step: int, tree: PyTree, folder: pathlib.Path | str, keep: int | None = 3
+) -> pathlib.Path:
+  """Saves a pytree as the checkpoint of one step, whole or not at all.
+
+  The manifest has the size and SHA-256 of every file, and for every leaf its
+  path, dtype, shape, SHA-256 and, of a random key, its implementation.
+
+  Args:
+    step: at least 0; an older checkpoint of this step is replaced.
+    tree: arrays, scalars and typed random keys; at least one array.
+    folder: of all steps; made where it is missing.
+    keep: how many of the newest steps stay; None keeps all. Older ones go
+      only after the new one is whole.
+
+  Returns:
+    The step's folder.
+
+  Raises:
+    ValueError: a bad `step` or `keep`, or leaves without distinct names.
+    OSError: it cannot be written, for instance for a full disk; checkpoints
+      saved before are intact.
+  """
+  if step < 0:
+    raise ValueError(f"step must be at least 0, got {step}")
+  if keep is not None and keep < 1:
+    raise ValueError(f"keep must be at least 1 or None, got {keep}")
+  root = pathlib.Path(folder)
+  root.mkdir(parents=True, exist_ok=True)
+  for rest in root.glob(f"{files.TEMPORARY}*"):  # of a killed process
+    shutil.rmtree(rest, ignore_errors=True)
+  draft = root / f"{files.TEMPORARY}{_name(step)}"
+  try:
+    _write(step, tree, draft)
+  except BaseException:
+    shutil.rmtree(draft, ignore_errors=True)
+    raise
+  place = root / _name(step)
+  if place.exists():
+    _remove(place)
+  draft.rename(place)
+  files.sync_folder(root)
+  if keep is not None:
+    for old in steps(root)[:-keep]:
+      if old != step:
+        _remove(root / _name(old))
+  return place
+
+
+def steps(folder: pathlib.Path | str) -> tuple[int, ...]:
+  """The steps that have a checkpoint, good or damaged, in rising order.
+
+  Args:
+    folder: of all steps; may be missing.
+
+  Returns:
+    Step numbers.
+  """
+  root = pathlib.Path(folder)
+  if not root.is_dir():
+    return ()
+  names = [p.name for p in root.iterdir() if p.is_dir()]
+  return tuple(sorted(int(n) for n in names if re.fullmatch(r"\d{8,}", n)))
+
+
+def verify(step: int, folder: pathlib.Path | str) -> str:
+  """Compares every file of one step with the step's manifest.
+
+  Args:
+    step: the step's number.
+    folder: of all steps.
+
+  Returns:
+    What is damaged, or the empty text where nothing is.
+  """
+  try:
+    _verified_manifest(pathlib.Path(folder) / _name(step))
+  except (CheckpointError, OSError) as error:
+    return str(error)
+  return ""
+
+
+def restore(
+  folder: pathlib.Path | str, template: PyTree, step: int | None = None
+) -> Restored:
+  """Restores the newest good checkpoint, or that of one step.
+
+  Args:
+    folder: of all steps.
+    template: a pytree of arrays or jax.ShapeDtypeStruct; each leaf's dtype,
+      shape and sharding is what the restored leaf has.
+    step: the step to restore; None for the newest that is not damaged.
+
+  Returns:
+    The step and its tree.
+
+  Raises:
+    FileNotFoundError: the folder has no checkpoint, or none of `step`.
+    CheckpointError: all checkpoints, or that of `step`, are damaged; or one
+      is good but its leaves differ from the template's (nothing is cast).
+
+  Warns:
+    CheckpointWarning: a newer checkpoint is damaged and was left out.
+  """
+  root = pathlib.Path(folder)
+  found = steps(root)
+  if not found:
+    raise FileNotFoundError(errno.ENOENT, "no checkpoint in", str(root))
+  if step is not None and step not in found:
+    raise FileNotFoundError(
+      errno.ENOENT, f"no step {step} (there are {list(found)}) in", str(root)
+    )
+  reasons: list[str] = []
+  for candidate in (step,) if step is not None else reversed(found):
+    place = root / _name(candidate)
+    try:
+      manifest = _verified_manifest(place)
+    except (CheckpointError, OSError) as error:
+      reasons.append(f"step {candidate}: {error}")
+      continue
+    for reason in reasons:
+      warnings.warn(
+        f"left out the damaged checkpoint of {reason}; "
+        f"step {candidate} is used (folder {root})",
+        CheckpointWarning,
+        stacklevel=2,
+      )
+    return Restored(candidate, _read(place, manifest, template))
+  raise CheckpointError(
+    f"no good checkpoint in {root}: damaged are " + "; ".join(reasons)
+  )
+
+
+def _name(step: int) -> str:
+  return f"{step:08d}"
+
+
+def _remove(place: pathlib.Path) -> None:
+  """Removes a step so that no moment shows half of it."""
+  gone = place.with_name(f"{files.TEMPORARY}old-{place.name}")
+  shutil.rmtree(gone, ignore_errors=True)
+  place.rename(gone)
+  shutil.rmtree(gone, ignore_errors=True)
+
+
+def _host(leaf: Any) -> np.ndarray:
+  data = jax.random.key_data(leaf) if parameters.is_key(leaf) else leaf
+  return np.asarray(data)
+
+
+def _nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+  """Slashed names as nested dicts, so that orbax's own tools show them."""
+  nested: dict[str, Any] = {}
+  for name, array in arrays.items():
+    *parents, last = name.split("/")
+    holder = nested
+    for parent in parents:
+      holder = holder.setdefault(parent, {})
+    holder[last] = array
+  return nested
+
+
+def _write(step: int, tree: PyTree, draft: pathlib.Path) -> None:
+  """Writes a whole step into the new folder `draft`."""
+  leaves = parameters.named_leaves(tree)
+  arrays = {name: _host(leaf) for name, leaf in leaves.items()}
+  # Orbax refuses arrays without elements; the manifest says all of them.
+  stored = {name: a for name, a in arrays.items() if a.size}
+  if not stored:
+    raise ValueError("the pytree has no array to save")
+  draft.mkdir()
+  with _orbax(f"step {step}", draft) as checkpointer:
+    checkpointer.save((draft / _STATE).absolute(), _nested(stored))
+  entries = {}
+  for path in sorted((draft / _STATE).rglob("*")):
+    if path.is_dir():
+      files.sync_folder(path)
+    else:
+      files.sync_file(path)
+      name = path.relative_to(draft).as_posix()
+      entries[name] = {
+        "bytes": path.stat().st_size,
+        "sha256": files.sha256(path),
+      }
+  manifest = {
+    "format": _FORMAT,
+    "step": step,
+    "files": entries,
+    "leaves": {
+      name: {
+        "type": parameters.describe(leaf),
+        "stored": parameters.describe(arrays[name]),
+        "random": str(jax.random.key_impl(leaf))
+        if parameters.is_key(leaf)
+        else None,
+        "sha256": parameters.digest({name: arrays[name]}),
+      }
+      for name, leaf in leaves.items()
+    },
+  }
+  files.write_json(draft / _MANIFEST, manifest)
+  files.write_bytes(draft / _SEAL, _seal(draft))
+
+
+def _seal(place: pathlib.Path) -> bytes:
+  return f"{files.sha256(place / _MANIFEST)}  {_MANIFEST}\n".encode()
+
+
+@contextlib.contextmanager
+def _orbax(what: str, place: pathlib.Path) -> Iterator[Any]:
+  """Gives an orbax checkpointer whose failures are OSErrors of one line."""
+  import orbax.checkpoint
+
+  # Orbax's threads log a traceback each before the error arrives here.
+  log = logging.getLogger("absl")
+  disabled = log.disabled
+  log.disabled = True
+  try:
+    with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
+      yield checkpointer
+  except (OSError, MemoryError):
+    raise
+  except Exception as error:
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    code = int(found[1]) if found else errno.EIO
+    reason = os.strerror(code) if found else " ".join(str(error).split())[:300]
+    raise OSError(
+      code, f"checkpoint of {what}: {reason}", str(place)
+    ) from error
+  finally:
+    log.disabled = disabled
+
+
+def _verified_manifest(place: pathlib.Path) -> dict[str, Any]:
+  """The manifest of a step all of whose files are as they were written."""
+  for name in (_MANIFEST, _SEAL):
+    if not (place / name).is_file():
+      raise CheckpointError(f"{name} is missing")
+  if (place / _SEAL).read_bytes() != _seal(place):
+    raise CheckpointError(f"{_MANIFEST} and {_SEAL} do not agree")
+  manifest: dict[str, Any] = json.loads((place / _MANIFEST).read_bytes())
+  if manifest["format"] != _FORMAT:
+    raise CheckpointError(
+      f"{_MANIFEST} has format {manifest['format']}, not {_FORMAT}"
+    )
+  for name, entry in manifest["files"].items():
+    path = place / name
+    if not path.is_file():
+      raise CheckpointError(f"{name} is missing")
+    size = path.stat().st_size
+    if size != entry["bytes"]:
+      raise CheckpointError(f"{name} has {size} bytes, not {entry['bytes']}")
+    if files.sha256(path) != entry["sha256"]:
+      raise CheckpointError(f"{name} is altered: its SHA-256 differs")
+  return manifest
+
+
+def _read(
+  place: pathlib.Path, manifest: dict[str, Any], template: PyTree
+) -> PyTree:
+  """Reads one verified step into the structure of `template`."""
+  entries = manifest["leaves"]
+  problems = parameters.compare(
+    {name: entry["type"] for name, entry in entries.items()}, template
+  )
+  if problems:
+    raise CheckpointError(
+      f"checkpoint {place} does not fit: " + "; ".join(problems)
+    )
+  with _orbax(f"step {place.name}", place) as checkpointer:
+    nested = checkpointer.restore((place / _STATE).absolute())
+  arrays = parameters.named_leaves(nested)
+  leaves = parameters.named_leaves(template)
+  values = []
+  for name, like in leaves.items():
+    entry = entries[name]
+    array = arrays[name] if name in arrays else _empty(entry["stored"])
+    if parameters.digest({name: array}) != entry["sha256"]:
+      raise CheckpointError(f"checkpoint {place}: {name} came back altered")
+    if entry["random"] is None:
+      values.append(parameters.place(array, like))
+    else:
+      values.append(
+        jax.random.wrap_key_data(jnp.asarray(array), impl=entry["random"])
+      )
+  return jax.tree.unflatten(jax.tree.structure(template), values)
+
+
+def _empty(description: str) -> np.ndarray:
+  """The array without elements that `parameters.describe` describes."""
+  dtype, shape = description.rstrip("]").split("[")
+  sizes = [int(size) for size in shape.split(", ") if size]
+  return np.zeros(sizes, jnp.dtype(dtype))
