@@ -1,0 +1,238 @@
+"""The one loop all iterative attacks share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from snnjax import random
+from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.threat import Threat
+from snnjax.types import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  PyTree,
+)
+from snnjax.validation import check_count
+
+Start = Callable[[Key, Inputs], Inputs]
+Keep = Callable[[AttackResult, AttackResult], Array]  # (held, new) -> [B] take
+Record = Callable[[Inputs, Probe], PyTree]
+
+
+def _value(loss: Array) -> Array:
+  """Returns losses that compare: NaN is worse than everything."""
+  return jnp.where(jnp.isnan(loss), -jnp.inf, loss)
+
+
+def best_loss(held: AttackResult, new: AttackResult) -> Array:
+  """Keeps the iterate of the highest loss."""
+  return _value(new.loss) > _value(held.loss)
+
+
+def strongest(held: AttackResult, new: AttackResult) -> Array:
+  """Keeps a success over a failure, and the higher loss among equals."""
+  same = held.success == new.success
+  return (new.success & ~held.success) | (same & best_loss(held, new))
+
+
+def last(held: AttackResult, new: AttackResult) -> Array:
+  """Keeps the latest iterate, good or bad."""
+  return jnp.ones_like(new.success) | held.success
+
+
+def ascend(
+  oracle: Oracle,
+  stepper: optax.GradientTransformation,
+  threat: Threat,
+  *,
+  steps: int,
+  restarts: int = 1,
+  start: Start | None = None,
+  keep: Keep = strongest,
+) -> Attack:
+  r"""Returns the attack ``x <- project(x + step(gradient(x)))``.
+
+  The clean input, every iterate and the final point are candidates; `keep`
+  chooses among them for each example, so that with `strongest` or `best_loss`
+  the result is never worse than where the attack began. Restarts are compared
+  by `strongest`.
+
+  Args:
+    oracle: the losses and gradients.
+    stepper: turns gradients into steps that are *added*; it is given the
+      iterate as `params` and `value`, `correct` and `origin` as extra
+      arguments. Built on `threat` as a rule.
+    threat: where the iterates may go.
+    steps: how many gradient steps; 0 only tries the starting points.
+    restarts: how many independent runs.
+    start: ``(key, clean) -> first iterate``, `threat.sample` as a rule; None
+      starts at the clean input.
+    keep: ``(held, new) -> [B]``, whether the new candidate replaces the held
+      one.
+
+  Returns:
+    ``(key, inputs, labels) -> AttackResult``.
+
+  Raises:
+    ValueError: if `steps` or `restarts` are not such counts.
+  """
+  check_count("restarts", restarts)
+  run = ascend_recorded(
+    oracle, stepper, threat, steps=steps, start=start, keep=keep
+  )
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    keys = random.example_keys(key, random.batch_size(inputs))
+
+    def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
+      new, _ = run(random.fold_in(keys, index), inputs, labels)
+      return _merge(held, new, strongest(held, new)), None
+
+    held, _ = run(random.fold_in(keys, 0), inputs, labels)
+    if restarts > 1:
+      held, _ = jax.lax.scan(again, held, jnp.arange(1, restarts))
+    return held
+
+  return attack
+
+
+class _Carry(NamedTuple):
+  inputs: Inputs
+  stepper: optax.OptState
+  oracle: OracleState
+  held: AttackResult
+
+
+def ascend_recorded(
+  oracle: Oracle,
+  stepper: optax.GradientTransformation,
+  threat: Threat,
+  *,
+  steps: int,
+  start: Start | None = None,
+  keep: Keep = strongest,
+  record: Record = lambda inputs, probe: (),
+) -> Callable[[Key, Inputs, Labels], tuple[AttackResult, PyTree]]:
+  """Returns one run of `ascend` that also records every iterate.
+
+  Args:
+    oracle: the losses and gradients.
+    stepper: as in `ascend`.
+    threat: where the iterates may go.
+    steps: how many gradient steps.
+    start: as in `ascend`.
+    keep: as in `ascend`.
+    record: ``(inputs, probe) -> pytree``, called on the first iterate, after
+      every step and so on the final point: sparsity along the attack is
+      ``lambda inputs, probe: gini(probe.gradient)``.
+
+  Returns:
+    ``(key, inputs, labels) -> (AttackResult, records)``, each record with a
+    leading axis of steps + 1.
+
+  Raises:
+    ValueError: if `steps` is not a whole number of at least 0.
+  """
+  check_count("steps", steps, least=0)
+  stepper = optax.with_extra_args_support(stepper)
+
+  def run(
+    key: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[AttackResult, PyTree]:
+    _check_batch(inputs, labels)
+    keys = random.example_keys(key, random.batch_size(inputs))
+    start_keys, clean_keys, step_keys = random.split(keys, 3)
+    first = inputs if start is None else start(start_keys, inputs)
+
+    def probe(
+      carry: _Carry, index: Array | int
+    ) -> tuple[_Carry, Probe, PyTree]:
+      found, memory = oracle.grad(
+        random.fold_in(step_keys, index), carry.oracle, carry.inputs, labels
+      )
+      loss = found.loss.astype(carry.held.loss.dtype)
+      new = AttackResult(carry.inputs, loss, ~found.correct)
+      held = _merge(carry.held, new, keep(carry.held, new))
+      # One bad coordinate must not spoil the whole example's direction.
+      usable = found._replace(
+        gradient=jax.tree.map(
+          lambda g: jnp.where(jnp.isfinite(g), g, 0), found.gradient
+        )
+      )
+      carry = carry._replace(oracle=memory, held=held)
+      return carry, usable, record(carry.inputs, found)
+
+    def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
+      carry, found, records = probe(carry, index)
+      update, memory = stepper.update(
+        found.gradient,
+        carry.stepper,
+        carry.inputs,
+        value=found.loss,
+        correct=found.correct,
+        origin=inputs,
+      )
+      moved = jax.tree.map(_move, carry.inputs, update)
+      moved = threat.project(moved, inputs)
+      return carry._replace(inputs=moved, stepper=memory), records
+
+    carry = _Carry(
+      first, stepper.init(first), oracle.init(first), _nothing(first, labels)
+    )
+    carry, records = jax.lax.scan(step, carry, jnp.arange(steps))
+    carry, _, final = probe(carry, steps)
+    records = jax.tree.map(
+      lambda past, end: jnp.concatenate([past, end[None]]), records, final
+    )
+    if start is None:
+      return carry.held, records
+    clean, _ = oracle.grad(clean_keys, oracle.init(inputs), inputs, labels)
+    loss = clean.loss.astype(carry.held.loss.dtype)
+    begin = AttackResult(inputs, loss, ~clean.correct)
+    return _merge(begin, carry.held, keep(begin, carry.held)), records
+
+  return run
+
+
+def _move(inputs: Array, update: Array) -> Array:
+  moved = inputs + update
+  return jnp.where(jnp.isfinite(moved), moved, inputs)
+
+
+def _merge(held: AttackResult, new: AttackResult, take: Array) -> AttackResult:
+  def choose(old: Array, fresh: Array) -> Array:
+    return jnp.where(jnp.reshape(take, (-1, *[1] * (old.ndim - 1))), fresh, old)
+
+  return jax.tree.map(choose, held, new)
+
+
+def _nothing(inputs: Inputs, labels: Labels) -> AttackResult:
+  """Returns what any candidate with a loss replaces."""
+  dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(inputs))
+  return AttackResult(
+    inputs,
+    jnp.full(labels.shape, -jnp.inf, dtype),
+    jnp.zeros(labels.shape, bool),
+  )
+
+
+def _check_batch(inputs: Inputs, labels: Labels) -> None:
+  for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+      raise ValueError(
+        f"inputs{jax.tree_util.keystr(path)} must be floating point to be "
+        f"attacked; got {jnp.result_type(leaf)}"
+      )
+  size = random.batch_size(inputs)
+  if jnp.shape(labels) != (size,):
+    raise ValueError(
+      f"labels must have one class per example, ({size},); got "
+      f"{jnp.shape(labels)}"
+    )

@@ -1,0 +1,209 @@
+"""Norm balls on matrices [B, D]: one row per example, no trees, no boxes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax.types import Array, Key
+
+
+class Room(NamedTuple):
+  """The box as each coordinate sees it.
+
+  Attributes:
+    lower: smallest allowed values, broadcasting against [B, D].
+    upper: largest allowed values, broadcasting against [B, D].
+  """
+
+  lower: Array
+  upper: Array
+
+
+class Ball(NamedTuple):
+  """A norm with what an attack inside its ball needs.
+
+  Attributes:
+    norm: ``delta [B, D] -> [B]``.
+    project: ``(candidate [B, D], origin [B, D], room, radius) -> [B, D]``, a
+      point of the ball around `origin` and of the box, with `radius` [B, 1]
+      or [1, 1].
+    draw: ``(key, size, dtype) -> [size]``, uniform in the unit ball.
+    direction: ``(gradient [B, D], candidate [B, D], room) -> [B, D]`` of unit
+      norm, along which the gradient promises most; zero where it is zero.
+  """
+
+  norm: Callable[[Array], Array]
+  project: Callable[[Array, Array, Room, Array], Array]
+  draw: Callable[[Key, int, jnp.dtype], Array]
+  direction: Callable[[Array, Array, Room], Array]
+
+
+def _linf_project(
+  candidate: Array, origin: Array, room: Room, radius: Array
+) -> Array:
+  lower = jnp.maximum(origin - radius, room.lower)
+  upper = jnp.minimum(origin + radius, room.upper)
+  return jnp.clip(candidate, lower, upper)
+
+
+def _shrunk(delta: Array, norm: Array, radius: Array) -> Array:
+  """Scales `delta` to `radius` where its `norm` [B, 1] exceeds it."""
+  outside = norm > radius
+  return delta * jnp.where(outside, radius / jnp.where(outside, norm, 1), 1)
+
+
+def l2_norm(delta: Array) -> Array:
+  """Returns ||delta||_2 of each row, [B], without under- or overflow."""
+  largest = jnp.max(jnp.abs(delta), 1, keepdims=True)
+  scale = jnp.where(largest > 0, largest, 1)
+  return scale[:, 0] * jnp.sqrt(jnp.sum(jnp.square(delta / scale), 1))
+
+
+def _l2_project(
+  candidate: Array, origin: Array, room: Room, radius: Array
+) -> Array:
+  delta = candidate - origin
+  norm = l2_norm(delta)[:, None]
+  # Clipping after scaling only shortens: the origin lies inside the box.
+  scaled = jnp.where(
+    norm > radius, origin + _shrunk(delta, norm, radius), candidate
+  )
+  return jnp.clip(scaled, room.lower, room.upper)
+
+
+def _l2_draw(key: Key, size: int, dtype: jnp.dtype) -> Array:
+  towards, length = jax.random.split(key)
+  normal = jax.random.normal(towards, (size,), dtype)
+  # The volume within radius r grows as r^size.
+  reach = jax.random.uniform(length, (), dtype) ** (1 / size)
+  return normal / jnp.linalg.norm(normal) * reach
+
+
+def _l2_direction(gradient: Array, candidate: Array, room: Room) -> Array:
+  del candidate, room
+  norm = l2_norm(gradient)[:, None]
+  largest = jnp.max(jnp.abs(gradient), 1, keepdims=True)
+  scale = jnp.where(largest > 0, largest, 1)
+  # Two divisions: the norm itself may be too small to divide by.
+  return gradient / scale / jnp.where(norm > 0, norm / scale, 1)
+
+
+def l1_box_project(
+  candidate: Array, origin: Array, room: Room, radius: Array
+) -> Array:
+  r"""Returns the nearest point of the l1 ball *and* the box.
+
+  With d = candidate - origin and w_i the room of coordinate i towards the
+  wall it heads for, the solution is
+  ``origin + sign(d_i) min(max(|d_i| - t, 0), w_i)``, t >= 0 the smallest
+  threshold for which its l1 norm is at most the radius. Bisection finds the
+  linear piece t lies on, and that piece is then solved exactly; a sort gives
+  the same and is forty times slower on a CPU.
+
+  Args:
+    candidate: [B, D] points, finite.
+    origin: [B, D] centres, inside the box.
+    room: the box.
+    radius: [B, 1] or [1, 1] radii.
+
+  References:
+    Francesco Croce, Matthias Hein, 2021, "Mind the box: l1-APGD for sparse
+    adversarial attacks on image classifiers", arXiv 2103.01208.
+  """
+  delta = candidate - origin
+  magnitude = jnp.abs(delta)
+  wall = jnp.where(delta > 0, room.upper - origin, origin - room.lower)
+
+  def kept(threshold: Array) -> Array:
+    return jnp.clip(magnitude - threshold, 0, wall)
+
+  def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+    low, high = bracket
+    middle = (low + high) / 2
+    over = jnp.sum(kept(middle), 1, keepdims=True) > radius
+    return jnp.where(over, middle, low), jnp.where(over, high, middle)
+
+  largest = jnp.max(magnitude, 1, keepdims=True)
+  halvings = jnp.finfo(magnitude.dtype).nmant + 4
+  low, high = jax.lax.fori_loop(
+    0, halvings, halve, (jnp.zeros_like(largest), largest)
+  )
+  middle = (low + high) / 2
+  moving = (magnitude > middle) & (magnitude - middle < wall)
+  count = jnp.sum(moving, 1, keepdims=True).astype(magnitude.dtype)
+  fixed = jnp.where(moving, 0, kept(middle))
+  total = jnp.where(moving, magnitude, fixed).sum(1, keepdims=True)
+  solved = jnp.where(
+    count > 0, (total - radius) / jnp.where(count > 0, count, 1), middle
+  )
+  inside = jnp.sum(kept(jnp.zeros_like(low)), 1, keepdims=True) <= radius
+  threshold = jnp.where(inside, 0, jnp.clip(solved, low, high))
+  length = kept(threshold)
+  length = _shrunk(length, jnp.sum(length, 1, keepdims=True), radius)
+  moved = origin + jnp.sign(delta) * length
+  unchanged = inside & (magnitude <= wall)
+  return jnp.clip(
+    jnp.where(unchanged, candidate, moved), room.lower, room.upper
+  )
+
+
+def _l1_draw(key: Key, size: int, dtype: jnp.dtype) -> Array:
+  lengths, signs = jax.random.split(key)
+  # size + 1 exponentials over their sum are uniform on the simplex, and
+  # leaving one out makes them uniform in its interior.
+  spread = jax.random.exponential(lengths, (size + 1,), dtype)
+  return jax.random.rademacher(signs, (size,), dtype) * (
+    spread[:size] / jnp.sum(spread)
+  )
+
+
+def _l1_direction(
+  gradient: Array, candidate: Array, room: Room, fraction: float
+) -> Array:
+  blocked = ((gradient > 0) & (candidate >= room.upper)) | (
+    (gradient < 0) & (candidate <= room.lower)
+  )
+  magnitude = jnp.where(blocked, 0, jnp.abs(gradient))
+  width = magnitude.shape[1]
+  count = min(width, max(1, round(fraction * width)))
+  smallest = jax.lax.top_k(magnitude, count)[0][:, -1:]
+  chosen = (magnitude >= smallest) & (magnitude > 0)
+  total = jnp.sum(chosen, 1, keepdims=True).astype(gradient.dtype)
+  return jnp.where(chosen, jnp.sign(gradient), 0) / jnp.maximum(total, 1)
+
+
+LINF = Ball(
+  norm=lambda delta: jnp.max(jnp.abs(delta), 1),
+  project=_linf_project,
+  draw=lambda key, size, dtype: jax.random.uniform(
+    key, (size,), dtype, -1.0, 1.0
+  ),
+  direction=lambda gradient, candidate, room: jnp.sign(gradient),
+)
+
+L2 = Ball(
+  norm=l2_norm,
+  project=_l2_project,
+  draw=_l2_draw,
+  direction=_l2_direction,
+)
+
+
+def l1_ball(fraction: float) -> Ball:
+  """Returns the l1 ball whose direction moves a `fraction` of coordinates.
+
+  Args:
+    fraction: the share of coordinates, those of largest gradient among the
+      ones not already at the wall they would move to; never fewer than one,
+      so 0 gives the exact steepest direction.
+  """
+  return Ball(
+    norm=lambda delta: jnp.sum(jnp.abs(delta), 1),
+    project=l1_box_project,
+    draw=_l1_draw,
+    direction=lambda gradient, candidate, room: _l1_direction(
+      gradient, candidate, room, fraction
+    ),
+  )

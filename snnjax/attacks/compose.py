@@ -1,0 +1,169 @@
+"""Threats on several modalities: a budget each, none, or one for all."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import random
+from snnjax.attacks import flat
+from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat, linf
+from snnjax.types import Array, Inputs, Key, PyTree
+
+
+def per_modality(threats: Mapping[str, Threat]) -> Threat:
+  """Returns the threat that bounds every modality on its own.
+
+  Its distance is the largest share of a budget that is spent,
+  ``max_m distance_m / radius_m``: 1 is the limit, whatever the norms.
+
+  Args:
+    threats: a threat for every modality of the inputs; `frozen()` for one that
+      must not change.
+
+  Raises:
+    ValueError: if there is no threat here; or, from its functions, if the
+      names are not those of the inputs.
+  """
+  if not threats:
+    raise ValueError("threats must name at least one modality; got none")
+  threats = dict(threats)
+
+  def matched(inputs: Inputs) -> Mapping[str, Threat]:
+    if not isinstance(inputs, Mapping) or set(inputs) != set(threats):
+      given = sorted(inputs) if isinstance(inputs, Mapping) else "one array"
+      raise ValueError(
+        f"threats are given for the modalities {sorted(threats)}; the inputs "
+        f"have {given}"
+      )
+    return {name: threats[name] for name in inputs}
+
+  def project(candidate: PyTree, origin: PyTree) -> PyTree:
+    return {
+      name: threat.project(candidate[name], origin[name])
+      for name, threat in matched(origin).items()
+    }
+
+  def sample(key: Key, origin: PyTree) -> PyTree:
+    # By place in sorted order, so that a mapping's order does not matter.
+    places = {name: place for place, name in enumerate(sorted(threats))}
+    return {
+      name: threat.sample(random.fold_in(key, places[name]), origin[name])
+      for name, threat in matched(origin).items()
+    }
+
+  def ascent(gradient: PyTree, candidate: PyTree) -> PyTree:
+    return {
+      name: threat.ascent(gradient[name], candidate[name])
+      for name, threat in matched(candidate).items()
+    }
+
+  def contains(candidate: PyTree, origin: PyTree, tolerance: float) -> Array:
+    inside = [
+      threat.contains(candidate[name], origin[name], tolerance)
+      for name, threat in matched(origin).items()
+    ]
+    return jnp.all(jnp.stack(inside), 0)
+
+  def distance(candidate: PyTree, origin: PyTree) -> Array:
+    shares = [
+      _share(threat, candidate[name], origin[name])
+      for name, threat in matched(origin).items()
+    ]
+    return jnp.max(jnp.stack(shares), 0)
+
+  return Threat(
+    project,
+    sample,
+    ascent,
+    contains,
+    distance,
+    radius={name: threat.radius for name, threat in threats.items()},
+    box={name: threat.box for name, threat in threats.items()},
+  )
+
+
+def _share(threat: Threat, candidate: Inputs, origin: Inputs) -> Array:
+  """Returns the spent part of a budget, [B]; an empty budget has 0 or inf."""
+  spent = threat.distance(candidate, origin)
+  radius = jnp.broadcast_to(
+    jnp.asarray(threat.radius, spent.dtype), spent.shape
+  )
+  share = spent / jnp.where(radius > 0, radius, 1)
+  return jnp.where((radius > 0) | (spent == 0), share, jnp.inf)
+
+
+def frozen() -> Threat:
+  """Returns the threat under which nothing may change."""
+  return linf(0.0, (-jnp.inf, jnp.inf))
+
+
+def joint(
+  norm: Callable[[float | Array, Bounds], Threat],
+  epsilon: float | Array,
+  weights: Mapping[str, float],
+  box: Bounds = UNIT_BOX,
+) -> Threat:
+  """Returns one budget for all modalities: ``norm(w_m delta_m) <= epsilon``.
+
+  Args:
+    norm: `linf`, `l2`, `l1` or another that builds a threat from a radius
+      and a box.
+    epsilon: the budget, in weighted units.
+    weights: what a unit of each modality costs, positive.
+    box: smallest and largest values in raw units, for all or per modality.
+
+  Raises:
+    ValueError: if a weight is not positive, or the names are not those of
+      the inputs.
+  """
+  if not weights or any(not weight > 0 for weight in weights.values()):
+    raise ValueError(f"weights must be positive; got {dict(weights)}")
+  weights = dict(weights)
+  lower, upper = (
+    flat.matched("box", bound, dict.fromkeys(weights, jnp.zeros(())))
+    for bound in box
+  )
+
+  def weighted(inputs: Inputs) -> Inputs:
+    costs = flat.matched("weights", weights, inputs)
+    return flat.map_modalities(lambda leaf, w: leaf * w, inputs, costs)
+
+  def raw(inputs: Inputs) -> Inputs:
+    costs = flat.matched("weights", weights, inputs)
+    return flat.map_modalities(lambda leaf, w: leaf / w, inputs, costs)
+
+  inner = norm(epsilon, (weighted(lower), weighted(upper)))
+
+  def clipped(inputs: Inputs) -> Inputs:
+    return flat.map_modalities(jnp.clip, inputs, lower, upper)
+
+  def project(candidate: Inputs, origin: Inputs) -> Inputs:
+    before, home = weighted(candidate), weighted(origin)
+    after = inner.project(before, home)
+    # Weighing and back rounds: what did not move must come back bit for bit.
+    return clipped(
+      jax.tree.map(
+        lambda a, b, h, r, c, o: jnp.where(a == b, c, jnp.where(a == h, o, r)),
+        *(after, before, home, raw(after), candidate, origin),
+      )
+    )
+
+  return Threat(
+    project=project,
+    sample=lambda key, origin: project(
+      raw(inner.sample(key, weighted(origin))), origin
+    ),
+    # The gradient in weighted units is the raw one divided by the weights.
+    ascent=lambda gradient, candidate: raw(
+      inner.ascent(raw(gradient), weighted(candidate))
+    ),
+    contains=lambda candidate, origin, tolerance: inner.contains(
+      weighted(candidate), weighted(origin), tolerance
+    ),
+    distance=lambda candidate, origin: inner.distance(
+      weighted(candidate), weighted(origin)
+    ),
+    radius=epsilon,
+    box=box,
+  )

@@ -1,0 +1,128 @@
+"""Oracles: where an attack's gradient comes from.
+
+An oracle is always ascended. Targeted attacks negate the loss here, so that
+no stepper ever needs to know; adaptive gradients keep their moments in the
+oracle's state, so that the attacked network stays stateless.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import random
+from snnjax.types import Array, Inputs, Key, Labels, Scored, ScoredLossFn
+from snnjax.validation import check_count
+
+OracleState = Any
+Sums = tuple[Array, Inputs, Array]  # loss, gradient, correct
+
+
+class Probe(NamedTuple):
+  """What an oracle says about one batch of points.
+
+  Attributes:
+    loss: [B], to be made large.
+    gradient: like the inputs, of each example's own loss.
+    correct: [B] booleans, True while the attack has not succeeded: the
+      prediction is the label (targeted: is not the target).
+  """
+
+  loss: Array
+  gradient: Inputs
+  correct: Array
+
+
+class Oracle(NamedTuple):
+  """A source of losses and gradients, with a memory.
+
+  Attributes:
+    init: ``inputs -> state``, before the first probe.
+    grad: ``(key, state, inputs, labels) -> (Probe, state)``.
+  """
+
+  init: Callable[[Inputs], OracleState]
+  grad: Callable[[Key, OracleState, Inputs, Labels], tuple[Probe, OracleState]]
+
+
+def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
+  """Returns the oracle that differentiates the loss itself.
+
+  One reverse pass of the *summed* per-example losses; with frozen
+  normalisation statistics that is each example's own gradient.
+
+  Args:
+    loss: ``(key, inputs, labels) -> Scored``.
+    targeted: whether `labels` are targets: the loss is then negated, and
+      success means predicting them.
+  """
+  sign = -1 if targeted else 1
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    def total(points: Inputs) -> tuple[Array, Scored]:
+      scored = loss(key, points, labels)
+      return sign * jnp.sum(scored.loss), scored
+
+    gradient, scored = jax.grad(total, has_aux=True)(inputs)
+    hit = jnp.argmax(scored.logits, 1) == labels
+    return Probe(sign * scored.loss, gradient, hit ^ targeted), state
+
+  return Oracle(init=lambda inputs: (), grad=grad)
+
+
+def as_oracle(source: ScoredLossFn | Oracle) -> Oracle:
+  """Returns an oracle as it is and a loss as its white box."""
+  return source if isinstance(source, Oracle) else white_box(source)
+
+
+def eot(
+  source: ScoredLossFn | Oracle, draws: int, later: Oracle | None = None
+) -> Oracle:
+  """Returns the oracle that averages losses and gradients over draws.
+
+  ``(1/n) sum_i g(fold_in(key, i), x)``, in constant memory. An attack counts
+  as successful when it succeeds in more than half of the draws.
+
+  Args:
+    source: the loss or oracle of one draw.
+    draws: how many to average, n.
+    later: the oracle of all draws but the first, when these must treat the
+      state differently; their changes of state are dropped either way.
+
+  Raises:
+    ValueError: if `draws` is not a positive whole number.
+
+  References:
+    Anish Athalye, Logan Engstrom, Andrew Ilyas, Kevin Kwok, 2018,
+    "Synthesizing robust adversarial examples", arXiv 1707.07397.
+  """
+  check_count("draws", draws)
+  first = as_oracle(source)
+  others = later or first
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    def draw(
+      oracle: Oracle, memory: OracleState, index: Array | int
+    ) -> tuple[Sums, OracleState]:
+      probe, memory = oracle.grad(
+        random.fold_in(key, index), memory, inputs, labels
+      )
+      hits = probe.correct.astype(probe.loss.dtype)
+      return (probe.loss, probe.gradient, hits), memory
+
+    sums, kept = draw(first, state, 0)
+
+    def add(sums: Sums, index: Array) -> tuple[Sums, None]:
+      new, _ = draw(others, kept, index)
+      return jax.tree.map(jnp.add, sums, new), None
+
+    sums, _ = jax.lax.scan(add, sums, jnp.arange(1, draws))
+    loss, gradient, hits = jax.tree.map(lambda leaf: leaf / draws, sums)
+    return Probe(loss, gradient, hits >= 0.5), kept
+
+  return Oracle(init=first.init, grad=grad)

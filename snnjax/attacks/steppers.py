@@ -1,0 +1,76 @@
+"""Steppers: optax transformations that turn gradients into ascent steps.
+
+`snnjax.attacks.ascend` calls ``update(gradient, state, inputs, value=loss,
+correct=correct, origin=clean)`` and adds what comes back, so any optax
+transformation is a stepper, and one that adapts to an example's progress takes
+these as extra arguments. Everything here treats every example on its own.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from snnjax.attacks import flat
+from snnjax.attacks.threat import Threat
+from snnjax.types import Array, Inputs
+from snnjax.validation import check_range
+
+
+def steepest(threat: Threat) -> optax.GradientTransformation:
+  """Returns the stepper along the threat's steepest unit direction.
+
+  Args:
+    threat: whose `ascent` to follow.
+  """
+
+  def update(
+    gradient: Inputs, state: optax.OptState, params: Inputs | None = None
+  ) -> tuple[Inputs, optax.OptState]:
+    if params is None:
+      raise ValueError("params must be the current inputs; got None")
+    return threat.ascent(gradient, params), state
+
+  return optax.GradientTransformation(_no_state, update)
+
+
+def normalized() -> optax.GradientTransformation:
+  """Returns g / mean |g|, for each example and modality; 0 where g is 0."""
+
+  def one(gradient: Array) -> Array:
+    axes = tuple(range(1, gradient.ndim))
+    size = jnp.mean(jnp.abs(gradient), axes, keepdims=True)
+    return gradient / jnp.where(size > 0, size, 1)
+
+  return optax.stateless(lambda gradient, params: jax.tree.map(one, gradient))
+
+
+def scaled(
+  step_size: flat.Amounts,
+) -> optax.GradientTransformation:
+  """Returns `step_size` times the direction.
+
+  Args:
+    step_size: one for all, or one for each modality; may be traced.
+
+  Raises:
+    ValueError: if a concrete step size is negative or not finite, or the
+      modalities do not match the inputs'.
+  """
+  for path, size in jax.tree_util.tree_leaves_with_path(step_size):
+    name = f"step_size{jax.tree_util.keystr(path)}"
+    check_range(name, size, 0.0, np.finfo(np.float64).max)
+
+  def update(direction: Inputs, params: Inputs | None = None) -> Inputs:
+    del params
+    sizes = flat.matched("step_size", step_size, direction)
+    return flat.map_modalities(
+      lambda leaf, size: leaf * jnp.asarray(size, leaf.dtype), direction, sizes
+    )
+
+  return optax.stateless(update)
+
+
+def _no_state(params: Inputs) -> optax.OptState:
+  del params
+  return optax.EmptyState()

@@ -1,0 +1,213 @@
+"""Threats: what an attack may do to an input.
+
+A threat is a norm ball around the clean input, intersected with the box that
+data live in. Given a mapping of modalities, a threat made here measures all of
+them together, as one long vector; `snnjax.attacks.compose` gives every
+modality a budget of its own.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import random
+from snnjax.attacks import balls, flat
+from snnjax.types import Array, Inputs, Key, PyTree
+from snnjax.validation import check_range, is_concrete
+
+Bounds = tuple[flat.Amounts, flat.Amounts]  # lower, upper
+UNIT_BOX = (0.0, 1.0)
+
+
+class Threat(NamedTuple):
+  """What an attack may do, as pure functions of whole batches.
+
+  Attributes:
+    project: ``(candidate, origin) -> inputs`` inside ball and box. A
+      coordinate that is not finite goes back to its origin.
+    sample: ``(key, origin) -> inputs``, uniform in the ball, then projected;
+      one draw per example, whatever else is in the batch.
+    ascent: ``(gradient, candidate) -> direction``, the unit step along which
+      the gradient promises most; zero where the gradient is.
+    contains: ``(candidate, origin, tolerance) -> [B]`` booleans; the radius is
+      allowed to be exceeded by ``tolerance * max(1, radius)``, the box by
+      `tolerance`. Not finite is not contained.
+    distance: ``(candidate, origin) -> [B]``, in the threat's norm.
+    radius: the budget, for the array or for each modality.
+    box: (lower, upper), for the array or for each modality.
+  """
+
+  project: Callable[[Inputs, Inputs], Inputs]
+  sample: Callable[[Key, Inputs], Inputs]
+  ascent: Callable[[Inputs, Inputs], Inputs]
+  contains: Callable[[Inputs, Inputs, float], Array]
+  distance: Callable[[Inputs, Inputs], Array]
+  radius: PyTree
+  box: PyTree
+
+
+def linf(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
+  """Returns ``max_i |delta_i| <= epsilon``; its steps are signs.
+
+  Args:
+    epsilon: radius in raw input units, a scalar or [B]; may be traced.
+    box: smallest and largest values of an input: scalars, arrays of one
+      example's shape, or mappings of these by modality.
+
+  Raises:
+    ValueError: if a concrete radius or box makes no sense.
+  """
+  return _threat(balls.LINF, epsilon, box)
+
+
+def l2(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
+  """Returns ``||delta||_2 <= epsilon``; its steps are g/||g||_2.
+
+  The projection scales the perturbation and then clips to the box: always
+  inside both, though not always the nearest such point.
+
+  Args:
+    epsilon: radius in raw input units, a scalar or [B]; may be traced.
+    box: smallest and largest values of an input, see `linf`.
+
+  Raises:
+    ValueError: if a concrete radius or box makes no sense.
+  """
+  return _threat(balls.L2, epsilon, box)
+
+
+def l1(
+  epsilon: float | Array, box: Bounds = UNIT_BOX, fraction: float = 0.01
+) -> Threat:
+  """Returns ``||delta||_1 <= epsilon``; its steps move few coordinates.
+
+  The projection is onto ball and box *together*. A step of length one is
+  spread evenly over the `fraction` of coordinates with the largest gradients,
+  leaving out those that stand at the wall they would be pushed into.
+
+  Args:
+    epsilon: radius in raw input units, a scalar or [B]; may be traced.
+    box: smallest and largest values of an input, see `linf`.
+    fraction: share of coordinates one step moves, at least one coordinate;
+      0 is the exact steepest direction.
+
+  Raises:
+    ValueError: if a concrete radius, box or fraction makes no sense.
+
+  References:
+    Florian Tramer, Dan Boneh, 2019, "Adversarial training and robustness for
+    multiple perturbations" (SLIDE, the steps), arXiv 1904.13000.
+    Francesco Croce, Matthias Hein, 2021, "Mind the box" (the projection),
+    arXiv 2103.01208.
+  """
+  check_range("fraction", fraction, 0.0, 1.0)
+  return _threat(balls.l1_ball(fraction), epsilon, box)
+
+
+def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
+  """Raises unless concrete clean inputs fit the threat and lie in its box.
+
+  Args:
+    threat: the threat that `inputs` are about to be attacked under.
+    inputs: clean inputs [B, ...], or a mapping of them.
+    name: what to call them in the error message.
+
+  Raises:
+    ValueError: if an input is not floating, not finite, or outside its box.
+  """
+  for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+      raise ValueError(
+        f"{name}{jax.tree_util.keystr(path)} must be floating point to be "
+        f"attacked; got {jnp.result_type(leaf)}"
+      )
+  inside = threat.contains(inputs, inputs, 0.0)
+  if not is_concrete(inside) or bool(np.all(inside)):
+    return
+  outside = np.flatnonzero(~np.asarray(inside))
+  spans = {
+    f"{name}{jax.tree_util.keystr(path)}": (
+      float(np.min(leaf)),
+      float(np.max(leaf)),
+    )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs)
+  }
+  raise ValueError(
+    f"{name} must lie in the box {threat.box}; they span {spans}, and "
+    f"{len(outside)} examples are outside, the first {outside[0]}"
+  )
+
+
+def _check(epsilon: float | Array, box: Bounds) -> None:
+  check_range("epsilon", epsilon, 0.0, np.finfo(np.float64).max)
+  if jnp.ndim(epsilon) > 1:
+    raise ValueError(
+      f"epsilon must be a scalar or [B]; got shape {jnp.shape(epsilon)}"
+    )
+  if not isinstance(box, tuple) or len(box) != 2:
+    raise ValueError(f"box must be a pair (lower, upper); got {box!r}")
+  lowers, uppers = (jax.tree.leaves(bound) for bound in box)
+  if all(map(is_concrete, lowers + uppers)) and (
+    len(lowers) != len(uppers)
+    or not all(
+      np.all(np.asarray(lower) < np.asarray(upper))
+      for lower, upper in zip(lowers, uppers, strict=True)
+    )
+  ):
+    raise ValueError(f"box must have lower < upper everywhere; got {box}")
+
+
+def _finite(candidate: Array, origin: Array) -> Array:
+  return jnp.where(jnp.isfinite(candidate), candidate, origin)
+
+
+def _threat(ball: balls.Ball, epsilon: float | Array, box: Bounds) -> Threat:
+  """Puts a ball of matrices around trees of inputs, inside a box."""
+  _check(epsilon, box)
+
+  def radius(like: Array) -> Array:
+    return jnp.reshape(jnp.asarray(epsilon, like.dtype), (-1, 1))
+
+  def room(inputs: Inputs) -> balls.Room:
+    dtype = jnp.result_type(*jax.tree.leaves(inputs))
+    lower, upper = (flat.row(bound, inputs).astype(dtype) for bound in box)
+    return balls.Room(lower, upper)
+
+  def project(candidate: Inputs, origin: Inputs) -> Inputs:
+    center, restore = flat.flatten(origin)
+    moved = _finite(flat.flatten(candidate)[0], center)
+    return restore(ball.project(moved, center, room(origin), radius(center)))
+
+  def sample(key: Key, origin: Inputs) -> Inputs:
+    center, restore = flat.flatten(origin)
+    keys = random.example_keys(key, center.shape[0])
+    unit = random.per_example(
+      lambda k: ball.draw(k, center.shape[1], center.dtype), keys
+    )
+    moved = center + radius(center) * unit
+    return restore(ball.project(moved, center, room(origin), radius(center)))
+
+  def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
+    slope, restore = flat.flatten(gradient)
+    here = flat.flatten(candidate)[0]
+    return restore(ball.direction(slope, here, room(candidate)))
+
+  def distance(candidate: Inputs, origin: Inputs) -> Array:
+    return ball.norm(flat.flatten(candidate)[0] - flat.flatten(origin)[0])
+
+  def contains(candidate: Inputs, origin: Inputs, tolerance: float) -> Array:
+    moved = flat.flatten(candidate)[0]
+    limits = room(origin)
+    boxed = (moved >= limits.lower - tolerance) & (
+      moved <= limits.upper + tolerance
+    )
+    limit = radius(moved)[:, 0]
+    near = distance(candidate, origin) <= limit + tolerance * jnp.maximum(
+      1, limit
+    )
+    return near & jnp.all(boxed & jnp.isfinite(moved), 1)
+
+  return Threat(project, sample, ascent, contains, distance, epsilon, box)
