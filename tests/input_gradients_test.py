@@ -27,7 +27,7 @@ def fusion(key, inputs):
   size = inputs["image"].shape[0]
   first, second = split(key)
   image = inputs["image"].reshape(size, -1)
-  noise = jax.vmap(lambda k: jax.random.normal(k, (4,)))
+  noise = jax.vmap(lambda k: jax.random.uniform(k, (4,)))
   hidden = jnp.tanh(image @ W_IMAGE + inputs["sound"] @ W_SOUND)
   hidden = hidden + 0.3 * noise(example_keys(first, size))
   return hidden * (2 + 0.3 * noise(example_keys(second, size)))
