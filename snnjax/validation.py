@@ -1,7 +1,6 @@
 """Checks of concrete arguments; traced values pass, their caller knows them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from snnjax.types import Array
@@ -35,18 +34,3 @@ def check_count(name: str, value: int, least: int = 1) -> None:
     raise ValueError(
       f"{name} must be a whole number of at least {least}; got {value!r}"
     )
-
-
-def check_labels(labels: Array, classes: int) -> None:
-  """Raises ValueError unless labels are [B] integers in [0, classes)."""
-  if jnp.ndim(labels) != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
-    raise ValueError(
-      f"labels must be integers of shape [B]; got shape {jnp.shape(labels)} "
-      f"and dtype {labels.dtype}"
-    )
-  if is_concrete(labels) and labels.size:
-    low, high = int(np.min(labels)), int(np.max(labels))
-    if low < 0 or high >= classes:
-      raise ValueError(
-        f"labels must lie in 0..{classes - 1}; got {low}..{high}"
-      )

@@ -1,0 +1,17 @@
+"""Training methods, one per file: each an `Objective` or a `Method`."""
+
+from snnjax.methods.adversarial import adversarial
+from snnjax.methods.hire import hire
+from snnjax.methods.method import Method, Stage, single
+from snnjax.methods.sr import sr
+from snnjax.methods.vanilla import vanilla
+
+__all__ = [
+  "Method",
+  "Stage",
+  "adversarial",
+  "hire",
+  "single",
+  "sr",
+  "vanilla",
+]

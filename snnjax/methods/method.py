@@ -1,0 +1,84 @@
+"""What a training method is: one or more weight updates per batch."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from snnjax.types import Array, Aux, Batch, Key, Objective, PyTree, Variables
+
+
+class Stage(NamedTuple):
+  """What a method carries from one update of a batch to the next.
+
+  Attributes:
+    perturbation: differentiated together with the weights, in the same
+      backward pass; an empty tree if the method needs no such gradient.
+    memory: anything else, such as membranes; never differentiated.
+  """
+
+  perturbation: PyTree = ()
+  memory: PyTree = ()
+
+
+StagedObjective = Callable[
+  [Variables, Stage, Key, Batch, int], tuple[Array, tuple[Aux, PyTree]]
+]
+
+
+class Method(NamedTuple):
+  """A training method as pure functions.
+
+  Attributes:
+    updates: number of weight updates per batch.
+    init: batch -> what is carried between batches.
+    begin: (carried, batch) -> the batch's first `Stage`.
+    objective: (variables, stage, key, batch, number of the update) -> (scalar
+      loss, (aux, the next stage's memory)).
+    advance: (key, stage with that memory, the loss's gradient with respect to
+      the stage's perturbation) -> the next stage.
+    finish: last stage -> what is carried to the next batch.
+  """
+
+  updates: int
+  init: Callable[[Batch], PyTree]
+  begin: Callable[[PyTree, Batch], Stage]
+  objective: StagedObjective
+  advance: Callable[[Key, Stage, PyTree], Stage]
+  finish: Callable[[Stage], PyTree]
+
+
+def single(objective: Objective) -> Method:
+  """Returns the method of one update per batch that descends `objective`.
+
+  Args:
+    objective: ``(variables, key, batch) -> (scalar loss, aux)``.
+  """
+
+  def staged(
+    variables: Variables, stage: Stage, key: Key, batch: Batch, update: int
+  ) -> tuple[Array, tuple[Aux, PyTree]]:
+    del stage, update
+    loss, aux = objective(variables, key, batch)
+    return loss, (aux, ())
+
+  return Method(
+    updates=1,
+    init=lambda batch: (),
+    begin=lambda carried, batch: Stage(),
+    objective=staged,
+    advance=lambda key, stage, gradient: stage,
+    finish=lambda stage: (),
+  )
+
+
+def masked_mean(values: Array, mask: Array) -> Array:
+  """Returns the mean of values [B] where the mask [B] is True; 0 if nowhere."""
+  weights = mask.astype(values.dtype)
+  return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)
+
+
+def accuracy(logits: Array, batch: Batch) -> Array:
+  """Returns the share of a batch's examples that logits [B, C] get right."""
+  right = jnp.argmax(logits, axis=1) == batch.labels
+  return masked_mean(right.astype(logits.dtype), batch.mask)

@@ -1,0 +1,144 @@
+"""One pure training step: no loop, no input or output, vmappable over seeds."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from snnjax.methods.method import Method, Stage, single
+from snnjax.types import (
+  Array,
+  Aux,
+  Batch,
+  Key,
+  Network,
+  Objective,
+  PyTree,
+  Variables,
+)
+
+Metrics = Mapping[str, Array]
+
+
+class TrainState(NamedTuple):
+  """Everything that training changes.
+
+  Attributes:
+    step: number of batches seen.
+    params: weights.
+    batch_stats: normalisation statistics.
+    opt_state: the optimiser's state.
+    key: the run's key; a step uses ``fold_in(key, step)``.
+    carried: what the method carries between batches.
+  """
+
+  step: Array
+  params: PyTree
+  batch_stats: PyTree
+  opt_state: optax.OptState
+  key: Key
+  carried: PyTree
+
+  @property
+  def variables(self) -> Variables:
+    """The network's variables, as ``Network.apply`` takes them."""
+    return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def as_method(method: Method | Objective) -> Method:
+  """Returns a method as it is, and an objective as one update per batch."""
+  return method if isinstance(method, Method) else single(method)
+
+
+def init_state(
+  key: Key,
+  network: Network,
+  method: Method | Objective,
+  tx: optax.GradientTransformation,
+  batch: Batch,
+) -> TrainState:
+  """Returns the state before the first step.
+
+  Args:
+    key: a scalar key, for the weights and all later steps.
+    network: initialised on the batch's inputs.
+    method: what will be trained.
+    tx: the optimiser.
+    batch: any batch of the shapes to come.
+  """
+  init_key, run_key = jax.random.split(key)
+  variables = network.init(init_key, batch.inputs)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=variables["params"],
+    batch_stats=variables["batch_stats"],
+    opt_state=tx.init(variables["params"]),
+    key=run_key,
+    carried=as_method(method).init(batch),
+  )
+
+
+def make_train_step(
+  method: Method | Objective, tx: optax.GradientTransformation
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+  """Returns ``(state, batch) -> (state, metrics)``, pure and not jitted.
+
+  Metrics are means over the method's updates of the batch, with the global
+  norm of the weights' gradient as "gradient_norm".
+
+  Args:
+    method: a `Method`, or an `Objective` for one update per batch.
+    tx: the optimiser.
+  """
+  staged = as_method(method)
+
+  def update(
+    state: TrainState, stage: Stage, key: Key, batch: Batch, number: int
+  ) -> tuple[TrainState, Stage, Metrics]:
+    objective_key, advance_key = jax.random.split(key)
+
+    def loss(
+      params: PyTree, perturbation: PyTree
+    ) -> tuple[Array, tuple[Aux, PyTree]]:
+      variables = {"params": params, "batch_stats": state.batch_stats}
+      return staged.objective(
+        variables,
+        stage._replace(perturbation=perturbation),
+        objective_key,
+        batch,
+        number,
+      )
+
+    (_, (aux, memory)), (gradient, input_gradient) = jax.value_and_grad(
+      loss, argnums=(0, 1), has_aux=True
+    )(state.params, stage.perturbation)
+    updates, opt_state = tx.update(gradient, state.opt_state, state.params)
+    stage = staged.advance(
+      advance_key, stage._replace(memory=memory), input_gradient
+    )
+    state = state._replace(
+      params=optax.apply_updates(state.params, updates),
+      batch_stats=aux.batch_stats,
+      opt_state=opt_state,
+    )
+    norm = optax.global_norm(gradient)
+    return state, stage, {**aux.metrics, "gradient_norm": norm}
+
+  def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    key = jax.random.fold_in(state.key, state.step)
+    stage = staged.begin(state.carried, batch)
+    history = []
+    for number in range(staged.updates):
+      state, stage, metrics = update(
+        state, stage, jax.random.fold_in(key, number), batch, number
+      )
+      history.append(metrics)
+    state = state._replace(
+      step=state.step + 1, carried=staged.finish(stage)
+    )
+    means = jax.tree.map(lambda *each: sum(each) / len(each), *history)
+    return state, means
+
+  return step
