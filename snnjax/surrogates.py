@@ -209,8 +209,8 @@ def _atan(u: Array, p: Mapping[str, Parameter]) -> Array:
 
 def _sigmoid(u: Array, p: Mapping[str, Parameter]) -> Array:
   a = p["sharpness"]
-  s = jax.nn.sigmoid(a * u)
-  return a * s * (1 - s)
+  # s(-x), not 1 - s(x), which loses all digits where s(x) is close to 1.
+  return a * jax.nn.sigmoid(a * u) * jax.nn.sigmoid(-a * u)
 
 
 def _fast_sigmoid(u: Array, p: Mapping[str, Parameter]) -> Array:

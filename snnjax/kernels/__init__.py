@@ -1,0 +1,1 @@
+"""Fast forms behind plain functions, each equal to its plain reference."""
