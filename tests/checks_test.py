@@ -125,7 +125,7 @@ def test_the_gravest_comes_first_and_silence_last():
     Severity.SERIOUS,
   ]
   assert len(fired) == 3
-  assert alarms[0].evidence == {"outside": 3.0, "non_finite": 0.0}
+  assert alarms[0].evidence == {"outside": 3, "non_finite": 0}
   assert alarms[-1].state is State.SILENT
   assert alarms[3].state is State.NOT_CHECKED
 

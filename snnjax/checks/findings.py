@@ -77,7 +77,7 @@ def accuracy_rises(
   if len(set(epsilons)) < 2:
     return None
   worst = 0.0
-  evidence: dict[str, float] = {"radii": float(len(set(epsilons)))}
+  evidence: dict[str, float] = {"radii": len(set(epsilons))}
   pairs = sorted(zip(epsilons, epsilon_accuracies, strict=True))
   for smaller, before in pairs:
     for larger, after in pairs:
@@ -137,7 +137,7 @@ def own_rule_is_weak(
     {
       "own_rule_accuracy": own_rule_accuracy,
       "all_rules_accuracy": all_rules_accuracy,
-      "rules": float(rules),
+      "rules": rules,
     },
   )
 
@@ -166,7 +166,7 @@ def too_few_draws(
 def forwards_differ(differing_forwards: int) -> Finding:
   """Fires if the logits of any example changed in a second forward pass."""
   return Finding(
-    differing_forwards > 0, {"differing_forwards": float(differing_forwards)}
+    differing_forwards > 0, {"differing_forwards": differing_forwards}
   )
 
 
@@ -179,7 +179,7 @@ def outputs_invalid(outside: int, non_finite: int) -> Finding:
   """Fires if any output left ball or box or is not finite."""
   return Finding(
     outside > 0 or non_finite > 0,
-    {"outside": float(outside), "non_finite": float(non_finite)},
+    {"outside": outside, "non_finite": non_finite},
   )
 
 
@@ -211,9 +211,7 @@ def losses_disagree(
 
 def batch_matters(differing_alone: int) -> Finding:
   """Fires if any example attacked alone fares other than in its batch."""
-  return Finding(
-    differing_alone > 0, {"differing_alone": float(differing_alone)}
-  )
+  return Finding(differing_alone > 0, {"differing_alone": differing_alone})
 
 
 def tuned_on_the_reported(
@@ -224,8 +222,8 @@ def tuned_on_the_reported(
   return Finding(
     bool(shared),
     {
-      "shared_examples": float(len(shared)),
-      "reported_examples": float(len(reported_indices)),
+      "shared_examples": len(shared),
+      "reported_examples": len(reported_indices),
     },
   )
 
@@ -233,5 +231,5 @@ def tuned_on_the_reported(
 def claims_disagree(disagreeing_claims: int) -> Finding:
   """Fires if an attack's own claims contradict the independent judge."""
   return Finding(
-    disagreeing_claims > 0, {"disagreeing_claims": float(disagreeing_claims)}
+    disagreeing_claims > 0, {"disagreeing_claims": disagreeing_claims}
   )

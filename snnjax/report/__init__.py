@@ -1,0 +1,25 @@
+"""One record as JSON, CSV, Markdown and a page that opens offline."""
+
+from snnjax.report.record import (
+  Column,
+  Figure,
+  Record,
+  Section,
+  Table,
+  jsonable,
+)
+from snnjax.report.text import SCHEMA, VERSION
+from snnjax.report.writing import Paths, write
+
+__all__ = [
+  "SCHEMA",
+  "VERSION",
+  "Column",
+  "Figure",
+  "Paths",
+  "Record",
+  "Section",
+  "Table",
+  "jsonable",
+  "write",
+]
