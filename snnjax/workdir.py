@@ -1,0 +1,373 @@
+"""The folder of one run: what it was, how far it came, what it found.
+
+    config.json       the resolved configuration
+    environment.json  one entry per session: versions, devices, commit, seed
+    metrics.jsonl     one line per step or epoch, on the disk when written
+    status.json       running, done, failed or preempted, and why
+    checkpoints/      see `snnjax.checkpoints`
+    arrays/*.npz      per-example results of an evaluation
+    events/           TensorBoard, where asked for
+    .lock             held by the process that runs here
+
+Killed at any moment, the next `open` finds every file whole. Everything but
+wall times (the ``wall`` key of a metrics line, `environment.json` and
+`status.json`) is the same for two runs of one configuration.
+"""
+
+import contextlib
+import dataclasses
+import enum
+import errno
+import fcntl
+import io
+import json
+import os
+import pathlib
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from snnjax import files
+
+_CONFIG = "config.json"
+_STATUS = "status.json"
+
+
+class ConfigurationChanged(ValueError):  # noqa: N818 (a state, not a fault)
+  """The workdir belongs to a run with another configuration."""
+
+
+class WorkdirBusy(OSError):  # noqa: N818
+  """Another process runs in the workdir."""
+
+
+class Preempted(Exception):  # noqa: N818
+  """A signal asked the run to stop, and it did, ready to be resumed."""
+
+
+class Outcome(enum.Enum):
+  """What `open` found."""
+
+  FRESH = "fresh"
+  RESUMED = "resumed"
+  FINISHED = "finished"
+
+
+class Status(enum.Enum):
+  """How the run in a workdir stands."""
+
+  RUNNING = "running"
+  DONE = "done"
+  FAILED = "failed"
+  PREEMPTED = "preempted"
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+  """An open workdir.
+
+  Attributes:
+    path: the folder.
+    config: the resolved configuration, as JSON gives it back.
+    outcome: whether the run is new, goes on, or has finished before.
+    lock: the open lock file; closing it lets another process in.
+  """
+
+  path: pathlib.Path
+  config: Mapping[str, Any]
+  outcome: Outcome
+  lock: io.FileIO
+
+  @property
+  def checkpoints(self) -> pathlib.Path:
+    """The folder for `snnjax.checkpoints`."""
+    return self.path / "checkpoints"
+
+  @property
+  def metrics(self) -> pathlib.Path:
+    """The file for `snnjax.metrics`."""
+    return self.path / "metrics.jsonl"
+
+  @property
+  def events(self) -> pathlib.Path:
+    """The folder for TensorBoard events."""
+    return self.path / "events"
+
+  def set_status(self, status: Status, reason: str = "") -> None:
+    """Writes status.json.
+
+    Args:
+      status: how the run stands now.
+      reason: why, for a person; empty where there is nothing to say.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    files.write_json(
+      self.path / _STATUS,
+      {"status": status.value, "reason": reason, "wall": _wall()},
+    )
+
+  def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays/`name`.npz, atomically.
+
+    Args:
+      name: may hold slashes, for instance ``test/pgd``.
+      arrays: per-example results [N, ...], by name.
+
+    Raises:
+      ValueError: `name` leaves the folder, or an array holds objects.
+      OSError: the file cannot be written; the old one is intact.
+    """
+    path = self._array_file(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_arrays(path, arrays)
+
+  def load_arrays(self, name: str) -> dict[str, np.ndarray]:
+    """Reads arrays/`name`.npz.
+
+    Args:
+      name: as given to `save_arrays`.
+
+    Returns:
+      The arrays by name.
+
+    Raises:
+      FileNotFoundError: there are none of that name.
+      ValueError: the file is damaged, or `name` leaves the folder.
+    """
+    return files.read_arrays(self._array_file(name))
+
+  def array_names(self) -> tuple[str, ...]:
+    """The names of all saved arrays, sorted."""
+    root = self.path / "arrays"
+    found = (p.relative_to(root) for p in root.rglob("*.npz"))
+    whole = (p for p in found if not p.name.startswith(files.TEMPORARY))
+    return tuple(sorted(p.as_posix().removesuffix(".npz") for p in whole))
+
+  def close(self) -> None:
+    """Lets another process in."""
+    self.lock.close()
+
+  def _array_file(self, name: str) -> pathlib.Path:
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+      raise ValueError(f"name must be a relative path, got {name!r}")
+    return self.path / "arrays" / f"{name}.npz"
+
+
+def open(path: pathlib.Path | str, config: Mapping[str, Any]) -> Workdir:
+  """Opens the workdir of a run: a new one, or one to go on with.
+
+  A new folder gets `config`, and the status ``running``. Of a finished run
+  nothing is written.
+
+  Args:
+    path: the folder; made where it is missing.
+    config: the resolved configuration, of what JSON holds.
+
+  Returns:
+    The workdir; see its `outcome`.
+
+  Raises:
+    ConfigurationChanged: the folder's run has another configuration; the
+      message has one line per key.
+    WorkdirBusy: another process runs here.
+    OSError: the folder cannot be made or written.
+    ValueError: one of its files is damaged.
+  """
+  root = pathlib.Path(path)
+  plain = _plain(config)
+  lock = _lock(root)
+  try:
+    outcome = _settle(root, plain)
+  except BaseException:
+    lock.close()
+    raise
+  workdir = Workdir(root, plain, outcome, lock)
+  if outcome is not Outcome.FINISHED:
+    workdir.set_status(Status.RUNNING)
+  return workdir
+
+
+@contextlib.contextmanager
+def opened(
+  path: pathlib.Path | str, config: Mapping[str, Any]
+) -> Iterator[Workdir]:
+  """Opens a workdir and writes how the body ended into its status.
+
+  That is ``done``, ``preempted`` (by `Preempted` or Ctrl-C) or ``failed``,
+  the last two with the reason. Of a run that had finished nothing changes.
+
+  Args:
+    path: as in `open`.
+    config: as in `open`.
+
+  Yields:
+    The workdir.
+
+  Raises:
+    What `open` raises, and what the body raises.
+  """
+  workdir = open(path, config)
+  try:
+    yield workdir
+    if workdir.outcome is not Outcome.FINISHED:
+      workdir.set_status(Status.DONE)
+  except BaseException as error:
+    stopped = isinstance(error, Preempted | KeyboardInterrupt)
+    status = Status.PREEMPTED if stopped else Status.FAILED
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    if workdir.outcome is not Outcome.FINISHED:
+      with contextlib.suppress(OSError):  # a full disk must not hide `error`
+        workdir.set_status(status, reason[:1000])
+    raise
+  finally:
+    workdir.close()
+
+
+def read_status(path: pathlib.Path | str) -> tuple[Status | None, str]:
+  """How the run in a folder stands.
+
+  Args:
+    path: a workdir, or any folder.
+
+  Returns:
+    The status, None where no run was opened, and its reason.
+
+  Raises:
+    ValueError: status.json is damaged.
+  """
+  file = pathlib.Path(path) / _STATUS
+  if not file.exists():
+    return None, ""
+  record = files.read_json(file)
+  try:
+    return Status(record["status"]), str(record["reason"])
+  except (TypeError, KeyError, ValueError) as error:
+    raise ValueError(f"{file} is damaged: {error!r}") from None
+
+
+def read_config(path: pathlib.Path | str) -> dict[str, Any]:
+  """The configuration of the run in a workdir.
+
+  Args:
+    path: a workdir.
+
+  Returns:
+    What JSON holds.
+
+  Raises:
+    FileNotFoundError: no run was opened there.
+    ValueError: config.json is damaged.
+  """
+  file = pathlib.Path(path) / _CONFIG
+  config = files.read_json(file)
+  if not isinstance(config, dict):
+    raise ValueError(f"{file} is damaged: not an object")
+  return config
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """What changed between two configurations, a line per key.
+
+  Args:
+    old: nested mappings of JSON values.
+    new: likewise.
+
+  Returns:
+    Lines such as ``attack.steps: 10 -> 20``, sorted by key.
+  """
+  before, after = _flat(old), _flat(new)
+  lines = []
+  for key in sorted(before.keys() | after.keys()):
+    if key not in after:
+      lines.append(f"{key}: {json.dumps(before[key])} -> (absent)")
+    elif key not in before:
+      lines.append(f"{key}: (absent) -> {json.dumps(after[key])}")
+    elif json.dumps(before[key]) != json.dumps(after[key]):
+      lines.append(
+        f"{key}: {json.dumps(before[key])} -> {json.dumps(after[key])}"
+      )
+  return lines
+
+
+def _settle(root: pathlib.Path, config: dict[str, Any]) -> Outcome:
+  """Compares a locked folder with `config`; writes that where it is new."""
+  if not (root / _CONFIG).exists():
+    ours = [
+      n
+      for n in ("metrics.jsonl", "checkpoints", "arrays")
+      if (root / n).exists()
+    ]
+    if ours:
+      raise ValueError(
+        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: "
+        "choose another folder"
+      )
+    files.write_json(root / _CONFIG, config)
+    return Outcome.FRESH
+  lines = difference(read_config(root), config)
+  if lines:
+    raise ConfigurationChanged(
+      f"workdir {root} belongs to another configuration; choose another "
+      "folder, or undo (there -> now):\n  " + "\n  ".join(lines)
+    )
+  done = read_status(root)[0] is Status.DONE
+  return Outcome.FINISHED if done else Outcome.RESUMED
+
+
+def _lock(root: pathlib.Path) -> io.FileIO:
+  """Makes the folder and holds its lock, which dies with the process."""
+  try:
+    root.mkdir(parents=True, exist_ok=True)
+    stream = io.FileIO(root / ".lock", "a")
+  except OSError as error:
+    raise OSError(
+      error.errno, f"workdir cannot be written: {error.strerror}", str(root)
+    ) from None
+  try:
+    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    stream.close()
+    raise WorkdirBusy(
+      error.errno, "another process runs in the workdir", str(root)
+    ) from None
+  except OSError as error:
+    if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+      stream.close()
+      raise
+    warnings.warn(
+      f"{root} is on a file system without locks: let no second process in",
+      stacklevel=3,
+    )
+  return stream
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+  """A configuration as it will be read back, tuples as lists."""
+  for key, value in _flat(config).items():
+    try:
+      json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+      raise ValueError(f"config.{key} = {value!r}: {error}") from None
+  plain: dict[str, Any] = json.loads(json.dumps(config))
+  return plain
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  flat: dict[str, Any] = {}
+  for key, value in tree.items():
+    if isinstance(value, Mapping) and value:
+      flat |= _flat(value, f"{prefix}{key}.")
+    else:
+      flat[f"{prefix}{key}"] = value
+  return flat
+
+
+def _wall() -> dict[str, Any]:
+  now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+  return {"time": now, "pid": os.getpid()}
