@@ -5,13 +5,12 @@ number of events. Counts stay integers until `saturate` or `binarize`.
 """
 
 import pathlib
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
+from snnjax.data.dataset import AnyArray
 from snnjax.types import Array
-
-AnyArray = TypeVar("AnyArray", np.ndarray, Array)  # host or device
 
 _OVERFLOW_ROW = 240  # N-MNIST: no event, the clock advanced by 2^13 us
 _OVERFLOW_US = 1 << 13
@@ -234,7 +233,8 @@ def saturate(counts: AnyArray, cap: int) -> AnyArray:
   _check_counts(counts)
   if cap < 1:
     raise ValueError(f"cap must be at least 1; got {cap}")
-  return counts.clip(0, cap).astype(np.float32) / np.float32(cap)
+  # Float before the minimum: a cap need not fit the counts' own type.
+  return counts.astype(np.float32).clip(0, cap) / np.float32(cap)
 
 
 def binarize(counts: AnyArray) -> AnyArray:
