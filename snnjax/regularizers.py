@@ -1,0 +1,332 @@
+"""Penalties on the input gradient, on weights and on firing rates.
+
+A gradient penalty is made of four parts, each a plain function: the
+*confidence* f whose gradient g is studied, the *direction* d(g) held constant,
+the *estimator* of the slope of f along d, and what is made of the slope. Along
+d = sign(g) the slope is ||g||_1, along g/||g||_2 it is ||g||_2, along the
+one-hot peak it is ||g||_inf.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from snnjax import losses
+from snnjax.input_gradients import advance
+from snnjax.random import batch_size, example_keys
+from snnjax.types import Array, Inputs, Key, Labels, PyTree, Trace
+from snnjax.validation import (
+  Constant,
+  check_count,
+  check_positive,
+  check_range,
+)
+
+ForwardFn = Callable[[Key, Inputs], tuple[Array, Any]]  # -> (logits, aux)
+Direction = Callable[[PyTree], PyTree]  # gradients -> direction, alike
+
+
+class Probe(NamedTuple):
+  """What an estimator may use to find the slope of f along d.
+
+  Attributes:
+    confidence: f, ``inputs -> [B]``, with keys, labels and rivals fixed.
+    inputs: x.
+    value: f(x), [B].
+    direction: d, like the inputs; constant.
+    pull: returns g, like the inputs, open to differentiation.
+  """
+
+  confidence: Callable[[Inputs], Array]
+  inputs: Inputs
+  value: Array
+  direction: Inputs
+  pull: Callable[[], Inputs]
+
+
+class Penalized(NamedTuple):
+  """A penalty with the clean pass that it came from, to be used again.
+
+  Attributes:
+    penalty: [B].
+    slope: [B], the estimate of the gradient's norm, signed.
+    logits: [B, C] of the clean inputs.
+    aux: what the forward function gave beside the clean logits.
+  """
+
+  penalty: Array
+  slope: Array
+  logits: Array
+  aux: Any
+
+
+Estimator = Callable[[Probe], Array]  # -> slope [B]
+PenaltyFn = Callable[[Key, Inputs, Labels], Penalized]
+
+
+def _per_example(scale: Array, leaf: Array) -> Array:
+  """Reshapes [B] to broadcast against [B, ...]."""
+  return scale.reshape((-1,) + (1,) * (leaf.ndim - 1))
+
+
+def _flat(leaf: Array) -> Array:
+  return leaf.reshape(leaf.shape[0], -1)
+
+
+def sign_direction(gradients: Inputs) -> Inputs:
+  """Returns sign(g) in every modality: slopes add up to sum_m ||g_m||_1."""
+  return jax.tree.map(jnp.sign, gradients)
+
+
+def unit_direction(gradients: Inputs) -> Inputs:
+  """Returns g/||g||_2 per modality, 0 for g = 0: slopes are sum_m ||g_m||_2."""
+
+  def unit(gradient: Array) -> Array:
+    peak = jnp.max(jnp.abs(_flat(gradient)), axis=1)
+    scaled = gradient / _per_example(jnp.where(peak > 0, peak, 1), gradient)
+    norm = jnp.sqrt(jnp.sum(_flat(scaled) ** 2, axis=1))
+    return scaled / _per_example(jnp.where(norm > 0, norm, 1), gradient)
+
+  return jax.tree.map(unit, gradients)
+
+
+def peak_direction(gradients: Inputs) -> Inputs:
+  """Returns sign(g_i) at i = argmax|g| of each modality, 0 elsewhere.
+
+  Slopes are sum_m ||g_m||_inf; the first of equal entries is taken.
+  """
+
+  def peak(gradient: Array) -> Array:
+    flat = _flat(gradient)
+    place = jnp.argmax(jnp.abs(flat), axis=1)
+    chosen = jax.nn.one_hot(place, flat.shape[1], dtype=flat.dtype)
+    return (jnp.sign(flat) * chosen).reshape(gradient.shape)
+
+  return jax.tree.map(peak, gradients)
+
+
+def zero_direction(gradients: Inputs) -> Inputs:
+  """Returns zeros: leaves a modality out of the penalty."""
+  return jax.tree.map(jnp.zeros_like, gradients)
+
+
+def per_modality(directions: Mapping[str, Direction]) -> Direction:
+  """Returns a direction function with one of its own for every modality.
+
+  Args:
+    directions: by modality name; `zero_direction` leaves one out.
+
+  Raises:
+    ValueError: when applied to inputs with other modalities.
+  """
+
+  def direct(gradients: Inputs) -> Inputs:
+    came = sorted(gradients) if isinstance(gradients, Mapping) else "one array"
+    if not isinstance(gradients, Mapping) or set(gradients) != set(directions):
+      raise ValueError(
+        f"inputs must have the modalities {sorted(directions)}; got {came}"
+      )
+    return {name: directions[name](leaf) for name, leaf in gradients.items()}
+
+  return direct
+
+
+def finite_difference(step: Constant = 1e-2) -> Estimator:
+  """Returns the estimator (f(x + h d) - f(x)) / h, without a clamp.
+
+  On a spiking network it sees the spikes that really flip. It costs one more
+  forward pass.
+
+  Args:
+    step: h > 0, in the units of the inputs; may be traced.
+
+  Raises:
+    ValueError: if the step is not positive.
+  """
+  check_positive("step", step)
+
+  def slope(probe: Probe) -> Array:
+    moved = advance(probe.inputs, probe.direction, step)
+    return (probe.confidence(moved) - probe.value) / step
+
+  return slope
+
+
+def jvp(probe: Probe) -> Array:
+  """Estimates the slope <g, d> exactly, by forward mode through surrogates."""
+  return jax.jvp(probe.confidence, (probe.inputs,), (probe.direction,))[1]
+
+
+def double_backpropagation(probe: Probe) -> Array:
+  """Estimates the slope <g, d> exactly, differentiating g itself.
+
+  Since d is where the norm is attained, <g, d> has both the value and the
+  derivative of the norm, and no singularity at g = 0.
+
+  References:
+    Drucker, Le Cun 1992, Improving Generalization Performance Using Double
+    Backpropagation, IEEE Transactions on Neural Networks 3(6).
+  """
+  products = jax.tree.map(
+    lambda g, d: jnp.sum(_flat(g * d), axis=1), probe.pull(), probe.direction
+  )
+  return jax.tree.reduce(jnp.add, products)
+
+
+def squared(slope: Array) -> Array:
+  """Returns slope^2, what SR's released code penalises."""
+  return slope**2
+
+
+def absolute(slope: Array) -> Array:
+  """Returns |slope|, what the SR paper penalises."""
+  return jnp.abs(slope)
+
+
+def gradient_penalty(
+  forward: ForwardFn,
+  *,
+  confidence: losses.Confidence = losses.rival_probability,
+  direction: Direction = sign_direction,
+  estimator: Estimator | None = None,
+  shape: Callable[[Array], Array] = squared,
+) -> PenaltyFn:
+  """Returns a function giving shape(slope of f along d(g)) per example.
+
+  The rival is the strongest other class at x and stays the same at x + h d, as
+  do the keys. The direction comes from one backward pass of the summed
+  confidence, and the clean forward pass is run once: with the default
+  estimator two forward passes and one backward pass in all, and the
+  cross-entropy needs no other. `aux` is that of the clean pass, so that
+  normalisation statistics move once. Where batch statistics couple examples,
+  g_b holds the effect of x_b on all of them.
+
+  Args:
+    forward: ``(key, inputs) -> (logits [B, C], aux)``.
+    confidence: f, ``(logits, labels, rival) -> [B]``.
+    direction: gradients -> direction, held constant; one per modality, the
+      contributions of modalities add up.
+    estimator: ``Probe -> slope [B]``; `finite_difference()` by default.
+    shape: slope -> penalty; `squared` (the released code) or `absolute` (the
+      paper).
+
+  Returns:
+    ``(key, inputs, labels) -> Penalized``.
+
+  References:
+    Liu et al. 2024, Enhancing Adversarial Robustness in SNNs with Sparse
+    Gradients, arXiv 2405.20355.
+
+  Differs from: the released code, whose second forward pass in train mode
+    moves the running statistics a second time.
+  """
+  estimate = finite_difference() if estimator is None else estimator
+
+  def penalize(key: Key, inputs: Inputs, labels: Labels) -> Penalized:
+    keys = example_keys(key, batch_size(inputs))
+
+    def clean(x: Inputs) -> tuple[Array, tuple[Array, Any, Array]]:
+      logits, aux = forward(keys, x)
+      rival = losses.rival(logits, labels)
+      return confidence(logits, labels, rival), (logits, aux, rival)
+
+    value, pull, (logits, aux, rival) = jax.vjp(clean, inputs, has_aux=True)
+
+    def fixed(x: Inputs) -> Array:
+      again, _ = forward(jax.random.clone(keys), x)
+      return confidence(again, labels, rival)
+
+    def gradient() -> Inputs:
+      return pull(jnp.ones_like(value))[0]
+
+    # Freezing what the backward pass reads, not what it gives, spares the
+    # outer differentiation a second-order program that it would throw away.
+    frozen = jax.tree.map(lax.stop_gradient, pull)
+    (constant,) = frozen(jnp.ones_like(value))
+    along = jax.tree.map(lax.stop_gradient, direction(constant))
+    slope = estimate(Probe(fixed, inputs, value, along, gradient))
+    return Penalized(shape(slope), slope, logits, aux)
+
+  return penalize
+
+
+def orthogonalize(
+  kernel: Array,
+  key: Key,
+  rate: Constant = 0.004,
+  *,
+  many: int = 200,
+  share: float = 0.3,
+) -> Array:
+  """Moves a weight's rows towards orthogonality: (1 + b) W - b W W^T W.
+
+  Rows are outputs. Where there are many, only a random share of them moves,
+  towards orthogonality among themselves.
+
+  Args:
+    kernel: [..., outputs], as flax keeps it: a dense [inputs, outputs] or a
+      convolution [kh, kw, inputs, outputs].
+    key: a scalar key, drawn from only where there are many rows.
+    rate: b > 0.
+    many: from this number of rows on, only a share moves.
+    share: that share, in (0, 1].
+
+  Returns:
+    The moved kernel, of the same shape.
+
+  Raises:
+    ValueError: on a kernel without two axes or a constant out of range.
+
+  References:
+    Ding et al. 2022, SNN-RAT: Robustness-enhanced Spiking Neural Network
+    through Regularized Adversarial Training, NeurIPS 2022; Cisse et al. 2017,
+    Parseval Networks, arXiv 1704.08847.
+
+  Differs from: the released code, which picks random rows in dense layers
+    only.
+  """
+  check_positive("rate", rate)
+  check_count("many", many)
+  check_range("share", share, 0.0, 1.0)
+  if kernel.ndim < 2:
+    raise ValueError(
+      f"kernel must be [..., outputs] with at least two axes; got shape "
+      f"{kernel.shape}"
+    )
+  rows = kernel.reshape(-1, kernel.shape[-1]).T
+  if rows.shape[0] < many:
+    moved = _retract(rows, rate)
+  else:
+    count = max(1, int(share * rows.shape[0]))
+    chosen = jax.random.permutation(key, rows.shape[0])[:count]
+    moved = rows.at[chosen].set(_retract(rows[chosen], rate))
+  return moved.T.reshape(kernel.shape)
+
+
+def _retract(rows: Array, rate: Constant) -> Array:
+  return (1 + rate) * rows - rate * (rows @ rows.T) @ rows
+
+
+def firing_rate(traces: Mapping[str, Trace], target: Constant = 0.0) -> Array:
+  """Returns mean over layers of (rate - target)^2, [B].
+
+  The rate is the mean number of spikes per neuron and step of one example.
+
+  Args:
+    traces: of every spiking layer, by name, spikes [T, B, ...].
+    target: the desired rate, in [0, 1].
+
+  Raises:
+    ValueError: if there is no layer, or a known target is not a rate.
+  """
+  check_range("target", target, 0.0, 1.0)
+  if not traces:
+    raise ValueError("traces must hold at least one spiking layer; got none")
+  excesses = [
+    jnp.mean(t.spikes, axis=(0, *range(2, t.spikes.ndim))) - target
+    for t in traces.values()
+  ]
+  return jnp.mean(jnp.stack(excesses) ** 2, axis=0)
