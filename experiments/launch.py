@@ -1,0 +1,220 @@
+"""Starts a binary: flags first, the heavy imports after them.
+
+A binary that runs a configuration in a workdir is
+
+    def run(config, workdir):
+      from experiments import training_loop  # jax and all that, only now
+      training_loop.run(config, workdir)
+
+    if __name__ == "__main__":
+      launch.configured(run, default="digits")
+
+and ``python -m experiments.train --config=FILE --config.a.b=value
+--workdir=DIR`` runs it. One without a configuration defines its own absl
+flags and calls `launch.plain(main)`. Both end with the exit codes of
+`experiments.lifecycle`.
+"""
+
+import pathlib
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, NoReturn
+
+import ml_collections
+from absl import app, flags, logging
+
+from experiments import lifecycle, settings
+
+Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]
+_HELP = re.compile(r"--?(h|help|helpshort|helpfull)$")
+_OVERRIDE = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
+
+
+class Command(NamedTuple):
+  """A command line, read.
+
+  Attributes:
+    config: with every override.
+    workdir: the run's folder.
+    debug: whether errors show their traceback.
+  """
+
+  config: ml_collections.ConfigDict
+  workdir: pathlib.Path
+  debug: bool
+
+
+def configured(
+  run: Run,
+  default: str | None = None,
+  aliases: Mapping[str, str] | None = None,
+) -> NoReturn:
+  """Runs ``run(config, workdir)`` as the process's command line says.
+
+  Args:
+    run: the work; imports what is heavy in its body.
+    default: the configuration without ``--config``; None demands that flag.
+    aliases: short flags for keys: ``{"modality": "data.modality"}`` makes
+      ``--modality=image`` mean ``--config.data.modality=image``.
+  """
+  short = dict(aliases or {})
+  define(flags.FLAGS, default, short)
+
+  def prepare(argv: Sequence[str]) -> tuple[Callable[[], object], bool]:
+    command = parse(argv, flags.FLAGS, short)
+    return lambda: run(command.config, command.workdir), command.debug
+
+  _start(prepare, default)
+
+
+def plain(main: Callable[[], object]) -> NoReturn:
+  """Runs a binary that has flags of its own and no configuration.
+
+  Args:
+    main: the work; reads its absl flags and imports what is heavy.
+  """
+  _define_debug(flags.FLAGS)
+
+  def prepare(argv: Sequence[str]) -> tuple[Callable[[], object], bool]:
+    _no_words(_read_flags(argv, flags.FLAGS))
+    return main, flags.FLAGS.debug
+
+  _start(prepare, None)
+
+
+def define(
+  values: flags.FlagValues, default: str | None, aliases: Mapping[str, str]
+) -> None:
+  """Defines the flags that `parse` reads.
+
+  Args:
+    values: where, `absl.flags.FLAGS` in a binary.
+    default: as in `configured`.
+    aliases: as in `configured`.
+  """
+  flags.DEFINE_string(
+    "config",
+    default,
+    "Configuration: a file, or a bare name from experiments/configs. "
+    "--config.a.b=value sets one of its keys; fractions are fine.",
+    flag_values=values,
+  )
+  flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
+  for name, key in aliases.items():
+    text = f"Short for --config.{key}."
+    flags.DEFINE_string(name, None, text, flag_values=values)
+  _define_debug(values)
+
+
+def parse(
+  argv: Sequence[str], values: flags.FlagValues, aliases: Mapping[str, str]
+) -> Command:
+  """Reads a command line.
+
+  Args:
+    argv: the program's name, then its arguments.
+    values: as given to `define`.
+    aliases: as given to `define`.
+
+  Returns:
+    The configuration and the workdir.
+
+  Raises:
+    UsageError: a flag, key or value that is not known, or none where one is
+      needed.
+  """
+  rest: list[str] = [argv[0]]
+  overrides: list[tuple[str, str | None]] = []
+  for word in values.read_flags_from_files(list(argv[1:]), force_gnu=False):
+    found = _OVERRIDE.match(word)
+    if found is None:
+      rest.append(word)
+    elif found[1] and found[3] is not None:
+      raise settings.UsageError(f"{word}: a flag with 'no' takes no value")
+    else:
+      overrides.append((found[2], "false" if found[1] else found[3]))
+  _no_words(_read_flags(rest, values))
+  if values.config is None:
+    raise settings.UsageError("--config is needed: a file or a known name")
+  if not values.workdir:
+    raise settings.UsageError("--workdir is needed: the folder of the run")
+  config = settings.load(values.config)
+  for key, text in overrides:
+    settings.override(config, key, text)
+  for name, key in aliases.items():
+    if values[name].value is not None:
+      settings.override(config, key, values[name].value)
+  return Command(config, pathlib.Path(values.workdir), values.debug)
+
+
+def _define_debug(values: flags.FlagValues) -> None:
+  flags.DEFINE_bool(
+    "debug", False, "Print the traceback of any error.", flag_values=values
+  )
+
+
+def _read_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+  try:
+    return list(values(list(argv)))[1:]
+  except flags.Error as error:
+    raise settings.UsageError(str(error)) from None
+
+
+def _no_words(words: Sequence[str]) -> None:
+  if words:
+    raise settings.UsageError(
+      f"unexpected {words[0]!r}: every argument is --flag=value"
+    )
+
+
+def _help(default: str | None) -> str:
+  """The binary's docstring, its flags, and the configuration's keys."""
+  module = sys.modules["__main__"]
+  text = f"{module.__doc__ or ''}\nFlags:\n"
+  modules = flags.FLAGS.flags_by_module_dict()
+  for flag in (*modules.get(__name__, ()), *modules.get(sys.argv[0], ())):
+    text += f"  --{flag.name}: {flag.help}"
+    text += f" (default: {flag.default})\n" if flag.default else "\n"
+  if default is not None:
+    text += f"\nKeys of --config={default}:\n"
+    config = settings.load(default).to_dict()
+    for key, value in settings.flatten(config).items():
+      text += f"  --config.{key}={value!r}\n"
+  codes = ", ".join(f"{c.value} {c.name.lower()}" for c in lifecycle.ExitCode)
+  return f"{text}\nExit codes: {codes.replace('_', ' ')}.\n"
+
+
+def _warn(name: str, text: Warning | str) -> None:
+  sys.stderr.write(f"{name}: warning: {text}\n")
+
+
+def _start(
+  prepare: Callable[[Sequence[str]], tuple[Callable[[], object], bool]],
+  default: str | None,
+) -> NoReturn:
+  """Reads the flags, runs the body and exits."""
+  name = f"experiments.{pathlib.Path(sys.argv[0]).stem}"
+
+  def parser(argv: list[str]) -> tuple[Callable[[], object], bool]:
+    if any(_HELP.match(word) for word in argv[1:]):
+      sys.stdout.write(_help(default))
+      sys.exit(lifecycle.ExitCode.DONE)
+    try:
+      return prepare(argv)
+    except settings.UsageError as error:
+      sys.stderr.write(f"{name}: {error}\n")
+      sys.stderr.write(f"{name}: --help shows all flags\n")
+      sys.exit(lifecycle.ExitCode.USAGE)
+
+  def run(prepared: tuple[Callable[[], object], bool]) -> int:
+    body, debug = prepared
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
+    return int(lifecycle.guarded(body, name, debug))
+
+  # A person reads these; the line of source says nothing to them.
+  warnings.showwarning = lambda text, *_: _warn(name, text)
+  app.run(run, flags_parser=parser)
+  raise AssertionError("app.run exits")
