@@ -34,9 +34,12 @@ def test_a_still_camera_makes_no_event(digits):
   assert counts.sum() == 0
 
 
-def test_a_uniform_ground_makes_no_event():
-  blank = jnp.zeros((28, 28))
-  assert record_one(jax.random.key(0), blank, COARSE, frames=2).sum() == 0
+def test_a_black_image_makes_no_event():
+  blank = np.zeros((1, 28, 28), np.float32)
+  counts = saccade.simulate_batch(
+    jax.random.key(0), blank, COARSE, frames=4, chunk=8
+  )
+  assert counts.sum() == 0
 
 
 def test_the_path_is_a_closed_triangle_of_equal_legs():
@@ -60,7 +63,7 @@ def test_log_intensity_is_an_independent_bilinear_shift(digits):
     np.testing.assert_allclose(seen, np.log(moved + 0.1), atol=1e-5)
 
 
-@pytest.mark.parametrize("step_us", [2_000, 10_000, 50_000])
+@pytest.mark.parametrize("step_us", [2_000, 25_000])
 def test_on_minus_off_is_the_log_change_within_one_event(digits, step_us):
   camera = Camera(step_us=step_us)
   image = images(digits, 5)[4, ..., 0]
@@ -98,7 +101,7 @@ def test_one_digit_makes_as_many_events_as_n_mnist_has(digits):
   assert 1_800 < on < 2_400
 
 
-@pytest.mark.parametrize("frames", [1, 4, 7, 8])
+@pytest.mark.parametrize("frames", [5, 7])
 def test_frames_sum_to_the_same_events(digits, frames):
   image = jnp.asarray(images(digits, 3)[2])
   key = jax.random.key(0)
@@ -135,8 +138,8 @@ def test_a_key_fixes_the_recording_and_another_changes_it(digits, camera):
   assert np.any(twins[0] != twins[1])  # one key per example
 
 
-@pytest.mark.parametrize("camera", [COARSE, COARSE._replace(mismatch=0.05)])
-def test_an_example_does_not_depend_on_its_batch(digits, camera):
+def test_an_example_does_not_depend_on_its_batch(digits):
+  camera = COARSE._replace(mismatch=0.05)
   pictures = images(digits, 11)
   keys = jax.random.split(jax.random.key(3), 11)
   together = saccade.simulate_batch(
