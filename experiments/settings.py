@@ -197,14 +197,16 @@ def _tuples(value: Any) -> Any:
 
 
 def _nearest(word: str, names: Sequence[str]) -> str:
-  """A hint at the known names most like `word`, by whole and by last part."""
-  close = difflib.get_close_matches(word, names, 3, 0.6)
-  last = word.rpartition(".")[2]
+  """A hint at the known names most like `word`, by last part or by whole."""
   tails = [name.rpartition(".")[2] for name in names]
-  matches = difflib.get_close_matches(last, tails, 3, 0.75)
-  close += [n for n, t in zip(names, tails, strict=True) if t in matches]
+  last = word.rpartition(".")[2]
+  like = difflib.get_close_matches(last, tails, len(tails) or 1, 0.75)
+  close = [n for n, t in zip(names, tails, strict=True) if t in like]
+  close = difflib.get_close_matches(
+    word, close or names, 3, 0.0 if close else 0.5
+  )
   if close:
-    return "; did you mean " + " or ".join(dict.fromkeys(close)) + "?"
+    return "; did you mean " + " or ".join(close) + "?"
   return "; there are " + ", ".join(names)
 
 
