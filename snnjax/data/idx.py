@@ -156,6 +156,23 @@ def _check(
     )
 
 
+def _read_pair(
+  folder: pathlib.Path, prefix: str
+) -> tuple[np.ndarray, np.ndarray]:
+  arrays = []
+  for kind in ("images-idx3", "labels-idx1"):
+    path = _find(folder, prefix, kind)
+    if path is None:
+      raise FileNotFoundError(
+        f"{folder} must hold {prefix}-{kind}-ubyte, with or without .gz (or "
+        "the same of one EMNIST set, emnist-<set>-train-...); there is none"
+      )
+    arrays.append(read_idx(path))
+  images, labels = arrays
+  _check(images, labels, folder, prefix)
+  return images, labels
+
+
 def load_idx_folder(
   folder: str | pathlib.Path, split: str, *, emnist: str | None = None
 ) -> dataset.Dataset:
@@ -186,17 +203,7 @@ def load_idx_folder(
     raise ValueError(f"split must be one of {sorted(_PREFIXES)}; got {split!r}")
   emnist = _emnist_set(folder, emnist)
   prefix = f"emnist-{emnist}-{split}" if emnist else _PREFIXES[split]
-  arrays = []
-  for kind in ("images-idx3", "labels-idx1"):
-    path = _find(folder, prefix, kind)
-    if path is None:
-      raise FileNotFoundError(
-        f"{folder} must hold {prefix}-{kind}-ubyte, with or without .gz (or "
-        "the same of one EMNIST set, emnist-<set>-train-...); there is none"
-      )
-    arrays.append(read_idx(path))
-  images, labels = arrays
-  _check(images, labels, folder, prefix)
+  images, labels = _read_pair(folder, prefix)
   labels = labels.astype(np.int32)
   if emnist:
     images = np.ascontiguousarray(images.swapaxes(1, 2))

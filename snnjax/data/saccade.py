@@ -149,11 +149,9 @@ def simulate(
 
   frame = (2 * jnp.arange(camera.steps) + 1) * frames // (2 * camera.steps)
   sensor = (camera.height, camera.width)
-  carry = (
-    jnp.zeros(sensor, jnp.int32),
-    jnp.zeros((frames, *sensor, 2), jnp.int32),
-  )
-  (_, counts), _ = lax.scan(step, carry, (path[1:], frame))
+  net = jnp.zeros(sensor, jnp.int32)
+  counts = jnp.zeros((frames, *sensor, 2), jnp.int32)
+  (_, counts), _ = lax.scan(step, (net, counts), (path[1:], frame))
   return counts
 
 
@@ -164,6 +162,21 @@ def _simulate_chunk(
   return jax.vmap(lambda k, x: simulate(k, x, camera, frames=frames))(
     keys, images
   )
+
+
+def _check_images(images: np.ndarray) -> np.ndarray:
+  images = np.asarray(images)
+  if images.ndim not in (3, 4) or not np.issubdtype(images.dtype, np.floating):
+    raise ValueError(
+      "images must be floats [N, H, W] or [N, H, W, 1] (see dataset.to_unit); "
+      f"got {images.dtype} {images.shape}"
+    )
+  if not np.all((images >= 0) & (images <= 1)):
+    raise ValueError(
+      "images must lie in [0, 1]; got values from "
+      f"{images.min()} to {images.max()}"
+    )
+  return images
 
 
 def simulate_batch(
@@ -195,17 +208,7 @@ def simulate_batch(
     ValueError: if an argument is not allowed, a value lies outside [0, 1],
       or a pixel has more than 255 events in one frame.
   """
-  images = np.asarray(images)
-  if images.ndim not in (3, 4) or not np.issubdtype(images.dtype, np.floating):
-    raise ValueError(
-      "images must be floats [N, H, W] or [N, H, W, 1] (see dataset.to_unit); "
-      f"got {images.dtype} {images.shape}"
-    )
-  if not np.all((images >= 0) & (images <= 1)):
-    raise ValueError(
-      "images must lie in [0, 1]; got values from "
-      f"{images.min()} to {images.max()}"
-    )
+  images = _check_images(images)
   if chunk < 1:
     raise ValueError(f"chunk must be at least 1; got {chunk}")
   check_camera(camera, frames)
