@@ -205,8 +205,7 @@ def simulate_batch(
     Counts [N, T, height, width, 2] uint8 on the host.
 
   Raises:
-    ValueError: if an argument is not allowed, a value lies outside [0, 1],
-      or a pixel has more than 255 events in one frame.
+    ValueError: for bad arguments, or over 255 events in one pixel and frame.
   """
   images = _check_images(images)
   if chunk < 1:
