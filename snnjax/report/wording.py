@@ -112,10 +112,10 @@ def _words(name: str) -> str:
 def _significant(value: float, digits: int) -> str:
   if value == 0:
     return "0"
-  value = float(f"{value:.{digits - 1}e}")  # 9.996 is 10.0, not 10.00
   if 1e-3 <= abs(value) < 1e6:
+    rounded = float(f"{value:.{digits - 1}e}")  # 9.996 is 10.0, not 10.00
     # Positional, with trailing zeros: 0.250 says how well it is known.
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    places = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{value:,.{places}f}"
   mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
   return f"{mantissa}e{int(exponent)}"

@@ -1,0 +1,19 @@
+"""Figures of a report. The only part of the package that needs Matplotlib."""
+
+from snnjax.plots.accuracy import Curve, accuracy_against_epsilon
+from snnjax.plots.gradients import as_maps, gradient_maps
+from snnjax.plots.sparsity import sparsity_along_attack, sparsity_histograms
+from snnjax.plots.spikes import spike_raster
+from snnjax.plots.vulnerability import Ratios, vulnerability_ratio
+
+__all__ = [
+  "Curve",
+  "Ratios",
+  "accuracy_against_epsilon",
+  "as_maps",
+  "gradient_maps",
+  "sparsity_along_attack",
+  "sparsity_histograms",
+  "spike_raster",
+  "vulnerability_ratio",
+]
