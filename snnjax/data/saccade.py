@@ -190,8 +190,7 @@ def simulate_batch(
 ) -> np.ndarray:
   """Records many images, in compiled chunks of one size.
 
-  Because the last chunk is filled up, an example's counts depend on its key
-  and image only, not on how many others are recorded with it.
+  The last chunk is filled up: an example's counts never depend on the others.
 
   Args:
     key: a typed key, scalar or [N], one per image.
