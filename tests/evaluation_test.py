@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import evaluation, random
+from snnjax import evaluation, losses, random
+from snnjax.attacks import compose, presets
+from snnjax.attacks.threat import linf
 from snnjax.evaluation import CLEAN, Case, collect, evaluate, stream, summarize
 from snnjax.types import AttackResult
 
@@ -401,9 +403,59 @@ def test_foreign_results_are_refused(examples):
     collect(np.arange(43), labels, tuple(CASES), chunks[1:])
 
 
+def pgd(weights, epsilon):
+  """Five steps of the package's own attack, on two modalities."""
+
+  def logits_fn(keys, inputs):
+    del keys
+    joined = jnp.concatenate([inputs["image"], inputs["events"]], axis=1)
+    return jnp.tanh((joined - 0.5) @ weights)
+
+  threat = compose.per_modality(
+    {"image": linf(epsilon), "events": linf(epsilon / 2)}
+  )
+  source = losses.scored(logits_fn, losses.cross_entropy)
+  step = {"image": epsilon / 4, "events": epsilon / 8}
+  return Case(presets.pgd(source, threat, step_size=step, steps=5), threat)
+
+
+def test_the_package_s_own_attack_is_evaluated_the_same_in_any_batch(examples):
+  inputs, labels = examples
+  pair = {"image": inputs[:, :3], "events": inputs[:, 3:]}
+
+  def judge(keys, x):
+    return classify(keys, jnp.concatenate([x["image"], x["events"]], axis=1))
+
+  def go(rows, epsilon):
+    return evaluate(
+      {"pgd": jax.tree_util.Partial(pgd, WEIGHTS, epsilon)},
+      judge,
+      jax.tree.map(lambda leaf: leaf[rows], pair),
+      labels[rows],
+      key=KEY,
+      indices=rows,
+      microbatch=16,
+      survivors=False,
+    )
+
+  everyone = np.arange(43)
+  whole = go(everyone, EPSILON)
+  assert_same(go(everyone[::-1], EPSILON), whole, everyone[::-1])
+  for start in range(0, 43, 7):
+    rows = everyone[start : start + 7]
+    assert_same(go(rows, EPSILON), whole, rows)
+  summary = summarize(whole)
+  assert summary.attacks["pgd"].outside == 0
+  assert summary.attacks["pgd"].disagreeing == 0
+  assert summary.attacks["pgd"].distance <= 1 + 1e-5
+  assert summary.robust.estimate < summary.clean.estimate
+  nothing = summarize(go(everyone, 0.0))
+  assert nothing.robust == nothing.clean == summary.clean
+
+
 def test_the_package_s_own_threats_judge(examples):
   inputs, labels = examples
-  threat = pytest.importorskip("snnjax.attacks.threat").linf(EPSILON)
+  threat = linf(EPSILON)
   cases = {
     "near": lambda: fgsm(EPSILON)._replace(threat=threat),
     "far": lambda: fgsm(1.01 * EPSILON)._replace(threat=threat),

@@ -81,7 +81,7 @@ def subjects(group: list[Alarm]) -> str:
   """Returns what a check was applied to, with the numbers of each."""
   numbers = {alarm.subject: evidence(alarm) for alarm in group}
   if len(set(numbers.values())) == 1:  # told once, for all subjects
-    names = ", ".join(name for name in numbers if name)
+    names = "; ".join(name for name in numbers if name)
     return ": ".join(part for part in (names, evidence(group[0])) if part)
   return "; ".join(f"{name}: {text}" for name, text in numbers.items())
 
