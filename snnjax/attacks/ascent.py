@@ -84,21 +84,28 @@ def ascend(
     ValueError: if `steps` or `restarts` are not such counts.
   """
   check_count("restarts", restarts)
-  run = ascend_recorded(
-    oracle, stepper, threat, steps=steps, start=start, keep=keep
-  )
+  run = _single_run(oracle, stepper, threat, steps, start, keep)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    _check_batch(inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
 
     def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
       new, _ = run(random.fold_in(keys, index), inputs, labels)
       return _merge(held, new, strongest(held, new)), None
 
-    held, _ = run(random.fold_in(keys, 0), inputs, labels)
-    if restarts > 1:
-      held, _ = jax.lax.scan(again, held, jnp.arange(1, restarts))
-    return held
+    if restarts == 1:
+      held, _ = run(random.fold_in(keys, 0), inputs, labels)
+    else:
+      held, _ = jax.lax.scan(
+        again, _nothing(inputs, labels), jnp.arange(restarts)
+      )
+    if start is None:
+      return held
+    clean = _probe_clean(
+      oracle, random.fold_in(keys, restarts), inputs, labels
+    )
+    return _merge(clean, held, keep(clean, held))
 
   return attack
 
@@ -116,49 +123,67 @@ def ascend_recorded(
   threat: Threat,
   *,
   steps: int,
+  record: Record,
   start: Start | None = None,
   keep: Keep = strongest,
-  record: Record = lambda inputs, probe: (),
 ) -> Callable[[Key, Inputs, Labels], tuple[AttackResult, PyTree]]:
-  """Returns one run of `ascend` that also records every iterate.
+  """Returns `ascend` with one run that also records every iterate.
 
   Args:
     oracle: the losses and gradients.
     stepper: as in `ascend`.
     threat: where the iterates may go.
     steps: how many gradient steps.
-    start: as in `ascend`.
-    keep: as in `ascend`.
-    record: ``(inputs, probe) -> pytree``, called on the first iterate, after
-      every step and so on the final point: sparsity along the attack is
+    record: ``(inputs, probe) -> pytree``, called on the first iterate and
+      after every step: sparsity along the attack is
       ``lambda inputs, probe: gini(probe.gradient)``.
+    start: as in `ascend`.
+    keep: as in `ascend`; the clean input is a candidate only where the run
+      starts.
 
   Returns:
     ``(key, inputs, labels) -> (AttackResult, records)``, each record with a
-    leading axis of steps + 1.
+    leading axis of steps + 1. With the same key the result is that of
+    `ascend` up to the clean candidate.
 
   Raises:
     ValueError: if `steps` is not a whole number of at least 0.
   """
-  check_count("steps", steps, least=0)
-  stepper = optax.with_extra_args_support(stepper)
+  run = _single_run(oracle, stepper, threat, steps, start, keep, record)
 
-  def run(
+  def attack(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
     _check_batch(inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
-    start_keys, clean_keys, step_keys = random.split(keys, 3)
-    first = inputs if start is None else start(start_keys, inputs)
+    return run(random.fold_in(keys, 0), inputs, labels)
 
+  return attack
+
+
+def _single_run(
+  oracle: Oracle,
+  stepper: optax.GradientTransformation,
+  threat: Threat,
+  steps: int,
+  start: Start | None,
+  keep: Keep,
+  record: Record = lambda inputs, probe: (),
+) -> Callable[[Key, Inputs, Labels], tuple[AttackResult, PyTree]]:
+  """Returns one run from one starting point: [B] keys in, best point out."""
+  check_count("steps", steps, least=0)
+  stepper = optax.with_extra_args_support(stepper)
+
+  def run(
+    keys: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[AttackResult, PyTree]:
     def probe(
       carry: _Carry, index: Array | int
     ) -> tuple[_Carry, Probe, PyTree]:
       found, memory = oracle.grad(
-        random.fold_in(step_keys, index), carry.oracle, carry.inputs, labels
+        random.fold_in(keys, index), carry.oracle, carry.inputs, labels
       )
-      loss = found.loss.astype(carry.held.loss.dtype)
-      new = AttackResult(carry.inputs, loss, ~found.correct)
+      new = _result(carry.inputs, found, carry.held)
       held = _merge(carry.held, new, keep(carry.held, new))
       # One bad coordinate must not spoil the whole example's direction.
       usable = found._replace(
@@ -183,22 +208,33 @@ def ascend_recorded(
       moved = threat.project(moved, inputs)
       return carry._replace(inputs=moved, stepper=memory), records
 
+    # Key 0 starts, key i probes the i-th iterate.
+    first = inputs if start is None else start(random.fold_in(keys, 0), inputs)
     carry = _Carry(
       first, stepper.init(first), oracle.init(first), _nothing(first, labels)
     )
-    carry, records = jax.lax.scan(step, carry, jnp.arange(steps))
-    carry, _, final = probe(carry, steps)
+    carry, records = jax.lax.scan(step, carry, jnp.arange(1, steps + 1))
+    carry, _, final = probe(carry, steps + 1)
     records = jax.tree.map(
       lambda past, end: jnp.concatenate([past, end[None]]), records, final
     )
-    if start is None:
-      return carry.held, records
-    clean, _ = oracle.grad(clean_keys, oracle.init(inputs), inputs, labels)
-    loss = clean.loss.astype(carry.held.loss.dtype)
-    begin = AttackResult(inputs, loss, ~clean.correct)
-    return _merge(begin, carry.held, keep(begin, carry.held)), records
+    return carry.held, records
 
   return run
+
+
+def _probe_clean(
+  oracle: Oracle, keys: Key, inputs: Inputs, labels: Labels
+) -> AttackResult:
+  """Returns the clean input as a candidate."""
+  probe, _ = oracle.grad(keys, oracle.init(inputs), inputs, labels)
+  return _result(inputs, probe, _nothing(inputs, labels))
+
+
+def _result(inputs: Inputs, probe: Probe, like: AttackResult) -> AttackResult:
+  return AttackResult(
+    inputs, probe.loss.astype(like.loss.dtype), ~probe.correct
+  )
 
 
 def _move(inputs: Array, update: Array) -> Array:

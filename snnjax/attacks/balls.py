@@ -74,11 +74,10 @@ def _l2_project(
 
 
 def _l2_draw(key: Key, size: int, dtype: jnp.dtype) -> Array:
-  towards, length = jax.random.split(key)
-  normal = jax.random.normal(towards, (size,), dtype)
-  # The volume within radius r grows as r^size.
-  reach = jax.random.uniform(length, (), dtype) ** (1 / size)
-  return normal / jnp.linalg.norm(normal) * reach
+  # All but two coordinates of a point uniform on a sphere are uniform in the
+  # ball that they span.
+  normal = jax.random.normal(key, (size + 2,), dtype)
+  return normal[:size] / jnp.linalg.norm(normal)
 
 
 def _l2_direction(gradient: Array, candidate: Array, room: Room) -> Array:
@@ -150,13 +149,10 @@ def l1_box_project(
 
 
 def _l1_draw(key: Key, size: int, dtype: jnp.dtype) -> Array:
-  lengths, signs = jax.random.split(key)
   # size + 1 exponentials over their sum are uniform on the simplex, and
-  # leaving one out makes them uniform in its interior.
-  spread = jax.random.exponential(lengths, (size + 1,), dtype)
-  return jax.random.rademacher(signs, (size,), dtype) * (
-    spread[:size] / jnp.sum(spread)
-  )
+  # leaving one out makes them uniform in its interior; Laplace adds signs.
+  spread = jax.random.laplace(key, (size + 1,), dtype)
+  return spread[:size] / jnp.sum(jnp.abs(spread))
 
 
 def _l1_direction(
