@@ -1,5 +1,7 @@
 """Checks of concrete arguments; traced values pass, their caller knows them."""
 
+from collections.abc import Iterable
+
 import jax
 import numpy as np
 
@@ -25,6 +27,12 @@ def check_positive(name: str, value: Constant) -> None:
   """Raises ValueError unless a concrete `value` is positive."""
   if is_concrete(value) and not bool(np.all(np.asarray(value) > 0)):
     raise ValueError(f"{name} must be positive; got {value}")
+
+
+def check_counts(name: str, values: Iterable[int], least: int = 1) -> None:
+  """Raises ValueError unless every one of `values` is such a whole number."""
+  for value in values:
+    check_count(name, value, least)
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:

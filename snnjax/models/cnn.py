@@ -18,7 +18,7 @@ from snnjax.models.network import Branch, build
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
 from snnjax.types import Network
-from snnjax.validation import check_count
+from snnjax.validation import check_counts
 
 
 def convolutional_layers(
@@ -41,7 +41,6 @@ def convolutional_layers(
   if standardize is not None:
     layers.append(Standardize(*standardize, name="standardize"))
   for number, features in enumerate(channels, start=1):
-    check_count("channels", features)
     layers.append(Convolution(features, name=f"conv{number}"))
     if norm is not None:
       layers.append(norm(name=f"norm{number}"))
@@ -74,7 +73,12 @@ def cnn(
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
     readout: outputs to logits; the mean over time by default.
+
+  Raises:
+    ValueError: if a width is not a positive whole number.
   """
+  check_counts("channels", channels)
+  check_counts("hidden", hidden)
 
   def layers() -> list[nn.Module]:
     return [

@@ -11,6 +11,7 @@ from snnjax.models.network import Branch, build
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
 from snnjax.types import Network
+from snnjax.validation import check_counts
 
 
 def fusion(
@@ -38,13 +39,17 @@ def fusion(
     readout: outputs to logits; the mean over time by default.
 
   Raises:
-    ValueError: if encoders and channels name different modalities.
+    ValueError: if encoders and channels name different modalities, or a width
+      is not a positive whole number.
   """
   if set(encoders) != set(channels):
     raise ValueError(
       "encoders and channels must name the same modalities; got "
       f"{sorted(encoders)} and {sorted(channels)}"
     )
+  check_counts("hidden", hidden)
+  for widths in channels.values():
+    check_counts("channels", widths)
   branches = {
     name: Branch(
       encoder,

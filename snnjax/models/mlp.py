@@ -10,7 +10,7 @@ from snnjax.models.network import Branch, build
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
 from snnjax.types import Network
-from snnjax.validation import check_count
+from snnjax.validation import check_counts
 
 
 def dense_layers(
@@ -25,7 +25,6 @@ def dense_layers(
   """
   layers: list[nn.Module] = []
   for number, features in enumerate(hidden, start=first):
-    check_count("hidden", features)
     layers.append(Dense(features, name=f"dense{number}"))
     layers.append(Spiking(neuron, name=f"dense_spike{number}"))
   return layers
@@ -47,7 +46,11 @@ def mlp(
     encoder: data [B, ...] -> sequence.
     classes: number of logits.
     readout: outputs to logits; the mean over time by default.
+
+  Raises:
+    ValueError: if a width is not a positive whole number.
   """
+  check_counts("hidden", hidden)
 
   def layers() -> list[nn.Module]:
     return [Flatten(name="flatten"), *dense_layers(hidden, neuron)]

@@ -98,9 +98,14 @@ def build(
     encode_key, weight_key = jax.random.split(key)
     # Weights do not depend on spikes: any rule initialises them.
     context = Context(StraightThrough(), steps, False, None, {})
-    encoded = sequences(inputs, encode_key, (0, steps))
-    variables = module.init({"params": weight_key}, encoded, context)
-    return {"batch_stats": {}, **variables}
+
+    # Compiled, so that only the weights are computed, not the forward pass.
+    @jax.jit
+    def draw(encode_key: Key, weight_key: Key, inputs: Inputs) -> Variables:
+      encoded = sequences(inputs, encode_key, (0, steps))
+      return module.init({"params": weight_key}, encoded, context)
+
+    return {"batch_stats": {}, **draw(encode_key, weight_key, inputs)}
 
   def apply(
     variables: Variables,
@@ -206,7 +211,7 @@ def _by_branch(
         "inputs must be one array [B, ...] for a network of one branch; got "
         f"modalities {sorted(inputs)}"
       )
-    return {name: inputs for name in encoders}
+    return dict.fromkeys(encoders, inputs)
   if not isinstance(inputs, Mapping) or set(inputs) != set(encoders):
     came = sorted(inputs) if isinstance(inputs, Mapping) else "one array"
     raise ValueError(

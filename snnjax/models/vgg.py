@@ -31,6 +31,7 @@ from snnjax.models.network import Branch, build
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
 from snnjax.types import Network
+from snnjax.validation import check_counts
 
 POOL = 0  # stands for a 2x2 average pool among channel counts
 
@@ -120,13 +121,16 @@ def vgg(
     readout: outputs to logits; the mean over time by default.
 
   Raises:
-    ValueError: if the style has no layout of that name.
+    ValueError: if the style has no layout of that name or a width is not a
+      positive whole number.
   """
   chosen = sr_style() if style is None else style
   if layout not in chosen.layouts:
     raise ValueError(
       f"layout must be one of {sorted(chosen.layouts)}; got {layout!r}"
     )
+
+  check_counts("hidden", hidden)
 
   def layers() -> list[nn.Module]:
     made: list[nn.Module] = []

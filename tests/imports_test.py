@@ -1,0 +1,114 @@
+"""The directions of the design, read from the source of every module."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "snnjax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Each unit may import units of lower rank, and units of its own rank only if
+# they are itself (a package's modules may import each other).
+RANKS = {
+  "types": 0,
+  "validation": 1,
+  "random": 1,
+  "files": 1,
+  "statistics": 1,
+  "derivatives": 1,
+  "kernels": 2,
+  "surrogates": 2,
+  "losses": 2,
+  "sparsity": 2,
+  "encoders": 2,
+  "neurons": 3,
+  "input_gradients": 3,
+  "backward": 4,
+  "readouts": 4,
+  "vulnerability": 4,
+  "regularizers": 4,
+  "models": 5,
+  "attacks": 5,
+  "methods": 6,
+  "training": 7,
+  "evaluation": 8,
+  "checks": 9,
+  "report": 10,
+  "plots": 11,
+  "data": 2,
+  "checkpoints": 4,
+  "parameters": 3,
+  "environment": 4,
+  "metrics": 2,
+  "workdir": 3,
+}
+ONLY_IN = {
+  "flax": {"models"},
+  "tensorflow_datasets": {"data"},
+  "array_record": {"data"},
+  "grain": {"data"},
+  "orbax": {"checkpoints"},
+  "matplotlib": {"plots"},
+}
+NOWHERE = {"torch", "tensorflow", "pickle", "foolbox", "tonic", "expelliarmus"}
+
+
+def unit(path: pathlib.Path) -> str:
+  parts = path.relative_to(PACKAGE).with_suffix("").parts
+  return parts[0]
+
+
+def imported(path: pathlib.Path) -> list[str]:
+  """Every module that a file imports, `from a import b` as a.b."""
+  names = []
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names += [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{path}: relative import"
+      names += [f"{node.module}.{alias.name}" for alias in node.names]
+  return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_directions(path):
+  own = unit(path)
+  if own == "__init__":
+    return
+  assert own in RANKS, f"give {own} a rank in this test"
+  for name in imported(path):
+    top, *rest = name.split(".")
+    assert top not in NOWHERE, name
+    assert own in ONLY_IN.get(top, {own}), f"{name} belongs elsewhere"
+    if top == "snnjax" and rest and rest[0] in RANKS and rest[0] != own:
+      assert RANKS[rest[0]] < RANKS[own], f"{path.name} imports {name}"
+
+
+def test_every_rank_has_a_module():
+  assert set(RANKS) == {unit(path) for path in FILES} - {"__init__"}
+
+
+def test_import_is_light():
+  heavy = (
+    "tensorflow_datasets",
+    "tensorflow",
+    "orbax",
+    "grain",
+    "matplotlib",
+    "flax.nnx",
+  )
+  script = (
+    f"import sys, snnjax; print([m for m in {heavy} if m in sys.modules])"
+  )
+  result = subprocess.run(
+    [sys.executable, "-c", script],
+    capture_output=True,
+    text=True,
+    check=True,
+    cwd=ROOT,
+  )
+  assert result.stdout.strip() == "[]"
