@@ -1,0 +1,120 @@
+"""Stride-1 convolutions in the forms that XLA's CPU backend runs fast.
+
+Each function takes one problem, no leading axis. The thresholds were measured
+on two cores; on the wrong side of one, a form is slower, never different.
+"""
+
+import functools
+import itertools
+import operator
+
+import jax.numpy as jnp
+from jax import lax
+
+from snnjax.types import Array
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+# A 3x3 filter bank of at most this many C * O pairs is cheaper as a sum of
+# shifted images: the library's packing costs more than the arithmetic.
+_SHIFTED_PAIRS = 64
+# To at most this many output channels, one matrix product for all taps, then
+# shifted sums.
+_FEW_OUTPUTS = 3
+# The weight gradient's patch matrix stays in cache at about this many output
+# positions per part; more parts only lengthen compilation.
+_POSITIONS = 2048
+_MOST_PARTS = 32
+
+
+def convolution(
+  inputs: Array, kernel: Array, pads: Pads, precision: str | None
+) -> Array:
+  """Convolves [N, H, W, C] with [kh, kw, C, O]."""
+  channels, outputs = kernel.shape[2:]
+  if min(min(pair) for pair in pads) >= 0:
+    if channels < 4 and channels * outputs <= _SHIFTED_PAIRS:
+      return _shifted_inputs(inputs, kernel, pads)
+    if outputs <= _FEW_OUTPUTS < channels:
+      return _shifted_outputs(inputs, kernel, pads, precision)
+  return lax.conv_general_dilated(
+    inputs, kernel, (1, 1), pads, dimension_numbers=LAYOUT, precision=precision
+  )
+
+
+def reverse(kernel: Array) -> Array:
+  """Returns the kernel of the transposed convolution."""
+  return jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+
+
+def weight_gradient(
+  inputs: Array, outputs: Array, pads: Pads, precision: str | None
+) -> Array:
+  """Correlates inputs [N, H, W, C] with cotangents [N, H', W', O].
+
+  The kernel's gradient is itself a convolution, of the inputs with N as
+  their channels and the cotangents as the kernel. Spelling the transposes
+  out keeps the library's layout. The sum over N is cut into parts. A part
+  takes every P-th example, so that each device of a mesh that splits the
+  batch into equal runs owns its share of every part.
+  """
+  batch = inputs.shape[0]
+  parts = _parts(batch, outputs.shape[1] * outputs.shape[2])
+
+  def part(index: int) -> Array:
+    images, cotangents = (
+      a.reshape(batch // parts, parts, *a.shape[1:])[:, index]
+      for a in (inputs, outputs)
+    )
+    gradient = lax.conv_general_dilated(
+      jnp.transpose(images, (3, 1, 2, 0)),
+      jnp.transpose(cotangents, (1, 2, 0, 3)),
+      (1, 1),
+      pads,
+      dimension_numbers=LAYOUT,
+      precision=precision,
+    )
+    return jnp.transpose(gradient, (1, 2, 0, 3))
+
+  return functools.reduce(operator.add, map(part, range(parts)))
+
+
+def _parts(batch: int, positions: int) -> int:
+  """The number of equal parts that suits the cache."""
+  wanted = min(_MOST_PARTS, max(1, batch * positions // _POSITIONS))
+  return max(p for p in range(1, wanted + 1) if batch % p == 0) if batch else 1
+
+
+def _shifted_inputs(inputs: Array, kernel: Array, pads: Pads) -> Array:
+  """Sums shifted, scaled copies of the inputs: one fused loop."""
+  padded = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
+  kh, kw, channels, _ = kernel.shape
+  height, width = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
+
+  def term(row: int, column: int, channel: int) -> Array:
+    window = padded[:, row : row + height, column : column + width]
+    taps = kernel[row, column, channel].reshape(1, 1, 1, -1)
+    return window[..., channel : channel + 1] * taps
+
+  taps = itertools.product(range(kh), range(kw), range(channels))
+  return functools.reduce(operator.add, itertools.starmap(term, taps))
+
+
+def _shifted_outputs(
+  inputs: Array, kernel: Array, pads: Pads, precision: str | None
+) -> Array:
+  """Applies all taps at once, then sums them where they belong."""
+  kh, kw, channels, features = kernel.shape
+  taps = jnp.transpose(kernel, (2, 0, 1, 3)).reshape(channels, -1)
+  products = jnp.matmul(inputs, taps, precision=precision)
+  products = jnp.pad(products, ((0, 0), *pads, (0, 0)))
+  height, width = products.shape[1] - kh + 1, products.shape[2] - kw + 1
+
+  def term(row: int, column: int) -> Array:
+    first = (row * kw + column) * features
+    window = products[:, row : row + height, column : column + width]
+    return window[..., first : first + features]
+
+  offsets = itertools.product(range(kh), range(kw))
+  return functools.reduce(operator.add, itertools.starmap(term, offsets))

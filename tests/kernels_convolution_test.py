@@ -1,0 +1,274 @@
+"""`convolve` equals the plain convolution under every transformation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from snnjax.kernels import convolution_cpu
+from snnjax.kernels.convolution import convolve, convolve_reference
+
+# inputs, kernel, strides, padding: together they reach every form.
+CASES = {
+  "few pairs": ((8, 7, 6, 1), (3, 3, 1, 4), (1, 1), "SAME"),
+  "few outputs": ((3, 7, 6, 5), (3, 3, 5, 2), (1, 1), "SAME"),
+  "library": ((8, 9, 8, 5), (3, 3, 5, 14), (1, 1), "SAME"),
+  "valid": ((3, 7, 6, 4), (3, 2, 4, 17), (1, 1), "VALID"),
+  "wide padding": ((3, 5, 6, 4), (3, 2, 4, 17), (1, 1), ((4, 1), (0, 3))),
+  "cropping": ((3, 7, 8, 4), (2, 3, 4, 5), (1, 1), ((-1, 0), (1, -2))),
+  "pointwise": ((3, 4, 4, 5), (1, 1, 5, 6), (1, 1), "SAME"),
+  "strided": ((3, 7, 6, 4), (3, 3, 4, 5), (2, 2), "SAME"),
+}
+FORMS = ("few pairs", "few outputs", "library")
+
+
+def arrays(case):
+  shape, kernel, strides, padding = CASES[case]
+  key = jax.random.key(7)
+  inputs = jax.random.normal(jax.random.fold_in(key, 0), shape)
+  filters = jax.random.normal(jax.random.fold_in(key, 1), kernel)
+  options = {"strides": strides, "padding": padding}
+  return inputs, filters, options
+
+
+def assert_same(transform, case, *arguments):
+  """Compares both convolutions after `transform`."""
+  inputs, filters, options = arrays(case)
+  arguments = arguments or (inputs, filters)
+  results = [
+    jax.jit(transform(functools.partial(form, **options)))(*arguments)
+    for form in (convolve, convolve_reference)
+  ]
+  tolerance = 1e-6 if jax.config.jax_enable_x64 else 1e-5
+  for ours, plain in zip(*map(jax.tree.leaves, results), strict=True):
+    assert ours.shape == plain.shape
+    assert ours.dtype == plain.dtype
+    scale = float(jnp.max(jnp.abs(plain)))
+    assert scale > 0
+    np.testing.assert_allclose(ours, plain, rtol=0, atol=tolerance * scale)
+
+
+def scalar(form):
+  """A function with a gradient that depends on both arguments."""
+  return lambda x, k: jnp.sum(jnp.sin(form(x, k)))
+
+
+def gradients(form):
+  return jax.grad(scalar(form), (0, 1))
+
+
+def value(form):
+  return form
+
+
+def jvp(form):
+  return lambda x, k: jax.jvp(form, (x, k), (jnp.cos(x), jnp.sin(k)))
+
+
+def jvp_of_grad(form):
+  return lambda x, k: jax.jvp(gradients(form), (x, k), (jnp.cos(x), k))
+
+
+def grad_of_jvp(form):
+  def slope(x, k):
+    return jnp.sum(jnp.square(jvp(form)(x, k)[1]))
+
+  return jax.grad(slope, (0, 1))
+
+
+def grad_of_grad(form):
+  def penalty(x, k):
+    images, filters = gradients(form)(x, k)
+    return jnp.sum(jnp.square(images)) + jnp.sum(jnp.square(filters))
+
+  return jax.grad(penalty, (0, 1))
+
+
+TRANSFORMS = (value, gradients, jvp, jvp_of_grad, grad_of_jvp, grad_of_grad)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_equals_the_reference(transform, case, x64):
+  assert_same(transform, case)
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("transform", [value, gradients])
+def test_equals_the_reference_in_single_precision(transform, case):
+  assert_same(transform, case)
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (2, 3)])
+@pytest.mark.parametrize("transform", [value, gradients, grad_of_grad])
+def test_vmap(transform, axes, case, x64):
+  inputs, filters, _ = arrays(case)
+  scales = jnp.array([1.0, -0.5, 2.0])
+
+  def stack(array, axis):
+    if axis is None:
+      return array
+    return jnp.stack([s * array for s in scales], axis)
+
+  assert_same(
+    lambda form: jax.vmap(transform(form), axes),
+    case,
+    *(stack(a, axis) for a, axis in zip((inputs, filters), axes, strict=True)),
+  )
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_vmap_of_vmap_over_both(case, x64):
+  inputs, filters, _ = arrays(case)
+
+  def transform(form):
+    return jax.vmap(jax.vmap(gradients(form), (0, 0)), (0, None))
+
+  assert_same(
+    transform,
+    case,
+    jnp.stack([jnp.stack([inputs, -inputs]), jnp.stack([2 * inputs, inputs])]),
+    jnp.stack([filters, 2 * filters]),
+  )
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_gradient_of_vmap(axes, case, x64):
+  inputs, filters, _ = arrays(case)
+  pair = [
+    a if axis is None else jnp.stack([a, -2 * a])
+    for a, axis in zip((inputs, filters), axes, strict=True)
+  ]
+  assert_same(lambda form: gradients(jax.vmap(form, axes)), case, *pair)
+
+
+def scanned(form):
+  def total(x, k):
+    def body(carry, shift):
+      return carry + form(x + shift, k), jnp.sum(carry)
+
+    return jax.lax.scan(body, form(x, k), jnp.arange(3.0, dtype=x.dtype))
+
+  return jax.grad(lambda x, k: jnp.sum(jnp.sin(total(x, k)[0])), (0, 1))
+
+
+def looped(form):
+  def ascend(x, k):
+    step = lambda _, x: x + 0.1 * jnp.tanh(gradients(form)(x, k)[0])  # noqa: E731
+    return jax.lax.fori_loop(0, 3, step, x)
+
+  return ascend
+
+
+def rematerialised(form):
+  return jax.grad(jax.checkpoint(scalar(form)), (0, 1))
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("transform", [scanned, looped, rematerialised])
+def test_control_flow(transform, case, x64):
+  assert_same(transform, case)
+
+
+def test_without_jit():
+  inputs, filters, options = arrays("library")
+  np.testing.assert_allclose(
+    convolve(inputs, filters, **options),
+    convolve_reference(inputs, filters, **options),
+    rtol=1e-5,
+    atol=1e-5,
+  )
+
+
+@pytest.mark.parametrize("batch", [1, 7, 12, 64])
+def test_weight_gradient_in_parts(batch, x64):
+  """The parts cover every example whatever the batch size."""
+  key = jax.random.key(3)
+  inputs = jax.random.normal(key, (batch, 30, 30, 2))
+  filters = jnp.ones((3, 3, 2, 3), inputs.dtype)
+  assert convolution_cpu._parts(64, 900) > 8
+  assert_same(gradients, "library", inputs, filters)
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("transform", [value, gradients])
+def test_batch_sharded(transform, case):
+  """Each of two devices works on its own examples; only weights are summed."""
+  _, kernel, _, padding = CASES[case]
+  mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
+  split = NamedSharding(mesh, PartitionSpec("batch"))
+  whole = NamedSharding(mesh, PartitionSpec())
+  shape = (128, 16, 16, kernel[2])
+  inputs = jax.random.normal(jax.random.key(1), shape)
+  filters = jax.random.normal(jax.random.key(2), kernel)
+  form = functools.partial(convolve, padding=padding)
+  run = jax.jit(transform(form))
+  expected = run(inputs, filters)
+  placed = jax.device_put(inputs, split), jax.device_put(filters, whole)
+  text = run.lower(*placed).compile().as_text()
+  for collective in ("all-gather", "all-to-all", "collective-permute"):
+    assert collective not in text
+  assert ("all-reduce" in text) == (transform is gradients)
+  result = run(*placed)
+  first = jax.tree.leaves(result)[0]
+  assert first.sharding.is_equivalent_to(split, first.ndim)
+  for ours, plain in zip(
+    *map(jax.tree.leaves, (result, expected)), strict=True
+  ):
+    np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("transform", [value, gradients])
+def test_other_platforms_get_the_plain_convolution(transform, platform):
+  inputs, filters, options = arrays("library")
+
+  def convolutions(form):
+    run = jax.jit(transform(functools.partial(form, **options)))
+    lowered = run.trace(inputs, filters).lower(lowering_platforms=(platform,))
+    return sorted(
+      line.split("dim_numbers")[1]
+      for line in lowered.as_text().splitlines()
+      if "stablehlo.convolution" in line
+    )
+
+  assert convolutions(convolve)
+  assert convolutions(convolve) == convolutions(convolve_reference)
+
+
+def test_matmul_precision_is_kept():
+  inputs, filters, options = arrays("library")
+  run = jax.jit(functools.partial(convolve, **options))
+  with jax.default_matmul_precision("highest"):
+    text = run.lower(inputs, filters).as_text()
+  assert "HIGHEST" in text
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.int32])
+def test_other_types(dtype):
+  inputs = jnp.arange(2 * 4 * 4 * 2).reshape(2, 4, 4, 2).astype(dtype) % 5
+  filters = (jnp.arange(3 * 3 * 2 * 3).reshape(3, 3, 2, 3) % 3).astype(dtype)
+  result = convolve(inputs, filters)
+  assert result.dtype == dtype
+  np.testing.assert_array_equal(result, convolve_reference(inputs, filters))
+
+
+@pytest.mark.parametrize(
+  ("inputs", "kernel", "options", "name"),
+  [
+    ((4, 4, 1), (3, 3, 1, 2), {}, "inputs"),
+    ((1, 4, 4, 2), (3, 3, 1, 2), {}, "channels"),
+    ((1, 4, 4, 1), (3, 3, 1, 2), {"strides": (0, 1)}, "strides"),
+    ((1, 4, 4, 1), (3, 3, 1, 2), {"padding": "FULL"}, "padding"),
+    ((1, 4, 4, 1), (3, 3, 1, 2), {"padding": ((1, 1),)}, "padding"),
+    ((1, 2, 4, 1), (3, 3, 1, 2), {"padding": "VALID"}, "rows"),
+  ],
+)
+def test_bad_arguments(inputs, kernel, options, name):
+  with pytest.raises(ValueError, match=name):
+    convolve(jnp.ones(inputs), jnp.ones(kernel), **options)
