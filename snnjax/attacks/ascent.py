@@ -102,9 +102,7 @@ def ascend(
       )
     if start is None:
       return held
-    clean = _probe_clean(
-      oracle, random.fold_in(keys, restarts), inputs, labels
-    )
+    clean = _probe_clean(oracle, random.fold_in(keys, restarts), inputs, labels)
     return _merge(clean, held, keep(clean, held))
 
   return attack

@@ -67,7 +67,9 @@ def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
       return sign * jnp.sum(scored.loss), scored
 
     gradient, scored = jax.grad(total, has_aux=True)(inputs)
-    hit = jnp.argmax(scored.logits, 1) == labels
+    # Logits that are not numbers predict nothing, whatever argmax says.
+    known = ~jnp.any(jnp.isnan(scored.logits), 1)
+    hit = (jnp.argmax(scored.logits, 1) == labels) & known
     return Probe(sign * scored.loss, gradient, hit ^ targeted), state
 
   return Oracle(init=lambda inputs: (), grad=grad)
