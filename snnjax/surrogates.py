@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from snnjax.derivatives import replace_derivative
 from snnjax.types import Array
 from snnjax.validation import check_positive
 
@@ -48,7 +49,6 @@ class Surrogate:
     return self.derivative(drive, self.parameters)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def spike(drive: Array, surrogate: Surrogate, strict: bool = False) -> Array:
   """Fires where the drive is not negative: s = H(u), ds/du = surrogate(u).
 
@@ -61,22 +61,9 @@ def spike(drive: Array, surrogate: Surrogate, strict: bool = False) -> Array:
   Returns:
     Zeros and ones of the drive's shape and dtype.
   """
-  del surrogate
-  fires = drive > 0 if strict else drive >= 0
-  return fires.astype(drive.dtype)
-
-
-@spike.defjvp
-def _spike_jvp(
-  strict: bool,
-  primals: tuple[Array, Surrogate],
-  tangents: tuple[Array, Surrogate],
-) -> tuple[Array, Array]:
-  drive, surrogate = primals
-  # The step does not depend on the surrogate: its tangent has no effect.
-  drive_dot, _ = tangents
-  slope = surrogate(drive).astype(drive.dtype)
-  return spike(drive, surrogate, strict), slope * drive_dot
+  fires = (drive > 0 if strict else drive >= 0).astype(drive.dtype)
+  slope = jnp.broadcast_to(surrogate(drive), drive.shape).astype(drive.dtype)
+  return replace_derivative(fires, slope, drive)
 
 
 def triangle(width: Parameter = 1.0) -> Surrogate:

@@ -170,7 +170,7 @@ def test_segments_are_one_run(neuron, encoder):
 
 def test_membrane_readout_goes_on_in_segments():
   network = small(NEURONS["lif_hard"], readout=readouts.membrane(0.9))
-  variables = network.init(jax.random.key(1), INPUTS)
+  variables = stronger(network.init(jax.random.key(1), INPUTS))
   rule = backward.Bptt(surrogates.atan())
   whole = network.apply(variables, INPUTS, rule=rule)
   first = network.apply(variables, INPUTS, rule=rule, window=(0, 3))
