@@ -175,50 +175,57 @@ def _single_run(
   def run(
     keys: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
-    def probe(
-      carry: _Carry, index: Array | int
-    ) -> tuple[_Carry, Probe, PyTree]:
-      found, memory = oracle.grad(
-        random.fold_in(keys, index), carry.oracle, carry.inputs, labels
-      )
-      new = _result(carry.inputs, found, carry.held)
-      held = _merge(carry.held, new, keep(carry.held, new))
-      # One bad coordinate must not spoil the whole example's direction.
-      usable = found._replace(
-        gradient=jax.tree.map(
-          lambda g: jnp.where(jnp.isfinite(g), g, 0), found.gradient
-        )
-      )
-      carry = carry._replace(oracle=memory, held=held)
-      return carry, usable, record(carry.inputs, found)
-
     def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
-      carry, found, records = probe(carry, index)
+      here = carry.inputs
+      carry, probe = _visit(oracle, keep, keys, labels, carry, index)
       update, memory = stepper.update(
-        found.gradient,
+        jax.tree.map(_usable, probe.gradient),
         carry.stepper,
-        carry.inputs,
-        value=found.loss,
-        correct=found.correct,
+        here,
+        value=probe.loss,
+        correct=probe.correct,
         origin=inputs,
       )
-      moved = jax.tree.map(_move, carry.inputs, update)
-      moved = threat.project(moved, inputs)
-      return carry._replace(inputs=moved, stepper=memory), records
+      moved = threat.project(jax.tree.map(_move, here, update), inputs)
+      return carry._replace(inputs=moved, stepper=memory), record(here, probe)
 
     # Key 0 starts, key i probes the i-th iterate.
     first = inputs if start is None else start(random.fold_in(keys, 0), inputs)
     carry = _Carry(
       first, stepper.init(first), oracle.init(first), _nothing(first, labels)
     )
-    carry, records = jax.lax.scan(step, carry, jnp.arange(1, steps + 1))
-    carry, _, final = probe(carry, steps + 1)
+    carry, past = jax.lax.scan(step, carry, jnp.arange(1, steps + 1))
+    carry, probe = _visit(oracle, keep, keys, labels, carry, steps + 1)
     records = jax.tree.map(
-      lambda past, end: jnp.concatenate([past, end[None]]), records, final
+      lambda early, end: jnp.concatenate([early, end[None]]),
+      past,
+      record(carry.inputs, probe),
     )
     return carry.held, records
 
   return run
+
+
+def _visit(
+  oracle: Oracle,
+  keep: Keep,
+  keys: Key,
+  labels: Labels,
+  carry: _Carry,
+  index: Array | int,
+) -> tuple[_Carry, Probe]:
+  """Probes the current iterate and lets it compete."""
+  probe, memory = oracle.grad(
+    random.fold_in(keys, index), carry.oracle, carry.inputs, labels
+  )
+  new = _result(carry.inputs, probe, carry.held)
+  held = _merge(carry.held, new, keep(carry.held, new))
+  return carry._replace(oracle=memory, held=held), probe
+
+
+def _usable(gradient: Array) -> Array:
+  """Zeroes what is not finite: it must not spoil the whole direction."""
+  return jnp.where(jnp.isfinite(gradient), gradient, 0)
 
 
 def _probe_clean(

@@ -1,6 +1,7 @@
 """Threats on several modalities: a budget each, none, or one for all."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,62 +29,52 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
   if not threats:
     raise ValueError("threats must name at least one modality; got none")
   threats = dict(threats)
+  # By place in sorted order: a mapping's own order must not matter.
+  places = {name: place for place, name in enumerate(sorted(threats))}
 
-  def matched(inputs: Inputs) -> Mapping[str, Threat]:
-    if not isinstance(inputs, Mapping) or set(inputs) != set(threats):
-      given = sorted(inputs) if isinstance(inputs, Mapping) else "one array"
+  def each(act: Callable[..., Any], origin: Inputs, *others: Inputs) -> PyTree:
+    """Returns ``act(threat, origin, *others)`` of every modality."""
+    if not isinstance(origin, Mapping) or set(origin) != set(threats):
+      given = sorted(origin) if isinstance(origin, Mapping) else "one array"
       raise ValueError(
         f"threats are given for the modalities {sorted(threats)}; the inputs "
         f"have {given}"
       )
-    return {name: threats[name] for name in inputs}
-
-  def project(candidate: PyTree, origin: PyTree) -> PyTree:
     return {
-      name: threat.project(candidate[name], origin[name])
-      for name, threat in matched(origin).items()
+      name: act(threats[name], *(tree[name] for tree in (origin, *others)))
+      for name in origin
     }
 
-  def sample(key: Key, origin: PyTree) -> PyTree:
-    # By place in sorted order, so that a mapping's order does not matter.
-    places = {name: place for place, name in enumerate(sorted(threats))}
-    return {
-      name: threat.sample(random.fold_in(key, places[name]), origin[name])
-      for name, threat in matched(origin).items()
-    }
+  def sample(key: Key, origin: Inputs) -> PyTree:
+    keys = {name: random.fold_in(key, places[name]) for name in threats}
+    return each(lambda threat, o, k: threat.sample(k, o), origin, keys)
 
-  def ascent(gradient: PyTree, candidate: PyTree) -> PyTree:
-    return {
-      name: threat.ascent(gradient[name], candidate[name])
-      for name, threat in matched(candidate).items()
-    }
+  def contains(candidate: Inputs, origin: Inputs, tolerance: float) -> Array:
+    inside = each(
+      lambda threat, o, c: threat.contains(c, o, tolerance), origin, candidate
+    )
+    return jnp.all(jnp.stack(list(inside.values())), 0)
 
-  def contains(candidate: PyTree, origin: PyTree, tolerance: float) -> Array:
-    inside = [
-      threat.contains(candidate[name], origin[name], tolerance)
-      for name, threat in matched(origin).items()
-    ]
-    return jnp.all(jnp.stack(inside), 0)
-
-  def distance(candidate: PyTree, origin: PyTree) -> Array:
-    shares = [
-      _share(threat, candidate[name], origin[name])
-      for name, threat in matched(origin).items()
-    ]
-    return jnp.max(jnp.stack(shares), 0)
+  def distance(candidate: Inputs, origin: Inputs) -> Array:
+    shares = each(_share, origin, candidate)
+    return jnp.max(jnp.stack(list(shares.values())), 0)
 
   return Threat(
-    project,
-    sample,
-    ascent,
-    contains,
-    distance,
+    project=lambda candidate, origin: each(
+      lambda threat, o, c: threat.project(c, o), origin, candidate
+    ),
+    sample=sample,
+    ascent=lambda gradient, candidate: each(
+      lambda threat, c, g: threat.ascent(g, c), candidate, gradient
+    ),
+    contains=contains,
+    distance=distance,
     radius={name: threat.radius for name, threat in threats.items()},
     box={name: threat.box for name, threat in threats.items()},
   )
 
 
-def _share(threat: Threat, candidate: Inputs, origin: Inputs) -> Array:
+def _share(threat: Threat, origin: Inputs, candidate: Inputs) -> Array:
   """Returns the spent part of a budget, [B]; an empty budget has 0 or inf."""
   spent = threat.distance(candidate, origin)
   radius = jnp.broadcast_to(
@@ -125,29 +116,23 @@ def joint(
     for bound in box
   )
 
-  def weighted(inputs: Inputs) -> Inputs:
-    costs = flat.matched("weights", weights, inputs)
-    return flat.map_modalities(lambda leaf, w: leaf * w, inputs, costs)
+  def weighted(inputs: PyTree) -> PyTree:
+    return _weighed(jnp.multiply, inputs, weights)
 
-  def raw(inputs: Inputs) -> Inputs:
-    costs = flat.matched("weights", weights, inputs)
-    return flat.map_modalities(lambda leaf, w: leaf / w, inputs, costs)
+  def raw(inputs: PyTree) -> PyTree:
+    return _weighed(jnp.divide, inputs, weights)
 
   inner = norm(epsilon, (weighted(lower), weighted(upper)))
-
-  def clipped(inputs: Inputs) -> Inputs:
-    return flat.map_modalities(jnp.clip, inputs, lower, upper)
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     before, home = weighted(candidate), weighted(origin)
     after = inner.project(before, home)
     # Weighing and back rounds: what did not move must come back bit for bit.
-    return clipped(
-      jax.tree.map(
-        lambda a, b, h, r, c, o: jnp.where(a == b, c, jnp.where(a == h, o, r)),
-        *(after, before, home, raw(after), candidate, origin),
-      )
+    exact = jax.tree.map(
+      lambda a, b, h, r, c, o: jnp.where(a == b, c, jnp.where(a == h, o, r)),
+      *(after, before, home, raw(after), candidate, origin),
     )
+    return flat.map_modalities(jnp.clip, exact, lower, upper)
 
   return Threat(
     project=project,
@@ -167,3 +152,10 @@ def joint(
     radius=epsilon,
     box=box,
   )
+
+
+def _weighed(
+  operation: Callable[..., Array], inputs: Inputs, weights: Mapping[str, float]
+) -> PyTree:
+  costs = flat.matched("weights", weights, inputs)
+  return flat.map_modalities(operation, inputs, costs)
