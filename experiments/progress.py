@@ -37,6 +37,12 @@ def duration(seconds: float) -> str:
   return f"{hours} h {minutes:02d} min"
 
 
+def say(text: str) -> None:
+  """Writes a line for the user to standard output."""
+  sys.stdout.write(f"{text}\n")
+  sys.stdout.flush()
+
+
 class Reporter:
   """A `Progress` callback that writes to a stream.
 

@@ -93,8 +93,9 @@ def hire(
     step_size: eps_s in raw units, one for all modalities or one each.
     radius: eps_t in raw units, likewise.
     noise: `crafted`, or a control: `no_noise`, `random_signs`.
-    framed: modalities whose arrays are event frames [B, T, ...]; their noise
-      has the T / N frames of one period, [B, T / N, ...].
+    framed: modalities whose arrays are event frames [B, T, ...] ("" for
+      inputs of one array); their noise has the T / N frames of one period,
+      [B, T / N, ...].
     box: lowest and highest value of the inputs.
     keep_membranes: whether a period starts from the last one's membranes, or
       at rest.

@@ -1,0 +1,285 @@
+"""From names and numbers of a configuration to the library's functions.
+
+Every table maps the names that a configuration may use to a constructor; an
+unknown name is answered with the known ones.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import optax
+
+from snnjax import (
+  attacks,
+  backward,
+  encoders,
+  losses,
+  methods,
+  models,
+  neurons,
+  readouts,
+  regularizers,
+  surrogates,
+)
+from snnjax.methods import Method
+from snnjax.models.layers import BatchNorm
+from snnjax.types import Attack, BackwardRule, Network, Objective, ScoredLossFn
+
+Config = Any  # an ml_collections.ConfigDict: attributes by name
+
+SURROGATES: Mapping[str, Callable[..., surrogates.Surrogate]] = {
+  "triangle": surrogates.triangle,
+  "atan": surrogates.atan,
+  "sigmoid": surrogates.sigmoid,
+  "fast_sigmoid": surrogates.fast_sigmoid,
+  "gaussian": surrogates.gaussian,
+  "rectangle": surrogates.rectangle,
+}
+RESETS = {
+  "hard": neurons.hard_reset,
+  "soft": neurons.soft_reset,
+  "none": neurons.no_reset,
+}
+ENCODERS = {
+  "direct": encoders.direct,
+  "poisson": encoders.poisson,
+  "latency": encoders.latency,
+}
+READOUTS = {
+  "mean": readouts.mean,
+  "last": readouts.last,
+  "largest": readouts.largest,
+  "membrane": readouts.membrane,
+}
+NOISES = {
+  "crafted": methods.crafted,
+  "off": methods.no_noise,
+  "random": methods.random_signs,
+}
+ESTIMATORS = {
+  "finite_difference": regularizers.finite_difference,
+  "jvp": lambda step: regularizers.jvp,
+  "double_backpropagation": lambda step: regularizers.double_backpropagation,
+}
+DIRECTIONS = {
+  "l1": regularizers.sign_direction,
+  "l2": regularizers.unit_direction,
+  "linf": regularizers.peak_direction,
+}
+SHAPES = {"squared": regularizers.squared, "absolute": regularizers.absolute}
+CONFIDENCES = {
+  "rival_probability": losses.rival_probability,
+  "softmax_probability": losses.softmax_probability,
+  "margin": losses.margin,
+  "surprisal": losses.surprisal,
+}
+THREATS = {"linf": attacks.linf, "l2": attacks.l2, "l1": attacks.l1}
+
+
+def chosen(table: Mapping[str, Any], key: str, name: str) -> Any:
+  """Returns the table's entry `name`.
+
+  Raises:
+    ValueError: if there is none; it names the key and the known names.
+  """
+  if name not in table:
+    raise ValueError(f"{key} must be one of {sorted(table)}; got {name!r}")
+  return table[name]
+
+
+def neuron(config: Config) -> neurons.Neuron | neurons.Trainable:
+  """Builds the neuron of ``config.model.neuron``."""
+  made = config.model.neuron
+  reset = chosen(RESETS, "model.neuron.reset", made.reset)
+  kinds = {
+    "lif": lambda: neurons.lif(made.leak, made.threshold, reset=reset),
+    "if": lambda: neurons.integrate_and_fire(made.threshold, reset=reset),
+    "convex": lambda: neurons.convex_lif(
+      1 - made.leak, made.threshold, reset=reset
+    ),
+    "plif": lambda: neurons.plif(made.leak, made.threshold, reset=reset),
+    "adaptive": lambda: neurons.adaptive_lif(
+      made.leak, made.threshold, reset=reset
+    ),
+    "hire": lambda: neurons.hire(made.leak, made.threshold),
+  }
+  return chosen(kinds, "model.neuron.kind", made.kind)()
+
+
+def rule(config: Config, name: str) -> BackwardRule:
+  """Builds a backward rule by name, such as "bptt_atan", "rga" or "hart".
+
+  Args:
+    config: its neuron's constants are those of RGA.
+    name: "bptt_SURROGATE", "hart_SURROGATE", "bptr", "rga" or
+      "straight_through".
+  """
+  made = config.model.neuron
+  detach = config.model.detach_reset
+  rules: dict[str, Callable[[], BackwardRule]] = {
+    "bptr": backward.Bptr,
+    "rga": lambda: backward.Rga(made.leak, made.threshold),
+    "straight_through": backward.StraightThrough,
+  }
+  for family, make in SURROGATES.items():
+    surrogate = make()
+    rules[f"bptt_{family}"] = functools.partial(
+      backward.Bptt, surrogate, detach_reset=detach
+    )
+    rules[f"hart_{family}"] = functools.partial(backward.Hart, surrogate)
+  return chosen(rules, "rule", name)()
+
+
+def network(
+  config: Config, modalities: tuple[str, ...], classes: int
+) -> Network:
+  """Builds the network of ``config.model`` for the data's modalities.
+
+  Args:
+    config: the configuration.
+    modalities: "image", "events" or both; both make a two-branch network.
+    classes: number of logits.
+  """
+  made = config.model
+  direct = chosen(ENCODERS, "model.encoder", made.encoder)(made.steps)
+  coded = {"image": direct, "events": encoders.frames(made.steps)}
+  common = {
+    "neuron": neuron(config),
+    "classes": classes,
+    "readout": chosen(READOUTS, "model.readout", made.readout)(),
+  }
+  norm = BatchNorm if made.norm else None
+  kinds = {
+    "cnn": lambda encoder: models.cnn(
+      made.channels, encoder=encoder, hidden=made.hidden, norm=norm, **common
+    ),
+    "mlp": lambda encoder: models.mlp(made.hidden, encoder=encoder, **common),
+    "vgg11": lambda encoder: models.vgg(
+      "vgg11", encoder=encoder, hidden=made.hidden, **common
+    ),
+    "vgg5": lambda encoder: models.vgg(
+      "vgg5", encoder=encoder, hidden=made.hidden, **common
+    ),
+  }
+  if len(modalities) == 1:
+    kind = chosen(kinds, "model.kind", made.kind)
+    return kind(coded[modalities[0]])
+  if made.kind != "cnn":
+    raise ValueError(
+      f"model.kind must be 'cnn' for {modalities}; got {made.kind!r}"
+    )
+  return models.fusion(
+    {name: coded[name] for name in modalities},
+    dict.fromkeys(modalities, tuple(made.channels)),
+    hidden=made.hidden,
+    norm=norm,
+    **common,
+  )
+
+
+def radii(config: Config, modalities: tuple[str, ...], name: str) -> Any:
+  """Returns ``config.method.NAME`` for one modality, or a mapping of them."""
+  values = config.method[name]
+  if len(modalities) == 1:
+    return values[modalities[0]]
+  return {modality: values[modality] for modality in modalities}
+
+
+def method(
+  config: Config, made: Network, modalities: tuple[str, ...]
+) -> Method | Objective:
+  """Builds the training method of ``config.method``."""
+  options, own = config.method, rule(config, config.model.rule)
+  vanilla = functools.partial(methods.vanilla, made, rule=own)
+  sr = functools.partial(
+    methods.sr,
+    made,
+    rule=own,
+    weight=options.weight,
+    confidence=chosen(CONFIDENCES, "method.confidence", options.confidence),
+    direction=chosen(DIRECTIONS, "method.direction", options.direction),
+    estimator=chosen(ESTIMATORS, "method.estimator", options.estimator)(
+      options.difference
+    ),
+    shape=chosen(SHAPES, "method.shape", options.shape),
+  )
+  adversarial = functools.partial(
+    methods.adversarial,
+    network=made,
+    craft=functools.partial(_craft, config, modalities),
+    rule=own,
+  )
+  hire = functools.partial(
+    methods.hire,
+    made,
+    rule=own,
+    steps=config.model.steps,
+    periods=options.periods,
+    step_size=radii(config, modalities, "step_size"),
+    radius=radii(config, modalities, "radius"),
+    noise=chosen(NOISES, "method.noise", options.noise),
+    # Inputs of one modality are an array, which has no name.
+    framed=("",) if modalities == ("events",) else ("events",),
+    keep_membranes=options.keep_membranes,
+    keep_noise=options.keep_noise,
+  )
+  kinds: dict[str, Callable[[], Method | Objective]] = {
+    "vanilla": vanilla,
+    "sr": sr,
+    "hire": hire,
+    "adversarial": lambda: adversarial(vanilla()),
+    "sr_adversarial": lambda: adversarial(sr()),
+  }
+  return chosen(kinds, "method.kind", options.kind)()
+
+
+def _craft(
+  config: Config, modalities: tuple[str, ...], loss: ScoredLossFn
+) -> Attack:
+  """The attack inside adversarial training: PGD, or FGSM for one step."""
+  options = config.method
+  radius = radii(config, modalities, "radius")
+  threat = threat_of(options.norm, radius)
+  if options.attack_steps == 1:
+    return attacks.fgsm(loss, threat)
+  return attacks.pgd(
+    loss,
+    threat,
+    step_size=radii(config, modalities, "step_size"),
+    steps=options.attack_steps,
+  )
+
+
+def threat_of(norm: str, radius: Any) -> attacks.Threat:
+  """Builds a threat of one radius, or one per modality of a mapping."""
+  make = chosen(THREATS, "norm", norm)
+  if isinstance(radius, Mapping):
+    return attacks.per_modality({n: make(r) for n, r in radius.items()})
+  return make(radius)
+
+
+def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+  """Builds the optimiser of ``config.optimizer`` for a run of `steps`."""
+  options = config.optimizer
+  schedules = {
+    "constant": lambda: optax.constant_schedule(options.learning_rate),
+    "cosine": lambda: optax.cosine_decay_schedule(
+      options.learning_rate, max(steps, 1)
+    ),
+  }
+  rate = chosen(schedules, "optimizer.schedule", options.schedule)()
+  kinds = {
+    "adam": lambda: optax.adamw(rate, weight_decay=options.weight_decay),
+    "sgd": lambda: optax.chain(
+      optax.add_decayed_weights(options.weight_decay),
+      optax.sgd(rate, momentum=0.9),
+    ),
+  }
+  return chosen(kinds, "optimizer.kind", options.kind)()
+
+
+def key(config: Config) -> jax.Array:
+  """The run's key, of ``config.seed``."""
+  return jax.random.key(config.seed)

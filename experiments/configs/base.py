@@ -1,0 +1,93 @@
+"""Every key that the binaries know, with its default: one image network."""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the defaults that the other configurations change."""
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  config.data = ml_collections.ConfigDict(
+    {
+      "name": "digits",  # the embedded MNIST subset, or a prepared data set
+      "data_dir": "",  # where prepared data sets lie; "" is TFDS's default
+      "modality": "image",  # "image", "events" or "both"
+      "train_examples": 0,  # 0 takes all
+      "test_examples": 0,
+      "validation": 0.1,  # share of the training examples held out
+      "event_step_us": 5000,  # time step of the event simulator
+      "event_cap": 2,  # counts from which an event pixel is full
+      "augment": "none",  # "none" or "crop_flip"
+    }
+  )
+  config.model = ml_collections.ConfigDict(
+    {
+      "kind": "cnn",
+      "channels": (16, 32),
+      "hidden": (64,),
+      "steps": 8,
+      "norm": False,
+      "encoder": "direct",
+      "readout": "mean",
+      "rule": "bptt_triangle",
+      "detach_reset": False,
+      "neuron": {
+        "kind": "lif",
+        "leak": 0.5,
+        "threshold": 1.0,
+        "reset": "hard",
+      },
+    }
+  )
+  config.method = ml_collections.ConfigDict(
+    {
+      "kind": "vanilla",
+      # Sparse-gradient regularisation.
+      "weight": 0.001,
+      "difference": 0.01,
+      "estimator": "finite_difference",
+      "direction": "l1",
+      "shape": "squared",
+      "confidence": "rival_probability",
+      # HIRE-style periods, and the radii of adversarial training.
+      "periods": 2,
+      "noise": "crafted",
+      "keep_membranes": True,
+      "keep_noise": False,
+      "radius": {"image": 0.1, "events": 0.1},
+      "step_size": {"image": 0.05, "events": 0.05},
+      "norm": "linf",
+      "attack_steps": 7,
+    }
+  )
+  config.optimizer = ml_collections.ConfigDict(
+    {
+      "kind": "adam",
+      "learning_rate": 1e-3,
+      "schedule": "cosine",
+      "weight_decay": 0.0,
+    }
+  )
+  config.train = ml_collections.ConfigDict(
+    {
+      "batch_size": 64,
+      "epochs": 3,
+      "log_every": 10,  # steps between lines of metrics.jsonl
+      "checkpoint_every": 100,  # steps; every epoch's end is one too
+      "select": "last",  # "last" epoch, or best on "validation"
+      "tensorboard": False,
+    }
+  )
+  config.evaluation = ml_collections.ConfigDict(
+    {
+      "examples": 0,  # of the test split, 0 takes all
+      "microbatch": 64,
+      "steps": 20,
+      "norm": "linf",
+      "epsilons": {"image": (0.05, 0.1), "events": (0.05, 0.1)},
+      "rules": ("bptt_triangle", "bptt_atan", "rga", "hart_atan"),
+      "random_draws": 10,
+      "along": 32,  # examples followed along the attack
+    }
+  )
+  return config

@@ -1,0 +1,18 @@
+"""Trains one network: ``python -m experiments.train --workdir=DIR``."""
+
+import pathlib
+
+import ml_collections
+
+from experiments import launch
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Trains as `config` says, in `workdir`, from where it stopped."""
+  from experiments import training_loop
+
+  training_loop.run(config, workdir)
+
+
+if __name__ == "__main__":
+  launch.configured(run, default="base")

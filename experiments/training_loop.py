@@ -1,0 +1,318 @@
+"""Trains one network in a workdir: resumable, logged, checked at every step."""
+
+import contextlib
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import build, compilation, datasets, lifecycle, settings
+from experiments.progress import Progress, reporter, say, silent
+from snnjax import checkpoints, environment, metrics, parameters, workdir
+from snnjax import training as steps
+from snnjax.data import augmentation, dataset, pipeline
+from snnjax.training import TrainState
+from snnjax.types import Batch, Key, Network, Variables
+from snnjax.workdir import Workdir
+
+WEIGHTS = "parameters.npz"
+AUGMENTATIONS: Mapping[str, Callable[[], Any] | None] = {
+  "none": None,
+  "crop_flip": lambda: augmentation.compose(
+    augmentation.random_crop(4), augmentation.horizontal_flip()
+  ),
+}
+ShouldStop = Callable[[], bool]
+Write = Callable[[int, Mapping[str, float]], None]
+
+
+class Best(NamedTuple):
+  """The variables a run will deliver.
+
+  Attributes:
+    variables: weights and statistics.
+    accuracy: on the validation split; -1 where none was measured.
+  """
+
+  variables: Variables
+  accuracy: jax.Array
+
+
+class Progressed(NamedTuple):
+  """What a checkpoint holds."""
+
+  state: TrainState
+  best: Best
+
+
+class Plan(NamedTuple):
+  """A run's fixed parts."""
+
+  config: Any
+  splits: datasets.Splits
+  network: Network
+  step: Callable[[TrainState, Batch], tuple[TrainState, steps.Metrics]]
+  accuracy: Callable[[Variables, dataset.Dataset], float]
+  per_epoch: int
+  total: int
+
+
+def run(config: Any, path: pathlib.Path) -> None:
+  """Runs the train binary: fits ``config`` in the workdir at `path`."""
+  compilation.keep()
+  with (
+    workdir.opened(path, settings.to_dict(config)) as folder,
+    lifecycle.stop_on_sigterm() as should_stop,
+    reporter() as progress,
+  ):
+    if folder.outcome is workdir.Outcome.FINISHED:
+      say(f"{path} is finished; nothing to do")
+      return
+    with lifecycle.reading_data():
+      splits = datasets.load(config, progress)
+    fit(config, splits, folder, progress, should_stop)
+    say(f"trained: {path / WEIGHTS}")
+
+
+def fit(
+  config: Any,
+  splits: datasets.Splits,
+  folder: Workdir,
+  progress: Progress = silent,
+  should_stop: ShouldStop = lambda: False,
+) -> Variables:
+  """Trains a network on the splits, from where the workdir's run stopped.
+
+  Args:
+    config: the whole configuration.
+    splits: the data.
+    folder: gets metrics, checkpoints and ``parameters.npz``.
+    progress: told of every step.
+    should_stop: asked after every step; then a checkpoint is written and
+      `workdir.Preempted` raised.
+
+  Returns:
+    The variables of the last epoch, or the best on the validation split.
+
+  Raises:
+    NonFiniteError: a metric is not finite; the batch is saved.
+    Preempted: as `should_stop` wanted.
+    ValueError: the configuration does not fit.
+  """
+  seen = environment.describe(config.seed)
+  environment.record(folder, seen)
+  with lifecycle.configuring():
+    plan, progressed = _begin(config, splits)
+  after = None
+  if checkpoints.steps(folder.checkpoints):
+    after, progressed = checkpoints.restore(folder.checkpoints, progressed)
+  with _writers(config, folder, after) as write:
+    progressed = _loop(plan, progressed, folder, write, progress, should_stop)
+  parameters.export(progressed.best.variables, folder.path / WEIGHTS)
+  return progressed.best.variables
+
+
+def trained(
+  config: Any, splits: datasets.Splits, path: pathlib.Path
+) -> tuple[Network, Variables]:
+  """Returns the network of a finished workdir and its variables.
+
+  Args:
+    config: the run's configuration.
+    splits: its data, for the shapes of the inputs.
+    path: its workdir.
+
+  Raises:
+    OSError: there are no parameters.
+    ValueError: they do not fit the network.
+  """
+  network = build.network(config, splits.modalities, splits.test.num_classes)
+  sample = pipeline.gather(
+    splits.test,
+    pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
+    splits.prepare,
+  )
+  shapes = jax.eval_shape(network.init, build.key(config), sample.inputs)
+  return network, parameters.restore(path / WEIGHTS, shapes)
+
+
+def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
+  """Builds everything from the configuration, and the state of step 0."""
+  size = config.train.batch_size
+  selects = ("last", "validation")
+  if config.train.select not in selects:
+    raise ValueError(
+      f"train.select must be one of {selects}; got {config.train.select!r}"
+    )
+  if config.train.select == "validation" and splits.validation is None:
+    raise ValueError("data.validation must be above 0 to select on it; got 0")
+  network = build.network(config, splits.modalities, splits.train.num_classes)
+  method = build.method(config, network, splits.modalities)
+  per_epoch = pipeline.batch_count(len(splits.train.labels), size)
+  total = per_epoch * config.train.epochs
+  tx = build.optimizer(config, total * steps.as_method(method).updates)
+  first = next(
+    iter(
+      pipeline.batches(
+        splits.train, size, seed=config.seed, prepare=splits.prepare
+      )
+    )
+  )
+  state = steps.init_state(build.key(config), network, method, tx, first)
+  step = _augmented(config, steps.make_train_step(method, tx))
+  plan = Plan(
+    config,
+    splits,
+    network,
+    jax.jit(step, donate_argnums=0),
+    _accuracy(config, splits, network),
+    per_epoch,
+    total,
+  )
+  best = Best(jax.tree.map(jnp.copy, state.variables), jnp.asarray(-1.0))
+  return plan, Progressed(state, best)
+
+
+def _augmented(config: Any, step: Callable) -> Callable:
+  """The step on augmented images; each example draws from its own key."""
+  make = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
+  if make is None:
+    return step
+  if config.data.modality != "image":
+    raise ValueError(
+      "data.augment must be 'none' unless data.modality is 'image'; got "
+      f"{config.data.augment!r} for {config.data.modality!r}"
+    )
+  transform = augmentation.batched(make())
+  salt = np.uint32(0x41554748)  # keeps these keys apart from the step's own
+
+  def augmented(state: TrainState, batch: Batch) -> tuple:
+    key = jax.random.fold_in(jax.random.fold_in(state.key, salt), state.step)
+    images = jnp.asarray(batch.inputs)
+    return step(state, batch._replace(inputs=transform(key, images)))
+
+  return augmented
+
+
+def _accuracy(
+  config: Any, splits: datasets.Splits, network: Network
+) -> Callable[[Variables, dataset.Dataset], float]:
+  """The share of a data set's examples that the network gets right."""
+  rule = build.rule(config, config.model.rule)
+
+  @jax.jit
+  def right(variables: Variables, key: Key, batch: Batch) -> jax.Array:
+    forward = network.apply(variables, batch.inputs, rule=rule, key=key)
+    hits = jnp.argmax(forward.logits, axis=1) == batch.labels
+    return jnp.sum(hits & batch.mask)
+
+  def accuracy(variables: Variables, data: dataset.Dataset) -> float:
+    batches = pipeline.batches(
+      data, config.train.batch_size, seed=None, prepare=splits.prepare
+    )
+    key = build.key(config)
+    hits = [
+      right(variables, jax.random.fold_in(key, number), batch)
+      for number, batch in enumerate(batches)
+    ]
+    return int(sum(hits)) / len(data.labels)
+
+  return accuracy
+
+
+@contextlib.contextmanager
+def _writers(
+  config: Any, folder: Workdir, after: int | None
+) -> Iterator[Write]:
+  """Opens the metrics file and, if wanted, TensorBoard's events."""
+  with contextlib.ExitStack() as stack:
+    lines = stack.enter_context(metrics.Metrics(folder.metrics, after))
+    events = None
+    if config.train.tensorboard:
+      events = stack.enter_context(metrics.tensorboard(folder.events, after))
+
+    def write(step: int, values: Mapping[str, float]) -> None:
+      lines.write(step, values)
+      if events is not None:
+        events(step, values)
+
+    yield write
+
+
+def _loop(
+  plan: Plan,
+  progressed: Progressed,
+  folder: Workdir,
+  write: Write,
+  progress: Progress,
+  should_stop: ShouldStop,
+) -> Progressed:
+  """Steps to the end; checkpoints on the way and wherever it must stop."""
+  options = plan.config.train
+  done = int(progressed.state.step)
+  name = f"train {plan.config.method.kind}"
+  progress(done, plan.total, name)
+  while done < plan.total:
+    epoch, first = divmod(done, plan.per_epoch)
+    for batch in pipeline.batches(
+      plan.splits.train,
+      options.batch_size,
+      seed=plan.config.seed,
+      epoch=epoch,
+      first=first,
+      prepare=plan.splits.prepare,
+    ):
+      state, measured = plan.step(progressed.state, batch)
+      progressed = progressed._replace(state=state)
+      done += 1
+      values = {key: float(value) for key, value in measured.items()}
+      _check(done, values, batch, folder)
+      ended = done % plan.per_epoch == 0
+      if done % options.log_every == 0:
+        write(done, values)
+      if ended:
+        progressed = _end_epoch(plan, progressed, done, write)
+      stop = should_stop() and done < plan.total
+      if ended or stop or done % options.checkpoint_every == 0:
+        checkpoints.save(done, progressed, folder.checkpoints)
+      progress(done, plan.total, name)
+      if stop:
+        raise workdir.Preempted(f"stopped after step {done} of {plan.total}")
+  return progressed
+
+
+def _end_epoch(
+  plan: Plan, progressed: Progressed, done: int, write: Write
+) -> Progressed:
+  """Measures the validation accuracy and keeps what the run will deliver."""
+  variables = jax.tree.map(jnp.copy, progressed.state.variables)
+  accuracy = -1.0
+  if plan.splits.validation is not None:
+    accuracy = plan.accuracy(variables, plan.splits.validation)
+    write(done, {"validation_accuracy": accuracy})
+  best = progressed.best
+  last = plan.config.train.select == "last"
+  if last or accuracy > float(best.accuracy):
+    best = Best(variables, jnp.asarray(accuracy))
+  return progressed._replace(best=best)
+
+
+def _check(
+  step: int, values: Mapping[str, float], batch: Batch, folder: Workdir
+) -> None:
+  """Raises on the first metric that is not finite, with its batch saved."""
+  for term, value in values.items():
+    if not math.isfinite(value):
+      name = f"non_finite/step_{step}"
+      arrays = {
+        f"batch{jax.tree_util.keystr(path)}": np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
+      }
+      folder.save_arrays(name, arrays)
+      raise lifecycle.NonFiniteError(
+        step, term, value, saved=str(folder.path / "arrays" / f"{name}.npz")
+      )
