@@ -44,6 +44,7 @@ EMNIST_CLASSES = {
   "mnist": _DIGITS,
 }
 _PREFIXES = {"train": "train", "test": "t10k"}
+_KINDS = ("images-idx3", "labels-idx1")
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:
@@ -160,7 +161,7 @@ def _read_pair(
   folder: pathlib.Path, prefix: str
 ) -> tuple[np.ndarray, np.ndarray]:
   arrays = []
-  for kind in ("images-idx3", "labels-idx1"):
+  for kind in _KINDS:
     path = _find(folder, prefix, kind)
     if path is None:
       raise FileNotFoundError(
@@ -171,6 +172,32 @@ def _read_pair(
   images, labels = arrays
   _check(images, labels, folder, prefix)
   return images, labels
+
+
+def _prefix(emnist: str | None, split: str) -> str:
+  return f"emnist-{emnist}-{split}" if emnist else _PREFIXES[split]
+
+
+def find_pair(
+  folder: str | pathlib.Path, split: str, *, emnist: str | None = None
+) -> tuple[pathlib.Path, ...]:
+  """Returns the files of one split that are there, without reading them.
+
+  Args:
+    folder: where the files are.
+    split: "train" or "test".
+    emnist: as in `load_idx_folder`.
+
+  Returns:
+    The images' and the labels' file; fewer where they are missing.
+
+  Raises:
+    ValueError: as `load_idx_folder`, about the set.
+  """
+  folder = pathlib.Path(folder)
+  prefix = _prefix(_emnist_set(folder, emnist), split)
+  found = (_find(folder, prefix, kind) for kind in _KINDS)
+  return tuple(path for path in found if path is not None)
 
 
 def load_idx_folder(
@@ -202,7 +229,7 @@ def load_idx_folder(
   if split not in _PREFIXES:
     raise ValueError(f"split must be one of {sorted(_PREFIXES)}; got {split!r}")
   emnist = _emnist_set(folder, emnist)
-  prefix = f"emnist-{emnist}-{split}" if emnist else _PREFIXES[split]
+  prefix = _prefix(emnist, split)
   images, labels = _read_pair(folder, prefix)
   labels = labels.astype(np.int32)
   if emnist:

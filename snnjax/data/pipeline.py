@@ -112,6 +112,28 @@ def slots(
   )
 
 
+def to_batch(
+  inputs: dataset.HostInputs,
+  labels: np.ndarray,
+  mask: np.ndarray,
+  prepare: Callable[[Inputs], Inputs] | None = None,
+) -> Batch:
+  """Returns host arrays as a batch on the default device.
+
+  Args:
+    inputs: array [B, ...] or a mapping of them.
+    labels: [B] integer classes.
+    mask: [B] booleans, False on padding.
+    prepare: see `gather`.
+  """
+  moved = jax.tree.map(jax.numpy.asarray, inputs)
+  return Batch(
+    inputs=moved if prepare is None else prepare(moved),
+    labels=jax.numpy.asarray(labels),
+    mask=jax.numpy.asarray(mask),
+  )
+
+
 def gather(
   data: dataset.Dataset,
   slot: Slot,
@@ -125,14 +147,48 @@ def gather(
     prepare: the named step from stored to network inputs, if there is one
       (`to_unit`, `pairing.network_inputs`, ...); applied on the device.
   """
-  inputs = jax.tree.map(
-    lambda leaf: jax.numpy.asarray(leaf[slot.indices]), data.inputs
+  inputs = jax.tree.map(lambda leaf: leaf[slot.indices], data.inputs)
+  return to_batch(inputs, data.labels[slot.indices], slot.mask, prepare)
+
+
+def epoch_slots(
+  size: int,
+  batch_size: int,
+  *,
+  seed: int | None,
+  epoch: int = 0,
+  first: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[Slot]:
+  """Cuts one epoch into batches: `batches` without the examples.
+
+  Args:
+    size: number of examples.
+    batch_size: examples over all processes; a multiple of `process_count`.
+    seed: with `epoch`, sets the order; None keeps the data set's own order.
+    epoch: which epoch.
+    first: the batch to begin with, to go on in the middle of an epoch.
+    process_index: which process this is.
+    process_count: how many processes there are.
+
+  Returns:
+    The slots of the batches from `first` on.
+
+  Raises:
+    ValueError: at once, if an argument is out of range.
+  """
+  order = np.arange(size) if seed is None else epoch_order(size, seed, epoch)
+  cut = slots(
+    order,
+    batch_size,
+    process_index=process_index,
+    process_count=process_count,
   )
-  return Batch(
-    inputs=inputs if prepare is None else prepare(inputs),
-    labels=jax.numpy.asarray(data.labels[slot.indices]),
-    mask=jax.numpy.asarray(slot.mask),
-  )
+  count = batch_count(size, batch_size)
+  if not 0 <= first <= count:
+    raise ValueError(f"first must be between 0 and {count}; got {first}")
+  return (slot for i, slot in enumerate(cut) if i >= first)
 
 
 def batches(
@@ -150,7 +206,7 @@ def batches(
 
   Args:
     data: N examples.
-    batch_size: examples over all processes; a multiple of `process_count`.
+    batch_size: see `epoch_slots`, as the next five.
     seed: with `epoch`, sets the order; None keeps the data set's own order.
     epoch: which epoch.
     first: the batch to begin with, to go on in the middle of an epoch.
@@ -164,20 +220,16 @@ def batches(
   Raises:
     ValueError: at once, if an argument is out of range.
   """
-  size = len(data.labels)
-  order = np.arange(size) if seed is None else epoch_order(size, seed, epoch)
-  cut = slots(
-    order,
+  cut = epoch_slots(
+    len(data.labels),
     batch_size,
+    seed=seed,
+    epoch=epoch,
+    first=first,
     process_index=process_index,
     process_count=process_count,
   )
-  count = batch_count(size, batch_size)
-  if not 0 <= first <= count:
-    raise ValueError(f"first must be between 0 and {count}; got {first}")
-  return (
-    gather(data, slot, prepare) for i, slot in enumerate(cut) if i >= first
-  )
+  return (gather(data, slot, prepare) for slot in cut)
 
 
 def train_validation(

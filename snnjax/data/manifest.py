@@ -1,0 +1,238 @@
+"""Prepared data sets on the disk: which there are, and what they came from.
+
+A data folder holds TFDS data sets as `name/version/`. Those that
+`builders.prepare` wrote have a manifest beside the shards: the SHA-256 of
+what they were made from, of every file, and of every split's examples. Sets
+that TFDS prepared itself have none. Nothing here imports TFDS.
+"""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from snnjax import files
+
+FILE = "snnjax.json"
+ARRAY_RECORD = "array_record"
+_INFO = "dataset_info.json"
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+class Known(NamedTuple):
+  """What a published data set looks like.
+
+  Attributes:
+    shape: of an image, (H, W, C).
+    num_classes: number of classes.
+    counts: examples of each split as published.
+    download: the files to get.
+  """
+
+  shape: tuple[int, ...]
+  num_classes: int
+  counts: Mapping[str, int]
+  download: str
+
+
+_IDX = (
+  "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
+  "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz"
+)
+KNOWN = {
+  "mnist": Known((28, 28, 1), 10, {"train": 60_000, "test": 10_000}, _IDX),
+  "fashion_mnist": Known(
+    (28, 28, 1), 10, {"train": 60_000, "test": 10_000}, _IDX
+  ),
+  "svhn_cropped": Known(
+    (32, 32, 3),
+    10,
+    {"train": 73_257, "test": 26_032, "extra": 531_131},
+    "train_32x32.mat and test_32x32.mat",
+  ),
+  "cifar10": Known(
+    (32, 32, 3),
+    10,
+    {"train": 50_000, "test": 10_000},
+    "cifar-10-python.tar.gz or cifar-10-binary.tar.gz",
+  ),
+  "cifar100": Known(
+    (32, 32, 3),
+    100,
+    {"train": 50_000, "test": 10_000},
+    "cifar-100-python.tar.gz or cifar-100-binary.tar.gz",
+  ),
+}
+
+
+class Prepared(NamedTuple):
+  """One prepared data set.
+
+  Attributes:
+    name: under which it is opened.
+    version: of the preparation.
+    path: its folder.
+    file_format: of its shards; only "array_record" can be read.
+    splits: examples of each.
+    manifest: what `builders.prepare` noted; None if TFDS prepared it.
+    fault: what keeps it from being read; empty if nothing does.
+  """
+
+  name: str
+  version: str
+  path: pathlib.Path
+  file_format: str
+  splits: Mapping[str, int]
+  manifest: Mapping[str, Any] | None
+  fault: str
+
+
+class MissingDataError(FileNotFoundError):
+  """A data set is not there; the message says how to get it."""
+
+
+def data_folder(data_dir: str | pathlib.Path | None) -> pathlib.Path:
+  """Returns the data folder: TFDS' own where None is given.
+
+  That is the environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
+  """
+  if data_dir is None:
+    data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+  return pathlib.Path(data_dir).expanduser()
+
+
+def _order(version: str) -> tuple[int, ...]:
+  return tuple(int(part) for part in version.split("."))
+
+
+def describe(folder: pathlib.Path, name: str) -> Prepared:
+  """Reads what a version's folder says of itself; never raises ValueError."""
+  try:
+    info = files.read_json(folder / _INFO)
+    splits = {
+      split["name"]: sum(int(length) for length in split["shardLengths"])
+      for split in info["splits"]
+    }
+    file_format = info.get("fileFormat", "tfrecord")
+    manifest = None
+    if (folder / FILE).exists():
+      manifest = files.read_json(folder / FILE)
+      manifest["source"], manifest["files"], manifest["examples"]
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    fault = f"{folder} is damaged: {error!r}"
+    return Prepared(name, folder.name, folder, "", {}, None, fault)
+  fault = ""
+  if file_format != ARRAY_RECORD:
+    fault = (
+      f"{folder} was prepared as {file_format}, which only TensorFlow reads; "
+      f"prepare it with file_format={ARRAY_RECORD!r}, or anew"
+    )
+  return Prepared(
+    name, folder.name, folder, file_format, splits, manifest, fault
+  )
+
+
+def versions(
+  name: str, data_dir: str | pathlib.Path | None = None
+) -> list[Prepared]:
+  """Returns what is prepared under one name, the newest version last.
+
+  Args:
+    name: of the data set; "name/config" for one of TFDS' configurations.
+    data_dir: see `data_folder`.
+  """
+  folder = data_folder(data_dir) / name
+  if not folder.is_dir():
+    return []
+  present = [
+    entry
+    for entry in folder.iterdir()
+    if _VERSION.fullmatch(entry.name) and (entry / _INFO).is_file()
+  ]
+  present.sort(key=lambda entry: _order(entry.name))
+  return [describe(entry, name) for entry in present]
+
+
+def found(data_dir: str | pathlib.Path | None = None) -> list[Prepared]:
+  """Lists every data set prepared in a data folder, by name and version.
+
+  Args:
+    data_dir: see `data_folder`; it need not exist.
+  """
+  root = data_folder(data_dir)
+  groups = {
+    str(path.parent.parent.relative_to(root))
+    for pattern in (f"*/*/{_INFO}", f"*/*/*/{_INFO}")
+    for path in root.glob(pattern)
+    if _VERSION.fullmatch(path.parent.name)
+  }
+  return [one for name in sorted(groups) for one in versions(name, root)]
+
+
+def advice(name: str, data_dir: str | pathlib.Path | None = None) -> str:
+  """Returns the command that prepares a data set, with what to download."""
+  source = "FOLDER_OR_FILE"
+  command = (
+    f"python -m experiments.prepare_data --source={source} --name={name} "
+    f"--data_dir={data_folder(data_dir)}"
+  )
+  known = KNOWN.get(name)
+  return f"{command}\nwhere {source} is " + (
+    f"the folder or file you downloaded: {known.download}"
+    if known
+    else "a folder of images, split/class/file, or an archive or folder that "
+    "the command's --help names"
+  )
+
+
+def locate(name: str, data_dir: str | pathlib.Path | None = None) -> Prepared:
+  """Finds the newest prepared version of a data set that can be read.
+
+  Args:
+    name: of the data set; "name/config" for one of TFDS' configurations.
+    data_dir: see `data_folder`.
+
+  Raises:
+    MissingDataError: if there is none, at once and with the command that
+      prepares it.
+  """
+  present = versions(name, data_dir)
+  readable = [one for one in present if not one.fault]
+  if readable:
+    return readable[-1]
+  faults = "".join(f"; {one.fault}" for one in present)
+  names = json.dumps([one.name for one in found(data_dir)])
+  raise MissingDataError(
+    f"data set {name!r} is not prepared in {data_folder(data_dir)}{faults} "
+    f"(there are: {names}). Prepare it with\n{advice(name, data_dir)}"
+  )
+
+
+def verify(prepared: Prepared, split: str | None = None) -> None:
+  """Compares files with their noted SHA-256; nothing without a manifest.
+
+  Args:
+    prepared: the data set.
+    split: whose shards to compare; all files if None.
+
+  Raises:
+    ValueError: if a file is missing or changed, naming it.
+  """
+  if prepared.manifest is None:
+    return
+  for name, digest in prepared.manifest["files"].items():
+    if split is not None and f"-{split}.{ARRAY_RECORD}" not in name:
+      continue
+    path = prepared.path / name
+    fault = ""
+    if not path.is_file():
+      fault = "is missing"
+    elif files.sha256(path) != digest:
+      fault = "has changed"
+    if fault:
+      raise ValueError(
+        f"{path} {fault} since it was prepared; prepare the data set again, "
+        f"with --overwrite:\n{advice(prepared.name, prepared.path.parents[1])}"
+      )

@@ -1,0 +1,165 @@
+"""Reads prepared data sets by name, through TFDS and without TensorFlow.
+
+Both the sets that `builders.prepare` writes and those that TFDS prepares
+itself as array_record: `mnist`, `fashion_mnist`, `svhn_cropped`, `cifar10`,
+`cifar100` and any other with the features `image` and `label`.
+
+References:
+  "TensorFlow Datasets, a collection of ready-to-use datasets",
+  https://www.tensorflow.org/datasets.
+"""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
+
+from snnjax.data import dataset, manifest
+
+_CHUNK = 4096  # examples; bounds what is held twice
+
+
+class Records(NamedTuple):
+  """One split on the disk, read at random.
+
+  Attributes:
+    read: positions -> images [n, H, W, C] uint8 and labels [n] int32; may be
+      called from several threads.
+    size: number of examples.
+    shape: of an image, (H, W, C).
+    num_classes: number of classes.
+    name: for reports, e.g. "mnist/test".
+    classes: the classes' names.
+  """
+
+  read: Callable[[Sequence[int]], tuple[np.ndarray, np.ndarray]]
+  size: int
+  shape: tuple[int, ...]
+  num_classes: int
+  name: str
+  classes: tuple[str, ...]
+
+
+def _features(
+  features: Any, name: str
+) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:
+  missing = {"image", "label"} - set(features)
+  if missing:
+    raise ValueError(
+      f"{name} must have the features image and label; it has "
+      f"{sorted(features)}"
+    )
+  image, label = features["image"], features["label"]
+  shape = tuple(image.shape)
+  if image.np_dtype != np.uint8 or len(shape) != 3 or None in shape:
+    raise ValueError(
+      f"{name}: images must be uint8 of one shape [H, W, C]; they are "
+      f"{image.np_dtype} {shape}"
+    )
+  return image, shape, tuple(label.names)
+
+
+def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
+  """Opens one split of a prepared data set.
+
+  Args:
+    prepared: from `manifest.locate`.
+    split: one of its splits.
+
+  Returns:
+    The records; each read decodes only what it is asked for.
+
+  Raises:
+    ValueError: if the split is unknown, or the data set holds no images of
+      one shape with labels.
+  """
+  name = f"{prepared.name}/{split}"
+  if split not in prepared.splits:
+    raise ValueError(
+      f"split of {prepared.name} must be one of {sorted(prepared.splits)}; "
+      f"got {split!r}"
+    )
+  builder = tfds.builder_from_directory(prepared.path)
+  image, shape, classes = _features(builder.info.features, name)
+  # Raw records: decoding one TFDS example costs five times as much.
+  records = builder.as_data_source(
+    split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+  )
+
+  def read(positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    wanted = [int(position) for position in positions]
+    images = np.empty((len(wanted), *shape), np.uint8)
+    labels = np.empty(len(wanted), np.int32)
+    try:
+      for row, raw in enumerate(records.__getitems__(wanted)):
+        example = tf_example_pb2.Example.FromString(raw).features.feature
+        images[row] = image.decode_example_np(
+          example["image"].bytes_list.value[0]
+        )
+        labels[row] = example["label"].int64_list.value[0]
+    except IndexError:
+      raise  # a caller's mistake, not the file's
+    except Exception as error:  # of three libraries, of many classes
+      raise ValueError(
+        f"{prepared.path} is damaged: {name} cannot be read ({error!r})"
+      ) from error
+    return images, labels
+
+  return Records(read, len(records), shape, len(classes), name, classes)
+
+
+def records(
+  name: str, split: str, data_dir: str | pathlib.Path | None = None
+) -> Records:
+  """Opens one split of a data set by name, to be read piece by piece.
+
+  The shards' checksums are not compared: that would read all of them.
+
+  Args:
+    name: of the data set; "name/config" for one of TFDS' configurations.
+    split: for instance "train" or "test".
+    data_dir: see `manifest.data_folder`.
+
+  Raises:
+    MissingDataError: if it is not prepared, at once and with the command.
+    ValueError: see `open_prepared`.
+  """
+  return open_prepared(manifest.locate(name, data_dir), split)
+
+
+def load(
+  name: str, split: str, data_dir: str | pathlib.Path | None = None
+) -> dataset.Dataset:
+  """Loads one split of a data set by name into memory.
+
+  Args:
+    name: of the data set; "name/config" for one of TFDS' configurations.
+    split: for instance "train" or "test".
+    data_dir: see `manifest.data_folder`.
+
+  Returns:
+    Images [N, H, W, C] uint8 with labels [N] int32, in the prepared order.
+
+  Raises:
+    MissingDataError: if it is not prepared, at once and with the command.
+    ValueError: if a shard has changed since it was prepared; see also
+      `open_prepared`.
+  """
+  prepared = manifest.locate(name, data_dir)
+  source = open_prepared(prepared, split)
+  manifest.verify(prepared, split)
+  images = np.empty((source.size, *source.shape), np.uint8)
+  labels = np.empty(source.size, np.int32)
+  for begin in range(0, source.size, _CHUNK):
+    rows = range(begin, min(begin + _CHUNK, source.size))
+    images[rows.start : rows.stop], labels[rows.start : rows.stop] = (
+      source.read(rows)
+    )
+  return dataset.validate(
+    dataset.Dataset(
+      images, labels, source.num_classes, source.name, source.classes
+    )
+  )
