@@ -18,6 +18,7 @@ from snnjax.attacks.presets import (
   r_fgsm,
   random_noise,
 )
+from snnjax.attacks.stable import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.threat import Threat, check_inputs, l1, l2, linf
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
   "pgd",
   "r_fgsm",
   "random_noise",
+  "sa_pgd",
+  "sa_pgd_steepest",
   "strongest",
   "white_box",
 ]

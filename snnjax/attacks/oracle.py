@@ -6,7 +6,7 @@ oracle's state, so that the attacked network stays stateless.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from snnjax.types import Array, Inputs, Key, Labels, Scored, ScoredLossFn
 from snnjax.validation import check_count
 
 OracleState = Any
+Memory = TypeVar("Memory")
 Sums = tuple[Array, Inputs, Array]  # loss, gradient, correct
 
 
@@ -57,22 +58,44 @@ def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
     targeted: whether `labels` are targets: the loss is then negated, and
       success means predicting them.
   """
+
+  def probe(
+    memory: tuple[()], key: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[Scored, tuple[()]]:
+    return loss(key, inputs, labels), memory
+
+  return remembering(lambda inputs: (), probe, targeted)
+
+
+def remembering(
+  init: Callable[[Inputs], Memory],
+  probe: Callable[[Memory, Key, Inputs, Labels], tuple[Scored, Memory]],
+  targeted: bool = False,
+) -> Oracle:
+  """Returns the oracle that differentiates a loss with a memory.
+
+  Args:
+    init: ``inputs -> memory``, before the first probe.
+    probe: ``(memory, key, inputs, labels) -> (Scored, memory)``; the memory it
+      returns is not differentiated.
+    targeted: as in `white_box`.
+  """
   sign = -1 if targeted else 1
 
   def grad(
     key: Key, state: OracleState, inputs: Inputs, labels: Labels
   ) -> tuple[Probe, OracleState]:
-    def total(points: Inputs) -> tuple[Array, Scored]:
-      scored = loss(key, points, labels)
-      return sign * jnp.sum(scored.loss), scored
+    def total(points: Inputs) -> tuple[Array, tuple[Scored, OracleState]]:
+      scored, memory = probe(state, key, points, labels)
+      return sign * jnp.sum(scored.loss), (scored, memory)
 
-    gradient, scored = jax.grad(total, has_aux=True)(inputs)
+    gradient, (scored, memory) = jax.grad(total, has_aux=True)(inputs)
     # Logits that are not numbers predict nothing, whatever argmax says.
     known = ~jnp.any(jnp.isnan(scored.logits), 1)
     hit = (jnp.argmax(scored.logits, 1) == labels) & known
-    return Probe(sign * scored.loss, gradient, hit ^ targeted), state
+    return Probe(sign * scored.loss, gradient, hit ^ targeted), memory
 
-  return Oracle(init=lambda inputs: (), grad=grad)
+  return Oracle(init=init, grad=grad)
 
 
 def as_oracle(source: ScoredLossFn | Oracle) -> Oracle:

@@ -1,0 +1,140 @@
+"""Adaptive and potential-dependent surrogates beyond the reference numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from snnjax import adaptive, attacks, encoders, losses, models, neurons
+from snnjax.potential import Pdsg
+
+FAMILIES = {
+  "atan": adaptive.ATAN,
+  "triangle": adaptive.TRIANGLE,
+  "rectangle": adaptive.RECTANGLE,
+  "sigmoid": adaptive.SIGMOID,
+  "gaussian": adaptive.GAUSSIAN,
+}
+STEPS = 3
+
+
+def small(encoder):
+  network = models.mlp(
+    (7,), neuron=neurons.lif(0.5, 0.5), encoder=encoder(STEPS), classes=3
+  )
+  inputs = jax.random.uniform(jax.random.key(1), (4, 6))
+  return network, network.init(jax.random.key(0), inputs), inputs
+
+
+LABELS = jnp.array([0, 1, 2, 0])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_reach_holds_the_share_of_the_area(name):
+  family = FAMILIES[name]
+  width = family.quantile(0.85)
+  for sharpness in (1.0, 3.0):
+    u = np.linspace(-width / sharpness, width / sharpness, 20001)
+    slope = np.asarray(family.surrogate(sharpness)(jnp.asarray(u)))
+    np.testing.assert_allclose(np.trapezoid(slope, u), 0.85, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_probe_moves_the_moments_and_the_gradient(name):
+  network, variables, inputs = small(encoders.direct)
+  rule = adaptive.assg_rule(FAMILIES[name])
+  oracle = adaptive.assg(network, variables, losses.cross_entropy, rule=rule)
+  start = oracle.init(inputs)
+  grad = jax.jit(oracle.grad)
+  first, state = grad(jax.random.key(0), start, inputs, LABELS)
+  second, _ = grad(jax.random.key(0), state, inputs, LABELS)
+  np.testing.assert_array_equal(first.loss, second.loss)
+  assert np.any(first.gradient != second.gradient)
+  assert np.all(np.isfinite(second.gradient))
+  (layer,) = state
+  trace = network.apply(variables, inputs, rule=rule).traces[layer]
+  magnitude = np.abs(trace.drive)
+  size = 0.9 + 0.1 * magnitude
+  np.testing.assert_allclose(state[layer].size, size, rtol=1e-5)
+  spread = 0.1 * np.abs(magnitude - size)
+  np.testing.assert_allclose(state[layer].spread, spread, rtol=1e-4, atol=1e-6)
+
+
+def test_later_draws_see_the_first_ones_moments():
+  network, variables, inputs = small(encoders.poisson)
+  one, three = (
+    adaptive.assg(network, variables, losses.cross_entropy, draws=draws)
+    for draws in (1, 3)
+  )
+  key = jax.random.key(5)
+  averaged, state = three.grad(key, three.init(inputs), inputs, LABELS)
+  first, first_state = one.grad(key, one.init(inputs), inputs, LABELS)
+  # One draw uses fold 0 of the key, as the first of three does.
+  jax.tree.map(np.testing.assert_array_equal, state, first_state)
+  assert np.any(averaged.gradient != first.gradient)
+
+
+def test_an_attack_with_it_breaks_examples_and_is_its_own_example():
+  network, variables, inputs = small(encoders.direct)
+  oracle = adaptive.assg(network, variables, losses.cross_entropy)
+  attack = attacks.sa_pgd(oracle, attacks.linf(0.3), steps=6)
+  run = jax.jit(attack)
+  keys = jax.random.split(jax.random.key(3), 4)
+  whole = run(keys, inputs, LABELS)
+  for i in range(2):
+    alone = run(keys[i : i + 1], inputs[i : i + 1], LABELS[i : i + 1])
+    np.testing.assert_allclose(alone.inputs[0], whole.inputs[i], atol=1e-5)
+  assert np.all(np.abs(whole.inputs - inputs) <= 0.3 + 1e-6)
+
+
+def test_rule_refuses_what_makes_no_sense():
+  with pytest.raises(ValueError, match=r"coverage must lie in \(0, 1\); got 1"):
+    adaptive.assg_rule(coverage=1.0)
+  with pytest.raises(ValueError, match="decay"):
+    adaptive.assg_rule(decay=1.5)
+  with pytest.raises(ValueError, match="relaxation"):
+    adaptive.assg_rule(relaxation=-1.0)
+
+
+def test_pdsg_width_is_the_spread_of_all_drives_so_far():
+  currents = jax.random.normal(jax.random.key(0), (STEPS, 2, 4, 4, 3))
+  neuron = neurons.lif(0.5, 1.0)
+  cotangent = jnp.ones_like(currents)
+
+  def run(currents):
+    return Pdsg()("layer", neuron, currents, None).spikes
+
+  _, pull = jax.vjp(run, currents)
+  drive = np.asarray(Pdsg()("layer", neuron, currents, None).drive, np.float64)
+  (got,) = pull(cotangent)
+  # The last step's own gradient has no path through time.
+  sigma = drive.reshape(-1, 3).std(0, ddof=1)
+  z = (drive[-1] - sigma.reshape(1, 1, 1, -1) / 2) / sigma.reshape(1, 1, 1, -1)
+  density = (
+    np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / sigma.reshape(1, 1, 1, -1)
+  )
+  np.testing.assert_allclose(got[-1], density, rtol=1e-4)
+
+
+def test_pdsg_depends_on_the_batch_but_never_on_its_spikes():
+  currents = jax.random.normal(jax.random.key(0), (STEPS, 3, 5))
+  neuron = neurons.lif(0.5, 1.0)
+
+  def gradient(currents):
+    total = lambda c: jnp.sum(Pdsg()("layer", neuron, c, None).spikes)  # noqa: E731
+    return jax.grad(total)(currents)
+
+  whole, alone = gradient(currents), gradient(currents[:, :1])
+  assert np.any(np.abs(whole[:, :1] - alone) > 1e-3)
+
+
+def test_pdsg_of_equal_drives_is_finite():
+  currents = jnp.zeros((STEPS, 1, 1))
+  neuron = neurons.integrate_and_fire(1.0)
+  total = lambda c: jnp.sum(Pdsg()("layer", neuron, c, None).spikes)  # noqa: E731
+  gradient = jax.grad(total)(currents)
+  # Drive -1, sigma 1: the density at -1.5, plus what later steps carry.
+  assert np.all(np.isfinite(gradient))
+  np.testing.assert_allclose(
+    gradient[-1], np.exp(-(1.5**2) / 2) / np.sqrt(2 * np.pi), rtol=1e-5
+  )
