@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
+from snnjax.attacks import flat
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
@@ -24,6 +25,19 @@ from snnjax.validation import check_count
 Start = Callable[[Key, Inputs], Inputs]
 Keep = Callable[[AttackResult, AttackResult], Array]  # (held, new) -> [B] take
 Record = Callable[[Inputs, Probe], PyTree]
+
+
+class Destination(NamedTuple):
+  """What a stepper may return in place of a step: the next iterate itself.
+
+  For a step that does not start at the current iterate, or whose result must
+  not be rounded by an addition.
+
+  Attributes:
+    inputs: where to go; the loop still projects it.
+  """
+
+  inputs: Inputs
 
 
 def _value(loss: Array) -> Array:
@@ -66,9 +80,10 @@ def ascend(
 
   Args:
     oracle: the losses and gradients.
-    stepper: turns gradients into steps that are *added*; it is given the
-      iterate as `params` and `value`, `correct` and `origin` as extra
-      arguments. Built on `threat` as a rule.
+    stepper: turns gradients into steps that are *added*, or names the next
+      iterate as a `Destination`; it is given the iterate as `params` and
+      `value`, `correct` and `origin` as extra arguments. Built on `threat` as
+      a rule.
     threat: where the iterates may go.
     steps: how many gradient steps; 0 only tries the starting points.
     restarts: how many independent runs.
@@ -89,23 +104,45 @@ def ascend(
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     _check_batch(inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
-
-    def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
-      new, _ = run(random.fold_in(keys, index), inputs, labels)
-      return _merge(held, new, strongest(held, new)), None
-
-    if restarts == 1:
-      held, _ = run(random.fold_in(keys, 0), inputs, labels)
-    else:
-      held, _ = jax.lax.scan(
-        again, _nothing(inputs, labels), jnp.arange(restarts)
-      )
+    held = restarted(lambda *given: run(*given)[0], restarts)(
+      keys, inputs, labels
+    )
     if start is None:
       return held
     clean = _probe_clean(oracle, random.fold_in(keys, restarts), inputs, labels)
-    return _merge(clean, held, keep(clean, held))
+    return flat.choose(keep(clean, held), held, clean)
 
   return attack
+
+
+def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
+  """Returns the best of independent runs of an attack, under different keys.
+
+  Args:
+    attack: what to run.
+    restarts: how often.
+    keep: ``(held, new) -> [B]``, whether a run's result replaces the best of
+      the runs before.
+
+  Raises:
+    ValueError: if `restarts` is not a positive whole number.
+  """
+  check_count("restarts", restarts)
+
+  def repeated(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    keys = random.example_keys(key, random.batch_size(inputs))
+
+    def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
+      new = attack(random.fold_in(keys, index), inputs, labels)
+      return flat.choose(keep(held, new), new, held), None
+
+    if restarts == 1:
+      return attack(random.fold_in(keys, 0), inputs, labels)
+    # From nothing, not from a first run: that would compile the attack twice.
+    nothing = _nothing(inputs, labels)
+    return jax.lax.scan(again, nothing, jnp.arange(restarts))[0]
+
+  return repeated
 
 
 class _Carry(NamedTuple):
@@ -186,7 +223,11 @@ def _single_run(
         correct=probe.correct,
         origin=inputs,
       )
-      moved = threat.project(jax.tree.map(_move, here, update), inputs)
+      if isinstance(update, Destination):
+        moved = jax.tree.map(_finite, update.inputs, here)
+      else:
+        moved = jax.tree.map(_move, here, update)
+      moved = threat.project(moved, inputs)
       return carry._replace(inputs=moved, stepper=memory), record(here, probe)
 
     # Key 0 starts, key i probes the i-th iterate.
@@ -219,7 +260,7 @@ def _visit(
     random.fold_in(keys, index), carry.oracle, carry.inputs, labels
   )
   new = _result(carry.inputs, probe, carry.held)
-  held = _merge(carry.held, new, keep(carry.held, new))
+  held = flat.choose(keep(carry.held, new), new, carry.held)
   return carry._replace(oracle=memory, held=held), probe
 
 
@@ -243,15 +284,11 @@ def _result(inputs: Inputs, probe: Probe, like: AttackResult) -> AttackResult:
 
 
 def _move(inputs: Array, update: Array) -> Array:
-  moved = inputs + update
+  return _finite(inputs + update, inputs)
+
+
+def _finite(moved: Array, inputs: Array) -> Array:
   return jnp.where(jnp.isfinite(moved), moved, inputs)
-
-
-def _merge(held: AttackResult, new: AttackResult, take: Array) -> AttackResult:
-  def choose(old: Array, fresh: Array) -> Array:
-    return jnp.where(jnp.reshape(take, (-1, *[1] * (old.ndim - 1))), fresh, old)
-
-  return jax.tree.map(choose, held, new)
 
 
 def _nothing(inputs: Inputs, labels: Labels) -> AttackResult:

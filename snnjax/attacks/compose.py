@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat, linf
+from snnjax.attacks.threat import UNIT_BOX, Bounds, Geometry, Threat, linf
 from snnjax.types import Array, Inputs, Key, PyTree
 
 
@@ -134,6 +134,11 @@ def joint(
     )
     return flat.map_modalities(jnp.clip, exact, lower, upper)
 
+  def rows(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
+    matrix, restore = flat.flatten(weighted(inputs))
+    return matrix, lambda changed: raw(restore(changed))
+
+  measure = inner.geometry
   return Threat(
     project=project,
     sample=lambda key, origin: project(
@@ -151,6 +156,13 @@ def joint(
     ),
     radius=epsilon,
     box=box,
+    geometry=measure
+    and Geometry(
+      measure.order,
+      rows,
+      lambda slope: flat.flatten(raw(slope))[0],
+      lambda inputs: measure.room(weighted(inputs)),
+    ),
   )
 
 

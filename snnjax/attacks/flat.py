@@ -96,3 +96,14 @@ def row(bound: Amounts, inputs: Inputs) -> Array:
     lambda leaf, b: jnp.broadcast_to(b, (1, *leaf.shape[1:])), inputs, each
   )
   return flatten(rows)[0]
+
+
+def choose(take: Array, new: Any, old: Any) -> Any:
+  """Returns the examples of `new` where `take` [B] is true, of `old` else."""
+
+  def one(fresh: Array, held: Array) -> Array:
+    return jnp.where(
+      jnp.reshape(take, (-1, *[1] * (held.ndim - 1))), fresh, held
+    )
+
+  return jax.tree.map(one, new, old)

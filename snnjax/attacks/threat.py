@@ -22,6 +22,25 @@ Bounds = tuple[flat.Amounts, flat.Amounts]  # lower, upper
 UNIT_BOX = (0.0, 1.0)
 
 
+class Geometry(NamedTuple):
+  """Inputs as rows of a matrix in which a threat is one norm ball and a box.
+
+  For attacks that need the norm itself, where a threat's functions do not do.
+
+  Attributes:
+    order: p of the norm: infinity, 2 or 1.
+    rows: ``inputs -> (matrix [B, D], restore)``; `restore` turns such a
+      matrix back into inputs.
+    slopes: ``gradient -> matrix [B, D]``, with respect to the rows.
+    room: ``inputs -> Room``, the box of the rows.
+  """
+
+  order: float
+  rows: Callable[[Inputs], tuple[Array, Callable[[Array], Inputs]]]
+  slopes: Callable[[Inputs], Array]
+  room: Callable[[Inputs], balls.Room]
+
+
 class Threat(NamedTuple):
   """What an attack may do, as pure functions of whole batches.
 
@@ -38,6 +57,7 @@ class Threat(NamedTuple):
     distance: ``(candidate, origin) -> [B]``, in the threat's norm.
     radius: the budget, for the array or for each modality.
     box: (lower, upper), for the array or for each modality.
+    geometry: the one norm ball this is, or None if it is not one.
   """
 
   project: Callable[[Inputs, Inputs], Inputs]
@@ -47,6 +67,7 @@ class Threat(NamedTuple):
   distance: Callable[[Inputs, Inputs], Array]
   radius: PyTree
   box: PyTree
+  geometry: Geometry | None = None
 
 
 def linf(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
@@ -60,7 +81,7 @@ def linf(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
   Raises:
     ValueError: if a concrete radius or box makes no sense.
   """
-  return _threat(balls.LINF, epsilon, box)
+  return _threat(balls.LINF, epsilon, box, np.inf)
 
 
 def l2(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
@@ -76,7 +97,7 @@ def l2(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
   Raises:
     ValueError: if a concrete radius or box makes no sense.
   """
-  return _threat(balls.L2, epsilon, box)
+  return _threat(balls.L2, epsilon, box, 2)
 
 
 def l1(
@@ -104,7 +125,7 @@ def l1(
     arXiv 2103.01208.
   """
   check_range("fraction", fraction, 0.0, 1.0)
-  return _threat(balls.l1_ball(fraction), epsilon, box)
+  return _threat(balls.l1_ball(fraction), epsilon, box, 1)
 
 
 def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
@@ -164,7 +185,9 @@ def _finite(candidate: Array, origin: Array) -> Array:
   return jnp.where(jnp.isfinite(candidate), candidate, origin)
 
 
-def _threat(ball: balls.Ball, epsilon: float | Array, box: Bounds) -> Threat:
+def _threat(
+  ball: balls.Ball, epsilon: float | Array, box: Bounds, order: float
+) -> Threat:
   """Puts a ball of matrices around trees of inputs, inside a box."""
   _check(epsilon, box)
 
@@ -210,4 +233,13 @@ def _threat(ball: balls.Ball, epsilon: float | Array, box: Bounds) -> Threat:
     )
     return near & jnp.all(boxed & jnp.isfinite(moved), 1)
 
-  return Threat(project, sample, ascent, contains, distance, epsilon, box)
+  return Threat(
+    project,
+    sample,
+    ascent,
+    contains,
+    distance,
+    epsilon,
+    box,
+    Geometry(order, flat.flatten, lambda slope: flat.flatten(slope)[0], room),
+  )
