@@ -13,21 +13,14 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-import tensorflow_datasets as tfds
-
 from snnjax import files
-from snnjax.data import manifest, prepared, registry, sources
-
-Progress = Callable[[int, int, str], None]  # (done, total, description)
+from snnjax.data import manifest, prepared, registry, sources, writing
 
 RESERVED = (registry.EMBEDDED,)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_CHUNK = 1000  # examples between two reports
-_SHARD_BYTES = 256 << 20
 
 
 class Outcome(NamedTuple):
@@ -46,7 +39,7 @@ class Outcome(NamedTuple):
 
 
 def _digest(
-  source: sources.Source, root: pathlib.Path, progress: Progress
+  source: sources.Source, root: pathlib.Path, progress: writing.Progress
 ) -> dict[str, Any]:
   """What a manifest says of the source: one digest over names and content."""
   each: dict[str, str] = {}
@@ -56,7 +49,7 @@ def _digest(
   for done, path in enumerate(source.files):
     each[str(path.relative_to(base))] = files.sha256(path)
     size += path.stat().st_size
-    if (done + 1) % _CHUNK == 0 or done + 1 == total:
+    if (done + 1) % writing.CHUNK == 0 or done + 1 == total:
       progress(done + 1, total, "hash source files")
   lines = "".join(
     f"{digest}  {name}\n" for name, digest in sorted(each.items())
@@ -72,98 +65,11 @@ def _digest(
   return noted
 
 
-def _update(digest: Any, image: np.ndarray, label: int) -> None:
-  digest.update(np.ascontiguousarray(image).data)
-  digest.update(label.to_bytes(4, "little"))
-
-
-def _check(
-  image: np.ndarray, label: int, shape: tuple[int, ...], source: sources.Source
-) -> None:
-  if image.dtype != np.uint8 or image.shape != shape:
-    raise ValueError(
-      f"{source.layout}: every image must be uint8 {shape}, as the first one; "
-      f"got {image.dtype} {image.shape}"
-    )
-  if not 0 <= label < len(source.classes):
-    raise ValueError(
-      f"{source.layout}: labels must be in [0, {len(source.classes)}); got "
-      f"{label}"
-    )
-
-
-class _Writer:
-  """Writes one data set's splits, one after the other."""
-
-  def __init__(
-    self, name: str, version: str, folder: pathlib.Path, source: sources.Source
-  ) -> None:
-    self._name, self._version, self._folder = name, version, folder
-    self._source = source
-    self._writer: Any = None
-    self._shape: tuple[int, ...] = ()
-
-  def _start(self, shape: tuple[int, ...]) -> None:
-    known = manifest.KNOWN.get(self._name)
-    classes = len(self._source.classes)
-    if known and (known.shape, known.num_classes) != (shape, classes):
-      raise ValueError(
-        f"{self._name} must have images {known.shape} of {known.num_classes} "
-        f"classes; the source, {self._source.layout}, has {shape} of "
-        f"{classes}: give it another name"
-      )
-    self._shape = shape
-    features = tfds.features.FeaturesDict(
-      {
-        "image": tfds.features.Tensor(
-          shape=shape, dtype=np.uint8, encoding="bytes"
-        ),
-        "label": tfds.features.ClassLabel(names=list(self._source.classes)),
-      }
-    )
-    identity = tfds.core.DatasetIdentity(
-      name=self._name,
-      version=tfds.core.Version(self._version),
-      data_dir=os.fspath(self._folder),
-      module_name=__name__,
-    )
-    info = tfds.core.DatasetInfo(
-      builder=identity,
-      description=f"Made from {self._source.layout}.",
-      features=features,
-      supervised_keys=("image", "label"),
-      disable_shuffling=True,
-    )
-    self._writer = tfds.core.SequentialWriter(
-      info,
-      max_examples_per_shard=max(1, _SHARD_BYTES // int(np.prod(shape))),
-      file_format=manifest.ARRAY_RECORD,
-    )
-
-  def write(
-    self, split: str, examples: sources.Examples, progress: Progress
-  ) -> str:
-    """Writes a split; returns the SHA-256 of its examples."""
-    digest = hashlib.sha256()
-    chunk: list[dict[str, Any]] = []
-    for done, (image, label) in enumerate(examples.rows, 1):
-      if self._writer is None:
-        self._start(image.shape)
-      if done == 1:
-        self._writer.initialize_splits([split])
-      _check(image, label, self._shape, self._source)
-      _update(digest, image, label)
-      chunk.append({"image": image, "label": label})
-      if done % _CHUNK == 0 or done == examples.size:
-        self._writer.add_examples({split: chunk})
-        chunk = []
-        progress(done, examples.size, f"write {split}")
-    self._writer.close_splits([split])
-    return digest.hexdigest()
-
-
 def _compare(
-  folder: pathlib.Path, name: str, digests: dict[str, str], progress: Progress
+  folder: pathlib.Path,
+  name: str,
+  digests: dict[str, str],
+  progress: writing.Progress,
 ) -> None:
   """Reads everything back: the disk holds what the source held, or raises."""
   written = manifest.describe(folder, name)
@@ -172,11 +78,11 @@ def _compare(
   for split, expected in digests.items():
     records = prepared.open_prepared(written, split)
     digest = hashlib.sha256()
-    for begin in range(0, records.size, _CHUNK):
-      rows = range(begin, min(begin + _CHUNK, records.size))
+    for begin in range(0, records.size, writing.CHUNK):
+      rows = range(begin, min(begin + writing.CHUNK, records.size))
       images, labels = records.read(rows)
       for image, label in zip(images, labels.tolist(), strict=True):
-        _update(digest, image, label)
+        writing.update(digest, image, label)
       progress(rows.stop, records.size, f"verify {split}")
     if digest.hexdigest() != expected:
       raise OSError(
@@ -191,10 +97,10 @@ def _write(
   folder: pathlib.Path,
   source: sources.Source,
   noted: dict[str, Any],
-  progress: Progress,
+  progress: writing.Progress,
 ) -> None:
   """Fills `folder` with a whole data set and its manifest."""
-  writer = _Writer(name, version, folder, source)
+  writer = writing.Writer(name, version, folder, source)
   digests = {
     split: writer.write(split, open_split(), progress)
     for split, open_split in source.splits.items()
@@ -293,7 +199,7 @@ def prepare(
   data_dir: str | pathlib.Path | None = None,
   *,
   overwrite: bool = False,
-  progress: Progress = _silent,
+  progress: writing.Progress = _silent,
 ) -> Outcome:
   """Turns a download into an array_record TFDS data set.
 

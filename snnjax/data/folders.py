@@ -125,7 +125,10 @@ def decode(picture: Picture, shape: tuple[int, ...] | None) -> np.ndarray:
     ValueError: if the image is damaged, of another format, mode or shape.
   """
   try:
-    with Image.open(io.BytesIO(picture.read()), formats=_FORMATS) as image:
+    content = picture.read()
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+      image.verify()  # PNG's checksums; the image cannot be decoded after it
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
       mode = image.mode
       pixels = np.asarray(image)
   except (

@@ -10,51 +10,14 @@ References:
 
 import pathlib
 import string
-import struct
-import zlib
-from typing import Any
 
 import numpy as np
-from scipy import io
 
-from snnjax.data import dataset
+from snnjax.data import dataset, matlab
 
 FILES = {split: f"{split}_32x32.mat" for split in ("train", "test", "extra")}
 CLASSES = tuple(string.digits)
 _IMAGE = (32, 32, 3)
-_MAGIC = b"MATLAB 5.0 MAT-file"
-
-
-def _variables(path: pathlib.Path) -> dict[str, Any]:
-  with path.open("rb") as stream:
-    start = stream.read(len(_MAGIC))
-  if start != _MAGIC:
-    raise ValueError(
-      f"{path} must be a MATLAB 5.0 file, as published; it starts with "
-      f"{start!r}"
-    )
-  try:
-    content: dict[str, Any] = io.loadmat(path, variable_names=["X", "y"])
-  except (
-    io.matlab.MatReadError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,  # of a damaged length
-    OSError,
-    EOFError,
-    struct.error,
-    zlib.error,
-  ) as error:
-    raise ValueError(
-      f"{path} must be a whole MATLAB file; it is damaged or truncated: "
-      f"{error!r}"
-    ) from error
-  return content
 
 
 def load(path: str | pathlib.Path, split: str) -> dataset.Dataset:
@@ -77,10 +40,11 @@ def load(path: str | pathlib.Path, split: str) -> dataset.Dataset:
   path = pathlib.Path(path)
   if path.is_dir():
     path = path / FILES[split]
-  content = _variables(path)
-  for name in ("X", "y"):
-    if not isinstance(content.get(name), np.ndarray):
-      raise ValueError(f"{path} must hold the arrays X and y; {name} is not")
+  content = matlab.read(path, ("X", "y"))
+  if len(content) != 2:
+    raise ValueError(
+      f"{path} must hold the arrays X and y; it holds {sorted(content)}"
+    )
   images, labels = content["X"], content["y"]
   if images.dtype != np.uint8 or images.shape[:-1] != _IMAGE:
     raise ValueError(
