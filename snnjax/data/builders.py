@@ -161,7 +161,7 @@ def _settled(
     return None
   newest = present[-1]
   if newest.manifest is None:
-    raise ValueError(newest.fault or f"{newest.path} has no manifest")
+    raise ValueError(f"{newest.fault}: give --overwrite to prepare it again")
   if newest.manifest["source"]["sha256"] != noted["sha256"]:
     raise ValueError(
       f"{newest.path} was made from other files ("
@@ -170,7 +170,7 @@ def _settled(
       f"{noted['layout']}, {noted['sha256'][:12]}): give --overwrite to "
       "replace it, or another --name"
     )
-  manifest.verify(newest)
+  manifest.verify(newest, newest.splits)
   return newest
 
 
@@ -183,9 +183,10 @@ def _check_name(name: str, present: list[manifest.Prepared]) -> None:
   foreign = [one for one in present if not (one.path / manifest.FILE).exists()]
   if foreign:
     raise ValueError(
-      f"{foreign[0].path} was prepared by TFDS itself: nothing to do if it is "
-      f"{manifest.ARRAY_RECORD} (it is {foreign[0].file_format}); otherwise "
-      "give another --name or --data_dir"
+      f"{foreign[0].path} was prepared by TFDS itself (it has no "
+      f"{manifest.FILE}): nothing to do if it can be read "
+      f"({foreign[0].fault or 'it can'}); otherwise remove it, or give another "
+      "--name or --data_dir"
     )
 
 

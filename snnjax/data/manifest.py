@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from snnjax import files
@@ -108,19 +108,26 @@ def _order(version: str) -> tuple[int, ...]:
 
 
 def describe(folder: pathlib.Path, name: str) -> Prepared:
-  """Reads what a version's folder says of itself; never raises ValueError."""
+  """Reads what a version's folder says of itself; damage is its `fault`."""
+  manifest = None
   try:
+    if (folder / FILE).exists():
+      manifest = files.read_json(folder / FILE)
+      for key in ("source", "examples", "files"):
+        manifest[key].items()
     info = files.read_json(folder / _INFO)
     splits = {
       split["name"]: sum(int(length) for length in split["shardLengths"])
       for split in info["splits"]
     }
     file_format = info.get("fileFormat", "tfrecord")
-    manifest = None
-    if (folder / FILE).exists():
-      manifest = files.read_json(folder / FILE)
-      manifest["source"], manifest["files"], manifest["examples"]
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+  except (
+    FileNotFoundError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+  ) as error:
     fault = f"{folder} is damaged: {error!r}"
     return Prepared(name, folder.name, folder, "", {}, None, fault)
   fault = ""
@@ -149,7 +156,7 @@ def versions(
   present = [
     entry
     for entry in folder.iterdir()
-    if _VERSION.fullmatch(entry.name) and (entry / _INFO).is_file()
+    if _VERSION.fullmatch(entry.name) and entry.is_dir()
   ]
   present.sort(key=lambda entry: _order(entry.name))
   return [describe(entry, name) for entry in present]
@@ -163,10 +170,10 @@ def found(data_dir: str | pathlib.Path | None = None) -> list[Prepared]:
   """
   root = data_folder(data_dir)
   groups = {
-    str(path.parent.parent.relative_to(root))
-    for pattern in (f"*/*/{_INFO}", f"*/*/*/{_INFO}")
+    str(path.parent.relative_to(root))
+    for pattern in ("*/*", "*/*/*")  # name/version, name/config/version
     for path in root.glob(pattern)
-    if _VERSION.fullmatch(path.parent.name)
+    if _VERSION.fullmatch(path.name) and path.is_dir()
   }
   return [one for name in sorted(groups) for one in versions(name, root)]
 
@@ -210,12 +217,13 @@ def locate(name: str, data_dir: str | pathlib.Path | None = None) -> Prepared:
   )
 
 
-def verify(prepared: Prepared, split: str | None = None) -> None:
+def verify(prepared: Prepared, splits: Collection[str]) -> None:
   """Compares files with their noted SHA-256; nothing without a manifest.
 
   Args:
     prepared: the data set.
-    split: whose shards to compare; all files if None.
+    splits: whose shards to compare; the files that describe the data set are
+      compared in any case.
 
   Raises:
     ValueError: if a file is missing or changed, naming it.
@@ -223,7 +231,8 @@ def verify(prepared: Prepared, split: str | None = None) -> None:
   if prepared.manifest is None:
     return
   for name, digest in prepared.manifest["files"].items():
-    if split is not None and f"-{split}.{ARRAY_RECORD}" not in name:
+    is_shard = f".{ARRAY_RECORD}" in name
+    if is_shard and not any(f"-{s}.{ARRAY_RECORD}" in name for s in splits):
       continue
     path = prepared.path / name
     fault = ""

@@ -9,8 +9,9 @@ References:
   https://www.tensorflow.org/datasets.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,17 @@ def _features(
   return image, shape, tuple(label.names)
 
 
+@contextlib.contextmanager
+def _blaming(folder: pathlib.Path) -> Iterator[None]:
+  """Turns what three libraries raise on damaged files into one error."""
+  try:
+    yield
+  except OSError:  # of the disk, or a missing file: it says so
+    raise
+  except Exception as error:  # many classes, some of them private
+    raise ValueError(f"{folder} is damaged: {error!r}") from error
+
+
 def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
   """Opens one split of a prepared data set.
 
@@ -82,33 +94,33 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
       f"split of {prepared.name} must be one of {sorted(prepared.splits)}; "
       f"got {split!r}"
     )
-  builder = tfds.builder_from_directory(prepared.path)
-  image, shape, classes = _features(builder.info.features, name)
-  # Raw records: decoding one TFDS example costs five times as much.
-  records = builder.as_data_source(
-    split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-  )
+  manifest.verify(prepared, ())
+  with _blaming(prepared.path):
+    builder = tfds.builder_from_directory(prepared.path)
+    features = builder.info.features
+    # Raw records: decoding one TFDS example costs five times as much.
+    records = builder.as_data_source(
+      split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+    )
+    size = len(records)
+  image, shape, classes = _features(features, name)
 
   def read(positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     wanted = [int(position) for position in positions]
+    if wanted and not 0 <= min(wanted) <= max(wanted) < size:
+      raise ValueError(f"positions must be in [0, {size}); got {wanted}")
     images = np.empty((len(wanted), *shape), np.uint8)
     labels = np.empty(len(wanted), np.int32)
-    try:
+    with _blaming(prepared.path):
       for row, raw in enumerate(records.__getitems__(wanted)):
         example = tf_example_pb2.Example.FromString(raw).features.feature
         images[row] = image.decode_example_np(
           example["image"].bytes_list.value[0]
         )
         labels[row] = example["label"].int64_list.value[0]
-    except IndexError:
-      raise  # a caller's mistake, not the file's
-    except Exception as error:  # of three libraries, of many classes
-      raise ValueError(
-        f"{prepared.path} is damaged: {name} cannot be read ({error!r})"
-      ) from error
     return images, labels
 
-  return Records(read, len(records), shape, len(classes), name, classes)
+  return Records(read, size, shape, len(classes), name, classes)
 
 
 def records(
@@ -116,7 +128,8 @@ def records(
 ) -> Records:
   """Opens one split of a data set by name, to be read piece by piece.
 
-  The shards' checksums are not compared: that would read all of them.
+  The shards' SHA-256 are not compared, which would read all of them; the
+  record format's own checksums are, as pieces are read.
 
   Args:
     name: of the data set; "name/config" for one of TFDS' configurations.
@@ -150,7 +163,7 @@ def load(
   """
   prepared = manifest.locate(name, data_dir)
   source = open_prepared(prepared, split)
-  manifest.verify(prepared, split)
+  manifest.verify(prepared, (split,))
   images = np.empty((source.size, *source.shape), np.uint8)
   labels = np.empty(source.size, np.int32)
   for begin in range(0, source.size, _CHUNK):

@@ -1,0 +1,420 @@
+"""Preparing data sets with TFDS without TensorFlow, and opening them."""
+
+import io
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import scipy.io
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from snnjax.data import builders, idx, manifest, prepared, registry, writing
+
+WRITE = "snnjax.data.writing.Writer.write"
+
+
+def write_idx(path, values):
+  head = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+  path.write_bytes(head + values.tobytes())
+
+
+def write_mnist(folder, sizes=(7, 3), seed=0):
+  """Writes both splits; returns {split: (images, labels)}."""
+  folder.mkdir(exist_ok=True)
+  random = np.random.default_rng(seed)
+  written = {}
+  for (split, stem), size in zip(idx._PREFIXES.items(), sizes, strict=True):
+    images = random.integers(0, 256, (size, 28, 28), np.uint8)
+    labels = (np.arange(size) % 10).astype(np.uint8)
+    write_idx(folder / f"{stem}-images-idx3-ubyte", images)
+    write_idx(folder / f"{stem}-labels-idx1-ubyte", labels)
+    written[split] = (images[..., None], labels)
+  return written
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory):
+  """A small MNIST, prepared once: its source, its data folder, its arrays."""
+  root = tmp_path_factory.mktemp("mnist")
+  written = write_mnist(root / "source")
+  builders.prepare(root / "source", "mnist", root / "data")
+  return root / "source", root / "data", written
+
+
+def copy(mnist, tmp_path):
+  shutil.copytree(mnist[1], tmp_path / "data")
+  return tmp_path / "data"
+
+
+def test_a_prepared_set_reads_back_exactly(mnist):
+  _, folder, written = mnist
+  for split, (images, labels) in written.items():
+    data = registry.open_dataset("mnist", split, folder)
+    np.testing.assert_array_equal(data.inputs, images)
+    np.testing.assert_array_equal(data.labels, labels)
+    assert data.inputs.dtype == np.uint8
+    assert (data.name, data.num_classes) == (f"mnist/{split}", 10)
+    assert data.classes == tuple("0123456789")
+
+
+def test_tfds_reads_the_set_itself(mnist):
+  _, folder, written = mnist
+  source = tfds.data_source("mnist:1.0.0", split="test", data_dir=folder)
+  assert len(source) == 3
+  np.testing.assert_array_equal(source[2]["image"], written["test"][0][2])
+  assert source[2]["label"] == written["test"][1][2]
+
+
+def test_tensorflow_is_not_needed(mnist, tmp_path):
+  stub = tmp_path / "stub" / "tensorflow.py"
+  stub.parent.mkdir()
+  stub.write_text("raise ModuleNotFoundError('tensorflow')\n")
+  script = f"""
+import sys
+sys.path.insert(0, {str(stub.parent)!r})
+from snnjax.data import builders, registry
+builders.prepare({str(mnist[0])!r}, "mnist", {str(tmp_path)!r})
+data = registry.open_dataset("mnist", "train", {str(tmp_path)!r})
+assert len(data.labels) == 7
+assert "tensorflow" not in sys.modules
+"""
+  subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_a_second_run_finds_it_done(mnist, monkeypatch):
+  source, folder, _ = mnist
+
+  def fail(*arguments):
+    raise AssertionError("written again")
+
+  monkeypatch.setattr(WRITE, fail)
+  outcome = builders.prepare(source, "mnist", folder)
+  assert not outcome.fresh
+  assert outcome.prepared.splits == {"train": 7, "test": 3}
+  assert outcome.warnings == (
+    "mnist/train has 7 examples; as published it has 60000",
+    "mnist/test has 3 examples; as published it has 10000",
+  )
+
+
+def test_another_source_is_refused_or_replaces_at_a_word(mnist, tmp_path):
+  folder = copy(mnist, tmp_path)
+  changed = write_mnist(tmp_path / "other", seed=1)
+  with pytest.raises(ValueError, match=r"other files .*--overwrite"):
+    builders.prepare(tmp_path / "other", "mnist", folder)
+  kept = registry.open_dataset("mnist", "train", folder)
+  np.testing.assert_array_equal(kept.inputs, mnist[2]["train"][0])
+  outcome = builders.prepare(
+    tmp_path / "other", "mnist", folder, overwrite=True
+  )
+  assert outcome.fresh
+  data = registry.open_dataset("mnist", "train", folder)
+  np.testing.assert_array_equal(data.inputs, changed["train"][0])
+  assert [one.version for one in manifest.found(folder)] == ["1.0.1"]
+
+
+def test_equal_sources_have_equal_checksums(mnist, tmp_path):
+  shutil.copytree(mnist[0], tmp_path / "moved")
+  one = builders.prepare(tmp_path / "moved", "mnist", tmp_path / "data")
+  other = manifest.locate("mnist", mnist[1])
+  for key in ("source", "examples", "files"):
+    assert one.prepared.manifest[key] == other.manifest[key]
+  assert one.prepared.manifest["source"]["layout"] == "IDX files"
+  assert len(one.prepared.manifest["source"]["files"]) == 4
+
+
+@pytest.mark.parametrize("fault", ["flip", "truncate", "delete"])
+@pytest.mark.parametrize(
+  "name",
+  ["mnist-train.array_record-00000", "features.json", "dataset_info.json"],
+)
+def test_every_damage_is_seen(mnist, tmp_path, name, fault):
+  folder = copy(mnist, tmp_path)
+  path = folder / "mnist" / "1.0.0" / name
+  content = bytearray(path.read_bytes())
+  if fault == "delete":
+    path.unlink()
+  elif fault == "truncate":
+    path.write_bytes(content[: len(content) // 2])
+  else:
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+  with pytest.raises((ValueError, manifest.MissingDataError), match="prepare"):
+    registry.open_dataset("mnist", "train", folder)
+  with pytest.raises(ValueError, match="--overwrite"):
+    builders.prepare(mnist[0], "mnist", folder)
+  builders.prepare(mnist[0], "mnist", folder, overwrite=True)
+  data = registry.open_dataset("mnist", "train", folder)
+  np.testing.assert_array_equal(data.inputs, mnist[2]["train"][0])
+
+
+def test_a_damaged_shard_is_seen_without_checksums_too(mnist, tmp_path):
+  folder = copy(mnist, tmp_path)
+  path = folder / "mnist" / "1.0.0" / "mnist-train.array_record-00000"
+  (path.parent / manifest.FILE).unlink()  # as TFDS prepares sets
+  content = bytearray(path.read_bytes())
+  content[200] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=r"1\.0\.0 is damaged: "):
+    registry.open_dataset("mnist", "train", folder)
+
+
+@pytest.mark.parametrize("moment", ["hash", "write test", "verify train"])
+def test_a_stop_at_any_moment_leaves_nothing(mnist, tmp_path, moment):
+  def stop(done, total, description):
+    if description.startswith(moment):
+      raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    builders.prepare(mnist[0], "mnist", tmp_path / "data", progress=stop)
+  assert not list(tmp_path.rglob("*.*"))
+  assert manifest.found(tmp_path / "data") == []
+
+
+def test_what_a_killed_process_left_is_cleared(mnist, tmp_path):
+  draft = tmp_path / "mnist" / ".tmp-1.0.0"
+  draft.mkdir(parents=True)
+  (draft / "dataset_info.json").write_text("{}")
+  assert manifest.found(tmp_path) == []
+  builders.prepare(mnist[0], "mnist", tmp_path)
+  assert not draft.exists()
+  assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["1.0.0"]
+
+
+def test_what_reads_back_other_than_written_is_not_kept(
+  mnist, tmp_path, monkeypatch
+):
+  write = writing.Writer.write
+  monkeypatch.setattr(WRITE, lambda *arguments: write(*arguments)[::-1])
+  with pytest.raises(OSError, match="reads back other than it was written"):
+    builders.prepare(mnist[0], "mnist", tmp_path)
+  assert manifest.found(tmp_path) == []
+
+
+def test_a_second_process_waits_its_turn(mnist, tmp_path):
+  def nested(done, total, description):
+    if description == "write test":
+      with pytest.raises(OSError, match="another process prepares"):
+        builders.prepare(mnist[0], "mnist", tmp_path)
+
+  assert builders.prepare(mnist[0], "mnist", tmp_path, progress=nested).fresh
+
+
+def test_svhn_and_images_are_prepared_too(tmp_path):
+  random = np.random.default_rng(0)
+  images = random.integers(0, 256, (32, 32, 3, 11), np.uint8)
+  (tmp_path / "svhn").mkdir()
+  for split in ("train", "test"):
+    labels = np.arange(1, 12)[:, None] % 11
+    labels[10] = 10
+    scipy.io.savemat(
+      tmp_path / "svhn" / f"{split}_32x32.mat",
+      {"X": images, "y": labels.astype(np.uint8)},
+    )
+  builders.prepare(tmp_path / "svhn", "svhn_cropped", tmp_path / "data")
+  data = registry.open_dataset("svhn_cropped", "test", tmp_path / "data")
+  np.testing.assert_array_equal(data.inputs[4], images[..., 4])
+  assert data.labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0]
+  for index in range(4):
+    path = tmp_path / "pets" / "train" / "ab"[index % 2] / f"{index}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(images[..., index]).save(path)
+  builders.prepare(tmp_path / "pets", "pets", tmp_path / "data")
+  data = registry.open_dataset("pets", "train", tmp_path / "data")
+  np.testing.assert_array_equal(data.inputs[1], images[..., 2])
+  assert (data.labels.tolist(), data.classes) == ([0, 0, 1, 1], ("a", "b"))
+  with pytest.raises(ValueError, match=r"cifar10 must have .*10 classes"):
+    builders.prepare(tmp_path / "pets", "cifar10", tmp_path / "data")
+  found = manifest.found(tmp_path / "data")
+  assert [one.name for one in found] == ["pets", "svhn_cropped"]
+
+
+@pytest.mark.parametrize("name", ["digits", "a/b", "../x", "Mnist", "1st", ""])
+def test_a_name_that_cannot_be_is_refused(mnist, tmp_path, name):
+  with pytest.raises(ValueError, match="name must be lower-case"):
+    builders.prepare(mnist[0], name, tmp_path)
+
+
+# Opening.
+
+
+def test_a_missing_set_fails_at_once_with_the_command(mnist):
+  begun = time.monotonic()
+  with pytest.raises(manifest.MissingDataError) as caught:
+    registry.open_dataset("cifar10", "train", mnist[1])
+  assert time.monotonic() - begun < 1
+  text = str(caught.value)
+  assert "cifar-10-python.tar.gz" in text
+  assert (
+    "python -m experiments.prepare_data --source=FOLDER_OR_FILE "
+    f"--name=cifar10 --data_dir={mnist[1]}"
+  ) in text
+  assert '["mnist"]' in text
+
+
+def test_official_names_fail_within_five_seconds_from_a_new_process(tmp_path):
+  script = f"""
+import sys, time
+begun = time.monotonic()
+from snnjax.data import registry
+for name in ("mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100"):
+  try:
+    registry.open_dataset(name, "train", {str(tmp_path)!r})
+  except FileNotFoundError as error:
+    assert f"prepare_data --source=FOLDER_OR_FILE --name={{name}}" in str(error)
+  else:
+    raise AssertionError("it was there")
+assert "tensorflow_datasets" not in sys.modules
+assert time.monotonic() - begun < 5
+"""
+  subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_an_unknown_split_is_named(mnist):
+  with pytest.raises(ValueError, match=r"\['test', 'train'\]; got 'val'"):
+    registry.open_dataset("mnist", "val", mnist[1])
+
+
+def test_the_digits_need_no_folder(tmp_path):
+  data = registry.open_dataset("digits", "test", tmp_path / "nowhere")
+  assert data.inputs.shape == (2000, 28, 28, 1)
+
+
+def test_the_data_folder_is_the_one_of_tfds(monkeypatch, tmp_path):
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  assert manifest.data_folder(None) == tmp_path
+  monkeypatch.delenv("TFDS_DATA_DIR")
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert manifest.data_folder(None) == tmp_path / "tensorflow_datasets"
+  assert manifest.found(None) == []
+
+
+def write_official(folder, name, version, features, examples, file_format):
+  """Writes a data set in the layout of TFDS' own preparation."""
+  path = folder / name / version
+  path.mkdir(parents=True)
+  info = tfds.core.DatasetInfo(
+    builder=tfds.core.DatasetIdentity(
+      name=name.rpartition("/")[0] or name,
+      version=tfds.core.Version(version),
+      data_dir=str(path),
+      module_name="tensorflow_datasets",
+    ),
+    features=tfds.features.FeaturesDict(features),
+  )
+  writer = tfds.core.SequentialWriter(info, 100, file_format=file_format)
+  writer.initialize_splits(["train"])
+  writer.add_examples({"train": examples})
+  writer.close_all()
+  return path
+
+
+def png(image):
+  stream = io.BytesIO()
+  Image.fromarray(image.squeeze()).save(stream, "PNG")
+  return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+  ("name", "shape"), [("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3))]
+)
+def test_sets_that_tfds_prepared_are_read(tmp_path, name, shape):
+  random = np.random.default_rng(0)
+  images = random.integers(0, 256, (5, *shape), np.uint8)
+  features = {
+    "id": tfds.features.Text(),
+    "image": tfds.features.Image(shape=shape, encoding_format="png"),
+    "label": tfds.features.ClassLabel(num_classes=10),
+  }
+  examples = [
+    {"id": f"train_{i}", "image": png(image), "label": 9 - i}
+    for i, image in enumerate(images)
+  ]
+  path = write_official(
+    tmp_path, name, "3.0.1", features, examples, "array_record"
+  )
+  data = registry.open_dataset(name, "train", tmp_path)
+  np.testing.assert_array_equal(data.inputs, images)
+  assert data.labels.tolist() == [9, 8, 7, 6, 5]
+  with pytest.raises(ValueError, match="was prepared by TFDS itself"):
+    builders.prepare(tmp_path, name, tmp_path)
+  # As TFDS notes what only TensorFlow reads.
+  info = json.loads((path / "dataset_info.json").read_text())
+  info["fileFormat"] = "tfrecord"
+  (path / "dataset_info.json").write_text(json.dumps(info))
+  with pytest.raises(manifest.MissingDataError, match="prepared as tfrecord"):
+    registry.open_dataset(name, "train", tmp_path)
+
+
+def test_the_newest_readable_version_is_opened(mnist, tmp_path):
+  folder = copy(mnist, tmp_path)
+  features = {
+    "image": tfds.features.Image(shape=(28, 28, 1)),
+    "label": tfds.features.ClassLabel(num_classes=10),
+  }
+  example = {"image": png(np.zeros((28, 28), np.uint8)), "label": 1}
+  path = write_official(
+    folder, "mnist", "3.0.10", features, [example], "array_record"
+  )
+  assert manifest.locate("mnist", folder).version == "3.0.10"
+  (path / "dataset_info.json").write_text("{")
+  assert manifest.locate("mnist", folder).version == "1.0.0"
+  assert "is damaged" in manifest.found(folder)[-1].fault
+
+
+@pytest.mark.parametrize(
+  ("features", "example", "message"),
+  [
+    (
+      {"text": tfds.features.Text()},
+      {"text": "x"},
+      r"features image and label; it has \['text'\]",
+    ),
+    (
+      {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "label": tfds.features.ClassLabel(num_classes=2),
+      },
+      {"image": png(np.zeros((4, 4, 3), np.uint8)), "label": 1},
+      "of one shape",
+    ),
+  ],
+)
+def test_sets_without_images_of_one_shape_are_refused(
+  tmp_path, features, example, message
+):
+  write_official(
+    tmp_path, "other", "1.0.0", features, [example], "array_record"
+  )
+  with pytest.raises(ValueError, match=message):
+    registry.open_dataset("other", "train", tmp_path)
+
+
+@pytest.mark.parametrize("position", [-1, 7])
+def test_a_position_that_is_not_there_is_refused(mnist, position):
+  records = prepared.records("mnist", "train", mnist[1])
+  with pytest.raises(ValueError, match=r"positions must be in \[0, 7\)"):
+    records.read([0, position])
+
+
+def test_the_whole_test_split_of_mnist(tmp_path, shared):
+  folder = shared / "data" / "mnist"
+  if not folder.is_dir():
+    pytest.skip(f"no {folder}")
+  (tmp_path / "source").mkdir()
+  for path in folder.glob("t10k-*"):
+    shutil.copy(path, tmp_path / "source")
+  outcome = builders.prepare(tmp_path / "source", "mnist", tmp_path)
+  assert outcome.warnings == (
+    "mnist has no split train; as published it has one",
+  )
+  data = registry.open_dataset("mnist", "test", tmp_path)
+  expected = idx.load_idx_folder(folder, "test")
+  np.testing.assert_array_equal(data.inputs, expected.inputs)
+  np.testing.assert_array_equal(data.labels, expected.labels)
