@@ -12,7 +12,7 @@ from snnjax.data import (
   registry,
   streaming,
 )
-from tests.data_tfds_test import write_mnist
+from tests.downloads import write_mnist
 
 SIZE = 23
 

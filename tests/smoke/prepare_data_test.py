@@ -10,7 +10,7 @@ import pytest
 
 from experiments import lifecycle, prepare_data
 from snnjax.data import manifest, registry
-from tests.data_tfds_test import write_mnist
+from tests.downloads import write_mnist
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
