@@ -1,16 +1,75 @@
-"""Pooling over windows of height and width."""
+"""Pooling over disjoint windows of height and width."""
 
 import jax.numpy as jnp
+from jax import lax
 
 from snnjax.types import Array
 
 
 def average_pool(inputs: Array, window: tuple[int, int]) -> Array:
-  """Averages [N, H, W, C] over disjoint windows; a remainder is dropped."""
-  n, height, width, channels = inputs.shape
-  rows, columns = height // window[0], width // window[1]
+  """Averages over disjoint windows; rows and columns left over are dropped.
+
+    y[n, i, j, c] = mean_ab x[n, i kh + a, j kw + b, c]
+
+  A reshape and a mean: in training a little faster than the windowed
+  reduction, and a third faster than a sum of strided slices, whose gradients
+  are scattered. It also keeps its type under strict promotion, which flax's
+  does not.
+
+  Args:
+    inputs: [N, H, W, C], of a floating type.
+    window: (kh, kw), also the stride.
+
+  Returns:
+    [N, H // kh, W // kw, C].
+
+  Raises:
+    ValueError: if the inputs are not images of at least one window.
+  """
+  rows, columns = _counts(inputs, window)
   trimmed = inputs[:, : rows * window[0], : columns * window[1]]
   blocks = trimmed.reshape(
-    n, rows, window[0], columns, window[1], channels
+    inputs.shape[0], rows, window[0], columns, window[1], inputs.shape[3]
   )
   return jnp.mean(blocks, axis=(2, 4))
+
+
+def average_pool_reference(inputs: Array, window: tuple[int, int]) -> Array:
+  """Does what `average_pool` does, as a windowed reduction."""
+  size = (1, *window, 1)
+  zero = jnp.zeros((), inputs.dtype)
+  total = lax.reduce_window(inputs, zero, lax.add, size, size, "VALID")
+  return total / (window[0] * window[1])
+
+
+def max_pool(inputs: Array, window: tuple[int, int]) -> Array:
+  """Takes the largest value of disjoint windows; the rest is dropped.
+
+  Args:
+    inputs: [N, H, W, C], of a floating type.
+    window: (kh, kw), also the stride.
+
+  Returns:
+    [N, H // kh, W // kw, C].
+
+  Raises:
+    ValueError: if the inputs are not images of at least one window.
+  """
+  _counts(inputs, window)
+  size = (1, *window, 1)
+  lowest = jnp.array(-jnp.inf, inputs.dtype)
+  return lax.reduce_window(inputs, lowest, lax.max, size, size, "VALID")
+
+
+def _counts(inputs: Array, window: tuple[int, int]) -> tuple[int, int]:
+  """The number of windows along height and width."""
+  if inputs.ndim != 4:
+    raise ValueError(f"inputs must be [N, H, W, C]; got shape {inputs.shape}")
+  if len(window) != 2 or min(window) < 1:
+    raise ValueError(f"window must be two positive integers; got {window}")
+  rows, columns = inputs.shape[1] // window[0], inputs.shape[2] // window[1]
+  if min(rows, columns) < 1:
+    raise ValueError(
+      f"window {window} is larger than the inputs {inputs.shape[1:3]}"
+    )
+  return rows, columns

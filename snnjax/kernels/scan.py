@@ -2,15 +2,72 @@
 
 from collections.abc import Callable
 
+import jax
 from jax import lax
 
 from snnjax.types import PyTree
 
+Step = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
+
+# Inside a network, all steps spelled out train 2 to 5 times faster than a loop
+# for T = 4 to 128 and 8e2 to 3e6 neurons, as XLA then fuses the scan with its
+# neighbours; a loop unrolled in part is the slowest of all. But compilation
+# grows with T: twice a loop's at 64 steps, four times at 128.
+_MOST_STEPS = 32
+
 
 def neuron_scan(
-  step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+  step: Step,
   state: PyTree,
   currents: PyTree,
+  *,
+  unroll: bool | None = None,
 ) -> tuple[PyTree, PyTree]:
-  """Scans `step` over the leading time axis of `currents`."""
+  """Runs neurons over the leading time axis.
+
+    state_t, outputs_t = step(state_{t-1}, currents_t)
+
+  In a loop, the backward pass recomputes the step from what it named "drive"
+  with `jax.ad_checkpoint.checkpoint_name` and from the inputs: one array kept
+  instead of three for a LIF layer.
+
+  Args:
+    step: (state, one step's currents) -> (state, one step's outputs).
+    state: before the first step.
+    currents: a tree of [T, ...] arrays.
+    unroll: whether to spell out all steps. By default, up to 32 of them. A
+      layer differentiated alone, outside any network, is faster in a loop.
+
+  Returns:
+    The state after the last step, and the outputs as [T, ...] arrays.
+
+  Raises:
+    ValueError: if the currents have no arrays or differ in T.
+  """
+  steps = _steps(currents)
+  if unroll is None:
+    unroll = steps <= _MOST_STEPS
+  if unroll:
+    return lax.scan(step, state, currents, unroll=max(steps, 1))
+  policy = jax.checkpoint_policies.save_only_these_names("drive")
+  # A loop's body is never merged with its recomputation, so no guard is needed.
+  light = jax.checkpoint(step, policy=policy, prevent_cse=False)
+  return lax.scan(light, state, currents)
+
+
+def neuron_scan_reference(
+  step: Step, state: PyTree, currents: PyTree
+) -> tuple[PyTree, PyTree]:
+  """Does what `neuron_scan` does, as a plain `jax.lax.scan`."""
   return lax.scan(step, state, currents)
+
+
+def _steps(currents: PyTree) -> int:
+  """The length of the leading axis that all arrays share."""
+  shapes = [a.shape for a in jax.tree.leaves(currents)]
+  lengths = {shape[:1] for shape in shapes}
+  if len(lengths) != 1 or () in lengths:
+    raise ValueError(
+      f"currents must be arrays [T, ...] of one T; got shapes {shapes}"
+    )
+  return int(shapes[0][0])
