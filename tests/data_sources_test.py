@@ -24,9 +24,6 @@ def collect(source, split):
   return np.stack([row[0] for row in rows]), [row[1] for row in rows]
 
 
-COUNTS = {"train/dog": 3, "train/cat": 2, "test/cat": 1, "test/dog": 1}
-
-
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_folder_of_images_is_sorted_by_class_and_name(tmp_path, mode):
   written = write_images(tmp_path, COUNTS, mode=mode)
