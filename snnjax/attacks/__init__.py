@@ -8,6 +8,11 @@ from snnjax.attacks.ascent import (
   last,
   strongest,
 )
+from snnjax.attacks.auto_pgd import (
+  auto_pgd,
+  shrinking_auto_pgd,
+  targeted_auto_pgd,
+)
 from snnjax.attacks.compose import frozen, joint, per_modality
 from snnjax.attacks.oracle import Oracle, Probe, eot, white_box
 from snnjax.attacks.presets import (
@@ -28,6 +33,7 @@ __all__ = [
   "Threat",
   "ascend",
   "ascend_recorded",
+  "auto_pgd",
   "best_loss",
   "bim",
   "check_inputs",
@@ -46,6 +52,8 @@ __all__ = [
   "random_noise",
   "sa_pgd",
   "sa_pgd_steepest",
+  "shrinking_auto_pgd",
   "strongest",
+  "targeted_auto_pgd",
   "white_box",
 ]

@@ -139,8 +139,8 @@ def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
     if restarts == 1:
       return attack(random.fold_in(keys, 0), inputs, labels)
     # From nothing, not from a first run: that would compile the attack twice.
-    nothing = _nothing(inputs, labels)
-    return jax.lax.scan(again, nothing, jnp.arange(restarts))[0]
+    none = nothing(inputs, labels)
+    return jax.lax.scan(again, none, jnp.arange(restarts))[0]
 
   return repeated
 
@@ -233,7 +233,7 @@ def _single_run(
     # Key 0 starts, key i probes the i-th iterate.
     first = inputs if start is None else start(random.fold_in(keys, 0), inputs)
     carry = _Carry(
-      first, stepper.init(first), oracle.init(first), _nothing(first, labels)
+      first, stepper.init(first), oracle.init(first), nothing(first, labels)
     )
     carry, past = jax.lax.scan(step, carry, jnp.arange(1, steps + 1))
     carry, probe = _visit(oracle, keep, keys, labels, carry, steps + 1)
@@ -274,7 +274,7 @@ def _probe_clean(
 ) -> AttackResult:
   """Returns the clean input as a candidate."""
   probe, _ = oracle.grad(keys, oracle.init(inputs), inputs, labels)
-  return _result(inputs, probe, _nothing(inputs, labels))
+  return _result(inputs, probe, nothing(inputs, labels))
 
 
 def _result(inputs: Inputs, probe: Probe, like: AttackResult) -> AttackResult:
@@ -291,7 +291,7 @@ def _finite(moved: Array, inputs: Array) -> Array:
   return jnp.where(jnp.isfinite(moved), moved, inputs)
 
 
-def _nothing(inputs: Inputs, labels: Labels) -> AttackResult:
+def nothing(inputs: Inputs, labels: Labels) -> AttackResult:
   """Returns what any candidate with a loss replaces."""
   dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(inputs))
   return AttackResult(
