@@ -123,7 +123,7 @@ def make_train_step(
       batch_stats=aux.batch_stats,
       opt_state=opt_state,
     )
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     return state, stage, {**aux.metrics, "gradient_norm": norm}
 
   def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -87,7 +87,8 @@ def get_config() -> ml_collections.ConfigDict:
       "epsilons": {"image": (0.05, 0.1), "events": (0.05, 0.1)},
       "rules": ("bptt_triangle", "bptt_atan", "rga", "hart_atan"),
       "random_draws": 10,
-      "along": 32,  # examples followed along the attack
+      "shown": 6,  # examples whose gradients the report shows
+      "survivors": False,  # attack only what earlier attacks left correct
     }
   )
   return config

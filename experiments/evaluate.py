@@ -1,0 +1,23 @@
+"""Evaluates a trained network: ``python -m experiments.evaluate``.
+
+``--workdir`` is the folder of a finished `experiments.train`; its configuration
+says what was trained. The keys of ``--config.evaluation`` say how it is
+attacked. Results go to ``WORKDIR/evaluation``.
+"""
+
+import pathlib
+
+import ml_collections
+
+from experiments import launch
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Evaluates the network trained in `workdir` as `config` says."""
+  from experiments import evaluation_run
+
+  evaluation_run.run(config, workdir)
+
+
+if __name__ == "__main__":
+  launch.configured(run, default="base")

@@ -1,0 +1,66 @@
+"""Evaluates the network of one workdir, from where it stopped."""
+
+import pathlib
+from typing import Any
+
+from experiments import (
+  assessment,
+  compilation,
+  datasets,
+  lifecycle,
+  settings,
+  training_loop,
+)
+from experiments.progress import reporter, say
+from snnjax import workdir
+
+
+def run(config: Any, path: pathlib.Path) -> None:
+  """Runs the evaluate binary on the run in `path`.
+
+  Args:
+    config: its ``evaluation`` says how; the rest is that of the run.
+    path: the folder of a finished training run.
+
+  Raises:
+    DataError: the folder has no finished training run.
+  """
+  compilation.keep()
+  whole = trained_config(path)
+  with whole.unlocked():
+    whole.evaluation = config.evaluation
+  folder = assessment.evaluation_folder(path)
+  with (
+    workdir.opened(folder, settings.to_dict(whole)) as opened,
+    lifecycle.stop_on_sigterm() as should_stop,
+    reporter() as progress,
+  ):
+    if opened.outcome is workdir.Outcome.FINISHED:
+      say(f"{folder} is finished; nothing to do")
+      return
+    with lifecycle.reading_data():
+      splits = datasets.load(whole, progress)
+      network, variables = training_loop.trained(whole, splits, path)
+    with lifecycle.configuring():
+      bench = assessment.bench(whole, network, splits.modalities)
+    assessment.assess(
+      whole, bench, variables, splits, opened, progress, should_stop
+    )
+    say(f"evaluated: {folder}")
+
+
+def trained_config(path: pathlib.Path) -> Any:
+  """Returns the configuration of a finished training run.
+
+  Raises:
+    DataError: the folder has none.
+  """
+  status, reason = workdir.read_status(path)
+  if status is not workdir.Status.DONE:
+    state = "no run" if status is None else f"a run that is {status.value}"
+    raise lifecycle.DataError(
+      f"{path} must hold a finished training run; it holds {state}"
+      f"{f' ({reason})' if reason else ''}. Run: python -m experiments.train "
+      f"--workdir={path}"
+    )
+  return settings.from_dict(workdir.read_config(path))

@@ -1,0 +1,95 @@
+"""Trains and evaluates several networks on one data set, then reports."""
+
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+
+from experiments import (
+  assessment,
+  compilation,
+  datasets,
+  lifecycle,
+  report_run,
+  settings,
+  training_loop,
+)
+from experiments.assessment import Bench
+from experiments.datasets import Splits
+from experiments.progress import Progress, reporter, say
+from snnjax import workdir
+
+ShouldStop = Callable[[], bool]
+
+
+def run(config: Any, path: pathlib.Path) -> None:
+  """Runs the quickstart: every finished part is skipped when run again.
+
+  Args:
+    config: with one method per network in ``networks``.
+    path: gets a folder per network, and the report.
+  """
+  started = time.monotonic()
+  compilation.keep()
+  with (
+    lifecycle.stop_on_sigterm() as should_stop,
+    reporter() as progress,
+  ):
+    with lifecycle.reading_data():
+      splits = datasets.load(config, progress)
+    bench = None
+    for name in config.networks:
+      own = network_config(config, name)
+      _train(own, splits, path / name, progress, should_stop)
+      if bench is None:
+        with lifecycle.configuring():
+          network, _ = training_loop.trained(own, splits, path / name)
+          bench = assessment.bench(own, network, splits.modalities)
+      _evaluate(own, bench, splits, path / name, progress, should_stop)
+  networks = [report_run.load(path / name) for name in config.networks]
+  elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
+  say(report_run.text(report_run.write(networks, path, config.seed, elapsed)))
+
+
+def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
+  """Returns the configuration of one network, without the others.
+
+  Args:
+    config: the quickstart's.
+    name: a key of ``networks``; its values replace those of ``method``.
+  """
+  plain = settings.to_dict(config)
+  changes: Mapping[str, Any] = plain.pop("networks")[name]
+  plain["method"] |= changes
+  return settings.from_dict(plain)
+
+
+def _train(
+  config: Any,
+  splits: Splits,
+  path: pathlib.Path,
+  progress: Progress,
+  should_stop: ShouldStop,
+) -> None:
+  with workdir.opened(path, settings.to_dict(config)) as folder:
+    if folder.outcome is not workdir.Outcome.FINISHED:
+      training_loop.fit(config, splits, folder, progress, should_stop)
+
+
+def _evaluate(
+  config: Any,
+  bench: Bench,
+  splits: Splits,
+  path: pathlib.Path,
+  progress: Progress,
+  should_stop: ShouldStop,
+) -> None:
+  _, variables = training_loop.trained(config, splits, path)
+  folder = assessment.evaluation_folder(path)
+  with workdir.opened(folder, settings.to_dict(config)) as opened:
+    if opened.outcome is not workdir.Outcome.FINISHED:
+      assessment.assess(
+        config, bench, variables, splits, opened, progress, should_stop
+      )

@@ -1,0 +1,302 @@
+"""The report on several evaluated networks, as one record."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import attack_grid, findings
+from experiments.assessment import Assessed
+from snnjax import plots
+from snnjax.report import Column, Figure, Record, Section, Table
+
+_SHOWN = "margin"
+
+
+def record(
+  networks: Sequence[Assessed], title: str, provenance: dict[str, Any]
+) -> Record:
+  """Returns the report on networks that were evaluated alike.
+
+  Args:
+    networks: at least one, all with the same modalities and evaluation.
+    title: of the report.
+    provenance: versions, devices, seeds, configuration, times.
+  """
+  alarms = tuple(a for each in networks for a in findings.alarms(each))
+  return Record(
+    title=title,
+    summary=summary(networks),
+    alarms=sorted(alarms, key=lambda alarm: not alarm.fired),
+    sections=[
+      _accuracy(networks),
+      _gradients(networks),
+      _vulnerability(networks),
+      _spikes(networks),
+    ],
+    provenance=provenance,
+  )
+
+
+def summary(networks: Sequence[Assessed]) -> str:
+  """Returns the findings in sentences, computed from the numbers."""
+  lines = []
+  for each in networks:
+    row = findings.accuracy_rows(each)[-1]
+    sparse = {
+      (r["modality"], r["input"]): r
+      for r in findings.sparsity_rows(each, _SHOWN)
+    }
+    norms = ", ".join(
+      f"{modality} {sparse[modality, 'clean']['l1']:.3g} clean and "
+      f"{sparse[modality, 'adversarial']['l1']:.3g} under attack"
+      for modality in each.modalities
+    )
+    lines.append(
+      f"{each.name}: {row['clean']:.1%} of the clean test examples are "
+      f"classified correctly, {row['noise']:.1%} under random noise and "
+      f"{row['robust']:.1%} under the worst attack of radius "
+      f"{row['epsilon']:g} on {row['attacked']}. Mean l1 norm of the margin's "
+      f"input gradient: {norms}."
+    )
+  examples = findings.accuracy_rows(networks[0])[-1]["examples"]
+  lines.append(
+    f"All numbers are from {examples} test examples and one training seed per "
+    "network: differences within the intervals below are not findings."
+  )
+  return "\n\n".join(lines)
+
+
+def accuracy_table(networks: Sequence[Assessed]) -> Table:
+  """Returns the main table: accuracy for every network, target and radius."""
+  names = {
+    "clean": "clean",
+    "noise": "random noise",
+    "fgsm": "FGSM",
+    "pgd": "PGD, worst rule",
+    "robust": "worst of all",
+  }
+  return Table(
+    name="accuracy",
+    title="Accuracy",
+    caption=(
+      "Share of test examples classified correctly, with 95 % Wilson "
+      "intervals. 'PGD, worst rule' counts an example as lost if PGD under "
+      "any backward rule breaks it; 'worst of all' adds FGSM and noise."
+    ),
+    columns=[
+      Column("network", "network"),
+      Column("attacked", "attacked"),
+      Column("epsilon", "epsilon"),
+      *(
+        Column(key, header, True, interval=(f"{key}_low", f"{key}_high"))
+        for key, header in names.items()
+      ),
+    ],
+    rows=[row for each in networks for row in findings.accuracy_rows(each)],
+  )
+
+
+def _accuracy(networks: Sequence[Assessed]) -> Section:
+  rules = list(networks[0].config.evaluation.rules)
+  every = [*rules, attack_grid.FGSM, attack_grid.RANDOM]
+  targets = dict.fromkeys(
+    cell.target
+    for cell in attack_grid.cells(networks[0].config, networks[0].modalities)
+  )
+  curves: dict[str, dict[str, plots.Curve]] = {}
+  for target in targets:
+    curves[f"attack on {target}"] = {}
+    for each in networks:
+      counts = findings.correct_counts(each, target, every)
+      curves[f"attack on {target}"][each.name] = plots.Curve(
+        counts["radii"],
+        [int(n) for n in counts["correct"]],
+        len(each.evaluation.labels),
+      )
+  rule_table = Table(
+    name="rules",
+    title="One rule alone against the worst of all rules",
+    caption=(
+      "Accuracy under PGD with one backward rule, and per example under the "
+      "worst of them. A rule that looks much stronger than the worst case "
+      "hides the network's weakness."
+    ),
+    columns=[
+      Column("network", "network"),
+      Column("attacked", "attacked"),
+      Column("epsilon", "epsilon"),
+      *(Column(rule, rule, True) for rule in rules),
+      Column("worst", "worst of all rules", True),
+    ],
+    rows=[row for each in networks for row in findings.rule_rows(each)],
+  )
+  figure = plots.accuracy_against_epsilon(
+    curves,
+    caption=(
+      "Accuracy under the worst attack of each radius, with 95 % Wilson bands."
+    ),
+  )
+  return Section(
+    "Accuracy under attack",
+    "Attacks change the image, the events or both, within a ball around each "
+    "input and inside the data box. Every attack runs under several backward "
+    "rules, since a fixed surrogate gradient alone overestimates robustness.",
+    [accuracy_table(networks), rule_table],
+    [figure],
+  )
+
+
+def _gradients(networks: Sequence[Assessed]) -> Section:
+  figures: list[Figure] = []
+  for modality in networks[0].modalities:
+    figures += _modality_figures(networks, modality)
+  tables = [
+    Table(
+      name=f"sparsity_{confidence.replace(' ', '_')}",
+      title=f"Sparsity of the gradient of the {confidence}",
+      caption=(
+        "Means over the examples with a non-zero gradient; 'zero' counts the "
+        "others. A sparser gradient has a lower participation ratio and a "
+        "higher Gini index. 'halfway' is after half of the attack's steps."
+      ),
+      columns=[
+        Column("network", "network"),
+        Column("modality", "modality"),
+        Column("input", "input"),
+        *(Column(key, header) for key, header in findings.METRICS.items()),
+        Column("zero", "zero"),
+        Column("examples", "examples"),
+      ],
+      rows=[
+        row
+        for each in networks
+        for row in findings.sparsity_rows(each, confidence)
+      ],
+    )
+    for confidence in ("margin", "rival probability")
+  ]
+  return Section(
+    "Input gradients",
+    "The gradient of the network's confidence with respect to its inputs, on "
+    "clean inputs, on adversarial ones, and on the way from one to the other. "
+    "The rival probability saturates where a network is confident: compare "
+    "the margin too.",
+    tables,
+    figures,
+  )
+
+
+def _modality_figures(
+  networks: Sequence[Assessed], modality: str
+) -> list[Figure]:
+  """Maps, histograms and the course along the attack, for one modality."""
+  first = networks[0]
+  labels = [f"digit {label}" for label in first.sample["labels"]]
+  maps = plots.gradient_maps(
+    {each.name: each.study[f"maps/clean/{modality}"] for each in networks},
+    inputs=first.sample[modality],
+    labels=labels,
+    name=f"gradient_maps_{modality}",
+    title=f"Gradient of the margin, {modality}",
+    caption=(
+      "The same clean inputs under every network, on one colour scale; events "
+      "are summed over time and polarity."
+    ),
+  )
+  histograms = plots.sparsity_histograms(
+    {
+      each.name: {
+        condition: _defined(each, condition, modality)
+        for condition in ("clean", "adversarial")
+      }
+      for each in networks
+    },
+    metric="participation ratio",
+    name=f"sparsity_{modality}",
+    title=f"Sparsity of the margin's gradient, {modality}",
+    caption="Per example; lower is sparser.",
+  )
+  course = plots.sparsity_along_attack(
+    {
+      each.name: findings.along(each, modality, "participation_ratio")
+      for each in networks
+    },
+    metric="participation ratio",
+    name=f"along_attack_{modality}",
+    title=f"Sparsity along the attack, {modality}",
+    caption=(
+      "Participation ratio of the loss's gradient at every iterate of PGD; "
+      "median and middle half of the examples."
+    ),
+  )
+  return [maps, histograms, course]
+
+
+def _defined(each: Assessed, condition: str, modality: str) -> np.ndarray:
+  values = findings.metric_values(each, _SHOWN, condition, modality)
+  zero = values["is_zero"].astype(bool)
+  return np.where(zero, np.nan, values["participation_ratio"])
+
+
+def _vulnerability(networks: Sequence[Assessed]) -> Section:
+  modalities = networks[0].modalities
+  table = Table(
+    name="vulnerability",
+    title="Vulnerability",
+    caption=(
+      "Mean squared change of the margin under random noise and under PGD of "
+      "the same radius, their quotient, and the median of its first-order "
+      "form 3 ||g||_1^2 / ||g||_2^2 per modality."
+    ),
+    columns=[
+      Column("network", "network"),
+      Column("random", "random"),
+      Column("adversarial", "adversarial"),
+      Column("ratio", "measured ratio"),
+      *(
+        Column(f"first_order_{name}", f"first order, {name}")
+        for name in modalities
+      ),
+    ],
+    rows=[findings.vulnerability_row(each) for each in networks],
+  )
+  figures = [
+    plots.vulnerability_ratio(
+      {
+        each.name: plots.Ratios(
+          findings.metric_values(each, _SHOWN, "clean", modality)["l0_exact"],
+          each.study[f"ratio/{modality}"],
+        )
+        for each in networks
+      },
+      name=f"vulnerability_{modality}",
+      title=f"First-order vulnerability ratio, {modality}",
+      caption=(
+        "Adversarial over random vulnerability in the linf ball, per example, "
+        "between its bounds 3 and 3k for k non-zero entries."
+      ),
+    )
+    for modality in modalities
+  ]
+  return Section(
+    "Vulnerability",
+    "To first order a sparser gradient lowers the linf ratio; it says nothing "
+    "of the other norms. Spiking networks are piecewise constant, so the "
+    "measured ratio may differ from the first-order one.",
+    [table],
+    figures,
+  )
+
+
+def _spikes(networks: Sequence[Assessed]) -> Section:
+  figures = [
+    plots.spike_raster(
+      each.spikes,
+      name=f"spikes_{each.name}",
+      title=f"Spikes of {each.name}",
+      caption="The first test example, layer by layer.",
+    )
+    for each in networks
+  ]
+  return Section("Spikes", "What fires, for one example.", (), figures)

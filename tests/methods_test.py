@@ -1,0 +1,264 @@
+"""Laws of every training method, and what is particular to each."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from snnjax import (
+  attacks,
+  backward,
+  encoders,
+  methods,
+  models,
+  neurons,
+  regularizers,
+  surrogates,
+  training,
+)
+from snnjax.methods.method import masked_mean
+from snnjax.methods.vanilla import logits_cross_entropy
+from snnjax.types import Batch
+
+STEPS = 4
+RULE = backward.Bptt(surrogates.triangle())
+NETWORK = models.mlp(
+  (16,), neuron=neurons.lif(0.5, 0.5), encoder=encoders.direct(STEPS)
+)
+RNG = np.random.default_rng(0)
+BATCH = Batch(
+  jnp.asarray(RNG.uniform(size=(6, 5, 5, 1)), jnp.float32),
+  jnp.asarray(RNG.integers(0, 10, 6), jnp.int32),
+  jnp.array([True] * 5 + [False]),
+)
+PGD = functools.partial(
+  attacks.pgd, threat=attacks.linf(0.1), step_size=0.05, steps=3
+)
+VANILLA = methods.vanilla(NETWORK, rule=RULE)
+HIRE = functools.partial(
+  methods.hire,
+  NETWORK,
+  rule=RULE,
+  steps=STEPS,
+  step_size=0.05,
+  radius=0.08,
+)
+METHODS = {
+  "vanilla": VANILLA,
+  "fgsm": methods.adversarial(
+    VANILLA,
+    NETWORK,
+    functools.partial(attacks.fgsm, threat=attacks.linf(0.1)),
+    rule=RULE,
+  ),
+  "pgd": methods.adversarial(VANILLA, NETWORK, PGD, rule=RULE),
+  "sr": methods.sr(NETWORK, rule=RULE, weight=0.1),
+  "sr_jvp": methods.sr(
+    NETWORK, rule=RULE, weight=0.1, estimator=regularizers.jvp
+  ),
+  "sr_star": methods.adversarial(
+    methods.sr(NETWORK, rule=RULE, weight=0.1), NETWORK, PGD, rule=RULE
+  ),
+  "hire": HIRE(periods=2),
+  "hire_off": HIRE(periods=2, noise=methods.no_noise),
+  "hire_random": HIRE(periods=2, noise=methods.random_signs),
+  "hire_kept": HIRE(periods=2, keep_noise=True, keep_membranes=False),
+}
+TX = optax.sgd(0.1)
+
+
+def begin(method, key=0, batch=BATCH):
+  return training.init_state(jax.random.key(key), NETWORK, method, TX, batch)
+
+
+@functools.cache
+def step_of(name):
+  return jax.jit(training.make_train_step(METHODS[name], TX))
+
+
+def weights(state):
+  return np.concatenate([np.ravel(w) for w in jax.tree.leaves(state.params)])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_is_finite_deterministic_and_moves_the_weights(name):
+  state = begin(METHODS[name])
+  first, metrics = step_of(name)(state, BATCH)
+  again, _ = step_of(name)(begin(METHODS[name]), BATCH)
+  assert all(np.isfinite(value) for value in metrics.values()), metrics
+  assert {"loss", "accuracy", "gradient_norm"} <= set(metrics)
+  np.testing.assert_array_equal(weights(first), weights(again))
+  assert not np.array_equal(weights(first), weights(state))
+  assert int(first.step) == 1
+
+
+@pytest.mark.parametrize("name", ["vanilla", "sr", "hire"])
+def test_padding_changes_nothing(name):
+  """What stands in a masked row has no influence on the step."""
+  other = BATCH._replace(
+    inputs=BATCH.inputs.at[5].set(0.3), labels=BATCH.labels.at[5].set(9)
+  )
+  one, _ = step_of(name)(begin(METHODS[name]), BATCH)
+  two, _ = step_of(name)(begin(METHODS[name]), other)
+  np.testing.assert_allclose(weights(one), weights(two), atol=1e-7)
+
+
+def test_many_steps_learn_the_batch():
+  step, state = step_of("vanilla"), begin(VANILLA)
+  losses = []
+  for _ in range(60):
+    state, metrics = step(state, BATCH)
+    losses.append(float(metrics["loss"]))
+  assert losses[-1] < 0.5 * losses[0]
+
+
+def test_steps_vmap_over_seeds():
+  step = training.make_train_step(VANILLA, TX)
+  keys = jax.random.split(jax.random.key(3), 2)
+  states = jax.vmap(
+    lambda key: training.init_state(key, NETWORK, VANILLA, TX, BATCH)
+  )(keys)
+  together, _ = jax.jit(jax.vmap(step, (0, None)))(states, BATCH)
+  for row in range(2):
+    alone = jax.tree.map(lambda leaf, row=row: leaf[row], states)
+    alone, _ = jax.jit(step)(alone, BATCH)
+    np.testing.assert_allclose(
+      weights(alone),
+      np.concatenate(
+        [np.ravel(w[row]) for w in jax.tree.leaves(together.params)]
+      ),
+      rtol=1e-4,
+      atol=1e-6,
+    )
+
+
+def test_adversarial_training_sees_adversarial_inputs():
+  """FGSM training's loss is vanilla's at the attack's own examples."""
+  _, adversarial = step_of("fgsm")(begin(VANILLA), BATCH)
+  _, clean = step_of("vanilla")(begin(VANILLA), BATCH)
+  assert float(adversarial["loss"]) > float(clean["loss"])
+
+
+def test_sr_is_cross_entropy_plus_weighted_penalty():
+  _, metrics = step_of("sr")(begin(METHODS["sr"]), BATCH)
+  np.testing.assert_allclose(
+    metrics["loss"],
+    metrics["cross_entropy"] + 0.1 * metrics["penalty"],
+    rtol=1e-6,
+  )
+  assert float(metrics["penalty"]) > 0
+  with pytest.raises(ValueError, match=r"weight must lie in \[0, inf\]"):
+    methods.sr(NETWORK, rule=RULE, weight=-1.0)
+
+
+def test_hire_of_one_period_is_vanilla():
+  method = HIRE(periods=1)
+  one, _ = jax.jit(training.make_train_step(method, TX))(begin(method), BATCH)
+  two, _ = step_of("vanilla")(begin(VANILLA), BATCH)
+  np.testing.assert_allclose(weights(one), weights(two), rtol=1e-5, atol=1e-7)
+
+
+def test_hire_by_hand():
+  """Two periods: the second shows x + eps_s sign(g) from the first's state."""
+  method = METHODS["hire"]
+  got, _ = step_of("hire")(begin(method), BATCH)
+  state = begin(method)
+
+  def period(params, delta, states, window):
+    forward = NETWORK.apply(
+      {"params": params},
+      jnp.clip(BATCH.inputs + delta, 0, 1),
+      rule=RULE,
+      states=states,
+      window=window,
+    )
+    loss = masked_mean(logits_cross_entropy(forward, BATCH.labels), BATCH.mask)
+    return loss, forward.states
+
+  params = state.params
+  delta = jnp.zeros_like(BATCH.inputs)
+  (_, states), (grad, signal) = jax.value_and_grad(
+    period, argnums=(0, 1), has_aux=True
+  )(params, delta, None, (0, 2))
+  params = jax.tree.map(lambda w, g: w - 0.1 * g, params, grad)
+  delta = jnp.clip(0.05 * jnp.sign(signal), -0.08, 0.08)
+  grad, _ = jax.grad(period, has_aux=True)(params, delta, states, (2, 4))
+  params = jax.tree.map(lambda w, g: w - 0.1 * g, params, grad)
+  np.testing.assert_allclose(
+    weights(got),
+    np.concatenate([np.ravel(w) for w in jax.tree.leaves(params)]),
+    rtol=1e-4,
+    atol=1e-6,
+  )
+
+
+def test_noise_stays_in_its_radius_and_off_means_none():
+  state = begin(METHODS["hire_kept"])
+  for _ in range(3):
+    state, _ = step_of("hire_kept")(state, BATCH)
+  carried = np.asarray(state.carried)
+  assert float(np.abs(carried).max()) == pytest.approx(0.08)
+  off = HIRE(periods=2, noise=methods.no_noise, keep_noise=True)
+  state, _ = jax.jit(training.make_train_step(off, TX))(begin(off), BATCH)
+  np.testing.assert_array_equal(state.carried, 0)
+
+
+def test_random_signs_are_of_the_crafted_size_but_not_crafted():
+  gradient = jnp.asarray(RNG.normal(size=(6, 5, 5, 1)), jnp.float32)
+  signs = methods.random_signs(jax.random.key(0), gradient)
+  assert set(np.unique(signs)) == {-1.0, 1.0}
+  agreement = np.mean(np.asarray(signs) == np.sign(gradient))
+  assert 0.3 < agreement < 0.7
+
+
+def test_hire_on_event_frames_perturbs_one_period_of_frames():
+  network = models.mlp(
+    (8,), neuron=neurons.lif(0.5, 0.5), encoder=encoders.frames(STEPS)
+  )
+  batch = BATCH._replace(
+    inputs=jnp.asarray(RNG.uniform(size=(6, STEPS, 3, 3, 2)), jnp.float32)
+  )
+  method = methods.hire(
+    network,
+    rule=RULE,
+    steps=STEPS,
+    periods=2,
+    step_size=0.05,
+    radius=0.1,
+    framed=("",),
+    keep_noise=True,
+  )
+  state = training.init_state(jax.random.key(0), network, method, TX, batch)
+  state, metrics = jax.jit(training.make_train_step(method, TX))(state, batch)
+  assert state.carried.shape == (6, 2, 3, 3, 2)
+  assert float(jnp.abs(state.carried).max()) > 0
+  assert np.isfinite(metrics["loss"])
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"periods": 3}, "periods must divide the 4 steps"),
+    ({"periods": 0}, "periods must be a whole number"),
+    ({"periods": 2, "radius": 0.0}, "radius must be positive"),
+    ({"periods": 2, "step_size": -1.0}, "step_size must be positive"),
+  ],
+)
+def test_hire_checks_its_arguments(options, message):
+  with pytest.raises(ValueError, match=message):
+    HIRE(**options)
+
+
+def test_sharded_step_is_a_single_device_step():
+  mesh = jax.make_mesh(
+    (2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  sharded = jax.device_put(BATCH, split)
+  for name in ("vanilla", "sr"):
+    one, _ = step_of(name)(begin(METHODS[name]), BATCH)
+    two, _ = step_of(name)(begin(METHODS[name]), sharded)
+    np.testing.assert_allclose(weights(one), weights(two), rtol=1e-4, atol=1e-6)
