@@ -133,8 +133,9 @@ def assess(
   batch = test_batch(config, splits)
   _check_box(config, splits.modalities, batch)
   finished = load_chunks(folder)
+  attacked = cases(config, made, variables, splits.modalities)
   chunks = evaluating.stream(
-    cases(config, made, variables, splits.modalities),
+    attacked,
     jax.tree_util.Partial(made.grid.classify, variables),
     batch.inputs,
     batch.labels,
@@ -142,7 +143,7 @@ def assess(
     microbatch=config.evaluation.microbatch,
     survivors=config.evaluation.survivors,
     finished=finished,
-    progress=progress,
+    progress=_whole(progress, attacked, len(batch.labels)),
   )
   for number, chunk in enumerate(chunks, start=len(finished)):
     save_chunk(folder, number, chunk)
@@ -195,6 +196,24 @@ def load(
     part("sample"),
     part("spikes"),
   )
+
+
+def _whole(
+  progress: Progress, attacked: Mapping[str, Any], examples: int
+) -> Progress:
+  """One count over all stages of an evaluation, in place of one for each."""
+  stages = (evaluating.CLEAN, *attacked)
+
+  def told(done: int, total: int, stage: str) -> None:
+    # Survivors may be fewer than all examples: a stage is whole when its own
+    # total is reached.
+    share = done / total if total else 1.0
+    position = stages.index(stage) + share
+    progress(
+      round(position * examples), len(stages) * examples, "attack examples"
+    )
+
+  return told
 
 
 def save_chunk(folder: Workdir, number: int, chunk: evaluating.Chunk) -> None:

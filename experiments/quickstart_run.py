@@ -28,10 +28,11 @@ def run(config: Any, path: pathlib.Path) -> None:
   """Runs the quickstart: every finished part is skipped when run again.
 
   Args:
-    config: with one method per network in ``networks``.
+    config: ``compared`` names networks; ``networks`` has each one's method.
     path: gets a folder per network, and the report.
   """
   started = time.monotonic()
+  names = compared(config)
   compilation.keep()
   with (
     lifecycle.stop_on_sigterm() as should_stop,
@@ -40,7 +41,7 @@ def run(config: Any, path: pathlib.Path) -> None:
     with lifecycle.reading_data():
       splits = datasets.load(config, progress)
     bench = None
-    for name in config.networks:
+    for name in names:
       own = network_config(config, name)
       _train(own, splits, path / name, progress, should_stop)
       if bench is None:
@@ -48,9 +49,24 @@ def run(config: Any, path: pathlib.Path) -> None:
           network, _ = training_loop.trained(own, splits, path / name)
           bench = assessment.bench(own, network, splits.modalities)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
-  networks = [report_run.load(path / name) for name in config.networks]
+  networks = [report_run.load(path / name) for name in names]
   elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
   say(report_run.text(report_run.write(networks, path, config.seed, elapsed)))
+
+
+def compared(config: Any) -> tuple[str, ...]:
+  """Returns the names of the networks to compare, in their order.
+
+  Raises:
+    UsageError: one is not among the configuration's networks, or none is
+      named.
+  """
+  names = tuple(config.compared)
+  if not names or set(names) - set(config.networks):
+    raise settings.UsageError(
+      f"compared must name some of {sorted(config.networks)}; got {names}"
+    )
+  return names
 
 
 def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
@@ -61,6 +77,7 @@ def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
     name: a key of ``networks``; its values replace those of ``method``.
   """
   plain = settings.to_dict(config)
+  del plain["compared"]
   changes: Mapping[str, Any] = plain.pop("networks")[name]
   plain["method"] |= changes
   return settings.from_dict(plain)

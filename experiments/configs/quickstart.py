@@ -17,7 +17,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.steps = 4
   config.optimizer.learning_rate = 3e-3
   config.train.epochs = 3
-  config.evaluation.examples = 128
+  config.evaluation.examples = 104
+  config.evaluation.microbatch = 104
+  config.compared = ("vanilla", "hire", "sr")  # of the networks below
   config.networks = ml_collections.ConfigDict(
     {
       "vanilla": {"kind": "vanilla"},
