@@ -13,8 +13,23 @@ from snnjax.attacks.auto_pgd import (
   shrinking_auto_pgd,
   targeted_auto_pgd,
 )
+from snnjax.attacks.blackbox import nes, spsa
 from snnjax.attacks.compose import frozen, joint, per_modality
+from snnjax.attacks.greedy import corner_search, jsma
+from snnjax.attacks.hard_label import boundary
+from snnjax.attacks.mixtures import (
+  choose_sharpness,
+  gradient_mean,
+  transfer,
+  within,
+  worst_of,
+)
 from snnjax.attacks.oracle import Oracle, Probe, eot, white_box
+from snnjax.attacks.perceptual import (
+  imperceptible,
+  noise_tolerance,
+  perceptual_distance,
+)
 from snnjax.attacks.presets import (
   bim,
   fgsm,
@@ -23,6 +38,11 @@ from snnjax.attacks.presets import (
   r_fgsm,
   random_noise,
 )
+from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.sites import l0
+from snnjax.attacks.sparse import pgd_l0, spgd
+from snnjax.attacks.sparse_minimal import sigma_zero
+from snnjax.attacks.sparse_random import sparse_rs
 from snnjax.attacks.stable import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.threat import Threat, check_inputs, l1, l2, linf
 
@@ -30,30 +50,51 @@ __all__ = [
   "Keep",
   "Oracle",
   "Probe",
+  "Search",
   "Threat",
+  "Visit",
   "ascend",
   "ascend_recorded",
   "auto_pgd",
   "best_loss",
   "bim",
+  "boundary",
   "check_inputs",
+  "choose_sharpness",
+  "corner_search",
   "eot",
+  "explore",
   "fgsm",
   "frozen",
+  "gradient_mean",
+  "imperceptible",
   "joint",
+  "jsma",
+  "l0",
   "l1",
   "l2",
   "last",
   "linf",
   "mi_fgsm",
+  "nes",
+  "noise_tolerance",
   "per_modality",
+  "perceptual_distance",
   "pgd",
+  "pgd_l0",
   "r_fgsm",
   "random_noise",
   "sa_pgd",
   "sa_pgd_steepest",
   "shrinking_auto_pgd",
+  "sigma_zero",
+  "sparse_rs",
+  "spgd",
+  "spsa",
   "strongest",
   "targeted_auto_pgd",
+  "transfer",
   "white_box",
+  "within",
+  "worst_of",
 ]

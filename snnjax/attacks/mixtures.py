@@ -1,0 +1,242 @@
+"""Several attacks or gradients as one, and a sharpness chosen beforehand."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import random
+from snnjax.attacks import balls, flat
+from snnjax.attacks.ascent import strongest
+from snnjax.attacks.oracle import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.threat import Threat
+from snnjax.types import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  ScoredLossFn,
+)
+
+
+def worst_of(attacks: Sequence[Attack]) -> Attack:
+  """Returns the attack that runs all of them and keeps the worst per example.
+
+  A success beats a failure, and among equals the higher loss wins. Attacks
+  that differ in their backward rule alone see the same losses; those with
+  different losses should be compared by their success only.
+
+  Args:
+    attacks: at least one, as a rule one attack under each backward rule.
+
+  Raises:
+    ValueError: if there is no attack.
+  """
+  if not attacks:
+    raise ValueError("attacks must hold at least one attack; got none")
+  attacks = tuple(attacks)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    keys = random.example_keys(key, random.batch_size(inputs))
+    held = attacks[0](random.fold_in(keys, 0), inputs, labels)
+    for index, each in enumerate(attacks[1:], 1):
+      new = each(random.fold_in(keys, index), inputs, labels)
+      held = flat.choose(strongest(held, new), new, held)
+    return held
+
+  return attack
+
+
+def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
+  """Returns the oracle whose gradient is the mean of normalised gradients.
+
+  ``g = (1/n) sum_i g_i / ||g_i||_2`` per example, over all modalities; a zero
+  gradient adds nothing. The loss is the mean loss, and an example counts as
+  broken only if every oracle says so.
+
+  Args:
+    oracles: at least one, as a rule one for each backward rule.
+
+  Raises:
+    ValueError: if there is no oracle.
+  """
+  if not oracles:
+    raise ValueError("oracles must hold at least one oracle; got none")
+  oracles = tuple(oracles)
+
+  def init(inputs: Inputs) -> OracleState:
+    return tuple(oracle.init(inputs) for oracle in oracles)
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    probes, states = zip(
+      *(
+        oracle.grad(key, memory, inputs, labels)
+        for oracle, memory in zip(oracles, state, strict=True)
+      ),
+      strict=True,
+    )
+    restore = flat.flatten(probes[0].gradient)[1]
+    units = [_unit(flat.flatten(probe.gradient)[0]) for probe in probes]
+    mean = jnp.mean(jnp.stack(units), 0)
+    loss = jnp.mean(jnp.stack([probe.loss for probe in probes]), 0)
+    correct = jnp.any(jnp.stack([probe.correct for probe in probes]), 0)
+    return Probe(loss, restore(mean), correct), states
+
+  return Oracle(init, grad)
+
+
+def transfer(attacks: Sequence[Attack], target: ScoredLossFn) -> Attack:
+  """Returns the attack on stand-ins, judged on the target alone.
+
+  No gradient of the target is used: where this beats the white-box attack,
+  the target's gradient is masked.
+
+  Args:
+    attacks: attacks on other classifiers, at least one.
+    target: the loss of the attacked classifier.
+
+  Raises:
+    ValueError: if there is no attack.
+
+  References:
+    Nicolas Papernot, Patrick McDaniel, Ian Goodfellow, 2016,
+    "Transferability in machine learning", arXiv 1605.07277.
+  """
+  if not attacks:
+    raise ValueError("attacks must hold at least one attack; got none")
+  attacks = tuple(attacks)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    keys = random.example_keys(key, random.batch_size(inputs))
+    held = judged(target, random.fold_in(keys, 0), inputs, labels)
+    for index, each in enumerate(attacks, 1):
+      own = random.fold_in(keys, index)
+      found = each(random.fold_in(own, 0), inputs, labels).inputs
+      new = judged(target, random.fold_in(own, 1), found, labels)
+      held = flat.choose(strongest(held, new), new, held)
+    return held
+
+  return attack
+
+
+def within(
+  attack: Attack, source: ScoredLossFn | Oracle, threat: Threat
+) -> Attack:
+  """Returns a minimal-norm attack's results as far as a threat allows them.
+
+  What the attack found is projected into the threat and tried again; the
+  clean input competes.
+
+  Args:
+    attack: one without a budget, as a rule.
+    source: judges the projected points.
+    threat: the budget.
+  """
+
+  def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    keys = random.example_keys(key, random.batch_size(inputs))
+    found = attack(random.fold_in(keys, 0), inputs, labels).inputs
+    near = threat.project(found, inputs)
+    clean, new = (
+      judged(source, random.fold_in(keys, index), points, labels)
+      for index, points in ((1, inputs), (2, near))
+    )
+    return flat.choose(strongest(clean, new), new, clean)
+
+  return bounded
+
+
+def judged(
+  source: ScoredLossFn | Oracle, key: Key, inputs: Inputs, labels: Labels
+) -> AttackResult:
+  """Returns points as an attack's result, with the loss and success there."""
+  oracle = as_oracle(source)
+  probe, _ = oracle.grad(key, oracle.init(inputs), inputs, labels)
+  return AttackResult(inputs, probe.loss, ~probe.correct)
+
+
+class Chosen(NamedTuple):
+  """A hyper-parameter and the evidence for it.
+
+  Attributes:
+    value: the chosen one.
+    successes: the success rate of each candidate on the tuning examples.
+    tuning_indices: the examples it was chosen on, for the alarm
+      "tuned on the reported examples".
+  """
+
+  value: float
+  successes: dict[float, float]
+  tuning_indices: frozenset[int]
+
+
+def choose_sharpness(
+  build: Callable[[Array], Attack],
+  candidates: Sequence[float],
+  key: Key,
+  inputs: Inputs,
+  labels: Labels,
+  *,
+  tuning_indices: Collection[int],
+  reported_indices: Collection[int] = (),
+) -> Chosen:
+  """Returns the candidate whose attack breaks most held-out examples.
+
+  Ties go to the higher mean loss. All candidates share one compilation.
+
+  Args:
+    build: ``sharpness (traced scalar) -> Attack``.
+    candidates: the values to try, at least one.
+    key: the same for every candidate.
+    inputs: held-out examples, never those that are reported.
+    labels: [B].
+    tuning_indices: which examples of the data set these are, [B].
+    reported_indices: the examples that will be reported, if known.
+
+  Raises:
+    ValueError: if there is no candidate, the indices do not fit the inputs,
+      or a tuning example is also reported.
+  """
+  if not candidates:
+    raise ValueError("candidates must hold at least one value; got none")
+  indices = frozenset(int(index) for index in tuning_indices)
+  size = random.batch_size(inputs)
+  if len(tuning_indices) != size:
+    raise ValueError(
+      f"tuning_indices must name the {size} tuning examples; got "
+      f"{len(tuning_indices)}"
+    )
+  shared = indices & {int(index) for index in reported_indices}
+  if shared:
+    raise ValueError(
+      f"tuning_indices must not be reported; {len(shared)} are, the first "
+      f"{min(shared)}"
+    )
+
+  @jax.jit
+  def score(value: Array, inputs: Inputs, labels: Labels) -> tuple:
+    result = build(value)(key, inputs, labels)
+    return jnp.mean(result.success.astype(jnp.float32)), jnp.mean(result.loss)
+
+  scores = {
+    float(value): tuple(
+      float(np.asarray(number))
+      for number in score(jnp.asarray(value, float), inputs, labels)
+    )
+    for value in candidates
+  }
+  best = max(scores, key=lambda value: scores[value])
+  successes = {value: success for value, (success, _) in scores.items()}
+  return Chosen(best, successes, indices)
+
+
+def _unit(gradient: Array) -> Array:
+  """Returns g / ||g||_2 of each row, whatever its size; 0 where g is 0."""
+  everywhere = balls.Room(jnp.array(-jnp.inf), jnp.array(jnp.inf))
+  return balls.L2.direction(gradient, gradient, everywhere)

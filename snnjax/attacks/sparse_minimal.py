@@ -1,0 +1,132 @@
+"""sigma-zero: the fewest sites that change the prediction."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from snnjax.attacks import flat
+from snnjax.attacks.ascent import best_loss
+from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.sites import l0, sites_of, walls
+from snnjax.attacks.threat import UNIT_BOX, Bounds
+from snnjax.types import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  ScoredLossFn,
+)
+from snnjax.validation import check_count
+
+Source = ScoredLossFn | Oracle
+
+
+class _SigmaZero(NamedTuple):
+  """sigma-zero's memory: the current change [B, D], Adam's, the cut-off."""
+
+  delta: Array
+  adam: optax.OptState
+  cutoff: Array
+
+
+def sigma_zero(
+  source: Source,
+  *,
+  steps: int,
+  box: Bounds = UNIT_BOX,
+  site_axes: flat.Amounts = 1,
+  step_size: float = 1.0,
+  smoothing: float = 1e-3,
+  cutoff: float = 0.3,
+  cutoff_step: float = 0.01,
+) -> Attack:
+  """Returns the minimal l0 attack sigma-zero.
+
+  Descends ``max(-loss, 0) + (1/S) sum_i q_i/(q_i + sigma)``, q_i the squared
+  change of site i, by Adam on the gradient divided by its largest entry, the
+  step annealed by a cosine; changes below a cut-off are dropped. The cut-off
+  grows while the example is misclassified and falls while it is not. The
+  smallest misclassified change is returned; there is no budget, `within` adds
+  one.
+
+  Args:
+    source: the loss, or an oracle; the margin loss as a rule.
+    steps: how many points to try.
+    box: smallest and largest values of an input, finite.
+    site_axes: as in `l0`.
+    step_size: the first step of Adam.
+    smoothing: sigma.
+    cutoff: the first cut-off, in raw units.
+    cutoff_step: its relative change per step.
+
+  Raises:
+    ValueError: if a count is below one or the box is not finite.
+
+  References:
+    Antonio Emanuele Cina, Francesco Villani, Maura Pintor, Lea Schoenherr,
+    Battista Biggio, Marcello Pelillo, 2024, "sigma-zero: gradient-based
+    optimization of l0-norm adversarial examples", arXiv 2402.01879.
+
+  Differs from the paper by counting sites with all their channels, where it
+    counts channels one by one.
+  """
+  check_count("steps", steps)
+  anywhere = l0(float(np.finfo(np.float32).max), box, site_axes)
+  adam = optax.scale_by_adam()
+
+  def begin(
+    keys: Key, origin: Inputs, labels: Labels
+  ) -> tuple[Inputs, _SigmaZero]:
+    del keys, labels
+    delta = jnp.zeros_like(flat.flatten(origin)[0])
+    start = jnp.full((delta.shape[0], 1), cutoff, delta.dtype)
+    return origin, _SigmaZero(delta, adam.init(delta), start)
+
+  def move(
+    keys: Key, visit: Visit, memory: _SigmaZero
+  ) -> tuple[Inputs, _SigmaZero]:
+    del keys
+    center, restore = flat.flatten(visit.origin)
+    sites = sites_of(visit.origin, site_axes)
+    correct = visit.probe.correct[:, None]
+    gradient = flat.flatten(visit.probe.gradient)[0]
+    gradient = jnp.where(correct & jnp.isfinite(gradient), -gradient, 0)
+    delta = memory.delta
+    energy = sites.spread(sites.total(jnp.square(delta))) + smoothing
+    gradient += 2 * delta * smoothing / jnp.square(energy) / sites.number
+    peak = jnp.max(jnp.abs(gradient), 1, keepdims=True)
+    gradient = gradient / jnp.where(peak > 0, peak, 1)
+    direction, state = adam.update(gradient, memory.adam)
+    done = (visit.tried - 1).astype(delta.dtype) / steps
+    pace = (1 + jnp.cos(jnp.pi * done)) / 2
+    lower, upper = walls(box, visit.origin)
+    moved = jnp.clip(
+      center + delta - step_size * pace * direction, lower, upper
+    )
+    change = cutoff_step * pace * jnp.where(correct, -1, 1)
+    limit = jnp.clip(memory.cutoff + change, 0, 1)
+    far = sites.total(jnp.square(moved - center)) >= jnp.square(limit)
+    moved = jnp.where(sites.spread(far), moved, center)
+    return restore(moved), _SigmaZero(moved - center, state, limit)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    def smaller(held: AttackResult, new: AttackResult) -> Array:
+      before, after = (
+        anywhere.distance(result.inputs, inputs) for result in (held, new)
+      )
+      closer = (after < before) | ((after == before) & best_loss(held, new))
+      first = held.loss == -jnp.inf
+      return first | (new.success & (closer | ~held.success))
+
+    search = Search(begin, move)
+    run = explore(
+      as_oracle(source), search, anywhere, steps=steps, keep=smaller
+    )
+    return run(key, inputs, labels)
+
+  return attack
