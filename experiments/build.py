@@ -5,7 +5,7 @@ unknown name is answered with the known ones.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -151,17 +151,29 @@ def network(
     "readout": chosen(READOUTS, "model.readout", made.readout)(),
   }
   norm = BatchNorm if made.norm else None
+  standardize = _standardize(config, modalities)
+
+  def vgg(layout: str, encoder: encoders.Encoder) -> Network:
+    return models.vgg(
+      layout,
+      encoder=encoder,
+      hidden=made.hidden,
+      standardize=standardize,
+      **common,
+    )
+
   kinds = {
     "cnn": lambda encoder: models.cnn(
-      made.channels, encoder=encoder, hidden=made.hidden, norm=norm, **common
+      made.channels,
+      encoder=encoder,
+      hidden=made.hidden,
+      norm=norm,
+      standardize=standardize,
+      **common,
     ),
     "mlp": lambda encoder: models.mlp(made.hidden, encoder=encoder, **common),
-    "vgg11": lambda encoder: models.vgg(
-      "vgg11", encoder=encoder, hidden=made.hidden, **common
-    ),
-    "vgg5": lambda encoder: models.vgg(
-      "vgg5", encoder=encoder, hidden=made.hidden, **common
-    ),
+    "vgg11": functools.partial(vgg, "vgg11"),
+    "vgg5": functools.partial(vgg, "vgg5"),
   }
   if len(modalities) == 1:
     kind = chosen(kinds, "model.kind", made.kind)
@@ -177,6 +189,26 @@ def network(
     norm=norm,
     **common,
   )
+
+
+def _standardize(
+  config: Config, modalities: tuple[str, ...]
+) -> tuple[Sequence[float], Sequence[float]] | None:
+  """Mean and std per channel of ``config.model.standardize``, if given."""
+  mean, std = config.model.standardize.mean, config.model.standardize.std
+  if not mean and not std:
+    return None
+  if len(mean) != len(std) or not all(value > 0 for value in std):
+    raise ValueError(
+      "model.standardize must have as many means as stds, which are above 0; "
+      f"got {tuple(mean)} and {tuple(std)}"
+    )
+  if modalities != ("image",) or config.model.kind == "mlp":
+    raise ValueError(
+      "model.standardize must be empty but for convolutional networks of "
+      f"images; got {tuple(mean)} for {config.model.kind!r} of {modalities}"
+    )
+  return mean, std
 
 
 def radii(config: Config, modalities: tuple[str, ...], name: str) -> Any:

@@ -39,7 +39,7 @@ def run(config: Any, path: pathlib.Path) -> None:
       say(f"{folder} is finished; nothing to do")
       return
     with lifecycle.reading_data():
-      splits = datasets.load(whole, progress)
+      splits = datasets.load(whole, progress, only_test=True)
       network, variables = training_loop.trained(whole, splits, path)
     with lifecycle.configuring():
       bench = assessment.bench(whole, network, splits.modalities)

@@ -137,8 +137,10 @@ def message(error: BaseException) -> str:
       return f"disk full: {_line(text)}; what was saved before is intact"
     case ExitCode.PREEMPTED:
       return f"{_line(text) or 'interrupted'}; run the same command to go on"
-    case ExitCode.USAGE:
-      return text  # a configuration's difference has a line per key
+    case ExitCode.USAGE | ExitCode.BAD_DATA:
+      # A configuration's difference has a line per key, and what prepares a
+      # missing data set is a command to copy.
+      return text
     case ExitCode.DEFECT:
       return f"internal error: {type(error).__name__}: {_line(text)}"
   return _line(text)

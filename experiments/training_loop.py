@@ -20,10 +20,13 @@ from snnjax.types import Batch, Key, Network, Variables
 from snnjax.workdir import Workdir
 
 WEIGHTS = "parameters.npz"
-AUGMENTATIONS: Mapping[str, Callable[[], Any] | None] = {
-  "none": None,
-  "crop_flip": lambda: augmentation.compose(
-    augmentation.random_crop(4), augmentation.horizontal_flip()
+AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
+  "none": (),
+  "crop_flip": (augmentation.random_crop(4), augmentation.horizontal_flip()),
+  "crop_flip_cutout": (
+    augmentation.random_crop(4),
+    augmentation.horizontal_flip(),
+    augmentation.cutout(8),
   ),
 }
 ShouldStop = Callable[[], bool]
@@ -53,8 +56,8 @@ class Plan(NamedTuple):
   """A run's fixed parts."""
 
   config: Any
-  splits: datasets.Splits
-  network: Network
+  train: datasets.Training
+  validation: dataset.Dataset | None
   step: Callable[[TrainState, Batch], tuple[TrainState, steps.Metrics]]
   accuracy: Callable[[Variables, dataset.Dataset], float]
   per_epoch: int
@@ -150,24 +153,20 @@ def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
     )
   if config.train.select == "validation" and splits.validation is None:
     raise ValueError("data.validation must be above 0 to select on it; got 0")
+  if splits.train is None:
+    raise ValueError("splits must have training examples; got the test alone")
   network = build.network(config, splits.modalities, splits.train.num_classes)
   method = build.method(config, network, splits.modalities)
-  per_epoch = pipeline.batch_count(len(splits.train.labels), size)
+  per_epoch = pipeline.batch_count(splits.train.size, size)
   total = per_epoch * config.train.epochs
   tx = build.optimizer(config, total * steps.as_method(method).updates)
-  first = next(
-    iter(
-      pipeline.batches(
-        splits.train, size, seed=config.seed, prepare=splits.prepare
-      )
-    )
-  )
+  first = next(iter(splits.train.batches(size, seed=config.seed)))
   state = steps.init_state(build.key(config), network, method, tx, first)
   step = _augmented(config, steps.make_train_step(method, tx))
   plan = Plan(
     config,
-    splits,
-    network,
+    splits.train,
+    splits.validation,
     jax.jit(step, donate_argnums=0),
     _accuracy(config, splits, network),
     per_epoch,
@@ -179,15 +178,15 @@ def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
 
 def _augmented(config: Any, step: Callable) -> Callable:
   """The step on augmented images; each example draws from its own key."""
-  make = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
-  if make is None:
+  chain = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
+  if not chain:
     return step
   if config.data.modality != "image":
     raise ValueError(
       "data.augment must be 'none' unless data.modality is 'image'; got "
       f"{config.data.augment!r} for {config.data.modality!r}"
     )
-  transform = augmentation.batched(make())
+  transform = augmentation.batched(augmentation.compose(*chain))
   salt = np.uint32(0x41554748)  # keeps these keys apart from the step's own
 
   def augmented(state: TrainState, batch: Batch) -> tuple:
@@ -258,13 +257,8 @@ def _loop(
   progress(done, plan.total, name)
   while done < plan.total:
     epoch, first = divmod(done, plan.per_epoch)
-    for batch in pipeline.batches(
-      plan.splits.train,
-      options.batch_size,
-      seed=plan.config.seed,
-      epoch=epoch,
-      first=first,
-      prepare=plan.splits.prepare,
+    for batch in plan.train.batches(
+      options.batch_size, seed=plan.config.seed, epoch=epoch, first=first
     ):
       state, measured = plan.step(progressed.state, batch)
       progressed = progressed._replace(state=state)
@@ -291,8 +285,8 @@ def _end_epoch(
   """Measures the validation accuracy and keeps what the run will deliver."""
   variables = jax.tree.map(jnp.copy, progressed.state.variables)
   accuracy = -1.0
-  if plan.splits.validation is not None:
-    accuracy = plan.accuracy(variables, plan.splits.validation)
+  if plan.validation is not None:
+    accuracy = plan.accuracy(variables, plan.validation)
     write(done, {"validation_accuracy": accuracy})
   best = progressed.best
   last = plan.config.train.select == "last"

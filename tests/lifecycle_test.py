@@ -27,7 +27,7 @@ OUT_OF_MEMORY = jax.errors.JaxRuntimeError(
     (settings.UsageError("no key"), 2, "no key"),
     (ModuleNotFoundError("pip install x"), 2, "pip install x"),
     (workdir.ConfigurationChanged("a\n  b: 1 -> 2"), 2, "a\n  b: 1 -> 2"),
-    (lifecycle.DataError("bad\nfile"), 3, "bad file"),
+    (lifecycle.DataError("bad\n  do"), 3, "bad\n  do"),
     (checkpoints.CheckpointError("all damaged"), 3, "all damaged"),
     (
       lifecycle.NonFiniteError(7, "loss/penalty", float("nan"), "b.npz"),

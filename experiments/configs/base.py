@@ -17,7 +17,8 @@ def get_config() -> ml_collections.ConfigDict:
       "validation": 0.1,  # share of the training examples held out
       "event_step_us": 5000,  # time step of the event simulator
       "event_cap": 2,  # counts from which an event pixel is full
-      "augment": "none",  # "none" or "crop_flip"
+      "augment": "none",  # "none", "crop_flip" or "crop_flip_cutout"
+      "stream": False,  # training images stay on the disk, read by grain
     }
   )
   config.model = ml_collections.ConfigDict(
@@ -27,6 +28,8 @@ def get_config() -> ml_collections.ConfigDict:
       "hidden": (64,),
       "steps": 8,
       "norm": False,
+      # Of the images' channels; radii stay in pixels. () does nothing.
+      "standardize": {"mean": (), "std": ()},
       "encoder": "direct",
       "readout": "mean",
       "rule": "bptt_triangle",
