@@ -25,7 +25,7 @@ _FEW_OUTPUTS = 3
 # The weight gradient's patch matrix stays in cache at about this many output
 # positions per part; more parts only lengthen compilation.
 _POSITIONS = 2048
-_MOST_PARTS = 32
+_MOST_PARTS = 16
 
 
 def convolution(
