@@ -1,0 +1,196 @@
+"""Minimal-norm attacks: how far is the nearest adversarial example?
+
+They return a distance per example and no radius limits them;
+``within(as_attack(attack), loss, threat)`` is one under a budget.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+
+from snnjax import losses, random
+from snnjax.attacks import flat, planes
+from snnjax.attacks.ascent import Destination, ascend
+from snnjax.attacks.nearest import (
+  boxed,
+  closest,
+  geometry_of,
+  nearest_boundary,
+  predicts,
+  target_boundary,
+)
+from snnjax.attacks.threat import Geometry, Threat
+from snnjax.types import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  LogitsFn,
+)
+from snnjax.validation import check_count, check_range
+
+PUSH = 1e-4  # how far beyond the linear boundary DeepFool goes at least
+
+
+class MinimalResult(NamedTuple):
+  """The nearest adversarial examples found.
+
+  Attributes:
+    inputs: like the clean inputs; the clean input where none was found.
+    loss: [B], z_r - z_y there (targeted: z_t - z_r), positive where it worked.
+    success: [B] booleans, whether an adversarial example was found.
+    distance: [B], from the clean input, in the threat's norm; infinite where
+      none was found, 0 where the clean input is one.
+  """
+
+  inputs: Inputs
+  loss: Array
+  success: Array
+  distance: Array
+
+
+MinimalAttack = Callable[[Key, Inputs, Labels], MinimalResult]
+
+
+def as_attack(attack: MinimalAttack) -> Attack:
+  """Returns a minimal-norm attack without its distances.
+
+  `snnjax.attacks.within` then puts it under a budget.
+  """
+
+  def plain(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    found = attack(key, inputs, labels)
+    return AttackResult(found.inputs, found.loss, found.success)
+
+  return plain
+
+
+def judged(
+  logits_fn: LogitsFn, keys: Key, inputs: Inputs, labels: Labels, targeted: bool
+) -> AttackResult:
+  """Returns inputs with their margin loss and whether they succeed."""
+  logits = logits_fn(keys, inputs)
+  sign = -1 if targeted else 1
+  loss = sign * losses.margin_loss(logits, labels)
+  return AttackResult(inputs, loss, predicts(logits, labels) == targeted)
+
+
+def finished(
+  logits_fn: LogitsFn,
+  keys: Key,
+  geometry: Geometry,
+  found: AttackResult,
+  origin: Inputs,
+  labels: Labels,
+  targeted: bool,
+) -> MinimalResult:
+  """Returns what a search found with its margin and its distance.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    keys: [B].
+    geometry: tells the norm.
+    found: the search's result; its success is believed, its loss is not.
+    origin: the clean inputs.
+    labels: [B].
+    targeted: whether labels are targets.
+  """
+  inputs = flat.choose(found.success, found.inputs, origin)
+  loss = judged(logits_fn, keys, inputs, labels, targeted).loss
+  delta = geometry.rows(inputs)[0] - geometry.rows(origin)[0]
+  distance = planes.norm(delta, geometry.order)
+  return MinimalResult(
+    inputs, loss, found.success, jnp.where(found.success, distance, jnp.inf)
+  )
+
+
+def deepfool(
+  logits_fn: LogitsFn,
+  threat: Threat,
+  *,
+  steps: int = 50,
+  rivals: int = 9,
+  overshoot: float = 0.02,
+  targeted: bool = False,
+) -> MinimalAttack:
+  """Returns DeepFool: step after step onto the nearest linear boundary.
+
+  ``x <- x + (1 + overshoot) argmin ||d||  s.t. w . d = z_y - z_s``, w the
+  input gradient of z_s - z_y and s the rival whose boundary is nearest; an
+  example stops where it is misclassified.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    threat: whose norm and box to use, not its radius.
+    steps: at most so many.
+    rivals: how many of the strongest rivals to compare.
+    overshoot: how far to go beyond the boundary, a share of the step.
+    targeted: whether labels are targets to be predicted.
+
+  Raises:
+    ValueError: if a count is below one, `overshoot` is negative, or the
+      threat is not one norm ball.
+
+  References:
+    Seyed-Mohsen Moosavi-Dezfooli, Alhussein Fawzi, Pascal Frossard, 2016,
+    "DeepFool: a simple and accurate method to fool deep neural networks",
+    arXiv 1511.04599.
+
+  Differs from the paper by an l1 form, whose steps stay inside the box (those
+  of the others are clipped), and by comparing the strongest rivals of the
+  current point, not of the clean one.
+  """
+  check_count("steps", steps)
+  check_count("rivals", rivals)
+  check_range("overshoot", overshoot, 0.0, 1e3)
+  geometry = geometry_of(threat)
+  oracle = (
+    target_boundary(logits_fn)
+    if targeted
+    else nearest_boundary(logits_fn, geometry, rivals)
+  )
+  stepper = _onto_boundary(geometry, overshoot)
+  bounds = boxed(threat, geometry)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
+    keys = random.example_keys(key, random.batch_size(inputs))
+    keep = closest(geometry, inputs)
+    run = ascend(oracle, stepper, bounds, steps=steps, keep=keep)
+    found = run(random.fold_in(keys, 0), inputs, labels)
+    last = random.fold_in(keys, 1)
+    return finished(logits_fn, last, geometry, found, inputs, labels, targeted)
+
+  return attack
+
+
+def _onto_boundary(
+  geometry: Geometry, overshoot: float
+) -> optax.GradientTransformationExtraArgs:
+  def update(
+    gradient: Inputs,
+    state: optax.OptState,
+    params: Inputs,
+    *,
+    value: Array,
+    correct: Array,
+    origin: Inputs,
+  ) -> tuple[Destination, optax.OptState]:
+    rows, restore = geometry.rows(params)
+    slope = geometry.slopes(gradient)
+    steep = planes.dual_norm(slope, geometry.order)
+    gap = jnp.abs(value).astype(rows.dtype) + PUSH * steep
+    if geometry.order == 1:
+      # Without the box, every step would go into the same coordinate.
+      step = planes.onto_plane(rows, slope, gap, geometry.room(origin), 1)
+    else:
+      step = planes.straight_onto_plane(slope, gap, geometry.order)
+    ahead = restore(rows + (1 + overshoot) * step)
+    return Destination(flat.choose(correct, ahead, params)), state
+
+  return optax.GradientTransformationExtraArgs(
+    lambda params: optax.EmptyState(), update
+  )

@@ -1,0 +1,137 @@
+"""Oracles of the nearest decision boundary, and the rule of the nearest."""
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import losses
+from snnjax.attacks import flat, planes
+from snnjax.attacks.ascent import Keep
+from snnjax.attacks.oracle import Oracle, OracleState, Probe, white_box
+from snnjax.attacks.rivals import strongest_rivals
+from snnjax.attacks.threat import Geometry, Threat
+from snnjax.types import (
+  Array,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  LogitsFn,
+  Scored,
+)
+
+_TINY = 1e-12  # keeps a zero gradient from dividing zero by zero
+
+
+def geometry_of(threat: Threat) -> Geometry:
+  """Returns the threat's geometry.
+
+  Raises:
+    ValueError: if the threat is not one norm ball.
+  """
+  if threat.geometry is None:
+    raise ValueError(
+      "threat must be one norm ball (linf, l2, l1 or a joint budget) for an "
+      "attack that needs the norm itself; got a threat without a geometry"
+    )
+  return threat.geometry
+
+
+def nearest_boundary(
+  logits_fn: LogitsFn, geometry: Geometry, rivals: int
+) -> Oracle:
+  """Returns the oracle of the boundary that looks nearest to first order.
+
+  Of the strongest rivals s at the current input, the one of least
+  ``|z_s - z_y| / ||grad(z_s - z_y)||_*``, in the norm dual to the
+  threat's; the loss is that z_s - z_y.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    geometry: tells the norm.
+    rivals: how many rivals to compare, one backward pass each; C - 1 if there
+      are fewer.
+  """
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    logits, pull = jax.vjp(lambda points: logits_fn(key, points), inputs)
+    classes = logits.shape[1]
+    others = strongest_rivals(logits, labels, min(rivals, classes - 1))
+    own = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
+
+    def towards(rival: Labels) -> tuple[Array, Inputs, Array]:
+      aim = jax.nn.one_hot(rival, classes, dtype=logits.dtype) - own
+      slope = pull(aim)[0]
+      gap = jnp.sum(aim * logits, 1)
+      steep = planes.dual_norm(geometry.slopes(slope), geometry.order)
+      return gap, slope, jnp.abs(gap) / (steep + _TINY)
+
+    gaps, slopes, distances = jax.lax.map(towards, others.T)
+    nearest = jnp.argmin(distances, 0)
+    gap, slope = jax.tree.map(
+      lambda leaf: leaf[nearest, jnp.arange(len(labels))], (gaps, slopes)
+    )
+    return Probe(gap, slope, predicts(logits, labels)), state
+
+  return Oracle(init=lambda inputs: (), grad=grad)
+
+
+def rival_boundary(logits_fn: LogitsFn, rivals: Labels) -> Oracle:
+  """Returns the oracle of z_s - z_y for one given rival s per example.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    rivals: [B].
+  """
+
+  def scored(key: Key, points: Inputs, labels: Labels) -> Scored:
+    logits = logits_fn(key, points)
+    loss = losses.targeted_margin_loss(logits, labels, rivals)
+    return Scored(loss, logits)
+
+  return white_box(scored)
+
+
+def target_boundary(logits_fn: LogitsFn) -> Oracle:
+  """Returns the oracle of z_t - z_r, the labels t being targets.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+  """
+  return white_box(losses.scored(logits_fn, losses.margin_loss), targeted=True)
+
+
+def predicts(logits: Array, labels: Labels) -> Array:
+  """Returns whether the prediction is the label; NaN predicts nothing."""
+  known = ~jnp.any(jnp.isnan(logits), 1)
+  return (jnp.argmax(logits, 1) == labels) & known
+
+
+def boxed(threat: Threat, geometry: Geometry) -> Threat:
+  """Returns the threat without its ball: only the box is projected onto."""
+
+  def project(candidate: Inputs, origin: Inputs) -> Inputs:
+    rows, restore = geometry.rows(candidate)
+    room = geometry.room(origin)
+    clipped = jnp.clip(rows, room.lower, room.upper)
+    moved, back = flat.flatten(candidate)
+    # Weighing and back rounds: what was inside must come back bit for bit.
+    inside = flat.flatten(restore(clipped))[0]
+    return back(jnp.where(clipped == rows, moved, inside))
+
+  return threat._replace(project=project)
+
+
+def closest(geometry: Geometry, origin: Inputs) -> Keep:
+  """Returns the rule that keeps the success nearest to `origin`."""
+  center = geometry.rows(origin)[0]
+
+  def keep(held: AttackResult, new: AttackResult) -> Array:
+    before, after = (
+      planes.norm(geometry.rows(result.inputs)[0] - center, geometry.order)
+      for result in (held, new)
+    )
+    return new.success & (~held.success | (after < before))
+
+  return keep

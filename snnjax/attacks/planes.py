@@ -1,0 +1,146 @@
+"""Shortest ways onto a hyperplane inside a box, for three norms."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.attacks.balls import Room, l2_norm
+from snnjax.types import Array
+
+
+def norm(delta: Array, order: float) -> Array:
+  """Returns ||delta||_p of each row, [B].
+
+  Args:
+    delta: [B, D].
+    order: p: infinity, 2 or 1.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  _check_order(order)
+  if order == 2:
+    return l2_norm(delta)
+  magnitude = jnp.abs(delta)
+  return jnp.max(magnitude, 1) if order == np.inf else jnp.sum(magnitude, 1)
+
+
+def dual_norm(slope: Array, order: float) -> Array:
+  """Returns the largest ``slope . delta`` over ||delta||_p <= 1, [B].
+
+  Args:
+    slope: [B, D].
+    order: p, of the norm of `delta`: infinity, 2 or 1.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  _check_order(order)
+  return norm(slope, {np.inf: 1, 2: 2, 1: np.inf}[order])
+
+
+def onto_plane(
+  point: Array, slope: Array, gap: Array, room: Room, order: float
+) -> Array:
+  r"""Returns the smallest step that closes a linear gap inside the box.
+
+  ``argmin ||d||_p  subject to  slope . d = gap, point + d in the box``. With
+  a = |slope| and w the room towards the wall each coordinate heads for, the
+  solution moves coordinate i by ``min(t s_i, w_i)``, where s_i is 1 for linf
+  and a_i for l2; t follows exactly from sorting the points where coordinates
+  meet their walls. For l1 it fills the coordinates up to the wall, largest
+  slope first. Where no point of the box closes the gap, every coordinate
+  with a slope goes to its wall.
+
+  Args:
+    point: [B, D], inside the box.
+    slope: [B, D].
+    gap: [B], of either sign.
+    room: the box.
+    order: p: infinity, 2 or 1.
+
+  Returns:
+    The steps, [B, D]; zero for a zero slope.
+
+  Raises:
+    ValueError: if `order` is another.
+
+  References:
+    Francesco Croce, Matthias Hein, 2020, "Minimally distorted adversarial
+    examples with a fast adaptive boundary attack", arXiv 1907.02044.
+  """
+  _check_order(order)
+  heading = jnp.sign(slope) * jnp.sign(gap)[:, None]
+  wall = jnp.where(heading > 0, room.upper - point, point - room.lower)
+  wall = jnp.where(heading == 0, 0, jnp.maximum(wall, 0))
+  size, need = jnp.abs(slope), jnp.abs(gap)[:, None]
+  fill = _fill_largest if order == 1 else _fill_evenly
+  speed = size if order == 2 else jnp.ones_like(size)
+  return heading * fill(size, speed, wall, need)
+
+
+def straight_onto_plane(slope: Array, gap: Array, order: float) -> Array:
+  """Returns the smallest step that closes a linear gap, without a box.
+
+  Args:
+    slope: [B, D].
+    gap: [B], of either sign.
+    order: p: infinity or 2. (For 1, all of it goes into one coordinate.)
+
+  Returns:
+    The steps, [B, D]; zero for a zero slope.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  if order not in (np.inf, 2):
+    raise ValueError(f"order must be infinity or 2; got {order}")
+  steep = dual_norm(slope, order)[:, None]
+  scale = jnp.where(steep > 0, steep, 1)
+  unit = slope / scale if order == 2 else jnp.sign(slope)
+  return unit * gap[:, None] / scale
+
+
+def _fill_evenly(size: Array, speed: Array, wall: Array, need: Array) -> Array:
+  """Returns min(t speed, wall) with ``sum size min(t speed, wall) = need``."""
+  movable = (size > 0) & (speed > 0)
+  meets = jnp.where(movable, wall / jnp.where(movable, speed, 1), jnp.inf)
+  order = jnp.argsort(meets, 1)
+  meets, full, rate = (
+    jnp.take_along_axis(values, order, 1)
+    for values in (
+      meets,
+      jnp.where(movable, size * wall, 0),
+      jnp.where(movable, size * speed, 0),
+    )
+  )
+  # What the coordinates still moving after the k-th meeting gain per unit t.
+  later = jnp.flip(jnp.cumsum(jnp.flip(rate, 1), 1), 1)
+  before = jnp.cumsum(full, 1) - full
+  gained = before + jnp.where(jnp.isfinite(meets), meets, 0) * later
+  reached = jnp.isfinite(meets) & (gained >= need)
+  first = jnp.argmax(reached, 1)[:, None]
+  rest = need - jnp.take_along_axis(before, first, 1)
+  pace = jnp.take_along_axis(later, first, 1)
+  time = jnp.maximum(rest, 0) / jnp.where(pace > 0, pace, 1)
+  possible = jnp.any(reached, 1, keepdims=True)
+  moved = jnp.minimum(time * speed, wall)
+  return jnp.where(movable, jnp.where(possible, moved, wall), 0)
+
+
+def _fill_largest(size: Array, speed: Array, wall: Array, need: Array) -> Array:
+  """Returns the steps that fill coordinates of the largest `size` first."""
+  del speed
+  order = jnp.argsort(-size, 1)
+  sizes, walls = (
+    jnp.take_along_axis(values, order, 1) for values in (size, wall)
+  )
+  full = sizes * walls
+  missing = need - (jnp.cumsum(full, 1) - full)
+  steps = jnp.clip(missing / jnp.where(sizes > 0, sizes, 1), 0, walls)
+  steps = jnp.where(sizes > 0, steps, 0)
+  return jnp.take_along_axis(steps, jnp.argsort(order, 1), 1)
+
+
+def _check_order(order: float) -> None:
+  if order not in (np.inf, 2, 1):
+    raise ValueError(f"order must be infinity, 2 or 1; got {order}")
