@@ -117,11 +117,12 @@ def sparse_rs(
     free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
     used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)
     moving = jnp.minimum(jnp.minimum(moving, free), used)
-    out = chosen & largest(_among(leaving, chosen), moving)
+    standing = _among(leaving, chosen)
+    out = chosen & largest(standing, moving)
     new = ~chosen & largest(_among(coming, ~chosen), moving)
     # Where every site is in use, one of them is painted anew.
     full = free == 0
-    repaint = jnp.where(full, largest(_among(leaving, chosen), 1.0 + free), new)
+    repaint = jnp.where(full, largest(standing, 1.0 + free), new)
     paint = sites_of(origin, site_axes).spread(repaint)
     tried = jnp.where(paint, corners(painting, origin), values)
     placed = (chosen & ~out) | new
