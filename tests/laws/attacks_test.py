@@ -58,6 +58,10 @@ def norm_l1(delta):
   return np.abs(delta).sum(1)
 
 
+def norm_l0(delta):
+  return (delta != 0).sum(1)
+
+
 class Case(NamedTuple):
   """A threat scaled by `size`, and NumPy's view of how much of it is spent."""
 
@@ -98,6 +102,7 @@ THREATS = {
   "linf": single(attacks.linf, 0.1, norm_linf),
   "l2": single(attacks.l2, 0.5, norm_l2),
   "l1": single(attacks.l1, 1.5, norm_l1),
+  "l0": single(attacks.l0, 4, norm_l0),
   "separate": Case(
     lambda size: attacks.per_modality(
       {"image": attacks.linf(0.1 * size), "events": attacks.l1(1.5 * size)}
@@ -145,6 +150,49 @@ ATTACKS = {
   "random_noise": lambda loss, threat, step: attacks.random_noise(
     loss, threat, draws=3
   ),
+  "sa_pgd": lambda loss, threat, step: attacks.sa_pgd(loss, threat, steps=3),
+  "sa_pgd_steepest": lambda loss, threat, step: attacks.sa_pgd_steepest(
+    loss, threat, steps=3
+  ),
+  "worst_of": lambda loss, threat, step: attacks.worst_of(
+    [
+      attacks.fgsm(loss, threat),
+      attacks.random_noise(loss, threat, draws=2),
+    ]
+  ),
+  "gradient_mean": lambda loss, threat, step: attacks.bim(
+    attacks.gradient_mean(
+      [attacks.white_box(loss), attacks.nes(loss, draws=2)]
+    ),
+    threat,
+    step_size=step,
+    steps=2,
+  ),
+  "spsa": lambda loss, threat, step: attacks.pgd(
+    attacks.spsa(loss, draws=4), threat, step_size=step, steps=3
+  ),
+  "transfer": lambda loss, threat, step: attacks.transfer(
+    [attacks.fgsm(loss, threat)], loss
+  ),
+  "pgd_l0": lambda loss, threat, step: attacks.pgd_l0(
+    loss, threat, steps=3, step_size=4.0
+  ),
+  "spgd": lambda loss, threat, step: attacks.spgd(loss, threat, steps=6),
+  "sparse_rs": lambda loss, threat, step: attacks.sparse_rs(
+    loss, threat, queries=8
+  ),
+  "jsma": lambda loss, threat, step: attacks.jsma(
+    attacks.white_box(loss), threat, steps=5
+  ),
+  "corner_search": lambda loss, threat, step: attacks.corner_search(
+    loss, threat, sites=16, draws=4
+  ),
+  "sigma_zero": lambda loss, threat, step: attacks.within(
+    attacks.sigma_zero(loss, steps=12), loss, threat
+  ),
+  "boundary": lambda loss, threat, step: attacks.within(
+    attacks.boundary(loss, threat, rounds=2, halvings=4, draws=4), loss, threat
+  ),
 }
 
 
@@ -171,8 +219,29 @@ def assert_trees_equal(first, second):
 
 
 # Variants of another attack or threat meet only some of the rest.
-FEW_THREATS = {"pgd_best_loss": ("l1",), "targeted": ("separate",)}
-FEW_ATTACKS = {"frozen": ("pgd",), "joint": ("pgd", "fgsm")}
+FEW_THREATS = {
+  "pgd_best_loss": ("l1",),
+  "targeted": ("separate",),
+  "sa_pgd": ("linf", "separate"),
+  "sa_pgd_steepest": ("l2", "l1", "separate", "joint"),
+  "worst_of": ("l1",),
+  "gradient_mean": ("l2",),
+  "spsa": ("separate",),
+  "transfer": ("separate",),
+  "pgd_l0": ("l0",),
+  "spgd": ("l0",),
+  "sparse_rs": ("l0",),
+  "jsma": ("l0",),
+  "corner_search": ("l0",),
+  "sigma_zero": ("l0",),
+  "boundary": ("l2",),
+}
+SPARSE = ("pgd_l0", "spgd", "sparse_rs", "jsma", "corner_search", "sigma_zero")
+FEW_ATTACKS = {
+  "frozen": ("pgd",),
+  "joint": ("pgd", "fgsm", "sa_pgd_steepest"),
+  "l0": (*SPARSE, "random_noise"),
+}
 
 
 @pytest.mark.parametrize(
