@@ -5,10 +5,15 @@ import pathlib
 import socket
 
 # Before jax is imported: two devices, and no accelerator even if there is one.
+# The suite compiles hundreds of small programs that run for milliseconds: with
+# less optimisation it takes half the time. SNNJAX_TEST_OPTIMIZED=1 runs it with
+# the optimisations that users get.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
+if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):
+  os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
 
 import jax
 import pytest
