@@ -1,0 +1,214 @@
+"""Runs a grid of configurations, one after the other, into one table."""
+
+import itertools
+import pathlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+
+from experiments import (
+  evaluation_run,
+  findings,
+  lifecycle,
+  report_run,
+  settings,
+  training_loop,
+)
+from experiments.lifecycle import ExitCode
+from experiments.progress import say
+from snnjax import environment, report, workdir
+from snnjax.report import Column, Record, Section, Table
+
+FOLDER = "table"  # what the report on the grid is written into
+_BRACKETS = {"(": 1, "[": 1, ")": -1, "]": -1}
+_STRANGE = re.compile(r"[^A-Za-z0-9._=,()+-]")
+
+
+class Cell(NamedTuple):
+  """One run of a grid.
+
+  Attributes:
+    name: of its folder.
+    values: what the grid sets, as the user wrote it.
+    config: the whole configuration.
+  """
+
+  name: str
+  values: Mapping[str, str]
+  config: ml_collections.ConfigDict
+
+
+class Outcome(NamedTuple):
+  """How one run ended.
+
+  Attributes:
+    cell: which.
+    code: 0 where it is finished.
+    reason: why it is not.
+  """
+
+  cell: Cell
+  code: ExitCode
+  reason: str
+
+
+def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
+  """Trains and evaluates every run of a grid, and writes their table.
+
+  Args:
+    config: what the grid leaves as it is.
+    path: the folder of all runs.
+    grid: texts such as ``"seed=0,1,2"``.
+
+  Returns:
+    The exit code of the first run that failed, or that for done.
+
+  Raises:
+    UsageError: the grid is empty, or does not fit the configuration.
+    Preempted: a signal asked to stop.
+  """
+  outcomes = []
+  runs = cells(config, grid)
+  with lifecycle.stop_on_sigterm() as should_stop:
+    for number, cell in enumerate(runs, start=1):
+      if should_stop():
+        raise workdir.Preempted(f"stopped before run {number} of {len(runs)}")
+      say(f"run {number} of {len(runs)}: {cell.name}")
+      outcomes.append(_attempt(cell, path / cell.name))
+      jax.clear_caches()  # another run is another program
+  record = _record(outcomes, path, config.seed)
+  paths = report.write(record, path / FOLDER)
+  say(f"\n{record.summary}\ntable: {paths.html}")
+  codes = [each.code for each in outcomes if each.code]
+  return codes[0] if codes else ExitCode.DONE
+
+
+def cells(config: Any, grid: Sequence[str]) -> list[Cell]:
+  """Returns every run of a grid; the last key changes fastest.
+
+  Args:
+    config: what the grid leaves as it is.
+    grid: texts such as ``"seed=0,1,2"`` or ``"model.hidden=(16,),(32,)"``.
+
+  Raises:
+    UsageError: the grid is empty, names a key twice, or does not fit.
+  """
+  axes: dict[str, list[str]] = {}
+  for text in grid:
+    key, equals, values = text.partition("=")
+    if not equals or not values.strip():
+      raise settings.UsageError(f"--grid must be KEY=VALUES, got {text!r}")
+    if key.strip() in axes:
+      raise settings.UsageError(f"--grid has {key.strip()!r} twice")
+    axes[key.strip()] = _split(values)
+  if not axes:
+    raise settings.UsageError('--grid is needed, such as --grid="seed=0,1,2"')
+  found = [
+    _cell(config, dict(zip(axes, values, strict=True)))
+    for values in itertools.product(*axes.values())
+  ]
+  names = [cell.name for cell in found]
+  for name in names:
+    if names.count(name) > 1:
+      raise settings.UsageError(f"--grid has the run {name!r} twice")
+  return found
+
+
+def _split(values: str) -> list[str]:
+  """Cuts a list at its commas, those within brackets left out."""
+  depth, parts = 0, [""]
+  for letter in values:
+    depth += _BRACKETS.get(letter, 0)
+    if letter == "," and not depth:
+      parts.append("")
+    else:
+      parts[-1] += letter
+  return [part.strip() for part in parts]
+
+
+def _cell(config: Any, values: dict[str, str]) -> Cell:
+  own = settings.from_dict(settings.to_dict(config))
+  for key, value in values.items():
+    settings.override(own, key, value)
+  name = ",".join(f"{key}={value}" for key, value in values.items())
+  return Cell(_STRANGE.sub("-", name), values, own)
+
+
+def _attempt(cell: Cell, path: pathlib.Path) -> Outcome:
+  """Trains and evaluates one run; only a signal gets out of here."""
+  try:
+    training_loop.run(cell.config, path)
+    evaluation_run.run(cell.config, path)
+  except (workdir.Preempted, KeyboardInterrupt):
+    raise
+  except Exception as error:  # whatever it is, the other runs can go on
+    reason = lifecycle.message(error)
+    sys.stderr.write(f"{cell.name} failed: {reason}\n")
+    return Outcome(cell, lifecycle.exit_code(error), " ".join(reason.split()))
+  return Outcome(cell, ExitCode.DONE, "")
+
+
+def _record(
+  outcomes: Sequence[Outcome], path: pathlib.Path, seed: int
+) -> Record:
+  failed = [each for each in outcomes if each.code]
+  lines = [
+    f"{len(outcomes) - len(failed)} of {len(outcomes)} runs are finished.",
+    *(f"{each.cell.name} failed: {each.reason}" for each in failed),
+  ]
+  return Record(
+    title="Sweep",
+    summary="\n\n".join(lines),
+    alarms=(),
+    sections=[Section("Runs", "", [_table(outcomes, path)])],
+    provenance={
+      "environment": environment.describe(seed),
+      "configuration": {
+        each.cell.name: settings.to_dict(each.cell.config) for each in outcomes
+      },
+    },
+  )
+
+
+def _table(outcomes: Sequence[Outcome], path: pathlib.Path) -> Table:
+  """A row per run and attack, or one that says why there is none."""
+  columns = [
+    *(Column(key, key) for key in outcomes[0].cell.values),
+    *(Column(key, key) for key in ("status", "attacked", "epsilon")),
+    Column("examples", "examples"),
+    Column("clean", "clean", percent=True),
+    Column("noise", "random noise", percent=True),
+    Column("pgd", "PGD, worst rule", percent=True),
+    Column("robust", "worst of all", percent=True),
+    Column("reason", "reason"),
+  ]
+  rows = [row for each in outcomes for row in _rows(each, path)]
+  # A run that failed has nothing where the others have numbers.
+  every = dict.fromkeys([c.key for c in columns] + [k for r in rows for k in r])
+  return Table(
+    name="runs",
+    title="Accuracy of every run",
+    caption=(
+      "Share of test examples classified correctly. 'Worst of all' counts an "
+      "example as lost if any attack breaks it. The CSV file has the 95 % "
+      "Wilson intervals. The same command runs again what failed."
+    ),
+    columns=columns,
+    rows=[every | row for row in rows],
+  )
+
+
+def _rows(outcome: Outcome, path: pathlib.Path) -> list[dict[str, Any]]:
+  cell = outcome.cell
+  about = {"run": cell.name, **cell.values}
+  if outcome.code:
+    ended = {"status": "failed", "exit_code": int(outcome.code)}
+    return [{**about, **ended, "reason": outcome.reason}]
+  measured = findings.accuracy_rows(report_run.load(path / cell.name))
+  return [
+    {**row, **about, "status": "done", "exit_code": 0} for row in measured
+  ]
