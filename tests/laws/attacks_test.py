@@ -290,7 +290,12 @@ def test_laws(attack, threat):
 
 @pytest.mark.parametrize(
   ("attack", "threat"),
-  [("pgd", "separate"), ("random_noise", "l1")],
+  [
+    ("pgd", "separate"),
+    ("random_noise", "l1"),
+    ("sparse_rs", "l0"),
+    ("boundary", "l2"),
+  ],
 )
 def test_an_example_does_not_depend_on_its_batch(attack, threat):
   case = THREATS[threat]
