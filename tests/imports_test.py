@@ -28,6 +28,7 @@ RANKS = {
   "neurons": 3,
   "input_gradients": 3,
   "backward": 4,
+  "certify": 4,
   "potential": 5,
   "readouts": 4,
   "vulnerability": 4,
