@@ -13,10 +13,23 @@ from snnjax.attacks.auto_pgd import (
   shrinking_auto_pgd,
   targeted_auto_pgd,
 )
+from snnjax.attacks.autoattack import (
+  autoattack_plus,
+  autoattack_rand,
+  autoattack_standard,
+)
 from snnjax.attacks.blackbox import nes, spsa
+from snnjax.attacks.carlini_wagner import carlini_wagner, ead
 from snnjax.attacks.compose import frozen, joint, per_modality
+from snnjax.attacks.fab import fab, targeted_fab
 from snnjax.attacks.greedy import corner_search, jsma
 from snnjax.attacks.hard_label import boundary
+from snnjax.attacks.minimal import (
+  MinimalAttack,
+  MinimalResult,
+  as_attack,
+  deepfool,
+)
 from snnjax.attacks.mixtures import (
   choose_sharpness,
   gradient_mean,
@@ -40,30 +53,42 @@ from snnjax.attacks.presets import (
 )
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import l0
+from snnjax.attacks.slide import slide
 from snnjax.attacks.sparse import pgd_l0, spgd
 from snnjax.attacks.sparse_minimal import sigma_zero
 from snnjax.attacks.sparse_random import sparse_rs
+from snnjax.attacks.square import square
 from snnjax.attacks.stable import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.threat import Threat, check_inputs, l1, l2, linf
 
 __all__ = [
   "Keep",
+  "MinimalAttack",
+  "MinimalResult",
   "Oracle",
   "Probe",
   "Search",
   "Threat",
   "Visit",
+  "as_attack",
   "ascend",
   "ascend_recorded",
   "auto_pgd",
+  "autoattack_plus",
+  "autoattack_rand",
+  "autoattack_standard",
   "best_loss",
   "bim",
   "boundary",
+  "carlini_wagner",
   "check_inputs",
   "choose_sharpness",
   "corner_search",
+  "deepfool",
+  "ead",
   "eot",
   "explore",
+  "fab",
   "fgsm",
   "frozen",
   "gradient_mean",
@@ -88,11 +113,14 @@ __all__ = [
   "sa_pgd_steepest",
   "shrinking_auto_pgd",
   "sigma_zero",
+  "slide",
   "sparse_rs",
   "spgd",
   "spsa",
+  "square",
   "strongest",
   "targeted_auto_pgd",
+  "targeted_fab",
   "transfer",
   "white_box",
   "within",

@@ -1,5 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
+from snnjax.evaluation.autoattack import Suite, autoattack, cases
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -28,8 +29,11 @@ __all__ = [
   "Clean",
   "Evaluation",
   "Outcome",
+  "Suite",
   "Summary",
   "Worst",
+  "autoattack",
+  "cases",
   "collect",
   "evaluate",
   "stream",

@@ -1,0 +1,148 @@
+"""Square: random search with windows that shrink; no gradient is used."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.attacks import flat, square_moves, windows
+from snnjax.attacks.ascent import nothing, restarted, strongest
+from snnjax.attacks.nearest import geometry_of
+from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threat import Geometry, Threat
+from snnjax.types import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  ScoredLossFn,
+)
+from snnjax.validation import check_count, check_range
+
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_SCHEDULE = 10_000  # the queries that the halvings are written for
+
+
+Change = Callable[[Key, Array, square_moves.Deltas], square_moves.Deltas]
+
+
+def square(
+  source: ScoredLossFn | Oracle,
+  threat: Threat,
+  *,
+  queries: int = 5000,
+  restarts: int = 1,
+  share: float = 0.8,
+  schedule: int | None = None,
+) -> Attack:
+  """Returns the Square attack.
+
+  Each query changes the best perturbation so far in one window at a random
+  place and is kept if it does better. For linf the window moves by 2 epsilon
+  times a random sign per channel, clipped; for l2 and l1 the mass of a second
+  window is moved into the first, in the form of a dipole of pyramids. The
+  window covers a share of all sites that halves along a fixed schedule.
+  A window spans all axes of an input but the batch and, from three axes on,
+  the channels: height and width of an image, time too of events. With several
+  modalities, each query changes one of them.
+
+  Args:
+    source: the loss (the margin, as a rule), or an oracle whose gradient is
+      not used.
+    threat: the budget, one norm ball.
+    queries: how many points to try.
+    restarts: how many runs.
+    share: the first window's share of the sites.
+    schedule: the number of queries over which the window shrinks fully;
+      `queries` by default. AutoAttack uses 10,000 for its 5,000.
+
+  Raises:
+    ValueError: if an argument is out of range, or the threat is not one norm
+      ball.
+
+  References:
+    Maksym Andriushchenko, Francesco Croce, Nicolas Flammarion, Matthias Hein,
+    2020, "Square Attack: a query-efficient black-box adversarial attack via
+    random search", arXiv 1912.00049. The l1 form: Croce, Hein 2021,
+    arXiv 2103.01208.
+
+  Differs from the authors' code in that windows reach the last row and column
+  (theirs stop one short) and that a success does not end the search: the
+  margin goes on growing.
+  """
+  check_count("queries", queries)
+  check_count("restarts", restarts)
+  check_range("share", share, 0.0, 1.0)
+  shares = _shares(queries, share, schedule or queries)
+  geometry = geometry_of(threat)
+  order = geometry.order
+
+  def start(keys: Key, origin: Inputs) -> Inputs:
+    change: Change = square_moves.stripes
+    if order != np.inf:
+      change = functools.partial(square_moves.tiles, order=order)
+    return _changed(change, threat, geometry, keys, origin, origin)
+
+  def first(
+    keys: Key, origin: Inputs, labels: Labels
+  ) -> tuple[Inputs, AttackResult]:
+    return start(keys, origin), nothing(origin, labels)
+
+  def move(
+    keys: Key, visit: Visit, held: AttackResult
+  ) -> tuple[Inputs, AttackResult]:
+    loss = visit.probe.loss.astype(held.loss.dtype)
+    new = AttackResult(visit.inputs, loss, ~visit.probe.correct)
+    held = flat.choose(strongest(held, new), new, held)
+    # The clean input and the first point came before the first window.
+    places = _windows(visit.origin, shares, jnp.maximum(visit.tried - 1, 0))
+    change: Change = functools.partial(square_moves.flipped, places=places)
+    if order != np.inf:
+      change = functools.partial(square_moves.moved, places=places, order=order)
+    changed = _changed(
+      change, threat, geometry, keys, held.inputs, visit.origin
+    )
+    return changed, held
+
+  run = explore(as_oracle(source), Search(first, move), threat, steps=queries)
+  return restarted(run, restarts)
+
+
+def _shares(queries: int, share: float, schedule: int) -> np.ndarray:
+  """Returns the window's share of the sites for each query, [queries + 1]."""
+  turn = np.arange(queries + 1) * _SCHEDULE // schedule
+  return share / 2.0 ** np.searchsorted(_HALVINGS, turn)
+
+
+def _windows(
+  origin: Inputs, shares: np.ndarray, turn: Array
+) -> list[square_moves.Window]:
+  lengths = [windows.sites(leaf) for leaf in jax.tree.leaves(origin)]
+  return [
+    square_moves.Window(each, jnp.asarray(windows.sides(shares, each))[turn])
+    for each in lengths
+  ]
+
+
+def _changed(
+  change: Change,
+  threat: Threat,
+  geometry: Geometry,
+  keys: Key,
+  inputs: Inputs,
+  origin: Inputs,
+) -> Inputs:
+  """Applies a change to the perturbation of each example, in weighted rows."""
+  rows, restore = geometry.rows(inputs)
+  center = geometry.rows(origin)[0]
+  leaves, structure = jax.tree.flatten(flat.flatten(origin)[1](rows - center))
+  limit = jnp.asarray(threat.radius, rows.dtype)
+  radii = jnp.broadcast_to(limit, rows.shape[:1])
+  changed = jax.vmap(change)(keys, radii, leaves)
+  delta = flat.flatten(jax.tree.unflatten(structure, changed))[0]
+  return restore(center + delta)
