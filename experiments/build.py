@@ -187,6 +187,7 @@ def network(
     dict.fromkeys(modalities, tuple(made.channels)),
     hidden=made.hidden,
     norm=norm,
+    shrink={"events": made.event_shrink} if "events" in modalities else None,
     **common,
   )
 

@@ -27,6 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
       "channels": (16, 32),
       "hidden": (64,),
       "steps": 8,
+      "event_shrink": 1,  # pool of event frames before the first convolution
       "norm": False,
       # Of the images' channels; radii stay in pixels. () does nothing.
       "standardize": {"mean": (), "std": ()},

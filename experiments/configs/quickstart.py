@@ -15,9 +15,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.channels = (8, 16)
   config.model.hidden = (64,)
   config.model.steps = 4
+  config.model.event_shrink = 2
   config.optimizer.learning_rate = 3e-3
   config.train.epochs = 3
   config.evaluation.examples = 104
+  config.evaluation.epsilons.image = (0.1, 0.3)
+  config.evaluation.epsilons.events = (0.1, 0.3)
   config.evaluation.microbatch = 104
   config.compared = ("vanilla", "hire", "sr")  # of the networks below
   config.networks = ml_collections.ConfigDict(

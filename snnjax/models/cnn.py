@@ -27,6 +27,7 @@ def convolutional_layers(
   *,
   norm: Norm | None = None,
   standardize: tuple[Sequence[float], Sequence[float]] | None = None,
+  shrink: int = 1,
 ) -> list[nn.Module]:
   """Returns conv 3x3, optional norm, neurons and average pooling per entry.
 
@@ -36,8 +37,11 @@ def convolutional_layers(
     norm: makes the normalisation between convolution and neurons, such as
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
+    shrink: window of an average pool before everything else; 1 for none.
   """
   layers: list[nn.Module] = []
+  if shrink > 1:
+    layers.append(AveragePool(shrink, name="shrink"))
   if standardize is not None:
     layers.append(Standardize(*standardize, name="standardize"))
   for number, features in enumerate(channels, start=1):

@@ -23,6 +23,7 @@ def fusion(
   classes: int = 10,
   norm: Norm | None = None,
   readout: Readout | None = None,
+  shrink: Mapping[str, int] | None = None,
 ) -> Network:
   """Builds a network whose inputs are a mapping of modalities.
 
@@ -37,6 +38,8 @@ def fusion(
     classes: number of logits.
     norm: makes the normalisation after each convolution, or None.
     readout: outputs to logits; the mean over time by default.
+    shrink: window of an average pool before a branch's first convolution, by
+      modality; none by default.
 
   Raises:
     ValueError: if encoders and channels name different modalities, or a width
@@ -50,11 +53,22 @@ def fusion(
   check_counts("hidden", hidden)
   for widths in channels.values():
     check_counts("channels", widths)
+  windows = {} if shrink is None else shrink
+  check_counts("shrink", windows.values())
+  if set(windows) - set(encoders):
+    raise ValueError(
+      f"shrink must name modalities among {sorted(encoders)}; got "
+      f"{sorted(windows)}"
+    )
   branches = {
     name: Branch(
       encoder,
       functools.partial(
-        convolutional_layers, channels[name], neuron, norm=norm
+        convolutional_layers,
+        channels[name],
+        neuron,
+        norm=norm,
+        shrink=windows.get(name, 1),
       ),
     )
     for name, encoder in encoders.items()
