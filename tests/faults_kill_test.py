@@ -1,0 +1,97 @@
+"""kill -9 at ten random moments leaves the bits of a run that was not."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from tests import tiny_runs
+from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+
+KILLS = 10
+LONG = {"train.epochs": "30", "data.test_examples": "80"}
+SMALL = {"evaluation.examples": "80", "evaluation.microbatch": "8"}
+
+
+@pytest.fixture(scope="module")
+def server(compiled):  # noqa: F811
+  with tiny_runs.server() as made:
+    yield made
+
+
+@pytest.fixture(scope="module")
+def whole(server, tmp_path_factory):
+  """A run that nobody interrupts, trained and evaluated."""
+  folder = tmp_path_factory.mktemp("whole") / "run"
+  arguments = tiny_runs.words(folder, LONG | SMALL)
+  assert server.run("train", arguments) == 0
+  assert server.run("evaluate", arguments) == 0
+  return folder
+
+
+def killed(server, binary, arguments, progress, choose):
+  """Kills a run once `progress` has grown, a random moment later."""
+  before = progress()
+  grown = choose.randint(1, 6)
+  child = server.begin(binary, arguments)
+  tiny_runs.wait_for(lambda: progress() != before)
+  base = min(before, progress())  # a resumed run cuts what it does again
+  tiny_runs.wait_for(lambda: progress() >= base + grown)
+  time.sleep(choose.uniform(0, 0.02))
+  os.kill(child, signal.SIGKILL)
+  assert server.end() == -signal.SIGKILL
+
+
+def test_training_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
+  folder = tmp_path / "run"
+  arguments = tiny_runs.words(folder, LONG | SMALL)
+  choose = random.Random(7)
+  reached = []
+  for _ in range(KILLS):
+    killed(
+      server,
+      "train",
+      arguments,
+      lambda: tiny_runs.count_lines(folder / "metrics.jsonl"),
+      choose,
+    )
+    assert tiny_runs.status(folder) == "running"
+    assert not (folder / "parameters.npz").exists()
+    reached.append(tiny_runs.lines(folder)[-1]["step"])
+  # Every kill landed in the loop, and the run went on, not back to step 0.
+  assert min(reached) >= 1
+  assert max(reached) < 150
+  assert reached[-1] > 10
+  assert server.run("train", arguments) == 0
+  parameters = tiny_runs.parameters(folder)
+  assert tiny_runs.same(parameters, tiny_runs.parameters(whole)) == 4
+  assert tiny_runs.equal_metrics(folder, whole)
+  assert len(tiny_runs.lines(folder)) == 150 + 30
+
+
+def test_evaluation_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
+  folder = tmp_path / "run"
+  arguments = tiny_runs.words(folder, LONG | SMALL)
+  assert server.run("train", arguments) == 0
+  arrays = folder / "evaluation" / "arrays"
+  choose = random.Random(8)
+  written = {}
+
+  def count():
+    return len(list(arrays.glob("chunks/[0-9]*.npz")))
+
+  for number in range(KILLS):
+    killed(server, "evaluate", arguments, count, choose)
+    assert count() > number
+    for path in arrays.glob("chunks/[0-9]*.npz"):
+      stamp = path.stat().st_mtime_ns
+      # What was there is not computed again.
+      assert written.setdefault(path.name, stamp) == stamp
+  assert server.run("evaluate", arguments) == 0
+  for name, stamp in written.items():
+    assert (arrays / "chunks" / name).stat().st_mtime_ns == stamp
+  expected = tiny_runs.rows(whole)
+  assert tiny_runs.same(tiny_runs.rows(folder), expected) > 100
+  assert tiny_runs.status(folder / "evaluation") == "done"
