@@ -193,7 +193,59 @@ ATTACKS = {
   "boundary": lambda loss, threat, step: attacks.within(
     attacks.boundary(loss, threat, rounds=2, halvings=4, draws=4), loss, threat
   ),
+  "auto_pgd": lambda loss, threat, step: attacks.auto_pgd(
+    loss, threat, steps=6, restarts=2
+  ),
+  "shrinking_auto_pgd": lambda loss, threat, step: attacks.shrinking_auto_pgd(
+    loss, attacks.l1, threat.radius, steps=6
+  ),
+  "targeted_auto_pgd": lambda loss, threat, step: attacks.within(
+    attacks.targeted_auto_pgd(
+      logits_of(loss), threat, steps=5, loss=losses.targeted_margin_loss
+    ),
+    loss,
+    threat,
+  ),
+  "slide": lambda loss, threat, step: attacks.slide(
+    loss, threat, step_size=step, steps=3, quantile=0.9
+  ),
+  "square": lambda loss, threat, step: attacks.square(loss, threat, queries=12),
+  "fab": lambda loss, threat, step: limited(
+    attacks.fab(logits_of(loss), threat, steps=8, restarts=2), loss, threat
+  ),
+  "targeted_fab": lambda loss, threat, step: limited(
+    attacks.targeted_fab(logits_of(loss), threat, steps=8), loss, threat
+  ),
+  "deepfool": lambda loss, threat, step: limited(
+    attacks.deepfool(logits_of(loss), threat, steps=6), loss, threat
+  ),
+  "carlini_wagner": lambda loss, threat, step: limited(
+    attacks.carlini_wagner(
+      logits_of(loss), threat, steps=20, searches=3, step_size=0.1, weight=0.1
+    ),
+    loss,
+    threat,
+  ),
+  "ead": lambda loss, threat, step: limited(
+    attacks.ead(
+      logits_of(loss), threat, steps=20, searches=3, step_size=0.1, weight=0.1
+    ),
+    loss,
+    threat,
+  ),
 }
+
+
+def logits_of(loss):
+  def logits(key, inputs):
+    rows = jax.tree.leaves(inputs)[0].shape[0]
+    return loss(key, inputs, jnp.zeros(rows, int)).logits
+
+  return logits
+
+
+def limited(attack, loss, threat):
+  return attacks.within(attacks.as_attack(attack), loss, threat)
 
 
 def compiled(attack, case, traces=None):
@@ -235,11 +287,28 @@ FEW_THREATS = {
   "corner_search": ("l0",),
   "sigma_zero": ("l0",),
   "boundary": ("l2",),
+  "auto_pgd": ("l1", "separate"),
+  "shrinking_auto_pgd": ("l1",),
+  "targeted_auto_pgd": ("l2",),
+  "slide": ("l1",),
+  "square": ("linf", "joint"),
+  "fab": ("l1",),
+  "targeted_fab": ("joint",),
+  "deepfool": ("l2", "l1"),
+  "carlini_wagner": ("joint",),
+  "ead": ("l1",),
 }
 SPARSE = ("pgd_l0", "spgd", "sparse_rs", "jsma", "corner_search", "sigma_zero")
 FEW_ATTACKS = {
   "frozen": ("pgd",),
-  "joint": ("pgd", "fgsm", "sa_pgd_steepest"),
+  "joint": (
+    "pgd",
+    "fgsm",
+    "sa_pgd_steepest",
+    "square",
+    "targeted_fab",
+    "carlini_wagner",
+  ),
   "l0": (*SPARSE, "random_noise"),
 }
 
