@@ -1,1 +1,66 @@
-"""Robust, sparse-gradient spiking neural networks in JAX, and attacks."""
+"""Robust, sparse-gradient spiking neural networks in JAX, and attacks.
+
+Submodules are loaded when first used: ``snnjax.attacks.pgd`` works after a
+plain ``import snnjax``.
+"""
+
+import importlib
+import types
+
+from snnjax.types import (
+  AttackResult,
+  Batch,
+  Forward,
+  Network,
+  Scored,
+  Trace,
+)
+
+__version__ = "0.1.0"
+
+_SUBMODULES = (
+  "attacks",
+  "backward",
+  "checkpoints",
+  "checks",
+  "data",
+  "derivatives",
+  "encoders",
+  "evaluation",
+  "input_gradients",
+  "losses",
+  "methods",
+  "models",
+  "neurons",
+  "parameters",
+  "plots",
+  "readouts",
+  "regularizers",
+  "report",
+  "sparsity",
+  "statistics",
+  "surrogates",
+  "training",
+  "vulnerability",
+)
+
+__all__ = [
+  "AttackResult",
+  "Batch",
+  "Forward",
+  "Network",
+  "Scored",
+  "Trace",
+  "__version__",
+  *_SUBMODULES,
+]
+
+
+def __getattr__(name: str) -> types.ModuleType:
+  if name in _SUBMODULES:
+    return importlib.import_module(f"snnjax.{name}")
+  raise AttributeError(f"module 'snnjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)
