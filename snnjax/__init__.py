@@ -5,7 +5,7 @@ plain ``import snnjax``.
 """
 
 import importlib
-import types
+from types import ModuleType
 
 from snnjax.types import (
   AttackResult,
@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> types.ModuleType:
+def __getattr__(name: str) -> ModuleType:
   if name in _SUBMODULES:
     return importlib.import_module(f"snnjax.{name}")
   raise AttributeError(f"module 'snnjax' has no attribute {name!r}")
