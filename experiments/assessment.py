@@ -15,6 +15,7 @@ import numpy as np
 from experiments import attack_grid, build, datasets, gradient_study
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
+from experiments.settings import UsageError
 from snnjax import attacks, environment, parameters
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
@@ -64,7 +65,13 @@ def bench(config: Any, network: Network, modalities: tuple[str, ...]) -> Bench:
     config: the whole configuration.
     network: the architecture.
     modalities: of its inputs.
+
+  Raises:
+    ValueError: if the configuration names or asks what is not allowed.
   """
+  size = config.evaluation.microbatch
+  if size < 1:
+    raise ValueError(f"evaluation.microbatch must be at least 1; got {size}")
   return Bench(
     network,
     attack_grid.grid(config, network),
@@ -76,11 +83,11 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
   """The test examples that are evaluated, as network inputs.
 
   Raises:
-    ValueError: if there are fewer than the configuration wants.
+    UsageError: if there are fewer than the configuration wants.
   """
   count, size = config.evaluation.examples, len(splits.test.labels)
   if not 0 <= count <= size:
-    raise ValueError(f"evaluation.examples must lie in 0..{size}; got {count}")
+    raise UsageError(f"evaluation.examples must lie in 0..{size}; got {count}")
   taken = np.arange(count or size)
   return pipeline.gather(
     splits.test, pipeline.Slot(taken, np.ones(len(taken), bool)), splits.prepare
@@ -258,11 +265,8 @@ def _study(
   progress: Progress,
 ) -> None:
   """Measures gradients, and keeps a few examples and spikes to show."""
-  size = config.evaluation.microbatch
-  whole = len(batch.labels) // size * size
-  taken = jax.tree.map(lambda leaf: leaf[:whole], batch)
   measured = gradient_study.study(
-    config, made.study, variables, taken, splits.modalities, progress
+    config, made.study, variables, batch, splits.modalities, progress
   )
   few = config.evaluation.shown
   inputs = gradient_study.named(batch.inputs, splits.modalities)

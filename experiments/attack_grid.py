@@ -96,10 +96,10 @@ def grid(config: Any, network: Network) -> Grid:
   """
   options = config.evaluation
   own = config.model.rule
+  rules = {name: build.rule(config, name) for name in (own, *options.rules)}
 
   def logits(rule: str, variables: Variables) -> LogitsFn:
-    made = build.rule(config, rule)
-    return models.classifier(network, variables, rule=made)
+    return models.classifier(network, variables, rule=rules[rule])
 
   def loss(rule: str, variables: Variables) -> Any:
     return losses.scored(logits(rule, variables), losses.cross_entropy)

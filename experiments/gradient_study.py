@@ -70,36 +70,32 @@ def study(
   modalities: tuple[str, ...],
   progress: Progress = silent,
 ) -> Study:
-  """Measures a network in microbatches of one size.
+  """Measures a network in microbatches of one size, the last one padded.
 
   Args:
     config: the whole configuration.
     measured: from `measure`.
     variables: the network's.
-    batch: N examples, a multiple of the microbatch.
+    batch: N examples, at least 1.
     modalities: of the inputs.
     progress: told of every microbatch.
-
-  Raises:
-    ValueError: if the examples do not fill whole microbatches.
   """
   size, count = config.evaluation.microbatch, len(batch.labels)
-  if count % size or not count:
-    raise ValueError(
-      f"evaluation.examples must fill microbatches of {size}; got {count}"
-    )
   key = jax.random.fold_in(build.key(config), len("gradient study"))
   parts = []
   for start in range(0, count, size):
-    rows = slice(start, start + size)
+    rows = np.minimum(np.arange(start, start + size), count - 1)
     part = measured(
       variables,
       jax.random.split(jax.random.fold_in(key, start), size),
       jax.tree.map(lambda leaf, rows=rows: leaf[rows], batch.inputs),
       batch.labels[rows],
     )
-    parts.append(jax.tree.map(np.asarray, part))
-    progress(start + size, count, "measure gradients")
+    stop = min(start + size, count)
+    parts.append(
+      jax.tree.map(lambda leaf, n=stop - start: np.asarray(leaf)[:n], part)
+    )
+    progress(stop, count, "measure gradients")
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
