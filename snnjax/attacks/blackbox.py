@@ -89,9 +89,9 @@ def _differences(
         lambda k: draw(k, center.shape[1:], center.dtype), drawn
       )
       # Both sides see the same randomness of the network.
-      slope = loss_at(asked, center + width * noise) - loss_at(
-        asked, center - width * noise
-      )
+      above = loss_at(asked, center + width * noise)
+      below = loss_at(jax.random.clone(asked), center - width * noise)
+      slope = above - below
       return total + slope[:, None] * noise, None
 
     start = jnp.zeros_like(center)
