@@ -11,8 +11,14 @@ from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
 KILLS = 10
-LONG = {"train.epochs": "30", "data.test_examples": "80"}
-SMALL = {"evaluation.examples": "80", "evaluation.microbatch": "8"}
+LONG = {
+  "data.train_examples": "400",
+  "data.test_examples": "128",
+  "train.epochs": "15",
+  "train.checkpoint_every": "6",
+  "evaluation.examples": "128",
+}
+STEPS = 150
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,7 @@ def server(compiled):  # noqa: F811
 def whole(server, tmp_path_factory):
   """A run that nobody interrupts, trained and evaluated."""
   folder = tmp_path_factory.mktemp("whole") / "run"
-  arguments = tiny_runs.words(folder, LONG | SMALL)
+  arguments = tiny_runs.words(folder, LONG)
   assert server.run("train", arguments) == 0
   assert server.run("evaluate", arguments) == 0
   return folder
@@ -46,7 +52,7 @@ def killed(server, binary, arguments, progress, choose):
 
 def test_training_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
   folder = tmp_path / "run"
-  arguments = tiny_runs.words(folder, LONG | SMALL)
+  arguments = tiny_runs.words(folder, LONG)
   choose = random.Random(7)
   reached = []
   for _ in range(KILLS):
@@ -62,18 +68,18 @@ def test_training_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
     reached.append(tiny_runs.lines(folder)[-1]["step"])
   # Every kill landed in the loop, and the run went on, not back to step 0.
   assert min(reached) >= 1
-  assert max(reached) < 150
+  assert max(reached) < STEPS
   assert reached[-1] > 10
   assert server.run("train", arguments) == 0
   parameters = tiny_runs.parameters(folder)
   assert tiny_runs.same(parameters, tiny_runs.parameters(whole)) == 4
   assert tiny_runs.equal_metrics(folder, whole)
-  assert len(tiny_runs.lines(folder)) == 150 + 30
+  assert len(tiny_runs.lines(folder)) == STEPS + 15
 
 
 def test_evaluation_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
   folder = tmp_path / "run"
-  arguments = tiny_runs.words(folder, LONG | SMALL)
+  arguments = tiny_runs.words(folder, LONG)
   assert server.run("train", arguments) == 0
   arrays = folder / "evaluation" / "arrays"
   choose = random.Random(8)

@@ -1,0 +1,185 @@
+"""Evaluations by the binaries: rows of single examples, tables, refusals."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from experiments import (
+  assessment,
+  evaluation_run,
+  lifecycle,
+  report_run,
+  training_loop,
+)
+from experiments.settings import UsageError
+from snnjax import files
+from tests import tiny_runs
+from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, compiled):  # noqa: F811
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  training_loop.run(tiny_runs.config(), folder)
+  return folder
+
+
+def evaluated(trained, folder, changes=None):
+  """Evaluates a copy of the trained run."""
+  shutil.copytree(trained, folder)
+  made = tiny_runs.config(changes)
+  evaluation_run.run(made, folder)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def whole(trained, tmp_path_factory):
+  return evaluated(trained, tmp_path_factory.mktemp("whole") / "run")
+
+
+def by_example(folder):
+  """Each attack's rows by the example's index."""
+  found = {}
+  for path in sorted((folder / "evaluation/arrays/chunks").glob("*.npz")):
+    arrays = files.read_arrays(path)
+    stage, indices = str(arrays.pop("stage")), arrays.pop("indices")
+    for row, index in enumerate(indices.tolist()):
+      for name, values in arrays.items():
+        found[stage, name, index] = values[row].tobytes()
+  return found
+
+
+def test_every_example_has_every_row(whole):
+  rows = by_example(whole)
+  stages = {stage for stage, _, _ in rows}
+  assert {f"image/{n}/{a}" for n in (0, 1) for a in ("random", "fgsm")} < stages
+  clean = {name for stage, name, _ in rows if stage == "clean"}
+  assert clean >= {"rows/prediction", "rows/loss", "rows/correct"}
+  attacked = {name for stage, name, _ in rows if stage != "clean"}
+  assert attacked >= {
+    "rows/prediction",
+    "rows/loss",
+    "rows/success",
+    "rows/distance",
+    "rows/zero_gradient",
+  }
+  for stage in stages:
+    names = clean if stage == "clean" else attacked
+    assert {k for k in rows if k[0] == stage} == {
+      (stage, name, index) for name in names for index in range(64)
+    }
+
+
+@pytest.mark.parametrize("count", [1, 7, 20])
+def test_an_examples_rows_do_not_depend_on_how_many_there_are(
+  trained, whole, tmp_path, monkeypatch, count
+):
+  monkeypatch.setattr(assessment, "_study", lambda *_: None)
+  some = evaluated(
+    trained, tmp_path / "run", {"evaluation.examples": str(count)}
+  )
+  rows, expected = by_example(some), by_example(whole)
+  assert {index for *_, index in rows} == set(range(count))
+  assert rows == {key: v for key, v in expected.items() if key[2] < count}
+
+
+def test_the_gradients_of_a_padded_microbatch_are_those_of_a_full_one(
+  trained, whole, tmp_path
+):
+  some = evaluated(trained, tmp_path / "run", {"evaluation.examples": "11"})
+  study, full = (
+    files.read_arrays(f / "evaluation/arrays/study.npz") for f in (some, whole)
+  )
+  names = [name for name in study if name.startswith("study/metrics/")]
+  assert names
+  for name in names:
+    np.testing.assert_array_equal(study[name], full[name][:11])
+
+
+def test_an_examples_rows_do_not_depend_on_their_order(
+  trained, whole, tmp_path, monkeypatch
+):
+  order = np.random.default_rng(0).permutation(64)
+  real = assessment.evaluating.stream
+
+  def permuted(cases, classify, inputs, labels, **options):
+    return real(
+      cases, classify, inputs[order], labels[order], indices=order, **options
+    )
+
+  monkeypatch.setattr(assessment.evaluating, "stream", permuted)
+  monkeypatch.setattr(assessment, "_study", lambda *_: None)
+  other = evaluated(trained, tmp_path / "run")
+  assert by_example(other) == by_example(whole)
+
+
+def test_two_evaluations_have_equal_arrays_and_tables(trained, whole, tmp_path):
+  other = evaluated(trained, tmp_path / whole.name)
+  assert tiny_runs.same(tiny_runs.rows(other), tiny_runs.rows(whole)) > 50
+  made = tiny_runs.config()
+  for folder in (whole, other):
+    report_run.run(made, folder)
+  tables = sorted((whole / "report" / "tables").iterdir())
+  assert tables
+  for path in tables:
+    twin = other / "report" / "tables" / path.name
+    assert path.read_bytes() == twin.read_bytes()
+
+
+def test_a_finished_evaluation_says_so(whole, capsys):
+  evaluation_run.run(tiny_runs.config(), whole)
+  assert capsys.readouterr().out == (
+    f"{whole / 'evaluation'} is finished; nothing to do\n"
+  )
+
+
+def test_another_evaluation_in_the_same_folder_is_refused(whole, capsys):
+  made = tiny_runs.config({"evaluation.steps": "5"})
+
+  def body():
+    evaluation_run.run(made, whole)
+
+  assert lifecycle.guarded(body, "x", False) is lifecycle.ExitCode.USAGE
+  assert capsys.readouterr().err.endswith("\n  evaluation.steps: 2 -> 5\n")
+
+
+def test_what_was_not_trained_is_not_evaluated(trained, tmp_path):
+  made = tiny_runs.config()
+  with pytest.raises(lifecycle.DataError, match=r"holds no run\. Run: python"):
+    evaluation_run.run(made, tmp_path / "nothing")
+  folder = tmp_path / "run"
+  shutil.copytree(trained, folder)
+  status = folder / "status.json"
+  content = json.loads(status.read_text()) | {"status": "preempted"}
+  status.write_text(json.dumps(content))
+  with pytest.raises(lifecycle.DataError, match="a run that is preempted"):
+    evaluation_run.run(made, folder)
+
+
+def test_damaged_parameters_are_bad_data(trained, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(trained, folder)
+  path = folder / "parameters.npz"
+  path.write_bytes(path.read_bytes()[:-30])
+  with pytest.raises(lifecycle.DataError, match=r"parameters\.npz is"):
+    evaluation_run.run(tiny_runs.config(), folder)
+
+
+@pytest.mark.parametrize(
+  ("changes", "match"),
+  [
+    ({"evaluation.examples": "65"}, "evaluation.examples must lie in 0..64"),
+    ({"evaluation.rules": "bptt_atam,"}, "rule must be one of"),
+    ({"evaluation.norm": "l7"}, "norm must be one of"),
+    ({"evaluation.microbatch": "0"}, "microbatch must be at least 1"),
+  ],
+)
+def test_what_does_not_fit_is_the_users_to_correct(
+  trained, tmp_path, changes, match
+):
+  folder = tmp_path / "run"
+  shutil.copytree(trained, folder)
+  with pytest.raises(UsageError, match=match):
+    evaluation_run.run(tiny_runs.config(changes), folder)
