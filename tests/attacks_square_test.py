@@ -1,0 +1,111 @@
+"""Square's windows, and its progress without a gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from snnjax import attacks, losses
+from snnjax.attacks import square_moves, windows
+from tests import smooth_network
+
+KEY = jax.random.key(0)
+MARGIN = losses.scored(smooth_network.logits, losses.margin_loss)
+
+
+def test_sides_of_windows():
+  sides = windows.sides(np.array([1.0, 0.25, 0.0]), (8, 4))
+  assert sides.tolist() == [[8, 4], [4, 2], [1, 1]]
+  # Events: time is an axis like the others.
+  assert windows.sides(np.array([0.125]), (6, 8, 8)).tolist() == [[3, 4, 4]]
+  assert windows.sites(jnp.zeros((2, 6, 8, 8, 2))) == (6, 8, 8)
+  assert windows.sites(jnp.zeros((2, 8, 4, 3))) == (8, 4)
+  assert windows.sites(jnp.zeros((2, 6, 20))) == (6, 20)
+
+
+def test_windows_lie_anywhere_and_have_their_size():
+  sides = jnp.array([3, 2])
+  masks = jax.vmap(
+    lambda key: windows.inside(windows.place(key, (5, 4), sides), sides)
+  )(smooth_network.keys(200))[..., 0]
+  assert np.all(np.sum(masks, (1, 2)) == 6)
+  assert np.all(np.any(masks, 0))
+  assert not np.any(np.all(masks, 0))
+
+
+def test_a_dipole_is_two_pyramids_of_opposite_sign():
+  sides = jnp.array([6, 5])
+  shape = windows.dipole(windows.tiled((6, 5), (6, 5)), sides, jnp.array(0))
+  shape = np.asarray(shape[..., 0])
+  assert np.all(shape[:3] > 0)
+  assert np.all(shape[3:] < 0)
+  np.testing.assert_allclose(shape[:3], -shape[3:])
+  # Rings 0, 1 and 2 of a pyramid: 1 + 1/4 + 1/9, 1/4 + 1/9, 1/9.
+  np.testing.assert_allclose(shape[1, 2:], [49 / 36, 13 / 36, 1 / 9], rtol=1e-6)
+  np.testing.assert_allclose(shape[:3, 2], [13 / 36, 49 / 36, 13 / 36], 1e-6)
+
+
+@pytest.mark.parametrize("order", [2, 1])
+def test_a_move_spends_the_budget_and_changes_two_windows(order):
+  rng = np.random.default_rng(0)
+  delta = jnp.asarray(rng.normal(size=(9, 9, 2)) / 40, jnp.float32)
+  window = square_moves.Window((9, 9), jnp.array([3, 3]))
+  key = jax.random.key(order)
+  moved = square_moves.moved(key, jnp.array(1.0), [delta], [window], order)[0]
+  norm = np.linalg.norm(np.asarray(moved).ravel(), order)
+  np.testing.assert_allclose(norm, 1, rtol=1e-5)
+  # Outside the two windows all is scaled by one number.
+  ratio = np.asarray(moved / delta)
+  usual = np.median(ratio)
+  touched = np.any(~np.isclose(ratio, usual, rtol=1e-4), 2)
+  assert 9 <= touched.sum() <= 18
+
+
+@pytest.mark.parametrize(("norm", "radius"), [("linf", 0.15), ("l1", 1.5)])
+def test_stronger_than_as_many_random_draws(norm, radius):
+  inputs, labels = smooth_network.batch(16)
+  threat = getattr(attacks, norm)(radius)
+  square, noise = (
+    jax.jit(attack)(KEY, inputs, labels)
+    for attack in (
+      attacks.square(MARGIN, threat, queries=150),
+      attacks.random_noise(MARGIN, threat, draws=150),
+    )
+  )
+  assert np.all(threat.contains(square.inputs, inputs, 1e-5))
+  assert np.mean(square.loss) > np.mean(noise.loss) + 0.1
+  assert np.mean(square.success) >= np.mean(noise.success)
+  after = MARGIN(KEY, square.inputs, labels)
+  np.testing.assert_allclose(square.loss, after.loss, atol=1e-4)
+
+
+def test_it_needs_no_gradient():
+  """A network whose gradient is zero everywhere."""
+
+  def steps(key, inputs):
+    return smooth_network.logits(key, jnp.round(inputs * 20) / 20)
+
+  inputs, labels = smooth_network.batch(16)
+  labels = jnp.argmax(steps(None, inputs), 1)
+  loss = losses.scored(steps, losses.margin_loss)
+  threat = attacks.linf(0.15)
+  blind = attacks.bim(loss, threat, step_size=0.05, steps=2)
+  assert not np.any(jax.jit(blind)(KEY, inputs, labels).success)
+  search = jax.jit(attacks.square(loss, threat, queries=100))
+  assert np.mean(search(KEY, inputs, labels).success) > 0.2
+
+
+def test_an_example_does_not_depend_on_its_batch():
+  smooth_network.assert_batch_does_not_matter(
+    attacks.square(MARGIN, attacks.linf(0.1), queries=10)
+  )
+
+
+def test_bad_arguments():
+  separate = attacks.per_modality({"image": attacks.linf(0.1)})
+  with pytest.raises(ValueError, match="one norm ball"):
+    attacks.square(MARGIN, separate)
+  with pytest.raises(ValueError, match="queries"):
+    attacks.square(MARGIN, attacks.linf(0.1), queries=0)
+  with pytest.raises(ValueError, match="share"):
+    attacks.square(MARGIN, attacks.linf(0.1), share=2.0)
