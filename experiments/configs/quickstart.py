@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer.learning_rate = 3e-3
   config.train.epochs = 3
   config.evaluation.examples = 104
-  config.evaluation.epsilons.image = (0.1, 0.3)
+  config.evaluation.epsilons.image = (0.1, 0.2)
   config.evaluation.epsilons.events = (0.1, 0.3)
   config.evaluation.microbatch = 104
   config.compared = ("vanilla", "hire", "sr")  # of the networks below

@@ -102,7 +102,7 @@ def sparsity_along_attack(
   for place, (network, numbers) in enumerate(values.items()):
     data[network] = _band(axes, network, at, numbers, place)
   axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-  canvas.dress(axes, "", "attack step (0: clean input)", metric)
+  canvas.dress(axes, "", "attack step (0: where it starts)", metric)
   canvas.legend(drawing, [axes])
   return Figure(
     name,
