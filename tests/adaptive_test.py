@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from snnjax import adaptive, attacks, encoders, losses, models, neurons
+from snnjax.backward import Bptr, Bptt
 from snnjax.potential import Pdsg
+from snnjax.surrogates import atan
 
 FAMILIES = {
   "atan": adaptive.ATAN,
@@ -152,3 +154,58 @@ def test_pdsg_of_equal_drives_is_finite():
   np.testing.assert_allclose(
     gradient[-1], np.exp(-(1.5**2) / 2) / np.sqrt(2 * np.pi), rtol=1e-5
   )
+
+
+NEURONS = {
+  "lif": neurons.lif(0.5, 0.5),
+  "soft": neurons.lif(0.9, 0.7, reset=neurons.soft_reset),
+  "strict": neurons.convex_lif(0.5, 0.5, strict=True),
+  "adaptive": neurons.adaptive_lif(0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_forward_law(name):
+  neuron = NEURONS[name]
+  currents = jax.random.normal(jax.random.key(2), (STEPS, 2, 3, 3, 2))
+  rules = (Bptt(atan()), Pdsg(), adaptive.assg_rule())
+
+  @compiled
+  def run(currents):
+    return [rule("layer", neuron, currents, None) for rule in rules]
+
+  plain, *others = run(currents)
+  assert 0 < plain.spikes.mean() < 1
+  for trace in others:
+    jax.tree.map(np.testing.assert_array_equal, trace, plain)
+
+
+def test_mixtures_over_rules_of_one_network():
+  network, variables, inputs = small(encoders.direct)
+  rules = (Bptt(atan()), Bptr(), Pdsg())
+  threat = attacks.l2(0.8)
+  white = [
+    losses.scored(
+      models.classifier(network, variables, rule=rule), losses.cross_entropy
+    )
+    for rule in rules
+  ]
+  step = {"step_size": 0.3, "steps": 4}
+  alone = [attacks.bim(loss, threat, **step) for loss in white]
+  oracles = [attacks.white_box(loss) for loss in white]
+  oracles.append(adaptive.assg(network, variables, losses.cross_entropy))
+  mixed = attacks.bim(attacks.gradient_mean(oracles), threat, **step)
+
+  @compiled
+  def run(inputs):
+    every = [*alone, attacks.worst_of(alone), mixed]
+    key = jax.random.key(0)
+    return [attack(jax.random.clone(key), inputs, LABELS) for attack in every]
+
+  *single, worst, mean = run(inputs)
+  for result in single:
+    assert np.all(worst.success | ~result.success)
+  highest = np.max([result.loss for result in single], 0)
+  np.testing.assert_allclose(worst.loss, highest, rtol=1e-5)
+  assert np.all(np.isfinite(mean.inputs))
+  assert np.any(mean.inputs != inputs)

@@ -1,5 +1,6 @@
 """Greedy attacks on few sites: JSMA and CornerSearch."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -118,7 +119,7 @@ def jsma(
 
 
 class _Corners(NamedTuple):
-  """CornerSearch's memory: the loss of every site at every corner [B, S, P]."""
+  """CornerSearch's memory: the loss of each site and corner [B, S * P]."""
 
   losses: Array
 
@@ -171,51 +172,74 @@ def corner_search(
     check_count(name, value)
   if channels > MOST_CHANNELS:
     raise ValueError(f"channels must be at most 4; got {channels}")
-  patterns = 2**channels
-  singles = sites * patterns
-
-  def begin(
-    keys: Key, origin: Inputs, labels: Labels
-  ) -> tuple[Inputs, _Corners]:
-    del keys
-    layout = sites_of(origin, site_axes)
-    if layout.number != sites or layout.channel.max() >= channels:
-      raise ValueError(
-        f"sites and channels must be those of the inputs, {layout.number} and "
-        f"{layout.channel.max() + 1}; got {sites} and {channels}"
-      )
-    dtype = flat.flatten(origin)[0].dtype
-    losses = jnp.full((labels.shape[0], singles), -jnp.inf, dtype)
-    return _single(origin, layout, threat, jnp.zeros((), int), patterns), (
-      _Corners(losses)
-    )
-
-  def move(
-    keys: Key, visit: Visit, memory: _Corners
-  ) -> tuple[Inputs, _Corners]:
-    layout = sites_of(visit.origin, site_axes)
-    place = visit.tried - 1
-    # Behind the last single site nothing is written: out of bounds is dropped.
-    losses = memory.losses.at[:, jnp.where(place < 0, singles, place)].set(
-      visit.probe.loss.astype(memory.losses.dtype), mode="drop"
-    )
-    alone = _single(
-      visit.origin,
-      layout,
-      threat,
-      jnp.minimum(place + 1, singles - 1),
-      patterns,
-    )
-    count = min(candidates, sites)
-    mixed = _mixed(keys, visit.origin, layout, threat, losses, count)
-    point = jax.tree.map(
-      lambda one, many: jnp.where(place + 1 < singles, one, many), alone, mixed
-    )
-    return point, _Corners(losses)
-
-  return explore(
-    as_oracle(source), Search(begin, move), threat, steps=singles + draws
+  given = _Settings(threat, sites, candidates, channels, site_axes)
+  search = Search(
+    functools.partial(_begin, given), functools.partial(_move, given)
   )
+  return explore(as_oracle(source), search, threat, steps=given.singles + draws)
+
+
+class _Settings(NamedTuple):
+  """What `corner_search` was given."""
+
+  threat: Threat
+  sites: int
+  candidates: int
+  channels: int
+  site_axes: flat.Amounts
+
+  @property
+  def patterns(self) -> int:
+    """How many corners a site has."""
+    return 2**self.channels
+
+  @property
+  def singles(self) -> int:
+    """How many points differ from the clean input in one site."""
+    return self.sites * self.patterns
+
+
+def _begin(
+  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _Corners]:
+  del keys
+  layout = sites_of(origin, given.site_axes)
+  if layout.number != given.sites or layout.channel.max() >= given.channels:
+    raise ValueError(
+      f"sites and channels must be those of the inputs, {layout.number} and "
+      f"{layout.channel.max() + 1}; got {given.sites} and {given.channels}"
+    )
+  dtype = flat.flatten(origin)[0].dtype
+  losses = jnp.full((labels.shape[0], given.singles), -jnp.inf, dtype)
+  return _single(
+    origin, layout, given.threat, jnp.zeros((), int), given.patterns
+  ), (_Corners(losses))
+
+
+def _move(
+  given: _Settings, keys: Key, visit: Visit, memory: _Corners
+) -> tuple[Inputs, _Corners]:
+  layout = sites_of(visit.origin, given.site_axes)
+  place = visit.tried - 1
+  # Behind the last single site nothing is written: out of bounds is dropped.
+  losses = memory.losses.at[:, jnp.where(place < 0, given.singles, place)].set(
+    visit.probe.loss.astype(memory.losses.dtype), mode="drop"
+  )
+  alone = _single(
+    visit.origin,
+    layout,
+    given.threat,
+    jnp.minimum(place + 1, given.singles - 1),
+    given.patterns,
+  )
+  count = min(given.candidates, given.sites)
+  mixed = _mixed(keys, visit.origin, layout, given.threat, losses, count)
+  point = jax.tree.map(
+    lambda one, many: jnp.where(place + 1 < given.singles, one, many),
+    alone,
+    mixed,
+  )
+  return point, _Corners(losses)
 
 
 def _corner(layout: Sites, pattern: Array, lower: Array, upper: Array) -> Array:

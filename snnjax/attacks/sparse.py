@@ -3,6 +3,7 @@
 They take a threat from `l0`, and the `site_axes` it was built with.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 from snnjax import random
 from snnjax.attacks import flat
 from snnjax.attacks.ascent import Keep, restarted, strongest
+from snnjax.attacks.balls import l2_norm
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.presets import pgd
 from snnjax.attacks.search import Search, Visit, explore
@@ -135,54 +137,83 @@ def spgd(
   check_range("value_step", value_step, 0.0, np.inf)
   check_range("score_step", score_step, 0.0, np.inf)
 
-  def draw(keys: Key, origin: Inputs) -> Array:
-    number = sites_of(origin, site_axes).number
-    return random.per_example(lambda k: jax.random.normal(k, (number,)), keys)
-
-  def place(origin: Inputs, memory: _Masked) -> tuple[Inputs, Array]:
-    center, restore = flat.flatten(origin)
-    chosen = largest(memory.scores, budget(threat.radius, center))
-    mask = sites_of(origin, site_axes).spread(chosen)
-    return restore(jnp.where(mask, memory.values, center)), chosen
-
-  def begin(
-    keys: Key, origin: Inputs, labels: Labels
-  ) -> tuple[Inputs, _Masked]:
-    del labels
-    first, second = random.split(keys)
-    values = uniform_rows(first, *walls(threat.box, origin))
-    idle = jnp.zeros(values.shape[0], int)
-    memory = _Masked(values, draw(second, origin).astype(values.dtype), idle)
-    return place(origin, memory)[0], memory
-
-  def move(keys: Key, visit: Visit, memory: _Masked) -> tuple[Inputs, _Masked]:
-    origin = visit.origin
-    sites = sites_of(origin, site_axes)
-    center = flat.flatten(origin)[0]
-    gradient = flat.flatten(visit.probe.gradient)[0]
-    gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
-    soft = jax.nn.sigmoid(memory.scores)
-    chosen = place(origin, memory)[1]
-    weight = chosen.astype(soft.dtype) if projected else soft
-    lower, upper = walls(threat.box, origin)
-    push = jnp.sign(gradient * sites.spread(weight))
-    values = memory.values + value_step * (upper - lower) * push
-    slope = sites.total(gradient * (memory.values - center))
-    slope = slope * soft * (1 - soft)
-    size = jnp.linalg.norm(slope, axis=1, keepdims=True)
-    length = score_step * jnp.sqrt(jnp.asarray(sites.number, slope.dtype))
-    scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
-    held = largest(scores, budget(threat.radius, center))
-    idle = jnp.where(jnp.all(held == chosen, 1), memory.idle + 1, 0)
-    stuck = (idle >= patience) | (size[:, 0] == 0)
-    fresh = draw(keys, origin).astype(scores.dtype)
-    scores = jnp.where(stuck[:, None], fresh, scores)
-    memory = _Masked(
-      jnp.clip(values, lower, upper), scores, jnp.where(stuck, 0, idle)
-    )
-    return place(origin, memory)[0], memory
-
+  given = _Settings(
+    threat, value_step, score_step, patience, projected, site_axes
+  )
+  search = Search(
+    functools.partial(_begin, given), functools.partial(_move, given)
+  )
   return restarted(
-    explore(as_oracle(source), Search(begin, move), threat, steps=steps),
+    explore(as_oracle(source), search, threat, steps=steps),
     restarts,
   )
+
+
+class _Settings(NamedTuple):
+  """What `spgd` was given."""
+
+  threat: Threat
+  value_step: float
+  score_step: float
+  patience: int
+  projected: bool
+  site_axes: flat.Amounts
+
+
+def _draw(given: _Settings, keys: Key, origin: Inputs) -> Array:
+  """Returns new scores."""
+  number = sites_of(origin, given.site_axes).number
+  return random.per_example(lambda k: jax.random.normal(k, (number,)), keys)
+
+
+def _place(
+  given: _Settings, origin: Inputs, memory: _Masked
+) -> tuple[Inputs, Array]:
+  """Returns the point that the memory stands for, and its choice."""
+  center, restore = flat.flatten(origin)
+  chosen = largest(memory.scores, budget(given.threat.radius, center))
+  mask = sites_of(origin, given.site_axes).spread(chosen)
+  return restore(jnp.where(mask, memory.values, center)), chosen
+
+
+def _begin(
+  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _Masked]:
+  del labels
+  first, second = random.split(keys)
+  values = uniform_rows(first, *walls(given.threat.box, origin))
+  idle = jnp.zeros(values.shape[0], int)
+  memory = _Masked(
+    values, _draw(given, second, origin).astype(values.dtype), idle
+  )
+  return _place(given, origin, memory)[0], memory
+
+
+def _move(
+  given: _Settings, keys: Key, visit: Visit, memory: _Masked
+) -> tuple[Inputs, _Masked]:
+  origin = visit.origin
+  sites = sites_of(origin, given.site_axes)
+  center = flat.flatten(origin)[0]
+  gradient = flat.flatten(visit.probe.gradient)[0]
+  gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
+  soft = jax.nn.sigmoid(memory.scores)
+  chosen = _place(given, origin, memory)[1]
+  weight = chosen.astype(soft.dtype) if given.projected else soft
+  lower, upper = walls(given.threat.box, origin)
+  push = jnp.sign(gradient * sites.spread(weight))
+  values = memory.values + given.value_step * (upper - lower) * push
+  slope = sites.total(gradient * (memory.values - center))
+  slope = slope * soft * (1 - soft)
+  size = l2_norm(slope)[:, None]
+  length = given.score_step * jnp.sqrt(jnp.asarray(sites.number, slope.dtype))
+  scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
+  held = largest(scores, budget(given.threat.radius, center))
+  idle = jnp.where(jnp.all(held == chosen, 1), memory.idle + 1, 0)
+  stuck = (idle >= given.patience) | (size[:, 0] == 0)
+  fresh = _draw(given, keys, origin).astype(scores.dtype)
+  scores = jnp.where(stuck[:, None], fresh, scores)
+  memory = _Masked(
+    jnp.clip(values, lower, upper), scores, jnp.where(stuck, 0, idle)
+  )
+  return _place(given, origin, memory)[0], memory

@@ -1,5 +1,6 @@
 """sigma-zero: the fewest sites that change the prediction."""
 
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -24,6 +25,9 @@ from snnjax.types import (
 from snnjax.validation import check_count
 
 Source = ScoredLossFn | Oracle
+
+
+_ADAM = optax.scale_by_adam()
 
 
 class _SigmaZero(NamedTuple):
@@ -77,42 +81,13 @@ def sigma_zero(
   """
   check_count("steps", steps)
   anywhere = l0(float(np.finfo(np.float32).max), box, site_axes)
-  adam = optax.scale_by_adam()
 
-  def begin(
-    keys: Key, origin: Inputs, labels: Labels
-  ) -> tuple[Inputs, _SigmaZero]:
-    del keys, labels
-    delta = jnp.zeros_like(flat.flatten(origin)[0])
-    start = jnp.full((delta.shape[0], 1), cutoff, delta.dtype)
-    return origin, _SigmaZero(delta, adam.init(delta), start)
-
-  def move(
-    keys: Key, visit: Visit, memory: _SigmaZero
-  ) -> tuple[Inputs, _SigmaZero]:
-    del keys
-    center, restore = flat.flatten(visit.origin)
-    sites = sites_of(visit.origin, site_axes)
-    correct = visit.probe.correct[:, None]
-    gradient = flat.flatten(visit.probe.gradient)[0]
-    gradient = jnp.where(correct & jnp.isfinite(gradient), -gradient, 0)
-    delta = memory.delta
-    energy = sites.spread(sites.total(jnp.square(delta))) + smoothing
-    gradient += 2 * delta * smoothing / jnp.square(energy) / sites.number
-    peak = jnp.max(jnp.abs(gradient), 1, keepdims=True)
-    gradient = gradient / jnp.where(peak > 0, peak, 1)
-    direction, state = adam.update(gradient, memory.adam)
-    done = (visit.tried - 1).astype(delta.dtype) / steps
-    pace = (1 + jnp.cos(jnp.pi * done)) / 2
-    lower, upper = walls(box, visit.origin)
-    moved = jnp.clip(
-      center + delta - step_size * pace * direction, lower, upper
-    )
-    change = cutoff_step * pace * jnp.where(correct, -1, 1)
-    limit = jnp.clip(memory.cutoff + change, 0, 1)
-    far = sites.total(jnp.square(moved - center)) >= jnp.square(limit)
-    moved = jnp.where(sites.spread(far), moved, center)
-    return restore(moved), _SigmaZero(moved - center, state, limit)
+  given = _Settings(
+    steps, box, site_axes, step_size, smoothing, cutoff, cutoff_step
+  )
+  search = Search(
+    functools.partial(_begin, given), functools.partial(_move, given)
+  )
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     def smaller(held: AttackResult, new: AttackResult) -> Array:
@@ -123,10 +98,58 @@ def sigma_zero(
       first = held.loss == -jnp.inf
       return first | (new.success & (closer | ~held.success))
 
-    search = Search(begin, move)
     run = explore(
       as_oracle(source), search, anywhere, steps=steps, keep=smaller
     )
     return run(key, inputs, labels)
 
   return attack
+
+
+class _Settings(NamedTuple):
+  """What `sigma_zero` was given."""
+
+  steps: int
+  box: Bounds
+  site_axes: flat.Amounts
+  step_size: float
+  smoothing: float
+  cutoff: float
+  cutoff_step: float
+
+
+def _begin(
+  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _SigmaZero]:
+  del keys, labels
+  delta = jnp.zeros_like(flat.flatten(origin)[0])
+  start = jnp.full((delta.shape[0], 1), given.cutoff, delta.dtype)
+  return origin, _SigmaZero(delta, _ADAM.init(delta), start)
+
+
+def _move(
+  given: _Settings, keys: Key, visit: Visit, memory: _SigmaZero
+) -> tuple[Inputs, _SigmaZero]:
+  del keys
+  center, restore = flat.flatten(visit.origin)
+  sites = sites_of(visit.origin, given.site_axes)
+  correct = visit.probe.correct[:, None]
+  gradient = flat.flatten(visit.probe.gradient)[0]
+  gradient = jnp.where(correct & jnp.isfinite(gradient), -gradient, 0)
+  delta = memory.delta
+  energy = sites.spread(sites.total(jnp.square(delta))) + given.smoothing
+  gradient += 2 * delta * given.smoothing / jnp.square(energy) / sites.number
+  peak = jnp.max(jnp.abs(gradient), 1, keepdims=True)
+  gradient = gradient / jnp.where(peak > 0, peak, 1)
+  direction, state = _ADAM.update(gradient, memory.adam)
+  done = (visit.tried - 1).astype(delta.dtype) / given.steps
+  pace = (1 + jnp.cos(jnp.pi * done)) / 2
+  lower, upper = walls(given.box, visit.origin)
+  moved = jnp.clip(
+    center + delta - given.step_size * pace * direction, lower, upper
+  )
+  change = given.cutoff_step * pace * jnp.where(correct, -1, 1)
+  limit = jnp.clip(memory.cutoff + change, 0, 1)
+  far = sites.total(jnp.square(moved - center)) >= jnp.square(limit)
+  moved = jnp.where(sites.spread(far), moved, center)
+  return restore(moved), _SigmaZero(moved - center, state, limit)

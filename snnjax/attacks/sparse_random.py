@@ -1,5 +1,6 @@
 """Sparse-RS: random search over few sites, without a gradient."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -77,61 +78,11 @@ def sparse_rs(
   check_count("queries", queries)
   check_range("share", share, np.finfo(float).tiny, 1.0)
   shares = jnp.asarray(share * share_schedule(queries))
-
-  def corners(keys: Key, origin: Inputs) -> Array:
-    lower, upper = walls(threat.box, origin)
-    high = random.per_example(
-      lambda k: jax.random.bernoulli(k, 0.5, lower.shape[1:]), keys
-    )
-    return jnp.where(high, upper, lower)
-
-  def place(origin: Inputs, values: Array, chosen: Array) -> Inputs:
-    center, restore = flat.flatten(origin)
-    mask = sites_of(origin, site_axes).spread(chosen)
-    return restore(jnp.where(mask, values, center))
-
-  def begin(
-    keys: Key, origin: Inputs, labels: Labels
-  ) -> tuple[Inputs, _Random]:
-    first, second = random.split(keys)
-    count = budget(threat.radius, flat.flatten(origin)[0])
-    chosen = random_sites(first, origin, site_axes, count)
-    values = corners(second, origin)
-    loss = jnp.full(labels.shape, -jnp.inf, values.dtype)
-    return place(origin, values, chosen), _Random(
-      values, chosen, values, chosen, loss
-    )
-
-  def move(keys: Key, visit: Visit, memory: _Random) -> tuple[Inputs, _Random]:
-    origin, loss = visit.origin, visit.probe.loss.astype(memory.loss.dtype)
-    better = loss >= memory.loss
-    values, chosen = flat.choose(
-      better,
-      (memory.tried_values, memory.tried_chosen),
-      (memory.values, memory.chosen),
-    )
-    leaving, coming, painting = random.split(keys, 3)
-    count = budget(threat.radius, values)
-    part = shares[jnp.minimum(visit.tried, queries) - 1]
-    moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
-    free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
-    used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)
-    moving = jnp.minimum(jnp.minimum(moving, free), used)
-    standing = _among(leaving, chosen)
-    out = chosen & largest(standing, moving)
-    new = ~chosen & largest(_among(coming, ~chosen), moving)
-    # Where every site is in use, one of them is painted anew.
-    full = free == 0
-    repaint = jnp.where(full, largest(standing, 1.0 + free), new)
-    paint = sites_of(origin, site_axes).spread(repaint)
-    tried = jnp.where(paint, corners(painting, origin), values)
-    placed = (chosen & ~out) | new
-    best = jnp.where(better, loss, memory.loss)
-    return place(origin, tried, placed), _Random(
-      values, chosen, tried, placed, best
-    )
-
-  run = explore(as_oracle(source), Search(begin, move), threat, steps=queries)
+  given = _Settings(threat, shares, site_axes)
+  search = Search(
+    functools.partial(_begin, given), functools.partial(_move, given)
+  )
+  run = explore(as_oracle(source), search, threat, steps=queries)
   return restarted(run, restarts)
 
 
@@ -155,3 +106,74 @@ def _among(keys: Key, candidates: Array) -> Array:
     lambda k: jax.random.uniform(k, candidates.shape[1:]), keys
   )
   return jnp.where(candidates, draw, -1.0)
+
+
+class _Settings(NamedTuple):
+  """What `sparse_rs` was given; `shares` has one entry for each query."""
+
+  threat: Threat
+  shares: Array
+  site_axes: flat.Amounts
+
+
+def _corners(given: _Settings, keys: Key, origin: Inputs) -> Array:
+  """Returns a random corner of the box for every site, [B, D]."""
+  lower, upper = walls(given.threat.box, origin)
+  high = random.per_example(
+    lambda k: jax.random.bernoulli(k, 0.5, lower.shape[1:]), keys
+  )
+  return jnp.where(high, upper, lower)
+
+
+def _place(
+  given: _Settings, origin: Inputs, values: Array, chosen: Array
+) -> Inputs:
+  """Returns the inputs with the chosen sites at their values."""
+  center, restore = flat.flatten(origin)
+  mask = sites_of(origin, given.site_axes).spread(chosen)
+  return restore(jnp.where(mask, values, center))
+
+
+def _begin(
+  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _Random]:
+  first, second = random.split(keys)
+  count = budget(given.threat.radius, flat.flatten(origin)[0])
+  chosen = random_sites(first, origin, given.site_axes, count)
+  values = _corners(given, second, origin)
+  loss = jnp.full(labels.shape, -jnp.inf, values.dtype)
+  return _place(given, origin, values, chosen), _Random(
+    values, chosen, values, chosen, loss
+  )
+
+
+def _move(
+  given: _Settings, keys: Key, visit: Visit, memory: _Random
+) -> tuple[Inputs, _Random]:
+  origin, loss = visit.origin, visit.probe.loss.astype(memory.loss.dtype)
+  better = loss >= memory.loss
+  values, chosen = flat.choose(
+    better,
+    (memory.tried_values, memory.tried_chosen),
+    (memory.values, memory.chosen),
+  )
+  leaving, coming, painting = random.split(keys, 3)
+  count = budget(given.threat.radius, values)
+  part = given.shares[jnp.minimum(visit.tried, len(given.shares)) - 1]
+  moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
+  free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
+  used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)
+  moving = jnp.minimum(jnp.minimum(moving, free), used)
+  standing = _among(leaving, chosen)
+  out = chosen & largest(standing, moving)
+  new = ~chosen & largest(_among(coming, ~chosen), moving)
+  # Where every site is in use, one of them is painted anew.
+  full = free == 0
+  repaint = jnp.where(full, largest(standing, 1.0 + free), new)
+  paint = sites_of(origin, given.site_axes).spread(repaint)
+  tried = jnp.where(paint, _corners(given, painting, origin), values)
+  placed = (chosen & ~out) | new
+  best = jnp.where(better, loss, memory.loss)
+  return _place(given, origin, tried, placed), _Random(
+    values, chosen, tried, placed, best
+  )

@@ -16,7 +16,6 @@ from snnjax.checks import driver
 from snnjax.checks.driver import Examples, Subject
 from snnjax.derivatives import with_gradient_of
 
-
 SIZE, WIDTH, CLASSES = 16, 6, 3
 RADIUS = 0.25
 RNG = np.random.default_rng(5)
