@@ -19,8 +19,9 @@ from snnjax.attacks.autoattack import (
   autoattack_standard,
 )
 from snnjax.attacks.blackbox import nes, spsa
-from snnjax.attacks.carlini_wagner import carlini_wagner, ead
+from snnjax.attacks.carlini_wagner import carlini_wagner
 from snnjax.attacks.compose import frozen, joint, per_modality
+from snnjax.attacks.elastic_net import ead
 from snnjax.attacks.fab import fab, targeted_fab
 from snnjax.attacks.greedy import corner_search, jsma
 from snnjax.attacks.hard_label import boundary

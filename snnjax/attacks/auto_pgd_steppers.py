@@ -110,20 +110,6 @@ def adaptive_steps(
   """
   ends = jnp.asarray(windows(steps))
 
-  def init(first: Inputs) -> _Dense:
-    row = jnp.zeros_like(jax.tree.leaves(first)[0], shape=_batch(first))
-    lowest = row - jnp.inf
-    return _Dense(
-      jnp.zeros((), int),
-      Best(first, jax.tree.map(jnp.zeros_like, first), lowest),
-      first,
-      row + jnp.inf,
-      jnp.zeros_like(row, int),
-      row + 2,
-      jnp.ones_like(row, bool),
-      lowest,
-    )
-
   def update(
     gradient: Inputs,
     state: _Dense,
@@ -161,7 +147,7 @@ def adaptive_steps(
       jnp.where(checking, best.loss, state.checked),
     )
 
-  return optax.GradientTransformationExtraArgs(init, update)
+  return optax.GradientTransformationExtraArgs(_begin_dense, update)
 
 
 def adaptive_sparse(
@@ -182,13 +168,6 @@ def adaptive_sparse(
     density: the first k; None takes it from what the start has changed.
   """
   every = max(int(0.04 * steps), 1)
-
-  def init(first: Inputs) -> _Sparse:
-    row = jnp.zeros_like(jax.tree.leaves(first)[0], shape=_batch(first))
-    slopes = jax.tree.map(jnp.zeros_like, first)
-    best = Best(first, slopes, row - jnp.inf)
-    none = jnp.zeros_like(row, int)
-    return _Sparse(jnp.zeros((), int), best, none, none, row + 1)
 
   def update(
     gradient: Inputs,
@@ -233,7 +212,30 @@ def adaptive_sparse(
       size,
     )
 
-  return optax.GradientTransformationExtraArgs(init, update)
+  return optax.GradientTransformationExtraArgs(_begin_sparse, update)
+
+
+def _begin_dense(first: Inputs) -> _Dense:
+  row = jnp.zeros_like(jax.tree.leaves(first)[0], shape=_batch(first))
+  lowest = row - jnp.inf
+  return _Dense(
+    jnp.zeros((), int),
+    Best(first, jax.tree.map(jnp.zeros_like, first), lowest),
+    first,
+    row + jnp.inf,
+    jnp.zeros_like(row, int),
+    row + 2,
+    jnp.ones_like(row, bool),
+    lowest,
+  )
+
+
+def _begin_sparse(first: Inputs) -> _Sparse:
+  row = jnp.zeros_like(jax.tree.leaves(first)[0], shape=_batch(first))
+  slopes = jax.tree.map(jnp.zeros_like, first)
+  best = Best(first, slopes, row - jnp.inf)
+  none = jnp.zeros_like(row, int)
+  return _Sparse(jnp.zeros((), int), best, none, none, row + 1)
 
 
 def _with_momentum(
