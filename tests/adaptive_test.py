@@ -209,3 +209,28 @@ def test_mixtures_over_rules_of_one_network():
   np.testing.assert_allclose(worst.loss, highest, rtol=1e-5)
   assert np.all(np.isfinite(mean.inputs))
   assert np.any(mean.inputs != inputs)
+
+
+def test_a_sharpness_is_searched_in_one_program():
+  network, variables, inputs = small(encoders.direct)
+  traces = []
+
+  def build(sharpness):
+    traces.append(1)
+    rule = Bptt(atan(sharpness))
+    logits = models.classifier(network, variables, rule=rule)
+    loss = losses.scored(logits, losses.margin_loss)
+    return attacks.bim(loss, attacks.l2(0.5), step_size=0.2, steps=3)
+
+  candidates = (0.1, 2.0, 100.0)
+  chosen = attacks.choose_sharpness(
+    build,
+    candidates,
+    jax.random.key(0),
+    inputs,
+    LABELS,
+    tuning_indices=range(4),
+  )
+  assert len(traces) == 1
+  assert chosen.value in candidates
+  assert chosen.successes[chosen.value] == max(chosen.successes.values())

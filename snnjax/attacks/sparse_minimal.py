@@ -66,7 +66,7 @@ def sigma_zero(
     step_size: the first step of Adam.
     smoothing: sigma.
     cutoff: the first cut-off, in raw units.
-    cutoff_step: its relative change per step.
+    cutoff_step: its change per unit of Adam's step.
 
   Raises:
     ValueError: if a count is below one or the box is not finite.
@@ -148,7 +148,8 @@ def _move(
   moved = jnp.clip(
     center + delta - given.step_size * pace * direction, lower, upper
   )
-  change = given.cutoff_step * pace * jnp.where(correct, -1, 1)
+  rate = given.cutoff_step * given.step_size * pace
+  change = rate * jnp.where(correct, -1, 1)
   limit = jnp.clip(memory.cutoff + change, 0, 1)
   far = sites.total(jnp.square(moved - center)) >= jnp.square(limit)
   moved = jnp.where(sites.spread(far), moved, center)
