@@ -19,6 +19,8 @@ _DATA_DIR = flags.DEFINE_string(
   None,
   "Folder of all data sets; by default $TFDS_DATA_DIR or "
   "~/tensorflow_datasets.",
+  # Of another binary too: one program may import both.
+  allow_override=True,
 )
 
 

@@ -164,34 +164,34 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_used(
 
 
 def test_selection_delivers_the_best_validation_epoch_not_the_last(tmp_path):
-  changes = {
-    "optimizer.learning_rate": "0.3",
-    "optimizer.schedule": "constant",
-    "train.epochs": "4",
-    "train.checkpoint_every": "1000",
-  }
-  delivered = {}
-  for select in ("last", "validation"):
-    made = tiny_runs.config(changes | {"train.select": select})
-    training_loop.run(made, tmp_path / select)
-    delivered[select] = tiny_runs.parameters(tmp_path / select)
-  lines = [
-    line
-    for line in tiny_runs.lines(tmp_path / "validation")
-    if "validation_accuracy" in line
-  ]
-  scores = [line["validation_accuracy"] for line in lines]
-  best = int(np.argmax(scores))
-  assert best < 3, "the case must tell the best from the last"
-  made = tiny_runs.config(
-    changes | {"train.epochs": str(best + 1), "train.select": "last"}
-  )
-  training_loop.run(made, tmp_path / "short")
-  tiny_runs.same(
-    tiny_runs.parameters(tmp_path / "short"), delivered["validation"]
-  )
+  # At a rate this high epochs differ; some seed's best is not its last.
+  for seed in range(8):
+    changes = {
+      "seed": str(seed),
+      "optimizer.learning_rate": "0.3",
+      "optimizer.schedule": "constant",
+      "train.epochs": "3",
+      "train.checkpoint_every": "1000",
+    }
+    select = {"train.select": "validation"}
+    selected = tmp_path / f"validation{seed}"
+    training_loop.run(tiny_runs.config(changes | select), selected)
+    scores = [
+      line["validation_accuracy"]
+      for line in tiny_runs.lines(selected)
+      if "validation_accuracy" in line
+    ]
+    best = int(np.argmax(scores))
+    if best < 2:
+      break
+  assert best < 2
+  for name, epochs in (("short", best + 1), ("last", 3)):
+    length = {"train.epochs": str(epochs)}
+    training_loop.run(tiny_runs.config(changes | length), tmp_path / name)
+  delivered = tiny_runs.parameters(selected)
+  assert tiny_runs.same(tiny_runs.parameters(tmp_path / "short"), delivered)
   with pytest.raises(AssertionError):
-    tiny_runs.same(delivered["last"], delivered["validation"])
+    tiny_runs.same(tiny_runs.parameters(tmp_path / "last"), delivered)
 
 
 @pytest.mark.parametrize(

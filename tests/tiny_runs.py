@@ -68,8 +68,8 @@ def compiled(tmp_path_factory):
     jax.config.update(name, value)
   compilation_cache.reset_cache()
   yield folder
-  del os.environ["JAX_COMPILATION_CACHE_DIR"]
-  del os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
+  os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+  os.environ.pop("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", None)
   for name, value in before.items():
     jax.config.update(name, value)
   compilation_cache.reset_cache()

@@ -1,0 +1,168 @@
+"""A grid of runs: names, one table, failures, and what is not run again."""
+
+import csv
+import json
+
+import pytest
+
+from experiments import sweep_run, training_loop
+from experiments.lifecycle import ExitCode
+from experiments.settings import UsageError
+from snnjax import workdir
+from tests import tiny_runs
+from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+
+SHORT = {
+  "train.epochs": "1",
+  "data.test_examples": "16",
+  "evaluation.examples": "16",
+}
+
+
+def names(grid):
+  return [cell.name for cell in sweep_run.cells(tiny_runs.config(), grid)]
+
+
+def test_a_grid_is_every_combination_the_last_key_fastest():
+  assert names(["method.kind=vanilla,sr", "seed=0,1"]) == [
+    "method.kind=vanilla,seed=0",
+    "method.kind=vanilla,seed=1",
+    "method.kind=sr,seed=0",
+    "method.kind=sr,seed=1",
+  ]
+  cells = sweep_run.cells(
+    tiny_runs.config(),
+    ["model.hidden=(16,),(8, 4)", "method.weight=1/8, 1e-3"],
+  )
+  found = [(c.config.model.hidden, c.config.method.weight) for c in cells]
+  assert found == [
+    ((16,), 0.125),
+    ((16,), 0.001),
+    ((8, 4), 0.125),
+    ((8, 4), 0.001),
+  ]
+  assert all("/" not in cell.name for cell in cells)
+  assert len({cell.name for cell in cells}) == 4
+
+
+@pytest.mark.parametrize(
+  ("grid", "match"),
+  [
+    ([], "--grid is needed"),
+    (["seed"], "--grid must be KEY=VALUES, got 'seed'"),
+    (["seed="], "--grid must be KEY=VALUES"),
+    (["seed=0", "seed=1"], "--grid has 'seed' twice"),
+    (["seed=0,0"], "--grid has the run 'seed=0' twice"),
+    (["sed=0"], "no configuration key 'sed'; did you mean seed"),
+    (["seed=zero"], "config.seed must be an integer"),
+    (["seed=0,"], "config.seed must be an integer"),
+  ],
+)
+def test_a_bad_grid_is_refused_before_anything_runs(grid, match):
+  with pytest.raises(UsageError, match=match):
+    names(grid)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, compiled):  # noqa: F811
+  """Two runs, of which one asks for a network that is not there."""
+  path = tmp_path_factory.mktemp("sweep")
+  grid = ["model.kind=mlp,mlpp", "seed=0,1"]
+  code = sweep_run.run(tiny_runs.config(SHORT), path, grid)
+  return path, grid, code
+
+
+def table(path):
+  with (path / "table" / "tables" / "runs.csv").open() as stream:
+    return list(csv.DictReader(stream))
+
+
+def test_a_failed_run_is_in_the_table_and_stops_no_other(swept):
+  path, _, code = swept
+  assert code is ExitCode.USAGE
+  rows = table(path)
+  assert [(r["model.kind"], r["seed"], r["status"]) for r in rows] == [
+    ("mlp", "0", "done"),
+    ("mlp", "0", "done"),  # two radii
+    ("mlp", "1", "done"),
+    ("mlp", "1", "done"),
+    ("mlpp", "0", "failed"),
+    ("mlpp", "1", "failed"),
+  ]
+  for row in rows[:4]:
+    assert 0 <= float(row["robust"]) <= float(row["clean"]) <= 1
+    assert row["examples"] == "16"
+    assert row["reason"] == ""
+  for row in rows[4:]:
+    assert row["reason"].startswith("model.kind must be one of")
+    assert (row["exit_code"], row["robust"]) == ("2", "")
+  for suffix in ("html", "json", "md"):
+    (file,) = (path / "table").glob(f"*.{suffix}")
+    assert "mlpp" in file.read_text()
+
+
+def test_a_rerun_skips_what_is_finished_and_retries_what_failed(
+  swept, monkeypatch, capsys
+):
+  path, grid, _ = swept
+  fitted = []
+  real = training_loop.fit
+
+  def spy(config, *arguments):
+    fitted.append((config.model.kind, config.seed))
+    return real(config, *arguments)
+
+  before = table(path)
+  stamp = (path / "model.kind=mlp,seed=0/parameters.npz").stat().st_mtime_ns
+  monkeypatch.setattr(training_loop, "fit", spy)
+  code = sweep_run.run(tiny_runs.config(SHORT), path, grid)
+  assert code is ExitCode.USAGE
+  assert fitted == [("mlpp", 0), ("mlpp", 1)]
+  assert table(path) == before
+  again = (path / "model.kind=mlp,seed=0/parameters.npz").stat().st_mtime_ns
+  assert again == stamp
+  out = capsys.readouterr().out
+  assert "2 of 4 runs are finished." in out
+  assert out.count("is finished; nothing to do") == 4
+
+
+def test_a_failed_run_that_was_mended_is_finished(swept, tmp_path, monkeypatch):
+  def exhausted(*_):
+    raise MemoryError
+
+  monkeypatch.setattr(training_loop, "fit", exhausted)
+  made, grid = tiny_runs.config(SHORT), ["seed=0"]
+  assert sweep_run.run(made, tmp_path, grid) is ExitCode.OUT_OF_MEMORY
+  assert table(tmp_path)[0]["status"] == "failed"
+  monkeypatch.undo()
+  assert sweep_run.run(made, tmp_path, grid) is ExitCode.DONE
+  assert [row["status"] for row in table(tmp_path)] == ["done", "done"]
+  pair = (
+    p / s
+    for p, s in ((swept[0], "model.kind=mlp,seed=0"), (tmp_path, "seed=0"))
+  )
+  assert tiny_runs.same(*map(tiny_runs.parameters, pair)) == 4
+
+
+def test_a_changed_configuration_fails_its_runs_and_says_what(swept):
+  path, *_ = swept
+  made = tiny_runs.config(SHORT | {"train.epochs": "2"})
+  outcomes = [
+    sweep_run._attempt(cell, path / cell.name)
+    for cell in sweep_run.cells(made, ["model.kind=mlp", "seed=0"])
+  ]
+  assert outcomes[0].code is ExitCode.USAGE
+  assert outcomes[0].reason.endswith("train.epochs: 1 -> 2")
+
+
+def test_a_signal_stops_the_whole_sweep(tmp_path, monkeypatch):
+  def stopped(*_):
+    raise workdir.Preempted("stopped after step 1 of 5")
+
+  monkeypatch.setattr(training_loop, "fit", stopped)
+  with pytest.raises(workdir.Preempted):
+    sweep_run.run(tiny_runs.config(SHORT), tmp_path, ["seed=0,1"])
+  assert not (tmp_path / "seed=1").exists()
+  assert json.loads((tmp_path / "seed=0/status.json").read_text())[
+    "status"
+  ] == ("preempted")
