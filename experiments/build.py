@@ -6,7 +6,7 @@ unknown name is answered with the known ones.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -25,7 +25,14 @@ from snnjax import (
 )
 from snnjax.methods import Method
 from snnjax.models.layers import BatchNorm
-from snnjax.types import Attack, BackwardRule, Network, Objective, ScoredLossFn
+from snnjax.types import (
+  Attack,
+  BackwardRule,
+  Network,
+  Objective,
+  ScoredLossFn,
+  Trace,
+)
 
 Config = Any  # an ml_collections.ConfigDict: attributes by name
 
@@ -129,7 +136,24 @@ def rule(config: Config, name: str) -> BackwardRule:
       backward.Bptt, surrogate, detach_reset=detach
     )
     rules[f"hart_{family}"] = functools.partial(backward.Hart, surrogate)
-  return chosen(rules, "rule", name)()
+  found = chosen(rules, "rule", name)()
+  return _Remat(found) if config.model.remat else found
+
+
+class _Remat(NamedTuple):
+  """A rule whose neurons run again in the backward pass, to save memory."""
+
+  rule: BackwardRule
+
+  def __call__(
+    self,
+    layer: str,
+    neuron: neurons.Neuron,
+    currents: jax.Array,
+    state: Any | None,
+  ) -> Trace:
+    again = jax.checkpoint(functools.partial(self.rule, layer, neuron))
+    return again(currents, state)
 
 
 def network(

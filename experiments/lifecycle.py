@@ -29,7 +29,7 @@ from experiments.settings import UsageError
 
 _MEMORY_ADVICE = (
   "out of memory: lower the batch size, the number of time steps T or the "
-  "evaluation's microbatch, or switch rematerialisation (remat) on"
+  "evaluation's microbatch, or set --config.model.remat=true"
 )
 
 

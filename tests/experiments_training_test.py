@@ -1,16 +1,20 @@
 """Training runs: equal bits, resumed, finished, refused, selected, logged."""
 
+import functools
 import json
 import shutil
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import datasets, lifecycle, settings, training_loop
+from experiments import build, datasets, lifecycle, settings, training_loop
 from experiments.settings import UsageError
 from snnjax import checkpoints, files, workdir
+from snnjax.types import Batch
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -238,3 +242,38 @@ evaluation_run.run(config, pathlib.Path(sys.argv[2]))
   )
   assert done.returncode == 0, done.stderr
   assert tiny_runs.status(tmp_path / "evaluation") == "done"
+
+
+def test_remat_takes_less_memory_for_the_same_gradient():
+  batch = Batch(
+    jax.random.uniform(jax.random.key(0), (32, 28, 28, 1)),
+    jnp.arange(32) % 10,
+    jnp.ones(32, bool),
+  )
+  memory, gradients = [], []
+  for remat in ("false", "true"):
+    made = tiny_runs.config(
+      {
+        "model.remat": remat,
+        "model.steps": "8",
+        "model.kind": "cnn",
+        "model.channels": "8,",
+        "model.encoder": "direct",
+      }
+    )
+    network = build.network(made, ("image",), 10)
+    variables = network.init(build.key(made), batch.inputs)
+    objective = build.method(made, network, ("image",))
+
+    def loss(variables, objective=objective):
+      return objective(variables, jax.random.key(1), batch)[0]
+
+    program = jax.jit(jax.grad(loss)).lower(variables).compile()
+    memory.append(program.memory_analysis().temp_size_in_bytes)
+    gradients.append(program(variables)["params"])
+  assert memory[1] < memory[0]
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-7),
+    *gradients,
+  )
+  assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradients[0])) > 0

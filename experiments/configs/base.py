@@ -35,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
       "readout": "mean",
       "rule": "bptt_triangle",
       "detach_reset": False,
+      "remat": False,  # compute neurons twice rather than keep their states
       "neuron": {
         "kind": "lif",
         "leak": 0.5,
