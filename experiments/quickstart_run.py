@@ -33,6 +33,10 @@ def run(config: Any, path: pathlib.Path) -> None:
   """
   started = time.monotonic()
   names = compared(config)
+  page = path / "report" / "report.html"
+  if page.exists() and all(finished(config, name, path) for name in names):
+    say(f"{path} is finished; nothing to do. report: {page}")
+    return
   compilation.keep()
   with (
     lifecycle.stop_on_sigterm() as should_stop,
@@ -67,6 +71,17 @@ def compared(config: Any) -> tuple[str, ...]:
       f"compared must name some of {sorted(config.networks)}; got {names}"
     )
   return names
+
+
+def finished(config: Any, name: str, path: pathlib.Path) -> bool:
+  """Returns whether a network was trained and evaluated as `config` says."""
+  wanted = settings.to_dict(network_config(config, name))
+  own = path / name
+  return all(
+    workdir.read_status(folder)[0] is workdir.Status.DONE
+    and workdir.read_config(folder) == wanted
+    for folder in (own, assessment.evaluation_folder(own))
+  )
 
 
 def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
