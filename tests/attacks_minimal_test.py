@@ -187,3 +187,22 @@ def test_bad_arguments():
     attacks.slide(MARGIN, attacks.l2(0.1), step_size=0.1, steps=2)
   with pytest.raises(ValueError, match="steps"):
     attacks.deepfool(network, attacks.l2(0.1), steps=0)
+
+
+def test_a_random_network_gets_a_fresh_key_for_every_query():
+  """The key-reuse checker watches; the same key gives the same result."""
+
+  def noisy(key, inputs):
+    noise = jax.vmap(
+      lambda k: jax.random.normal(k, inputs.shape[1:], inputs.dtype)
+    )(key)
+    return smooth_network.logits(None, inputs + 0.02 * noise)
+
+  inputs, labels = smooth_network.batch(3)
+  attack = attacks.ead(noisy, attacks.l1(1.0), steps=2, searches=2, weight=9.0)
+  run = jax.jit(attack)
+  first = run(jax.random.key(1), inputs, labels)
+  again = run(jax.random.key(1), inputs, labels)
+  other = run(jax.random.key(2), inputs, labels)
+  np.testing.assert_array_equal(first.loss, again.loss)
+  assert np.all(first.loss != other.loss)
