@@ -1,8 +1,8 @@
 """Evaluates a trained network: ``python -m experiments.evaluate``.
 
 ``--workdir`` is the folder of a finished `experiments.train`; its configuration
-says what was trained. The keys of ``--config.evaluation`` say how it is
-attacked. Results go to ``WORKDIR/evaluation``.
+says what was trained, and how it is attacked unless ``--config`` or keys of
+``--config.evaluation`` say otherwise. Results go to ``WORKDIR/evaluation``.
 """
 
 import pathlib
@@ -20,4 +20,4 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(run, default="base")
+  launch.configured(run, default="base", of_workdir=True)

@@ -15,6 +15,7 @@ flags and calls `launch.plain(main)`. Both end with the exit codes of
 `experiments.lifecycle`.
 """
 
+import json
 import pathlib
 import re
 import sys
@@ -50,6 +51,8 @@ def configured(
   run: Run,
   default: str | None = None,
   aliases: Mapping[str, str] | None = None,
+  *,
+  of_workdir: bool = False,
 ) -> NoReturn:
   """Runs ``run(config, workdir)`` as the process's command line says.
 
@@ -58,12 +61,14 @@ def configured(
     default: the configuration without ``--config``; None demands that flag.
     aliases: short flags for keys: ``{"modality": "data.modality"}`` makes
       ``--modality=image`` mean ``--config.data.modality=image``.
+    of_workdir: whether the configuration of the run in the workdir, where
+      there is one, takes the place of `default`.
   """
   short = dict(aliases or {})
   define(flags.FLAGS, default, short)
 
   def prepare(argv: Sequence[str]) -> tuple[Callable[[], object], bool]:
-    command = parse(argv, flags.FLAGS, short)
+    command = parse(argv, flags.FLAGS, short, of_workdir=of_workdir)
     return lambda: run(command.config, command.workdir), command.debug
 
   _start(prepare, default)
@@ -109,7 +114,11 @@ def define(
 
 
 def parse(
-  argv: Sequence[str], values: flags.FlagValues, aliases: Mapping[str, str]
+  argv: Sequence[str],
+  values: flags.FlagValues,
+  aliases: Mapping[str, str],
+  *,
+  of_workdir: bool = False,
 ) -> Command:
   """Reads a command line.
 
@@ -117,6 +126,7 @@ def parse(
     argv: the program's name, then its arguments.
     values: as given to `define`.
     aliases: as given to `define`.
+    of_workdir: as in `configured`.
 
   Returns:
     The configuration and the workdir.
@@ -140,13 +150,26 @@ def parse(
     raise settings.UsageError("--config is needed: a file or a known name")
   if not values.workdir:
     raise settings.UsageError("--workdir is needed: the folder of the run")
-  config = settings.load(values.config)
+  config = _configuration(values, of_workdir)
   for key, text in overrides:
     settings.override(config, key, text)
   for name, key in aliases.items():
     if values[name].value is not None:
       settings.override(config, key, values[name].value)
   return Command(config, pathlib.Path(values.workdir), values.debug)
+
+
+def _configuration(
+  values: flags.FlagValues, of_workdir: bool
+) -> ml_collections.ConfigDict:
+  """The file of ``--config``, or what the run in the workdir had."""
+  recorded = pathlib.Path(values.workdir) / "config.json"
+  if not of_workdir or values["config"].present or not recorded.is_file():
+    return settings.load(values.config)
+  try:
+    return settings.from_dict(json.loads(recorded.read_bytes()))
+  except (ValueError, TypeError) as error:
+    raise settings.UsageError(f"{recorded} is damaged: {error}") from None
 
 
 def _define_debug(values: flags.FlagValues) -> None:

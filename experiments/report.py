@@ -19,4 +19,4 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(run, default="base")
+  launch.configured(run, default="base", of_workdir=True)

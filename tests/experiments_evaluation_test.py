@@ -5,10 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from absl import flags
 
 from experiments import (
   assessment,
   evaluation_run,
+  launch,
   lifecycle,
   report_run,
   training_loop,
@@ -156,6 +158,25 @@ def test_what_was_not_trained_is_not_evaluated(trained, tmp_path):
   status.write_text(json.dumps(content))
   with pytest.raises(lifecycle.DataError, match="a run that is preempted"):
     evaluation_run.run(made, folder)
+
+
+def test_an_evaluation_is_as_the_run_was_configured(trained, tmp_path):
+  def parsed(folder, *words):
+    values = flags.FlagValues()
+    launch.define(values, "base", {})
+    argv = ["evaluate", f"--workdir={folder}", *words]
+    return launch.parse(argv, values, {}, of_workdir=True).config
+
+  own = parsed(trained, "--config.evaluation.steps=7")
+  assert own.evaluation.microbatch == 8
+  assert own.evaluation.steps == 7
+  assert own.evaluation.epsilons.image == (0.05, 0.1)
+  other = parsed(trained, "--config=mnist")
+  assert other.evaluation.epsilons.image == (0.1, 0.2, 0.3)
+  assert parsed(tmp_path).evaluation.microbatch == 64
+  (tmp_path / "config.json").write_text("{")
+  with pytest.raises(UsageError, match=r"config\.json is damaged"):
+    parsed(tmp_path)
 
 
 def test_damaged_parameters_are_bad_data(trained, tmp_path):
