@@ -262,3 +262,25 @@ def test_sharded_step_is_a_single_device_step():
     one, _ = step_of(name)(begin(METHODS[name]), BATCH)
     two, _ = step_of(name)(begin(METHODS[name]), sharded)
     np.testing.assert_allclose(weights(one), weights(two), rtol=1e-4, atol=1e-6)
+
+
+def test_hire_does_the_work_of_one_ordinary_step():
+  """Floating-point operations of two periods against one run over T."""
+  network = models.cnn(
+    (8, 16), neuron=neurons.lif(), encoder=encoders.direct(STEPS)
+  )
+  batch = BATCH._replace(inputs=jnp.full((6, 12, 12, 1), 0.5))
+
+  def operations(method):
+    state = jax.eval_shape(
+      lambda: training.init_state(jax.random.key(0), network, method, TX, batch)
+    )
+    step = jax.jit(training.make_train_step(method, TX))
+    costs = step.lower(state, batch).compile().cost_analysis()
+    return (costs[0] if isinstance(costs, list) else costs)["flops"]
+
+  hire = methods.hire(
+    network, rule=RULE, steps=STEPS, periods=2, step_size=0.05, radius=0.1
+  )
+  ratio = operations(hire) / operations(methods.vanilla(network, rule=RULE))
+  assert 0.9 < ratio < 1.1, ratio
