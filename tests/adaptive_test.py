@@ -59,14 +59,25 @@ def test_probe_moves_the_moments_and_the_gradient(name):
   np.testing.assert_array_equal(first.loss, second.loss)
   assert np.any(first.gradient != second.gradient)
   assert np.all(np.isfinite(second.gradient))
-  (layer,) = state
-  run = compiled(lambda x: network.apply(variables, x, rule=rule).traces)
-  trace = run(inputs)[layer]
-  magnitude = np.abs(trace.drive)
+
+
+def test_moments_are_those_of_the_drive():
+  network, variables, inputs = small(encoders.direct)
+  rule = adaptive.assg_rule()
+
+  @compiled
+  def run(inputs):
+    trace = network.apply(variables, inputs, rule=rule).traces[
+      "body/dense_spike1"
+    ]
+    return trace.drive, rule.updated("body/dense_spike1", trace.drive)
+
+  drive, found = run(inputs)
+  magnitude = np.abs(drive)
   size = 0.9 + 0.1 * magnitude
-  np.testing.assert_allclose(state[layer].size, size, rtol=1e-5)
+  np.testing.assert_allclose(found.size, size, rtol=1e-5)
   spread = 0.1 * np.abs(magnitude - size)
-  np.testing.assert_allclose(state[layer].spread, spread, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(found.spread, spread, rtol=1e-4, atol=1e-6)
 
 
 def test_later_draws_see_the_first_ones_moments():

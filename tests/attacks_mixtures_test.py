@@ -152,7 +152,9 @@ def test_estimates_see_no_gradient():
     return scored
 
   plain, hidden = (
-    blackbox.nes(loss, draws=5).grad(KEY, (), INPUTS, LABELS)[0].gradient
+    compiled(blackbox.nes(loss, draws=5).grad)(KEY, (), INPUTS, LABELS)[
+      0
+    ].gradient
     for loss in (LOSS, masked)
   )
   np.testing.assert_allclose(plain, hidden, atol=1e-6)

@@ -137,7 +137,6 @@ def test_the_worst_case_breaks_the_masked_network(name):
   # What the mask hides from the gradient, differences of the margin show.
   attack = attacks.worst_of(
     [
-      attacks.bim(margin, threat, step_size=0.06, steps=6),
       attacks.bim(
         attacks.spsa(margin, draws=24, width=0.1),
         threat,
