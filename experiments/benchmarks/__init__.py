@@ -1,0 +1,1 @@
+"""The benchmark: tasks, one worker process per library, tables."""

@@ -1,0 +1,330 @@
+"""Our library's side of every task."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.ad_checkpoint import checkpoint_name
+
+from experiments.benchmarks import own_attacks, own_network, problems
+from experiments.benchmarks.measurement import Prepared
+from experiments.benchmarks.tasks import Task
+from snnjax import (
+  attacks,
+  input_gradients,
+  losses,
+  methods,
+  models,
+  regularizers,
+  sparsity,
+  surrogates,
+  training,
+)
+from snnjax.kernels.scan import neuron_scan
+from snnjax.types import Array, Batch, Objective, PyTree, Variables
+
+Method = methods.Method | Objective
+
+
+def prepare(library: str, task: Task) -> Prepared:
+  """Prepares a task of any kind."""
+  del library
+  return _KINDS[task.kind](task)
+
+
+def waiting(
+  function: Callable[..., PyTree], *arguments: PyTree
+) -> Callable[[], None]:
+  """Compiles a function; each call runs it and waits for its result."""
+  compiled = jax.jit(function)
+
+  def call() -> None:
+    jax.block_until_ready(compiled(*arguments))
+
+  return call
+
+
+# Row A.
+
+
+def layer(currents: Array, detach_reset: bool = False) -> Array:
+  """Spikes [T, N] of the LIF layer alone, in a loop: see `neuron_scan`."""
+  neuron, surrogate = own_network.neuron(), surrogates.triangle(1.0)
+
+  def step(state: Array, current: Array) -> tuple[Array, Array]:
+    state, drive = neuron.charge(state, current)
+    drive = checkpoint_name(drive, "drive")
+    spikes = surrogates.spike(drive, surrogate, neuron.strict)
+    held = jax.lax.stop_gradient(spikes) if detach_reset else spikes
+    return neuron.reset(state, held), spikes
+
+  state = neuron.init(currents[0])
+  return neuron_scan(step, state, currents, unroll=False)[1]
+
+
+def _lif_evidence(currents: Array, cotangents: Array) -> dict[str, np.ndarray]:
+  few = (currents[:, :1024], cotangents[:, :1024])
+  spikes, pull = jax.vjp(layer, few[0])
+  _, detached = jax.vjp(functools.partial(layer, detach_reset=True), few[0])
+  return {
+    "spikes": np.asarray(spikes),
+    "gradient": np.asarray(pull(few[1])[0]),
+    "gradient_detached": np.asarray(detached(few[1])[0]),
+  }
+
+
+def _lif_forward(task: Task) -> Prepared:
+  currents, cotangents = (jnp.asarray(a) for a in problems.currents(task))
+  evidence = _lif_evidence(currents, cotangents)
+  return Prepared(waiting(layer, currents), evidence)
+
+
+def _lif_gradient(task: Task) -> Prepared:
+  currents, cotangents = (jnp.asarray(a) for a in problems.currents(task))
+
+  def both(currents: Array, cotangents: Array) -> tuple[Array, Array]:
+    spikes, pull = jax.vjp(layer, currents)
+    return spikes, pull(cotangents)[0]
+
+  # What the backward pass keeps, the currents themselves included.
+  kept = jax.eval_shape(lambda x: jax.vjp(layer, x)[1], currents)
+  size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(kept))
+  return Prepared(
+    waiting(both, currents, cotangents),
+    _lif_evidence(currents, cotangents),
+    {"kept_per_input": size / currents.nbytes},
+  )
+
+
+# Networks.
+
+
+def _check(task: Task) -> Prepared:
+  """Everything that other libraries are compared by; nothing worth timing."""
+  made = own_network.setup(task)
+  images, labels, _ = made.batch
+
+  def evidence(detach: bool) -> dict[str, Array]:
+    rule = own_network.rule(detach)
+    train = task.net == "vgg"  # as in SR's code, with the batch's statistics
+
+    def loss(params: PyTree, x: Array) -> tuple[Array, dict[str, Array]]:
+      variables = {**made.variables, "params": params}
+      run = made.network.apply(variables, x, rule=rule, train=train)
+      total = jnp.sum(losses.cross_entropy(run.logits, labels))
+      spikes = run.traces["body/spike1"].spikes
+      return total, {"logits": run.logits, "spikes": spikes[:, :2]}
+
+    (_, found), (weight, pixel) = jax.value_and_grad(
+      loss, argnums=(0, 1), has_aux=True
+    )(made.variables["params"], images)
+    objective = _objective(made, rule, "sr")
+    batch = made.batch
+
+    def penalized(params: PyTree) -> Array:
+      variables = {**made.variables, "params": params}
+      return objective(variables, jax.random.key(0), batch)[0]
+
+    total, slope = jax.value_and_grad(penalized)(made.variables["params"])
+    suffix = "_detached" if detach else ""
+    return {
+      "spikes": found["spikes"],
+      "logits": found["logits"],
+      "sr_loss": total,
+      f"sr_gradient{suffix}": slope["body"]["conv2"]["kernel"],
+      f"weight_gradient{suffix}": weight["body"]["conv2"]["kernel"],
+      f"input_gradient{suffix}": pixel,
+    }
+
+  compiled = jax.jit(evidence, static_argnums=0)
+  both = {**compiled(False), **(compiled(True) if task.net == "cnn" else {})}
+  found = {name: np.asarray(value) for name, value in both.items()}
+  return Prepared(lambda: None, found)
+
+
+def _infer(task: Task) -> Prepared:
+  made = own_network.setup(task)
+
+  def logits(variables: Variables, images: Array) -> Array:
+    run = made.network.apply(variables, images, rule=own_network.rule())
+    return run.logits
+
+  return Prepared(waiting(logits, made.variables, made.batch.inputs))
+
+
+def _objective(made: own_network.Setup, rule: Any, kind: str) -> Objective:
+  estimators = {
+    "sr": regularizers.finite_difference(problems.STEP),
+    "sr_jvp": regularizers.jvp,
+  }
+  if kind == "train":
+    return methods.vanilla(made.network, rule=rule)
+  return methods.sr(
+    made.network,
+    rule=rule,
+    weight=problems.WEIGHT,
+    estimator=estimators[kind],
+  )
+
+
+def optimizer() -> optax.GradientTransformation:
+  """The benchmark's optimiser: plain momentum."""
+  return optax.sgd(problems.RATE, momentum=problems.MOMENTUM)
+
+
+def fresh(made: own_network.Setup, method: Method) -> training.TrainState:
+  """The state before the first step, with the benchmark's weights."""
+  params = made.variables["params"]
+  return training.TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=made.variables["batch_stats"],
+    opt_state=optimizer().init(params),
+    key=jax.random.key(0),
+    carried=training.as_method(method).init(made.batch),
+  )
+
+
+def method(task: Task, made: own_network.Setup) -> Method:
+  """The task's training method."""
+  rule = own_network.rule()
+  if task.kind != "hire":
+    return _objective(made, rule, task.kind)
+  return methods.hire(
+    made.network,
+    rule=rule,
+    steps=task.steps,
+    periods=problems.PERIODS,
+    step_size=problems.ATTACK_STEP,
+    radius=problems.RADIUS,
+  )
+
+
+def _train(task: Task) -> Prepared:
+  made = own_network.setup(task)
+  chosen = method(task, made)
+  step = jax.jit(
+    training.make_train_step(chosen, optimizer()), donate_argnums=0
+  )
+  # Donated buffers must be the state's own.
+  held = [jax.tree.map(jnp.copy, fresh(made, chosen))]
+
+  def call() -> None:
+    held[0], metrics = step(held[0], made.batch)
+    jax.block_until_ready((held[0].params, metrics))
+
+  return Prepared(call)
+
+
+def pgd(
+  task: Task, made: own_network.Setup
+) -> Callable[[Variables, Batch], Array]:
+  """PGD on the cross-entropy, from the image; keeps the strongest point."""
+
+  def attack(variables: Variables, batch: Batch) -> Array:
+    logits = models.classifier(made.network, variables, rule=own_network.rule())
+    run = attacks.pgd(
+      losses.scored(logits, losses.cross_entropy),
+      attacks.linf(problems.RADIUS),
+      step_size=problems.ATTACK_STEP,
+      steps=task.iterations,
+      random_start=False,
+    )
+    return run(jax.random.key(0), batch.inputs, batch.labels).inputs
+
+  return attack
+
+
+def _pgd(task: Task) -> Prepared:
+  made = own_network.setup(task)
+  return Prepared(waiting(pgd(task, made), made.variables, made.batch))
+
+
+# Rows D, G and H.
+
+
+def _gradient(task: Task) -> Prepared:
+  made = own_network.setup(task)
+  forms = {
+    "summed_gradient": input_gradients.summed,
+    "per_example_gradient": input_gradients.per_example,
+  }
+
+  def gradient(variables: Variables, batch: Batch) -> Array:
+    logits = models.classifier(made.network, variables, rule=own_network.rule())
+    fn = losses.composed(logits, losses.cross_entropy)
+    return forms[task.kind](fn)(jax.random.key(0), batch.inputs, batch.labels)
+
+  return Prepared(waiting(gradient, made.variables, made.batch))
+
+
+def _sparsity(task: Task) -> Prepared:
+  images, _ = problems.batch(task)
+  gradients = jnp.asarray(images) - 0.5
+
+  def call() -> None:
+    jax.block_until_ready(sparsity.measure(gradients))
+
+  return Prepared(call)
+
+
+def _seeds(task: Task) -> Prepared:
+  made = own_network.setup(task._replace(kind="train"))
+  chosen = methods.vanilla(made.network, rule=own_network.rule())
+  step = training.make_train_step(chosen, optimizer())
+  one = fresh(made, chosen)
+  many = [
+    one._replace(
+      params=jax.tree.map(lambda w, f=1 + n / 100: w * f, one.params)
+    )
+    for n in range(task.iterations)
+  ]
+  if task.kind == "seeds_vmap":
+    stacked = jax.tree.map(lambda *each: jnp.stack(each), *many)
+    together = jax.vmap(step, in_axes=(0, None))
+    return Prepared(waiting(together, stacked, made.batch))
+  alone = jax.jit(step)
+
+  def call() -> None:
+    for state in many:
+      jax.block_until_ready(alone(state, made.batch))
+
+  return Prepared(call)
+
+
+def _sgemm(task: Task) -> Prepared:
+  square = jnp.ones((task.iterations, task.iterations), jnp.float32)
+  return Prepared(waiting(jnp.matmul, square, square))
+
+
+def _copy(task: Task) -> Prepared:
+  array = jnp.ones((task.iterations, task.iterations), jnp.float32)
+  moved = 2 * array.nbytes / 1e9
+  return Prepared(waiting(lambda x: x + 1, array), notes={"gigabytes": moved})
+
+
+_KINDS: dict[str, Callable[[Task], Prepared]] = {
+  "lif_forward": _lif_forward,
+  "lif_gradient": _lif_gradient,
+  "check": _check,
+  "infer": _infer,
+  "train": _train,
+  "sr": _train,
+  "sr_jvp": _train,
+  "hire": _train,
+  "pgd": _pgd,
+  "summed_gradient": _gradient,
+  "per_example_gradient": _gradient,
+  "sparsity": _sparsity,
+  "seeds_loop": _seeds,
+  "seeds_vmap": _seeds,
+  "sgemm": _sgemm,
+  "copy": _copy,
+  "analog_fgsm": own_attacks.prepare,
+  "analog_pgd": own_attacks.prepare,
+  "analog_pgd_l2": own_attacks.prepare,
+}

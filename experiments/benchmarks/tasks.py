@@ -1,0 +1,188 @@
+"""What is measured: every task of every row, as plain data.
+
+A task is a line of JSON for the workers, so nothing here imports a library.
+"""
+
+from typing import Any, NamedTuple
+
+OWN = "snnjax"
+TORCH = ("plain_torch", "spikingjelly", "snntorch", "norse")
+SNN_PEERS = (*TORCH, "spyx")
+ATTACK_PEERS = ("foolbox", "torchattacks")
+PEERS = (*SNN_PEERS, *ATTACK_PEERS)
+
+ROWS = {
+  "A": "the LIF layer alone",
+  "B": "two convolutions, 28x28x1",
+  "C": "SR's VGG-11, 32x32x3",
+  "D": "input gradients and their sparsity",
+  "E": "the first step of a process",
+  "F": "growth with steps, batch and attack steps",
+  "G": "eight seeds",
+  "H": "what the machine can do",
+  "I": "attacks on an analog network",
+}
+
+
+class Task(NamedTuple):
+  """One line of the table.
+
+  Attributes:
+    row: a key of `ROWS`.
+    kind: what is done, a key of the workers' tables.
+    net: "lif", "cnn", "vgg" or "analog"; "none" for the ceilings.
+    steps: T.
+    batch: examples, or neurons of the LIF layer.
+    side: height and width of the images.
+    channels: of the convolutions, 0 for a 2x2 average pool.
+    hidden: widths of dense spiking layers.
+    colors: channels of the images.
+    reuse: whether the first layer is computed once for all steps, as the
+      image does not change.
+    iterations: attack steps, matrix size, or seeds.
+    libraries: who takes part, the own one first.
+  """
+
+  row: str
+  kind: str
+  net: str
+  steps: int = 8
+  batch: int = 64
+  side: int = 28
+  channels: tuple[int, ...] = (16, 32)
+  hidden: tuple[int, ...] = ()
+  colors: int = 1
+  reuse: bool = True
+  iterations: int = 10
+  libraries: tuple[str, ...] = (OWN,)
+
+  @property
+  def name(self) -> str:
+    """The task's name, unique within a run."""
+    parts = [self.row, self.kind, f"T{self.steps}", f"B{self.batch}"]
+    if self.kind in ("pgd", "seeds_vmap", "seeds_loop", "sgemm", "analog_pgd"):
+      parts.append(f"n{self.iterations}")
+    if self.row in "BC":
+      parts.append("reuse" if self.reuse else "no_reuse")
+    return "/".join(parts)
+
+
+def from_json(record: dict[str, Any]) -> Task:
+  """Reads a task that `Task._asdict` and JSON made a record of."""
+  lists = {k: tuple(v) for k, v in record.items() if isinstance(v, list)}
+  return Task(**{**record, **lists})
+
+
+def tasks(rows: str, peers: tuple[str, ...], tiny: bool) -> list[Task]:
+  """Lists the tasks of some rows.
+
+  Args:
+    rows: keys of `ROWS`.
+    peers: which peers take part, besides our own library.
+    tiny: small sizes, to try the benchmark itself.
+  """
+  cnn = Task("B", "train", "cnn")
+  vgg = Task(
+    "C",
+    "train",
+    "vgg",
+    batch=8,
+    side=32,
+    channels=(64, 0, 128, 256, 0, 512, 512, 512, 0, 512, 512),
+    hidden=(4096, 4096),
+    colors=3,
+  )
+  if tiny:
+    cnn = cnn._replace(steps=4, batch=4, side=8, channels=(4, 4))
+    small = (64, 0, 128, 128, 0)
+    vgg = vgg._replace(
+      steps=4, batch=2, side=8, channels=small, hidden=(16, 16)
+    )
+  makers = {
+    "A": lambda: _lif(2000 if tiny else 1_000_000),
+    "B": lambda: _cnn(cnn),
+    "C": lambda: _vgg(vgg),
+    "D": lambda: _gradients(cnn),
+    "E": lambda: _starts(cnn),
+    "F": lambda: _growth(cnn, tiny),
+    "G": lambda: _seeds(cnn, tiny),
+    "H": lambda: _ceilings(tiny),
+    "I": lambda: _attacks(cnn),
+  }
+  chosen = [task for row in rows for task in makers[row]()]
+  return [
+    t._replace(libraries=tuple(n for n in t.libraries if n in (OWN, *peers)))
+    for t in chosen
+  ]
+
+
+def _lif(neurons: int) -> list[Task]:
+  everyone = (OWN, *SNN_PEERS)
+  return [
+    Task("A", kind, "lif", steps=steps, batch=neurons, libraries=everyone)
+    for steps in (8, 32)
+    for kind in ("lif_forward", "lif_gradient")
+  ]
+
+
+def _cnn(cnn: Task) -> list[Task]:
+  """Every kind with and without reuse; peers who can do it."""
+  spyx = ("infer", "train", "sr")
+  made = []
+  for reuse in (True, False):
+    base = cnn._replace(reuse=reuse)
+    made.append(base._replace(kind="check", libraries=(OWN, *TORCH)))
+    for kind in ("infer", "train", "sr", "sr_jvp", "hire", "pgd"):
+      who: tuple[str, ...] = (OWN,)
+      if kind != "sr_jvp":
+        who += TORCH
+      if not reuse and kind in spyx:
+        who += ("spyx",)  # it convolves at every step
+      made.append(base._replace(kind=kind, libraries=who))
+  return made
+
+
+def _vgg(vgg: Task) -> list[Task]:
+  who = (OWN, "plain_torch", "spikingjelly")
+  kinds = ("check", "train", "sr", "pgd")
+  return [vgg._replace(kind=kind, libraries=who) for kind in kinds]
+
+
+def _gradients(cnn: Task) -> list[Task]:
+  kinds = ("summed_gradient", "per_example_gradient", "sparsity")
+  return [cnn._replace(row="D", kind=kind) for kind in kinds]
+
+
+def _starts(cnn: Task) -> list[Task]:
+  return [cnn._replace(row="E", kind=kind) for kind in ("train", "sr", "pgd")]
+
+
+def _growth(cnn: Task, tiny: bool) -> list[Task]:
+  base = cnn._replace(row="F")
+  times = (2, 4) if tiny else (4, 8, 16, 32)
+  batches = (2, 4) if tiny else (16, 64, 128)
+  lengths = (2, 4) if tiny else (5, 10, 20)
+  made = [base._replace(steps=steps) for steps in times]
+  made += [base._replace(batch=b) for b in batches if b != base.batch]
+  return made + [base._replace(kind="pgd", iterations=n) for n in lengths]
+
+
+def _seeds(cnn: Task, tiny: bool) -> list[Task]:
+  base = cnn._replace(row="G", iterations=2 if tiny else 8)
+  return [base._replace(kind=k) for k in ("seeds_loop", "seeds_vmap")]
+
+
+def _ceilings(tiny: bool) -> list[Task]:
+  who = (OWN, "plain_torch")
+  size = 64 if tiny else 2048
+  return [
+    Task("H", kind, "none", iterations=size, libraries=who)
+    for kind in ("sgemm", "copy")
+  ]
+
+
+def _attacks(cnn: Task) -> list[Task]:
+  who = (OWN, *ATTACK_PEERS)
+  base = cnn._replace(row="I", net="analog", steps=1, libraries=who)
+  kinds = ("analog_fgsm", "analog_pgd", "analog_pgd_l2")
+  return [base._replace(kind=kind) for kind in kinds]
