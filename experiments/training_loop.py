@@ -38,11 +38,12 @@ class Best(NamedTuple):
 
   Attributes:
     variables: weights and statistics.
-    accuracy: on the validation split; -1 where none was measured.
+    right: how many examples of the validation split they get right; -1 where
+      none were tried. A count, which ties exactly.
   """
 
   variables: Variables
-  accuracy: jax.Array
+  right: jax.Array
 
 
 class Progressed(NamedTuple):
@@ -59,7 +60,7 @@ class Plan(NamedTuple):
   train: datasets.Training
   validation: dataset.Dataset | None
   step: Callable[[TrainState, Batch], tuple[TrainState, steps.Metrics]]
-  accuracy: Callable[[Variables, dataset.Dataset], float]
+  right: Callable[[Variables, dataset.Dataset], int]
   per_epoch: int
   total: int
 
@@ -168,11 +169,11 @@ def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
     splits.train,
     splits.validation,
     jax.jit(step, donate_argnums=0),
-    _accuracy(config, splits, network),
+    _right(config, splits, network),
     per_epoch,
     total,
   )
-  best = Best(jax.tree.map(jnp.copy, state.variables), jnp.asarray(-1.0))
+  best = Best(jax.tree.map(jnp.copy, state.variables), jnp.asarray(-1))
   return plan, Progressed(state, best)
 
 
@@ -197,30 +198,30 @@ def _augmented(config: Any, step: Callable) -> Callable:
   return augmented
 
 
-def _accuracy(
+def _right(
   config: Any, splits: datasets.Splits, network: Network
-) -> Callable[[Variables, dataset.Dataset], float]:
-  """The share of a data set's examples that the network gets right."""
+) -> Callable[[Variables, dataset.Dataset], int]:
+  """How many of a data set's examples the network gets right."""
   rule = build.rule(config, config.model.rule)
 
   @jax.jit
-  def right(variables: Variables, key: Key, batch: Batch) -> jax.Array:
+  def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
     forward = network.apply(variables, batch.inputs, rule=rule, key=key)
-    hits = jnp.argmax(forward.logits, axis=1) == batch.labels
-    return jnp.sum(hits & batch.mask)
+    correct = jnp.argmax(forward.logits, axis=1) == batch.labels
+    return jnp.sum(correct & batch.mask)
 
-  def accuracy(variables: Variables, data: dataset.Dataset) -> float:
+  def right(variables: Variables, data: dataset.Dataset) -> int:
     batches = pipeline.batches(
       data, config.train.batch_size, seed=None, prepare=splits.prepare
     )
     key = build.key(config)
-    hits = [
-      right(variables, jax.random.fold_in(key, number), batch)
+    counts = [
+      hits(variables, jax.random.fold_in(key, number), batch)
       for number, batch in enumerate(batches)
     ]
-    return int(sum(hits)) / len(data.labels)
+    return int(sum(counts))
 
-  return accuracy
+  return right
 
 
 @contextlib.contextmanager
@@ -284,14 +285,15 @@ def _end_epoch(
 ) -> Progressed:
   """Measures the validation accuracy and keeps what the run will deliver."""
   variables = jax.tree.map(jnp.copy, progressed.state.variables)
-  accuracy = -1.0
+  right = -1
   if plan.validation is not None:
-    accuracy = plan.accuracy(variables, plan.validation)
-    write(done, {"validation_accuracy": accuracy})
+    right = plan.right(variables, plan.validation)
+    share = right / len(plan.validation.labels)
+    write(done, {"validation_accuracy": share})
   best = progressed.best
   last = plan.config.train.select == "last"
-  if last or accuracy > float(best.accuracy):
-    best = Best(variables, jnp.asarray(accuracy))
+  if last or right > int(best.right):  # of equal epochs the first
+    best = Best(variables, jnp.asarray(right))
   return progressed._replace(best=best)
 
 
