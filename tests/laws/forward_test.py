@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import backward, encoders, models, neurons, readouts, surrogates
+from snnjax import (
+  adaptive,
+  backward,
+  encoders,
+  models,
+  neurons,
+  potential,
+  readouts,
+  surrogates,
+)
 from snnjax.models.layers import BatchNorm
 
 NEURONS = {
@@ -31,6 +40,8 @@ RULES = {
   "rga": backward.Rga(),
   "hart": backward.Hart(surrogates.atan()),
   "straight_through": backward.StraightThrough(),
+  "pdsg": potential.Pdsg(),
+  "assg": adaptive.assg_rule(),
   "per_layer": backward.PerLayer(
     {"body/dense_spike1": backward.Bptr()},
     backward.Bptt(surrogates.triangle()),
