@@ -72,6 +72,7 @@ def _foolbox(model: Any, task: Task) -> Callable[[Any, Any], Any]:
 
   wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
   radius = problems.RADIUS
+  attack: Any
   if task.kind == "analog_fgsm":
     attack = foolbox.attacks.FGSM()
   elif task.kind == "analog_pgd":

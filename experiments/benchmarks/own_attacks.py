@@ -1,5 +1,7 @@
 """Our attacks on an analog network, for the libraries of attacks to beat."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,14 @@ from experiments.benchmarks.tasks import Task
 from snnjax import attacks, losses
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
-from snnjax.types import Array, Attack, Key, PyTree, ScoredLossFn
+from snnjax.types import (
+  Array,
+  Attack,
+  Inputs,
+  Key,
+  PyTree,
+  ScoredLossFn,
+)
 
 L2_RADIUS = 1.0
 L2_STEP = 0.25
@@ -43,8 +52,8 @@ def prepare(task: Task) -> Prepared:
   weights = jax.tree.map(jnp.asarray, problems.weights(task))
   images, labels = (jnp.asarray(a) for a in problems.batch(task))
 
-  def run(weights: PyTree, images: Array, labels: Array) -> Array:
-    def at(key: Key, inputs: Array) -> Array:
+  def run(weights: PyTree, images: Array, labels: Array) -> Inputs:
+    def at(key: Key, inputs: Any) -> Array:
       del key
       return logits(weights, inputs)
 

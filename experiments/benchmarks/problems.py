@@ -106,7 +106,7 @@ def weights(task: Task, seed: int = 0) -> Weights:
     taps = (3, 3) if convolution else ()
     fan = (9 if convolution else 1) * layer.inputs
     shape = (*taps, layer.inputs, layer.outputs)
-    kernel = random.standard_normal(shape, np.float32)
+    kernel: np.ndarray = random.standard_normal(shape, np.float32)
     kernel *= np.float32(np.sqrt(2 / fan))
     bias = np.zeros(layer.outputs, np.float32)
     if exact:

@@ -62,15 +62,14 @@ def run(
     def save(records: Sequence[Mapping[str, Any]]) -> None:
       result["records"] = list(records)
       files.write_json(out.with_name(f"{out.name}.json"), result)
+      out.with_name(f"{out.name}.md").write_text(table.markdown(result))
 
     try:
       _measure(planned, workers, folder, seconds, deadline, report, save)
     finally:
       for worker in workers.values():
         worker.close()
-  text = table.markdown(result)
-  out.with_name(f"{out.name}.md").write_text(text)
-  progress.say(text)
+  progress.say(table.markdown(result))
   return result
 
 

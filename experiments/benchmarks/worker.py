@@ -87,7 +87,8 @@ class Session:
     again = first if first > _LONG else measurement.seconds(ready.call)
     self._calls = measurement.calls_per_turn(again)
     if request.get("evidence"):
-      np.savez(request["evidence"], **ready.evidence)
+      arrays: dict[str, Any] = dict(ready.evidence)
+      np.savez(request["evidence"], **arrays)
     self._ready = ready
     measurement.forget_peak()
     return {"first": first, "notes": dict(ready.notes)}
