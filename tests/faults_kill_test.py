@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from experiments import lifecycle
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -37,16 +38,19 @@ def whole(server, tmp_path_factory):
   return folder
 
 
-def killed(server, binary, arguments, progress, grown):
-  """Kills a run once `progress` has grown so much, a random moment later."""
+def interrupted(server, binary, arguments, progress, grown, by=signal.SIGKILL):
+  """Signals a run once `progress` has grown so much, a random moment later.
+
+  Returns the exit code.
+  """
   before = progress()
   child = server.begin(binary, arguments)
   tiny_runs.wait_for(lambda: progress() != before)
   base = min(before, progress())  # a resumed run cuts what it does again
   tiny_runs.wait_for(lambda: progress() >= base + grown)
   time.sleep(random.uniform(0, 0.02))
-  os.kill(child, signal.SIGKILL)
-  assert server.end() == -signal.SIGKILL
+  os.kill(child, by)
+  return server.end()
 
 
 def test_training_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
@@ -54,14 +58,13 @@ def test_training_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
   arguments = tiny_runs.words(folder, LONG)
   choose = random.Random(7)
   reached = []
+
+  def count():
+    return tiny_runs.count_lines(folder / "metrics.jsonl")
+
   for _ in range(KILLS):
-    killed(
-      server,
-      "train",
-      arguments,
-      lambda: tiny_runs.count_lines(folder / "metrics.jsonl"),
-      choose.randint(1, 12),
-    )
+    code = interrupted(server, "train", arguments, count, choose.randint(1, 12))
+    assert code == -signal.SIGKILL
     assert tiny_runs.status(folder) == "running"
     assert not (folder / "parameters.npz").exists()
     reached.append(tiny_runs.lines(folder)[-1]["step"])
@@ -69,6 +72,10 @@ def test_training_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
   assert min(reached) >= 1
   assert max(reached) < STEPS
   assert reached[-1] > 10
+  # And once as a batch system does it.
+  code = interrupted(server, "train", arguments, count, 3, signal.SIGTERM)
+  assert code == lifecycle.ExitCode.PREEMPTED
+  assert tiny_runs.status(folder) == "preempted"
   assert server.run("train", arguments) == 0
   parameters = tiny_runs.parameters(folder)
   assert tiny_runs.same(parameters, tiny_runs.parameters(whole)) == 4
@@ -88,7 +95,9 @@ def test_evaluation_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
     return len(list(arrays.glob("chunks/[0-9]*.npz")))
 
   for number in range(KILLS):
-    killed(server, "evaluate", arguments, count, choose.randint(1, 5))
+    grown = choose.randint(1, 5)
+    code = interrupted(server, "evaluate", arguments, count, grown)
+    assert code == -signal.SIGKILL
     assert count() > number
     for path in arrays.glob("chunks/[0-9]*.npz"):
       stamp = path.stat().st_mtime_ns
