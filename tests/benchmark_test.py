@@ -230,6 +230,22 @@ def test_shares_of_the_ceiling_need_the_ceiling():
   assert table.shares(records[1:]) == {}
 
 
+def test_our_own_kinds_are_compared_where_all_else_is_equal():
+  train = tasks.Task("B", "train", "cnn", libraries=("snnjax", "norse"))
+  chosen = [train, train._replace(kind="hire", libraries=("snnjax",))]
+  chosen.append(train._replace(kind="sr", reuse=False))
+  records = [
+    {
+      "name": t.name,
+      "task": t._asdict(),
+      "libraries": {"snnjax": {"status": "timed", "median": seconds}},
+    }
+    for t, seconds in zip(chosen, (2.0, 3.0, 5.0), strict=True)
+  ]
+  name = f"{chosen[1].name} over train"
+  assert table.own_ratios(records) == {name: 1.5}
+
+
 def test_our_own_layer_runs_through_the_worker(tmp_path):
   task = tasks.tasks("A", (), tiny=True)[1]
   from experiments.benchmarks import own_tasks

@@ -9,6 +9,17 @@ from experiments.benchmarks.tasks import OWN, ROWS, TORCH, from_json
 
 Record = Mapping[str, Any]
 
+_NAMES = ("kind", "libraries")  # what tells tasks of one pair apart
+
+# Pairs of our own tasks whose ratio is of interest, by kind.
+_PAIRS = (
+  ("hire", "train"),
+  ("sr", "train"),
+  ("sr_jvp", "sr"),
+  ("per_example_gradient", "summed_gradient"),
+  ("seeds_vmap", "seeds_loop"),
+)
+
 
 def ratios(record: Record) -> dict[str, float]:
   """The other libraries' medians over ours, by library; empty without ours."""
@@ -25,6 +36,23 @@ def against_fastest(record: Record, names: Sequence[str]) -> float | None:
   """The ratio of the fastest of some libraries; None if none was timed."""
   found = [r for n, r in ratios(record).items() if n in names]
   return min(found) if found else None
+
+
+def own_ratios(records: Sequence[Record]) -> dict[str, float]:
+  """Our medians over our own of another kind, all else equal, by name."""
+  medians = {}
+  for record in records:
+    entry = record.get("libraries", {}).get(OWN, {})
+    if "median" in entry:
+      task = record["task"]
+      rest = tuple(v for k, v in task.items() if k not in _NAMES)
+      medians[task["kind"], str(rest)] = (record["name"], entry["median"])
+  return {
+    f"{name} over {below}": median / medians[below, rest][1]
+    for (kind, rest), (name, median) in medians.items()
+    for above, below in _PAIRS
+    if kind == above and (below, rest) in medians
+  }
 
 
 def shares(records: Sequence[Record]) -> dict[str, dict[str, float]]:
@@ -73,6 +101,8 @@ def markdown(result: Mapping[str, Any]) -> str:
       lines += ["", f"## {row}: {title}", ""]
       lines += _table(chosen, efficiency)
       lines += _remarks(chosen)
+      own = own_ratios(chosen).items()
+      lines += [f"- {OWN}, {name}: {ratio:.2f}x" for name, ratio in own]
   return "\n".join(lines) + "\n"
 
 
