@@ -135,9 +135,7 @@ def make_train_step(
         state, stage, jax.random.fold_in(key, number), batch, number
       )
       history.append(metrics)
-    state = state._replace(
-      step=state.step + 1, carried=staged.finish(stage)
-    )
+    state = state._replace(step=state.step + 1, carried=staged.finish(stage))
     means = jax.tree.map(lambda *each: sum(each) / len(each), *history)
     return state, means
 
