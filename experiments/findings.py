@@ -21,6 +21,14 @@ METRICS = {
 }
 
 
+def radius(cell: attack_grid.Cell) -> str:
+  """A cell's radius in words: one number, or one for each modality."""
+  attacked = {name: r for name, r in cell.radii.items() if r}
+  if len(set(attacked.values())) == 1:
+    return f"{next(iter(attacked.values())):g}"
+  return ", ".join(f"{name} {r:g}" for name, r in attacked.items())
+
+
 def only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
   """Returns the evaluation with some of its attacks."""
   return evaluation._replace(
@@ -60,7 +68,7 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
       {
         "network": assessed.name,
         "attacked": cell.target,
-        "epsilon": max(cell.radii.values()),
+        "epsilon": radius(cell),
         **spread("clean", everything.clean),
         **spread("noise", noise.robust),
         **spread("fgsm", fgsm.robust),
@@ -84,7 +92,7 @@ def rule_rows(assessed: Assessed) -> list[dict]:
     row: dict = {
       "network": assessed.name,
       "attacked": cell.target,
-      "epsilon": max(cell.radii.values()),
+      "epsilon": radius(cell),
     }
     for rule, interval in alone.items():
       row |= spread(rule, interval)

@@ -56,7 +56,7 @@ def summary(networks: Sequence[Assessed]) -> str:
       f"{each.name}: {row['clean']:.1%} of the clean test examples are "
       f"classified correctly, {row['noise']:.1%} under random noise and "
       f"{row['robust']:.1%} under the worst attack of radius "
-      f"{row['epsilon']:g} on {row['attacked']}. Mean l1 norm of the margin's "
+      f"{row['epsilon']} on {row['attacked']}. Mean l1 norm of the margin's "
       f"input gradient: {norms}."
     )
   examples = findings.accuracy_rows(networks[0])[-1]["examples"]
@@ -134,7 +134,8 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
   figure = plots.accuracy_against_epsilon(
     curves,
     caption=(
-      "Accuracy under the worst attack of each radius, with 95 % Wilson bands."
+      "Accuracy under the worst attack of each radius, with 95 % Wilson bands. "
+      "Where modalities have different radii, the larger one is drawn."
     ),
   )
   return Section(
