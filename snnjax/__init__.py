@@ -19,8 +19,10 @@ from snnjax.types import (
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+  "adaptive",
   "attacks",
   "backward",
+  "certify",
   "checkpoints",
   "checks",
   "data",
@@ -34,6 +36,7 @@ _SUBMODULES = (
   "neurons",
   "parameters",
   "plots",
+  "potential",
   "readouts",
   "regularizers",
   "report",

@@ -45,8 +45,10 @@ def no_network(monkeypatch):
 @pytest.fixture
 def x64():
   """Runs one test in double precision."""
-  with jax.enable_x64(True):
-    yield
+  # The option, not jax.enable_x64, which the oldest supported jax lacks.
+  jax.config.update("jax_enable_x64", True)
+  yield
+  jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture
