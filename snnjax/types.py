@@ -112,11 +112,17 @@ class AttackResult(NamedTuple):
     loss: [B], the loss at `inputs`.
     success: [B] booleans, True where the prediction is wrong (or, for a
       targeted attack, is the target).
+    iterations: [B] int32, how often the oracle was probed for each example,
+      the clean input included: up to its first success, or in all where it
+      had none. One probe is a gradient, or a query where no gradient is used;
+      an average over draws, or an estimate from differences, is one. An
+      attack that goes on after a success, to come nearer, counts all.
   """
 
   inputs: Inputs
   loss: Array
   success: Array
+  iterations: Array
 
 
 LogitsFn = Callable[[Key, Inputs], Array]  # -> [B, C]

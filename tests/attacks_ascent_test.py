@@ -8,7 +8,7 @@ import pytest
 
 from snnjax import attacks
 from snnjax.attacks import steppers
-from snnjax.types import AttackResult, Scored
+from snnjax.types import Scored
 
 KEY = jax.random.key(0)
 LABELS = jnp.zeros(2, int)
@@ -69,7 +69,8 @@ def test_a_useless_attack_returns_the_clean_input():
 
 def candidate(loss, success):
   loss = jnp.asarray(loss)
-  return AttackResult(jnp.zeros((len(loss), 1)), loss, jnp.asarray(success))
+  success = jnp.asarray(success)
+  return attacks.probed(jnp.zeros((len(loss), 1)), loss, success)
 
 
 def test_choices_between_candidates():

@@ -9,7 +9,7 @@ import pytest
 
 from snnjax import attacks, losses
 from snnjax.attacks import blackbox, perceptual, stable
-from snnjax.types import AttackResult, Scored
+from snnjax.types import Scored
 
 KEY = jax.random.key(0)
 LABELS = jnp.zeros(3, int)
@@ -37,7 +37,7 @@ LOSS = losses.scored(logits_fn, losses.margin_loss)
 def constant(points, loss, success):
   def attack(key, inputs, labels):
     del key, labels
-    return AttackResult(
+    return attacks.probed(
       jnp.full_like(inputs, points), jnp.array(loss), jnp.array(success)
     )
 
@@ -98,7 +98,7 @@ def test_sharpness_is_chosen_on_the_tuning_examples_alone():
     def attack(key, inputs, labels):
       del key
       success = jnp.abs(sharpness - 2) < jnp.arange(1, 4)
-      return AttackResult(inputs, -sharpness + labels, success)
+      return attacks.probed(inputs, -sharpness + labels, success)
 
     return attack
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from snnjax import attacks as attacking
 from snnjax import evaluation, losses, random
 from snnjax.attacks import compose, presets
 from snnjax.attacks.threat import linf
 from snnjax.evaluation import CLEAN, Case, collect, evaluate, stream, summarize
-from snnjax.types import AttackResult
 
 EPSILON = 0.06
 KEY = jax.random.key(3)
@@ -41,7 +41,7 @@ def classify(keys, inputs):
 
 def outcome(inputs, labels, logits_fn=classify):
   wrong = jnp.argmax(logits_fn(None, inputs), axis=1) != labels
-  return AttackResult(inputs, jnp.zeros(labels.shape), wrong)
+  return attacking.probed(inputs, jnp.zeros(labels.shape), wrong)
 
 
 def noise(epsilon):
@@ -219,7 +219,7 @@ def test_outputs_that_cheat_are_flagged_and_do_not_count(examples):
 
   def broken(keys, x, y):
     del keys
-    return AttackResult(jnp.full_like(x, jnp.nan), y * 0.0, y >= 0)
+    return attacking.probed(jnp.full_like(x, jnp.nan), y * 0.0, y >= 0)
 
   cases = {
     "outside": lambda: Case(outside, Ball(EPSILON)),

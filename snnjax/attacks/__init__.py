@@ -1,13 +1,6 @@
 """Attacks: an oracle, a stepper and a threat, joined by one loop."""
 
-from snnjax.attacks.ascent import (
-  Keep,
-  ascend,
-  ascend_recorded,
-  best_loss,
-  last,
-  strongest,
-)
+from snnjax.attacks.ascent import ascend, ascend_recorded
 from snnjax.attacks.auto_pgd import (
   auto_pgd,
   shrinking_auto_pgd,
@@ -52,6 +45,15 @@ from snnjax.attacks.presets import (
   r_fgsm,
   random_noise,
 )
+from snnjax.attacks.results import (
+  Keep,
+  Nearest,
+  best_loss,
+  last,
+  probed,
+  settled,
+  strongest,
+)
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import l0
 from snnjax.attacks.slide import slide
@@ -66,6 +68,7 @@ __all__ = [
   "Keep",
   "MinimalAttack",
   "MinimalResult",
+  "Nearest",
   "Oracle",
   "Probe",
   "Search",
@@ -108,10 +111,12 @@ __all__ = [
   "perceptual_distance",
   "pgd",
   "pgd_l0",
+  "probed",
   "r_fgsm",
   "random_noise",
   "sa_pgd",
   "sa_pgd_steepest",
+  "settled",
   "shrinking_auto_pgd",
   "sigma_zero",
   "slide",

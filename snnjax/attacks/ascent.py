@@ -8,8 +8,15 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
-from snnjax.attacks import flat
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.results import (
+  Keep,
+  last,
+  nothing,
+  probed,
+  settled,
+  strongest,
+)
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
@@ -23,7 +30,6 @@ from snnjax.types import (
 from snnjax.validation import check_count
 
 Start = Callable[[Key, Inputs], Inputs]
-Keep = Callable[[AttackResult, AttackResult], Array]  # (held, new) -> [B] take
 Record = Callable[[Inputs, Probe], PyTree]
 
 
@@ -38,27 +44,6 @@ class Destination(NamedTuple):
   """
 
   inputs: Inputs
-
-
-def _value(loss: Array) -> Array:
-  """Returns losses that compare: NaN is worse than everything."""
-  return jnp.where(jnp.isnan(loss), -jnp.inf, loss)
-
-
-def best_loss(held: AttackResult, new: AttackResult) -> Array:
-  """Keeps the iterate of the highest loss."""
-  return _value(new.loss) > _value(held.loss)
-
-
-def strongest(held: AttackResult, new: AttackResult) -> Array:
-  """Keeps a success over a failure, and the higher loss among equals."""
-  same = held.success == new.success
-  return (new.success & ~held.success) | (same & best_loss(held, new))
-
-
-def last(held: AttackResult, new: AttackResult) -> Array:
-  """Keeps the latest iterate, good or bad."""
-  return jnp.ones_like(new.success) | held.success
 
 
 def ascend(
@@ -110,7 +95,7 @@ def ascend(
     if start is None:
       return held
     clean = _probe_clean(oracle, random.fold_in(keys, restarts), inputs, labels)
-    return flat.choose(keep(clean, held), held, clean)
+    return settled(keep, clean, held)
 
   return attack
 
@@ -134,7 +119,7 @@ def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
 
     def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
       new = attack(random.fold_in(keys, index), inputs, labels)
-      return flat.choose(keep(held, new), new, held), None
+      return settled(keep, held, new), None
 
     if restarts == 1:
       return attack(random.fold_in(keys, 0), inputs, labels)
@@ -259,8 +244,8 @@ def _visit(
   probe, memory = oracle.grad(
     random.fold_in(keys, index), carry.oracle, carry.inputs, labels
   )
-  new = _result(carry.inputs, probe, carry.held)
-  held = flat.choose(keep(carry.held, new), new, carry.held)
+  new = probed(carry.inputs, probe.loss, ~probe.correct)
+  held = settled(keep, carry.held, new)
   return carry._replace(oracle=memory, held=held), probe
 
 
@@ -274,13 +259,8 @@ def _probe_clean(
 ) -> AttackResult:
   """Returns the clean input as a candidate."""
   probe, _ = oracle.grad(keys, oracle.init(inputs), inputs, labels)
-  return _result(inputs, probe, nothing(inputs, labels))
-
-
-def _result(inputs: Inputs, probe: Probe, like: AttackResult) -> AttackResult:
-  return AttackResult(
-    inputs, probe.loss.astype(like.loss.dtype), ~probe.correct
-  )
+  new = probed(inputs, probe.loss, ~probe.correct)
+  return settled(last, nothing(inputs, labels), new)
 
 
 def _move(inputs: Array, update: Array) -> Array:
@@ -289,16 +269,6 @@ def _move(inputs: Array, update: Array) -> Array:
 
 def _finite(moved: Array, inputs: Array) -> Array:
   return jnp.where(jnp.isfinite(moved), moved, inputs)
-
-
-def nothing(inputs: Inputs, labels: Labels) -> AttackResult:
-  """Returns what any candidate with a loss replaces."""
-  dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(inputs))
-  return AttackResult(
-    inputs,
-    jnp.full(labels.shape, -jnp.inf, dtype),
-    jnp.zeros(labels.shape, bool),
-  )
 
 
 def _check_batch(inputs: Inputs, labels: Labels) -> None:

@@ -4,16 +4,10 @@ import math
 from collections.abc import Callable
 
 from snnjax import losses, random
-from snnjax.attacks.ascent import (
-  Keep,
-  Start,
-  ascend,
-  best_loss,
-  restarted,
-  strongest,
-)
+from snnjax.attacks.ascent import Start, ascend, restarted
 from snnjax.attacks.auto_pgd_steppers import adaptive_sparse, adaptive_steps
 from snnjax.attacks.oracle import Oracle, as_oracle, white_box
+from snnjax.attacks.results import Keep, best_loss, strongest
 from snnjax.attacks.rivals import over_rivals
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
@@ -148,7 +142,10 @@ def shrinking_auto_pgd(
         keep=strongest if stage == len(factors) - 1 else best_loss,
       )(random.fold_in(keys, stage), inputs, labels)
       point = result.inputs
-    return result
+    # Each early stage probed its iterates and the clean input; a success in a
+    # larger ball ended nothing.
+    before = sum(counts[:-1]) + 2 * len(counts[:-1])
+    return result._replace(iterations=result.iterations + before)
 
   return restarted(one, restarts)
 

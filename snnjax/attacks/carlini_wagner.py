@@ -15,10 +15,10 @@ from snnjax.attacks.penalty import (
   bisected,
   check_settings,
   matrix_of,
-  nearer,
   penalised,
   require_order,
 )
+from snnjax.attacks.results import Nearest
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
@@ -80,7 +80,7 @@ def carlini_wagner(
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     rows, restore = geometry.rows(inputs)
     first, at = _tanh_space(rows, geometry.room(inputs))
-    keep = nearer(lambda found: jnp.sum((at(found.inputs) - rows) ** 2, 1))
+    keep = Nearest(lambda found: jnp.sum((at(found.inputs) - rows) ** 2, 1))
 
     def search(weights: Array) -> Attack:
       oracle = penalised(

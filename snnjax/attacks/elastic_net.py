@@ -17,10 +17,10 @@ from snnjax.attacks.penalty import (
   bisected,
   check_settings,
   matrix_of,
-  nearer,
   penalised,
   require_order,
 )
+from snnjax.attacks.results import Nearest
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
@@ -89,7 +89,7 @@ def ead(
     rows, restore = geometry.rows(inputs)
     soft = _soft_threshold(rows, geometry.room(inputs), shrinkage)
     stepper = _shrinking(soft, step_size, steps)
-    keep = nearer(
+    keep = Nearest(
       lambda found: jnp.sum(jnp.abs(matrix_of(found.inputs) - rows), 1)
     )
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
-from snnjax.attacks import flat, planes
+from snnjax.attacks import planes
 from snnjax.attacks.ascent import Destination, Start, ascend, restarted
 from snnjax.attacks.minimal import MinimalAttack, MinimalResult, finished
 from snnjax.attacks.nearest import (
@@ -17,6 +17,7 @@ from snnjax.attacks.nearest import (
   target_boundary,
 )
 from snnjax.attacks.oracle import Oracle
+from snnjax.attacks.results import settled
 from snnjax.attacks.rivals import over_rivals
 from snnjax.attacks.threat import Geometry, Threat
 from snnjax.types import (
@@ -180,7 +181,7 @@ def _search(
       return first
     again = restarted(runs(_half_way(threat)), restarts - 1, keep)
     later = again(random.fold_in(keys, 1), inputs, labels)
-    return flat.choose(keep(first, later), later, first)
+    return settled(keep, first, later)
 
   return attack
 

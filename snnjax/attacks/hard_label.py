@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import Keep
 from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.results import Nearest
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import uniform_rows, walls
 from snnjax.attacks.threat import Threat, linf
@@ -140,24 +140,11 @@ def boundary(
       Search(begin, move),
       anywhere,
       steps=starts + rounds * plan.round,
-      keep=_closer(threat, inputs),
+      keep=Nearest(lambda result: threat.distance(result.inputs, inputs)),
     )
     return run(key, inputs, labels)
 
   return attack
-
-
-def _closer(threat: Threat, origin: Inputs) -> Keep:
-  """Keeps the misclassified point closest to the clean input."""
-
-  def keep(held: AttackResult, new: AttackResult) -> Array:
-    before, after = (
-      threat.distance(result.inputs, origin) for result in (held, new)
-    )
-    first = held.loss == -jnp.inf
-    return first | (new.success & ((after < before) | ~held.success))
-
-  return keep
 
 
 def _learn(

@@ -15,12 +15,12 @@ from snnjax.attacks import flat, planes
 from snnjax.attacks.ascent import Destination, ascend
 from snnjax.attacks.nearest import (
   boxed,
-  closest,
   geometry_of,
   nearest_boundary,
   predicts,
   target_boundary,
 )
+from snnjax.attacks.results import probed, strongest
 from snnjax.attacks.threat import Geometry, Threat
 from snnjax.types import (
   Array,
@@ -45,12 +45,15 @@ class MinimalResult(NamedTuple):
     success: [B] booleans, whether an adversarial example was found.
     distance: [B], from the clean input, in the threat's norm; infinite where
       none was found, 0 where the clean input is one.
+    iterations: [B] int32, how often the network was probed; all of a search
+      that goes on to come nearer, see `AttackResult`.
   """
 
   inputs: Inputs
   loss: Array
   success: Array
   distance: Array
+  iterations: Array
 
 
 MinimalAttack = Callable[[Key, Inputs, Labels], MinimalResult]
@@ -64,7 +67,9 @@ def as_attack(attack: MinimalAttack) -> Attack:
 
   def plain(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     found = attack(key, inputs, labels)
-    return AttackResult(found.inputs, found.loss, found.success)
+    return AttackResult(
+      found.inputs, found.loss, found.success, found.iterations
+    )
 
   return plain
 
@@ -76,7 +81,7 @@ def judged(
   logits = logits_fn(keys, inputs)
   sign = -1 if targeted else 1
   loss = sign * losses.margin_loss(logits, labels)
-  return AttackResult(inputs, loss, predicts(logits, labels) == targeted)
+  return probed(inputs, loss, predicts(logits, labels) == targeted)
 
 
 def finished(
@@ -100,11 +105,15 @@ def finished(
     targeted: whether labels are targets.
   """
   inputs = flat.choose(found.success, found.inputs, origin)
-  loss = judged(logits_fn, keys, inputs, labels, targeted).loss
+  again = judged(logits_fn, keys, inputs, labels, targeted)
   delta = geometry.rows(inputs)[0] - geometry.rows(origin)[0]
   distance = planes.norm(delta, geometry.order)
   return MinimalResult(
-    inputs, loss, found.success, jnp.where(found.success, distance, jnp.inf)
+    inputs,
+    again.loss,
+    found.success,
+    jnp.where(found.success, distance, jnp.inf),
+    found.iterations + again.iterations,
   )
 
 
@@ -158,8 +167,8 @@ def deepfool(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    keep = closest(geometry, inputs)
-    run = ascend(oracle, stepper, bounds, steps=steps, keep=keep)
+    # A misclassified iterate stays where it is: the first success is the only.
+    run = ascend(oracle, stepper, bounds, steps=steps, keep=strongest)
     found = run(random.fold_in(keys, 0), inputs, labels)
     last = random.fold_in(keys, 1)
     return finished(logits_fn, last, geometry, found, inputs, labels, targeted)

@@ -9,8 +9,8 @@ import numpy as np
 
 from snnjax import random
 from snnjax.attacks import balls, flat
-from snnjax.attacks.ascent import strongest
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.results import probed, settled, strongest
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
@@ -45,7 +45,7 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
     held = attacks[0](random.fold_in(keys, 0), inputs, labels)
     for index, each in enumerate(attacks[1:], 1):
       new = each(random.fold_in(keys, index), inputs, labels)
-      held = flat.choose(strongest(held, new), new, held)
+      held = settled(strongest, held, new)
     return held
 
   return attack
@@ -95,7 +95,7 @@ def transfer(attacks: Sequence[Attack], target: ScoredLossFn) -> Attack:
   """Returns the attack on stand-ins, judged on the target alone.
 
   No gradient of the target is used: where this beats the white-box attack,
-  the target's gradient is masked.
+  the target's gradient is masked. Its iterations are queries of the target.
 
   Args:
     attacks: attacks on other classifiers, at least one.
@@ -119,7 +119,7 @@ def transfer(attacks: Sequence[Attack], target: ScoredLossFn) -> Attack:
       own = random.fold_in(keys, index)
       found = each(random.fold_in(own, 0), inputs, labels).inputs
       new = judged(target, random.fold_in(own, 1), found, labels)
-      held = flat.choose(strongest(held, new), new, held)
+      held = settled(strongest, held, new)
     return held
 
   return attack
@@ -141,13 +141,14 @@ def within(
 
   def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    found = attack(random.fold_in(keys, 0), inputs, labels).inputs
-    near = threat.project(found, inputs)
+    found = attack(random.fold_in(keys, 0), inputs, labels)
+    near = threat.project(found.inputs, inputs)
     clean, new = (
       judged(source, random.fold_in(keys, index), points, labels)
       for index, points in ((1, inputs), (2, near))
     )
-    return flat.choose(strongest(clean, new), new, clean)
+    found_and_new = new._replace(iterations=found.iterations + new.iterations)
+    return settled(strongest, clean, found_and_new)
 
   return bounded
 
@@ -158,7 +159,7 @@ def judged(
   """Returns points as an attack's result, with the loss and success there."""
   oracle = as_oracle(source)
   probe, _ = oracle.grad(key, oracle.init(inputs), inputs, labels)
-  return AttackResult(inputs, probe.loss, ~probe.correct)
+  return probed(inputs, probe.loss, ~probe.correct)
 
 
 class Chosen(NamedTuple):

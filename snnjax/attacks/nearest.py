@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from snnjax import losses
 from snnjax.attacks import flat, planes
-from snnjax.attacks.ascent import Keep
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, white_box
+from snnjax.attacks.results import Nearest
 from snnjax.attacks.rivals import strongest_rivals
 from snnjax.attacks.threat import Geometry, Threat
 from snnjax.types import (
@@ -123,15 +123,11 @@ def boxed(threat: Threat, geometry: Geometry) -> Threat:
   return threat._replace(project=project)
 
 
-def closest(geometry: Geometry, origin: Inputs) -> Keep:
+def closest(geometry: Geometry, origin: Inputs) -> Nearest:
   """Returns the rule that keeps the success nearest to `origin`."""
   center = geometry.rows(origin)[0]
 
-  def keep(held: AttackResult, new: AttackResult) -> Array:
-    before, after = (
-      planes.norm(geometry.rows(result.inputs)[0] - center, geometry.order)
-      for result in (held, new)
-    )
-    return new.success & (~held.success | (after < before))
+  def distance(result: AttackResult) -> Array:
+    return planes.norm(geometry.rows(result.inputs)[0] - center, geometry.order)
 
-  return keep
+  return Nearest(distance)

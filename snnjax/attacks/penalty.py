@@ -13,7 +13,6 @@ import numpy as np
 
 from snnjax import losses, random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import Keep, nothing
 from snnjax.attacks.minimal import (
   MinimalAttack,
   MinimalResult,
@@ -22,6 +21,7 @@ from snnjax.attacks.minimal import (
 )
 from snnjax.attacks.nearest import closest, geometry_of, predicts
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.results import nothing, settled
 from snnjax.attacks.threat import Geometry, Threat, linf
 from snnjax.types import (
   Array,
@@ -80,16 +80,6 @@ def penalised(
   return Oracle(init=lambda point: None, grad=grad)
 
 
-def nearer(distance: Callable[[AttackResult], Array]) -> Keep:
-  """Returns the rule that keeps the success of least `distance`."""
-
-  def keep(held: AttackResult, new: AttackResult) -> Array:
-    better = ~held.success | (distance(new) < distance(held))
-    return new.success & better
-
-  return keep
-
-
 def bisected(
   search: Search,
   logits_fn: LogitsFn,
@@ -102,7 +92,7 @@ def bisected(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    keep: Keep = closest(geometry, inputs)
+    keep = closest(geometry, inputs)
     none = nothing(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
@@ -111,13 +101,11 @@ def bisected(
     ) -> tuple[tuple[_Weight, AttackResult], None]:
       c, held = carry
       new = search(c.weight)(random.fold_in(keys, index), inputs, labels)
-      new = new._replace(loss=new.loss.astype(zero.dtype))
-      held = flat.choose(keep(held, new), new, held)
-      return (_narrowed(c, new.success), held), None
+      return (_narrowed(c, new.success), settled(keep, held, new)), None
 
     start = _Weight(zero + weight, zero, zero + jnp.inf)
     clean = judged(logits_fn, random.fold_in(keys, 0), inputs, labels, targeted)
-    clean = clean._replace(loss=clean.loss.astype(zero.dtype))
+    clean = settled(keep, none, clean)
     (_, found), _ = jax.lax.scan(
       again, (start, clean), jnp.arange(1, searches + 1)
     )

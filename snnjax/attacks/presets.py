@@ -11,8 +11,9 @@ import optax
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import Keep, Start, ascend, strongest
+from snnjax.attacks.ascent import Start, ascend
 from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.steppers import normalized, scaled, steepest
 from snnjax.attacks.threat import Threat
 from snnjax.types import Attack, Inputs, Key, ScoredLossFn

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
-from snnjax.attacks import flat
-from snnjax.attacks.ascent import Keep, nothing, strongest
+from snnjax.attacks.results import Keep, nothing, settled, strongest
 from snnjax.types import (
   Array,
   Attack,
@@ -63,9 +62,11 @@ def over_rivals(
     ) -> tuple[AttackResult, None]:
       index, rivals = turn
       new = towards(random.fold_in(keys, index), inputs, labels, rivals)
-      return flat.choose(keep(held, new), new, held), None
+      return settled(keep, held, new), None
 
     turns = (jnp.arange(1, count + 1), ranked.T)
-    return jax.lax.scan(again, nothing(inputs, labels), turns)[0]
+    found = jax.lax.scan(again, nothing(inputs, labels), turns)[0]
+    # The ranking is a query, too.
+    return found._replace(iterations=found.iterations + 1)
 
   return attack

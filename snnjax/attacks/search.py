@@ -7,9 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
-from snnjax.attacks import flat
-from snnjax.attacks.ascent import Keep, nothing, strongest
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.results import (
+  Keep,
+  nothing,
+  probed,
+  settled,
+  strongest,
+)
 from snnjax.attacks.threat import Threat
 from snnjax.types import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.validation import check_count
@@ -87,10 +92,8 @@ def explore(
     def step(carry: _Carry, index: Array) -> tuple[_Carry, None]:
       asked, moved = random.split(random.fold_in(keys, index + 1))
       probe, state = oracle.grad(asked, carry.oracle, carry.inputs, labels)
-      new = AttackResult(
-        carry.inputs, probe.loss.astype(carry.held.loss.dtype), ~probe.correct
-      )
-      held = flat.choose(keep(carry.held, new), new, carry.held)
+      new = probed(carry.inputs, probe.loss, ~probe.correct)
+      held = settled(keep, carry.held, new)
       visit = Visit(carry.inputs, probe, inputs, labels, index)
       point, memory = search.move(moved, visit, carry.memory)
       # The clean input is the first point, and no proposal's outcome.

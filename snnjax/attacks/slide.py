@@ -1,9 +1,9 @@
 """SLIDE: projected gradient ascent along sparse l1 steps."""
 
 from snnjax.attacks import balls, flat
-from snnjax.attacks.ascent import Keep, strongest
 from snnjax.attacks.nearest import geometry_of
 from snnjax.attacks.presets import Source, pgd
+from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.threat import Threat
 from snnjax.types import Array, Attack, Inputs
 from snnjax.validation import check_range

@@ -12,10 +12,11 @@ import numpy as np
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import Keep, restarted, strongest
+from snnjax.attacks.ascent import restarted
 from snnjax.attacks.balls import l2_norm
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.presets import pgd
+from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import (
   budget,

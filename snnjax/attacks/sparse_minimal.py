@@ -8,8 +8,8 @@ import numpy as np
 import optax
 
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import best_loss
 from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.results import Nearest
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import l0, sites_of, walls
 from snnjax.attacks.threat import UNIT_BOX, Bounds
@@ -90,17 +90,8 @@ def sigma_zero(
   )
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    def smaller(held: AttackResult, new: AttackResult) -> Array:
-      before, after = (
-        anywhere.distance(result.inputs, inputs) for result in (held, new)
-      )
-      closer = (after < before) | ((after == before) & best_loss(held, new))
-      first = held.loss == -jnp.inf
-      return first | (new.success & (closer | ~held.success))
-
-    run = explore(
-      as_oracle(source), search, anywhere, steps=steps, keep=smaller
-    )
+    fewest = Nearest(lambda result: anywhere.distance(result.inputs, inputs))
+    run = explore(as_oracle(source), search, anywhere, steps=steps, keep=fewest)
     return run(key, inputs, labels)
 
   return attack

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.attacks import flat, square_moves, windows
-from snnjax.attacks.ascent import nothing, restarted, strongest
+from snnjax.attacks.ascent import restarted
 from snnjax.attacks.nearest import geometry_of
 from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.results import nothing, probed, settled, strongest
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threat import Geometry, Threat
 from snnjax.types import (
@@ -96,9 +97,8 @@ def square(
   def move(
     keys: Key, visit: Visit, held: AttackResult
   ) -> tuple[Inputs, AttackResult]:
-    loss = visit.probe.loss.astype(held.loss.dtype)
-    new = AttackResult(visit.inputs, loss, ~visit.probe.correct)
-    held = flat.choose(strongest(held, new), new, held)
+    new = probed(visit.inputs, visit.probe.loss, ~visit.probe.correct)
+    held = settled(strongest, held, new)
     # The clean input and the first point came before the first window.
     places = _windows(visit.origin, shares, jnp.maximum(visit.tried - 1, 0))
     change: Change = functools.partial(square_moves.flipped, places=places)

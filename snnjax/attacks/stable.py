@@ -8,8 +8,9 @@ import numpy as np
 import optax
 
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import Keep, ascend, strongest
+from snnjax.attacks.ascent import ascend
 from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.threat import Threat
 from snnjax.types import Array, Attack, Inputs, ScoredLossFn
 from snnjax.validation import check_count

@@ -76,6 +76,9 @@ class Outcome(NamedTuple):
     zero_gradient: [N] 1 where the gradient at the clean input is exactly zero
       everywhere, 0 where it is not, NaN if it was not measured.
     attempted: [N] whether the attack was run on the example.
+    iterations: [N] how often the attack probed the network until its first
+      success, as `AttackResult` counts; -1 if not attempted, or if the rows
+      were saved before this was counted.
   """
 
   prediction: np.ndarray
@@ -87,6 +90,7 @@ class Outcome(NamedTuple):
   finite: np.ndarray
   zero_gradient: np.ndarray
   attempted: np.ndarray
+  iterations: np.ndarray = np.array(-1, np.int32)
 
 
 class Chunk(NamedTuple):
@@ -183,6 +187,7 @@ def collect(
 
 _MISSING = {
   "prediction": (np.int32, -1),
+  "iterations": (np.int32, -1),
   "loss": (np.float32, np.nan),
   "distance": (np.float32, np.nan),
   "zero_gradient": (np.float32, np.nan),

@@ -60,6 +60,7 @@ class Attempt(NamedTuple):
   finite: Array
   distance: Array
   zero_gradient: Array
+  iterations: Array
 
 
 @functools.partial(jax.jit, static_argnames="tolerance")
@@ -87,6 +88,7 @@ def attempt(
     finite=finite,
     distance=case.threat.distance(result.inputs, inputs),
     zero_gradient=zero_gradient.astype(jnp.float32),
+    iterations=result.iterations,
   )
 
 

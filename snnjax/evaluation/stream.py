@@ -1,7 +1,7 @@
 """Runs attacks over examples in one fixed microbatch, chunk by chunk."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -29,6 +29,8 @@ from snnjax.evaluation.steps import (
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn, PyTree
 
 Progress = Callable[[int, int, str], None]
+# By attack, those before it whose victims it is spared; True means all.
+Survivors = bool | Mapping[str, Collection[str]]
 
 _LARGEST = 2**31 - 1  # what a key folds in, and a label holds, without wrap
 
@@ -55,7 +57,7 @@ def evaluate(
   indices: np.ndarray | None = None,
   mask: np.ndarray | None = None,
   microbatch: int = 64,
-  survivors: bool = True,
+  survivors: Survivors = True,
   finished: Iterable[Chunk] = (),
   tolerance: float = 1e-6,
   sharding: jax.sharding.Sharding | None = None,
@@ -82,7 +84,7 @@ def stream(
   indices: np.ndarray | None = None,
   mask: np.ndarray | None = None,
   microbatch: int = 64,
-  survivors: bool = True,
+  survivors: Survivors = True,
   finished: Iterable[Chunk] = (),
   tolerance: float = 1e-6,
   sharding: jax.sharding.Sharding | None = None,
@@ -112,7 +114,9 @@ def stream(
     microbatch: how many examples are computed at once.
     survivors: attack only what is still correctly classified, repacked into
       full microbatches. False runs every attack on every example, which
-      tables of single attacks need.
+      tables of single attacks need. A mapping says it for each attack: one
+      that is named meets the correct examples that the attacks listed for it,
+      which come before it, left correct; one that is not named meets all.
     finished: chunks of an earlier, interrupted run with the same arguments;
       their examples are not computed or yielded again.
     tolerance: slack of the containment check, for rounding.
@@ -170,15 +174,16 @@ def _stream(
   plan: _Plan,
   cases: Mapping[str, Builder],
   classify: LogitsFn,
-  survivors: bool,
+  survivors: Survivors,
   finished: tuple[Chunk, ...],
   tolerance: float,
 ) -> Iterator[Chunk]:
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")
   judge = partial(classify)
+  spared = _spared(tuple(cases), survivors)
   done = {stage: np.zeros(len(plan.indices), bool) for stage in (CLEAN, *cases)}
-  broken = np.zeros(len(plan.indices), bool)
+  fallen = {stage: np.zeros_like(rows) for stage, rows in done.items()}
 
   def note(chunk: Chunk) -> None:
     if chunk.stage not in done:
@@ -192,7 +197,7 @@ def _stream(
       if isinstance(chunk.rows, Outcome)
       else (~chunk.rows.correct)
     )
-    broken[rows] |= fell
+    fallen[chunk.stage][rows] = fell
 
   for chunk in finished:
     note(chunk)
@@ -200,10 +205,32 @@ def _stream(
     note(chunk)
     yield chunk
   for name, builder in cases.items():
-    todo = ~done[name] & ~broken if survivors else ~done[name]
+    todo = ~done[name]
+    for stage in spared[name]:
+      todo &= ~fallen[stage]
     for chunk in _attack_chunks(plan, name, builder, judge, todo, tolerance):
       note(chunk)
       yield chunk
+
+
+def _spared(
+  names: tuple[str, ...], survivors: Survivors
+) -> Mapping[str, tuple[str, ...]]:
+  """Returns, by attack, the stages whose victims it does not meet."""
+  if isinstance(survivors, bool):
+    every = {name: names[:place] for place, name in enumerate(names)}
+    wanted: Mapping[str, Collection[str]] = every if survivors else {}
+  else:
+    wanted = survivors
+  for name, listed in wanted.items():
+    if name not in names or set(listed) - set(names[: names.index(name)]):
+      raise ValueError(
+        f"survivors must name attacks among {list(names)}, and for each some "
+        f"that come before it; got {name!r}: {list(listed)}"
+      )
+  return {
+    name: (CLEAN, *wanted[name]) if name in wanted else () for name in names
+  }
 
 
 def _clean_chunks(
@@ -258,6 +285,7 @@ def _attack_chunks(
       finite=tried.finite & finite,
       zero_gradient=tried.zero_gradient,
       attempted=np.ones(len(labels), bool),
+      iterations=tried.iterations,
     )
     yield Chunk(
       name,
