@@ -1,8 +1,12 @@
 """Measures what the alarms look at, by attacking a network in many ways.
 
-Each function fills some fields of `Measurements`; `measure` runs them all. They
-attack all examples at once: give them a part of the test set.
+Each function fills some fields of `Measurements`; `measure` runs them all.
+Give them a part of the test set.
 """
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,37 +16,48 @@ from snnjax import attacks, losses, random
 from snnjax.attacks import flat
 from snnjax.checks.alarms import Measurements
 from snnjax.checks.subject import (
+  LOSSES,
   Examples,
+  Judged,
   Subject,
-  accuracy_of,
-  compiled,
-  gradient_free,
-  iterated,
-  judge,
-  keys_of,
+  attacked,
+  batched,
+  logits_at,
   mean,
+  noised,
+  starts,
 )
+from snnjax.evaluation.steps import partial
 from snnjax.losses import LogitsLoss
-from snnjax.types import (
-  Array,
-  Inputs,
-  Key,
-  Labels,
-  PyTree,
-)
+from snnjax.types import Array, Inputs, Key, Labels, LogitsFn, PyTree
 from snnjax.validation import check_count
 
 LARGE_RADIUS = 0.5
 _SAME = 1e-3  # relative difference of losses that rounding may make
+_DETERMINISTIC = "two forward passes are equal: one draw is all there is"
+
+
+class Effort(NamedTuple):
+  """How much is spent.
+
+  Attributes:
+    restarts: how many random starts to compare with one.
+    pairs: queries of a gradient-free step, and directions of a difference.
+    noise: random samples of the attack without any gradient.
+    alone: how many examples to attack on their own.
+  """
+
+  restarts: int = 10
+  pairs: int = 32
+  noise: int = 320
+  alone: int = 4
+
+
+Part = Callable[[], Measurements]
 
 
 def measure(
-  subject: Subject,
-  examples: Examples,
-  *,
-  restarts: int = 10,
-  draws: int = 32,
-  alone: int = 4,
+  subject: Subject, examples: Examples, effort: Effort | None = None
 ) -> Measurements:
   """Returns everything that can be measured from outside.
 
@@ -52,59 +67,98 @@ def measure(
   Args:
     subject: the network and the reported attack.
     examples: what to attack.
-    restarts: how many restarts to compare with one.
-    draws: samples of a gradient-free step, and of a difference estimate.
-    alone: how many examples to attack on their own.
+    effort: how much to spend; `Effort` by default.
 
   Raises:
     ValueError: if a count is below one.
   """
-  return merged(
-    measure_steps(subject, examples),
-    measure_radii(subject, examples),
-    measure_gradient(subject, examples, draws=draws),
-    measure_gradient_free(subject, examples, draws=draws),
-    measure_rules(subject, examples),
-    measure_losses(subject, examples),
-    measure_restarts(subject, examples, restarts=restarts),
-    measure_batch(subject, examples, alone=alone),
-    measure_randomness(subject, examples),
-  )
+  made = parts(subject, examples, effort or Effort())
+  return merged(*(part() for part in made.values()))
 
 
-def merged(*parts: Measurements) -> Measurements:
+def parts(
+  subject: Subject, examples: Examples, effort: Effort
+) -> Mapping[str, Part]:
+  """Returns the measurements of `measure`, each to be made when it is called.
+
+  A caller that must be able to stop runs some of them, and saves each. The
+  reported attack, which most need, is run once for all.
+
+  Args:
+    subject: as in `measure`.
+    examples: as in `measure`.
+    effort: as in `measure`.
+  """
+  reported = functools.cache(lambda: attacked(subject, examples))
+  return {
+    "randomness": lambda: measure_randomness(subject, examples),
+    "gradient": lambda: measure_gradient(subject, examples, pairs=effort.pairs),
+    "one step": lambda: measure_one_step(subject, examples, reported()),
+    "steps": lambda: measure_steps(subject, examples, reported()),
+    "losses": lambda: measure_losses(subject, examples, reported()),
+    "restarts": lambda: measure_restarts(
+      subject, examples, restarts=effort.restarts
+    ),
+    "batch": lambda: measure_batch(
+      subject, examples, reported(), alone=effort.alone
+    ),
+    "rules": lambda: measure_rules(subject, examples, reported()),
+    "radii": lambda: measure_radii(subject, examples, reported()),
+    "noise": lambda: measure_noise(
+      subject, examples, reported(), draws=effort.noise
+    ),
+    "gradient free": lambda: measure_gradient_free(
+      subject, examples, reported(), pairs=effort.pairs
+    ),
+  }
+
+
+def merged(*some: Measurements) -> Measurements:
   """Returns the measurements of all parts; later ones win.
 
   Outputs outside the threat and the like are counts of attacks of their own:
-  they are added.
+  they are added. Mappings are joined.
   """
   counts = ("outside", "non_finite", "disagreeing_claims")
   values: dict = {}
-  for part in parts:
+  for part in some:
     for name, value in part._asdict().items():
-      if value is not None:
-        before = values.get(name, 0) if name in counts else 0
-        values[name] = before + value if name in counts else value
+      if value is None:
+        continue
+      before = values.get(name)
+      if name in counts and before is not None:
+        value = before + value
+      elif isinstance(value, Mapping) and before is not None:
+        value = {**before, **value}
+      values[name] = value
   return Measurements(**values)
 
 
-def measure_steps(subject: Subject, examples: Examples) -> Measurements:
-  """Compares one step, many steps and twice as many."""
-  loss = subject.scored()
-  one = accuracy_of(
-    subject,
-    lambda radius: attacks.fgsm(loss, subject.threat(radius)),
-    examples,
-  )
-  many = judge(subject, iterated(subject, loss), examples)
-  twice = subject._replace(steps=2 * subject.steps)
-  doubled = accuracy_of(twice, iterated(twice, loss), examples)
-  accuracy = mean(many.robust)
+def measure_one_step(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
+  """Compares one step of the whole radius with many."""
+  single = subject._replace(steps=1, step_share=1.0)
+  many = reported or attacked(subject, examples)
   return Measurements(
-    one_step_accuracy=one,
-    many_step_accuracy=accuracy,
-    accuracy=accuracy,
-    doubled_steps_accuracy=doubled,
+    one_step_accuracy=mean(attacked(single, examples).robust),
+    many_step_accuracy=mean(many.robust),
+  )
+
+
+def measure_steps(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
+  """Lets the attack climb as many steps again, from the best point it found.
+
+  Its first run is judged as well: what left ball or box or is not finite, and
+  what the attack claims and the judge denies.
+  """
+  many = reported or attacked(subject, examples)
+  again = attacked(subject, examples, first=many.inputs)
+  return Measurements(
+    accuracy=mean(many.robust),
+    doubled_steps_accuracy=mean(many.robust & again.robust),
     outside=int(np.sum(many.outside)),
     non_finite=int(np.sum(many.non_finite)),
     disagreeing_claims=int(
@@ -113,28 +167,33 @@ def measure_steps(subject: Subject, examples: Examples) -> Measurements:
   )
 
 
-def measure_radii(subject: Subject, examples: Examples) -> Measurements:
+def measure_radii(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
   """Attacks within a half, one and two radii, and within half the range."""
-  loss = subject.scored()
-  run = compiled(subject, iterated(subject, loss))
-  radii = [0.5 * subject.radius, subject.radius, 2 * subject.radius]
-  found = [mean(run(examples, radius).robust) for radius in radii]
-  linf = subject._replace(
-    threat=lambda radius: attacks.linf(radius, subject.box)
+  many = reported or attacked(subject, examples)
+  largest = max(float(np.max(r)) for r in jax.tree.leaves(subject.radius))
+  found = {1.0: mean(many.robust)}
+  for factor in (0.5, 2.0):
+    scaled = jax.tree.map(lambda r, f=factor: f * r, subject.radius)
+    other = attacked(subject._replace(radius=scaled), examples)
+    found[factor] = mean(other.robust)
+  far = subject._replace(
+    threat=functools.partial(attacks.linf, box=subject.box),
+    radius=LARGE_RADIUS,
   )
-  far = compiled(linf, iterated(linf, loss))
   counts = np.bincount(np.asarray(examples.labels))
   return Measurements(
-    epsilons=radii,
-    epsilon_accuracies=found,
-    large_epsilon_accuracy=mean(far(examples, LARGE_RADIUS).robust),
+    epsilons=[factor * largest for factor in sorted(found)],
+    epsilon_accuracies=[found[factor] for factor in sorted(found)],
+    large_epsilon_accuracy=mean(attacked(far, examples).robust),
     # What a constant answer gets on these examples.
     chance=float(counts.max() / counts.sum()),
   )
 
 
 def measure_gradient(
-  subject: Subject, examples: Examples, *, draws: int = 32
+  subject: Subject, examples: Examples, *, pairs: int = 32
 ) -> Measurements:
   """Counts zero gradients, and compares the others with real differences.
 
@@ -143,184 +202,210 @@ def measure_gradient(
   averaged over the examples with a gradient. Unlike a cosine of estimated
   gradients it does not shrink with the number of inputs.
   """
-  check_count("draws", draws)
-  judged = losses.scored(subject.classify, losses.margin_loss)
-  # The margin under the reported rule: cross-entropy may be saturated.
-  shown = losses.scored(next(iter(subject.rules.values())), losses.margin_loss)
-  reported = attacks.white_box(subject.scored())
+  check_count("pairs", pairs)
+  judge, own = partial(subject.classify), partial(subject.own)
+  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
-  @jax.jit
   def run(keys: Key, inputs: Inputs, labels: Labels) -> tuple[Array, Array]:
-    center, restore = flat.flatten(inputs)
-    asked, drawn = random.split(keys)
-    own, _ = reported.grad(random.fold_in(asked, 0), (), inputs, labels)
-    margin, _ = attacks.white_box(shown).grad(
-      random.fold_in(asked, 1), (), inputs, labels
+    return _differences(
+      subject.loss, pairs, judge, own, radius, keys, inputs, labels
     )
-    gradient = flat.flatten(margin.gradient)[0]
-    zero = jnp.all(flat.flatten(own.gradient)[0] == 0, 1)
 
-    def difference(_: None, index: Array) -> tuple[None, tuple[Array, Array]]:
-      noise = random.per_example(
-        lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype),
-        random.fold_in(drawn, index),
-      )
-      step = subject.radius * noise
-      ends = [
-        judged(random.fold_in(asked, index), restore(point), labels).loss
-        for point in (center + step, center - step)
-      ]
-      return None, (ends[0] - ends[1], 2 * jnp.sum(gradient * step, 1))
-
-    _, (real, said) = jax.lax.scan(difference, None, jnp.arange(2, draws + 2))
-    size = jnp.linalg.norm(real, axis=0) * jnp.linalg.norm(said, axis=0)
-    cosine = jnp.sum(real * said, 0) / jnp.where(size > 0, size, 1)
-    known = size > 0
-    average = jnp.sum(jnp.where(known, cosine, 0)) / jnp.maximum(known.sum(), 1)
-    return zero, jnp.where(jnp.any(known), average, jnp.nan)
-
-  zero, cosine = run(keys_of(examples), examples.inputs, examples.labels)
+  zero, cosine = batched(
+    subject, run, examples.keys, examples.inputs, examples.labels
+  )
+  known = cosine[~np.isnan(cosine)]
   return Measurements(
     zero_gradient_fraction=mean(zero),
-    finite_difference_cosine=float(cosine),
+    finite_difference_cosine=float(known.mean()) if known.size else np.nan,
+  )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _differences(
+  loss: LogitsLoss,
+  pairs: int,
+  judge: LogitsFn,
+  own: LogitsFn,
+  radius: flat.Amounts,
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+) -> tuple[Array, Array]:
+  """Whether the loss has no gradient, and the margin's cosine; NaN if none."""
+  judged = losses.scored(judge, losses.margin_loss)
+  center, restore = flat.flatten(inputs)
+  size = flat.row(radius, inputs)
+  asked, drawn = random.split(keys)
+
+  def slopes(points: Inputs, which: LogitsLoss) -> Array:
+    # The margin under the reported rule: cross-entropy may be saturated.
+    return jnp.sum(which(own(random.fold_in(asked, 0), points), labels))
+
+  zero = jnp.all(flat.flatten(jax.grad(slopes)(inputs, loss))[0] == 0, 1)
+  margin = jax.grad(slopes)(inputs, losses.margin_loss)
+  gradient = flat.flatten(margin)[0]
+
+  def difference(_: None, index: Array) -> tuple[None, tuple[Array, Array]]:
+    noise = random.per_example(
+      lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype),
+      random.fold_in(drawn, index),
+    )
+    step = size * noise
+    ends = [
+      judged(random.fold_in(asked, index), restore(point), labels).loss
+      for point in (center + step, center - step)
+    ]
+    return None, (ends[0] - ends[1], 2 * jnp.sum(gradient * step, 1))
+
+  _, (real, said) = jax.lax.scan(difference, None, jnp.arange(2, pairs + 2))
+  length = jnp.linalg.norm(real, axis=0) * jnp.linalg.norm(said, axis=0)
+  cosine = jnp.sum(real * said, 0) / jnp.where(length > 0, length, 1)
+  return zero, jnp.where(length > 0, cosine, jnp.nan)
+
+
+def measure_noise(
+  subject: Subject,
+  examples: Examples,
+  reported: Judged | None = None,
+  *,
+  draws: int = 320,
+) -> Measurements:
+  """Attacks by random samples, and with the gradient."""
+  white = reported or attacked(subject, examples)
+  random_ones = noised(subject, examples, draws)
+  return Measurements(
+    white_box_accuracy=mean(white.robust),
+    gradient_free_accuracies={"random": mean(random_ones.robust)},
   )
 
 
 def measure_gradient_free(
-  subject: Subject, examples: Examples, *, draws: int = 32
+  subject: Subject,
+  examples: Examples,
+  reported: Judged | None = None,
+  *,
+  pairs: int = 32,
 ) -> Measurements:
-  """Attacks without a gradient, and with it."""
-  loss = subject.scored()
+  """Attacks along differences of the margin (SPSA), and with the gradient."""
+  check_count("pairs", pairs)
+  white = reported or attacked(subject, examples)
+  free = attacked(
+    subject,
+    examples,
+    logits_fn=subject.classify,
+    loss=losses.margin_loss,
+    pairs=pairs,
+  )
   return Measurements(
-    white_box_accuracy=accuracy_of(subject, iterated(subject, loss), examples),
-    gradient_free_accuracies={
-      name: accuracy_of(subject, build, examples)
-      for name, build in gradient_free(subject, draws).items()
-    },
+    white_box_accuracy=mean(white.robust),
+    gradient_free_accuracies={"spsa": mean(free.robust)},
   )
 
 
-def measure_rules(subject: Subject, examples: Examples) -> Measurements:
+def measure_rules(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
   """Attacks under every rule, and takes the worst for each example."""
-  robust = {
-    name: judge(
-      subject,
-      iterated(subject, losses.scored(logits_fn, subject.loss)),
-      examples,
-    ).robust
-    for name, logits_fn in subject.rules.items()
-  }
-  worst = np.all(np.stack([np.asarray(each) for each in robust.values()]), 0)
+  own = (reported or attacked(subject, examples)).robust
+  worst = own.copy()
+  for logits_fn in list(subject.rules.values())[1:]:
+    worst &= attacked(subject, examples, logits_fn=logits_fn).robust
   return Measurements(
-    own_rule_accuracy=mean(next(iter(robust.values()))),
+    own_rule_accuracy=mean(own),
     all_rules_accuracy=mean(worst),
-    rules=len(robust),
+    rules=len(subject.rules),
   )
 
 
-def measure_losses(subject: Subject, examples: Examples) -> Measurements:
+def measure_losses(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
   """Attacks with cross-entropy, margin and, of three classes, DLR."""
-  logits_fn = next(iter(subject.rules.values()))
-  shape = jax.eval_shape(logits_fn, keys_of(examples), examples.inputs).shape
-  named: dict[str, LogitsLoss] = {
-    "cross_entropy": losses.cross_entropy,
-    "margin": losses.margin_loss,
-  }
-  if shape[1] > 2:
-    named["dlr"] = losses.dlr
-  found = {
-    name: accuracy_of(
-      subject,
-      iterated(subject, losses.scored(logits_fn, loss)),
-      examples,
-    )
-    for name, loss in named.items()
-  }
-  own = subject.scored()
-  reported = accuracy_of(subject, iterated(subject, own), examples)
-  return Measurements(loss_accuracies=found, reported_accuracy=reported)
+  own = reported or attacked(subject, examples)
+  shape = logits_at(subject, examples, examples.inputs, 1).shape
+  found = {}
+  for name, loss in LOSSES.items():
+    if loss is losses.dlr and shape[1] < 3:
+      continue
+    same = loss is subject.loss
+    judged = own if same else attacked(subject, examples, loss=loss)
+    found[name] = mean(judged.robust)
+  return Measurements(loss_accuracies=found, reported_accuracy=mean(own.robust))
 
 
 def measure_restarts(
   subject: Subject, examples: Examples, *, restarts: int = 10
 ) -> Measurements:
-  """Attacks from one random start, and from many."""
+  """Attacks from one random start, and what withstands it from many.
+
+  Only what no start has broken is attacked again, packed into full batches.
+  """
   check_count("restarts", restarts)
-  loss = subject.scored()
 
-  def run(count: int) -> float:
-    return accuracy_of(
-      subject,
-      lambda radius: attacks.pgd(
-        loss,
-        subject.threat(radius),
-        step_size=subject.step_share * radius,
-        steps=subject.steps,
-        restarts=count,
-      ),
-      examples,
-    )
+  def run(some: Examples, number: np.ndarray) -> np.ndarray:
+    keys = jax.vmap(jax.random.fold_in)(some.keys, jnp.asarray(number))
+    own = some._replace(key=keys)
+    return attacked(subject, own, first=starts(subject, own)).robust
 
+  count = len(examples.labels)
+  robust = run(examples, np.full(count, 1))
+  one = mean(robust)
+  left = [
+    (row, number)
+    for number in range(2, restarts + 1)
+    for row in np.flatnonzero(robust).tolist()
+  ]
+  while left:
+    size = subject.batch or count
+    now, left = left[:size], left[size:]
+    rows, numbers = (np.array(column) for column in zip(*now, strict=True))
+    # Filled up, so that every batch has the shape that is compiled.
+    full = np.resize(np.arange(len(now)), size)
+    found = run(examples.taken(rows[full]), numbers[full])
+    robust[rows[full][~found]] = False
+    left = [pair for pair in left if robust[pair[0]]]
   return Measurements(
-    one_restart_accuracy=run(1), ten_restarts_accuracy=run(restarts)
+    one_restart_accuracy=one, ten_restarts_accuracy=mean(robust)
   )
 
 
 def measure_batch(
-  subject: Subject, examples: Examples, *, alone: int = 4
+  subject: Subject,
+  examples: Examples,
+  reported: Judged | None = None,
+  *,
+  alone: int = 4,
 ) -> Measurements:
   """Attacks the first examples on their own and among the others."""
   check_count("alone", alone)
-  loss = subject.scored()
-  run = compiled(subject, iterated(subject, loss))
-  whole = run(examples, subject.radius)
-  keys = keys_of(examples)
-  differing = 0
-  for index in range(min(alone, random.batch_size(examples.inputs))):
-    here = slice(index, index + 1)
-    single = run(
-      Examples(
-        keys[here],
-        jax.tree.map(lambda leaf, here=here: leaf[here], examples.inputs),
-        examples.labels[here],
-      ),
-      subject.radius,
-    )
-    same = np.allclose(
-      single.loss, whole.loss[here], rtol=_SAME, atol=_SAME, equal_nan=True
-    )
-    same &= bool(single.robust[0] == whole.robust[index])
-    differing += not same
-  return Measurements(differing_alone=differing)
+  whole = reported or attacked(subject, examples)
+  count = min(alone, len(examples.labels))
+  single = attacked(subject._replace(batch=1), examples.taken(np.arange(count)))
+  same = np.isclose(
+    single.loss, whole.loss[:count], rtol=_SAME, atol=_SAME, equal_nan=True
+  ) & (single.robust == whole.robust[:count])
+  return Measurements(differing_alone=int(np.sum(~same)))
 
 
 def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
-  """Runs the network twice; if that differs, attacks 10 and 20 draws.
-
-  Where two runs are equal, so are all averages over draws, and both
-  accuracies are that of one draw.
-  """
-  keys = keys_of(examples)
-  classify = jax.jit(subject.classify)
+  """Runs the network twice; if that differs, attacks 10 and 20 draws."""
   first, second = (
-    np.asarray(classify(random.fold_in(keys, index), examples.inputs))
-    for index in (0, 1)
+    logits_at(subject, examples, examples.inputs, draw) for draw in (4, 5)
   )
   differing = int(np.sum(np.any(first != second, 1)))
-  loss = subject.scored()
-  counts = (10, 20) if differing else (1,)
-  found = [
-    accuracy_of(
-      subject,
-      iterated(subject, attacks.eot(loss, count)),
-      examples,
+  if not differing:
+    fields = ("ten_draws_accuracy", "twenty_draws_accuracy")
+    return Measurements(
+      differing_forwards=0, reasons=dict.fromkeys(fields, _DETERMINISTIC)
     )
-    for count in counts
-  ]
+  ten, twenty = (
+    mean(attacked(subject, examples, draws=draws).robust) for draws in (10, 20)
+  )
   return Measurements(
     differing_forwards=differing,
-    ten_draws_accuracy=found[0],
-    twenty_draws_accuracy=found[-1],
+    ten_draws_accuracy=ten,
+    twenty_draws_accuracy=twenty,
   )
 
 

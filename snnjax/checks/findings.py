@@ -1,7 +1,7 @@
 """The decision of each alarm: a pure function of measured numbers.
 
-Accuracies, fractions and rates are in [0, 1]; one point is 0.01. A finding of
-None says that the numbers given do not decide the question.
+Accuracies, fractions and rates are in [0, 1]; one point is 0.01. What numbers
+cannot decide is `Undecided`, with the reason.
 
 References:
   F. Croce, M. Hein (2020), Reliable evaluation of adversarial robustness with
@@ -34,6 +34,12 @@ class Finding(NamedTuple):
   evidence: Mapping[str, float]
 
 
+class Undecided(NamedTuple):
+  """Why the numbers given do not decide the question, in words."""
+
+  reason: str
+
+
 def one_step_beats_many(
   one_step_accuracy: float, many_step_accuracy: float
 ) -> Finding:
@@ -59,7 +65,7 @@ def steps_not_converged(
 
 def accuracy_rises(
   epsilons: Sequence[float], epsilon_accuracies: Sequence[float]
-) -> Finding | None:
+) -> Finding | Undecided:
   """Fires if the accuracy at one radius exceeds that at a smaller one.
 
   Raises:
@@ -75,7 +81,7 @@ def accuracy_rises(
       f"epsilon_accuracies must be numbers; got {list(epsilon_accuracies)}"
     )
   if len(set(epsilons)) < 2:
-    return None
+    return Undecided("there is only one radius")
   worst = 0.0
   evidence: dict[str, float] = {"radii": len(set(epsilons))}
   pairs = sorted(zip(epsilons, epsilon_accuracies, strict=True))
@@ -104,10 +110,10 @@ def survives_any_epsilon(
 
 def gradient_free_beats_white_box(
   white_box_accuracy: float, gradient_free_accuracies: Mapping[str, float]
-) -> Finding | None:
+) -> Finding | Undecided:
   """Fires if an attack without the gradient leaves less than the white box."""
   if not gradient_free_accuracies:
-    return None
+    return Undecided("no attack without a gradient was run")
   return Finding(
     _exceeds(white_box_accuracy, min(gradient_free_accuracies.values())),
     {"white_box": white_box_accuracy, **gradient_free_accuracies},
@@ -124,14 +130,16 @@ def gradients_vanish(zero_gradient_fraction: float) -> Finding:
 
 def own_rule_is_weak(
   own_rule_accuracy: float, all_rules_accuracy: float, rules: int
-) -> Finding | None:
+) -> Finding | Undecided:
   """Fires if the worst over four or more rules is over five points below one.
 
   The one is the rule whose result would be reported alone, usually that of
   training. With fewer than four rules nothing can be said.
   """
   if rules < MINIMUM_RULES:
-    return None
+    return Undecided(
+      f"fewer than {MINIMUM_RULES} backward rules were tried: {rules}"
+    )
   return Finding(
     _exceeds(own_rule_accuracy - all_rules_accuracy, 5 * _POINT),
     {
@@ -198,10 +206,10 @@ def too_few_restarts(
 
 def losses_disagree(
   loss_accuracies: Mapping[str, float], reported_accuracy: float
-) -> Finding | None:
+) -> Finding | Undecided:
   """Fires if losses disagree and more than their minimum was reported."""
   if len(loss_accuracies) < 2:
-    return None
+    return Undecided("fewer than two losses were tried")
   least, most = min(loss_accuracies.values()), max(loss_accuracies.values())
   return Finding(
     _exceeds(most, least) and _exceeds(reported_accuracy, least),

@@ -1,62 +1,85 @@
-"""What is to be trusted, and one attack on it with an independent judge."""
+"""What is to be trusted, and attacks on it with an independent judge.
 
+Every program here takes the network and the radius as arguments: networks of
+one architecture, given as `jax.tree_util.Partial` of one function, and all
+radii share one compilation.
+"""
+
+import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from snnjax import attacks, losses, random
+from snnjax.attacks.flat import Amounts
+from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat
+from snnjax.evaluation.steps import logits_of, partial
 from snnjax.losses import LogitsLoss
 from snnjax.types import (
   Array,
-  Attack,
+  AttackResult,
   Inputs,
   Key,
   Labels,
   LogitsFn,
-  ScoredLossFn,
+  Scored,
 )
+from snnjax.validation import check_count
 
 _TOLERANCE = 1e-6
+# Of the losses that are compared; one program climbs any of them.
+LOSSES: Mapping[str, LogitsLoss] = {
+  "cross_entropy": losses.cross_entropy,
+  "margin": losses.margin_loss,
+  "dlr": losses.dlr,
+}
 
 
 class Subject(NamedTuple):
   """A network, and the attack whose result is to be trusted.
 
   Attributes:
-    classify: ``(key, inputs) -> logits [B, C]``, the judge.
+    classify: ``(key, inputs) -> logits [B, C]``, the judge. A
+      `jax.tree_util.Partial` of a function and a network's variables shares
+      its compilations with every network of that function.
     rules: the same network under each backward rule, by name; the first is
       the one reported.
-    threat: ``radius -> Threat``.
-    radius: the reported radius.
+    threat: ``radius -> Threat``, one function for all networks that are to
+      share compilations.
+    radius: the reported radius, or one per modality.
     loss: ``(logits, labels) -> [B]``, the reported one.
     steps: of the reported attack.
     step_share: the step size, as a share of the radius.
     box: smallest and largest values of an input.
+    batch: how many examples are computed at once; 0 for all.
   """
 
   classify: LogitsFn
   rules: Mapping[str, LogitsFn]
-  threat: Callable[[float | Array], Threat]
-  radius: float
+  threat: Callable[[Any], Threat]
+  radius: Amounts
   loss: LogitsLoss = losses.cross_entropy
   steps: int = 10
   step_share: float = 0.25
   box: Bounds = UNIT_BOX
+  batch: int = 0
 
-  def scored(self) -> ScoredLossFn:
-    """Returns the reported loss under the reported rule."""
-    return losses.scored(next(iter(self.rules.values())), self.loss)
+  @property
+  def own(self) -> LogitsFn:
+    """The network under the rule that is reported."""
+    return next(iter(self.rules.values()))
 
 
 class Examples(NamedTuple):
   """What is attacked.
 
   Attributes:
-    key: a scalar typed key.
+    key: a typed key, scalar or [B].
     inputs: [B, ...] or a mapping of such arrays.
     labels: [B].
   """
@@ -65,9 +88,20 @@ class Examples(NamedTuple):
   inputs: Inputs
   labels: Labels
 
+  @property
+  def keys(self) -> Key:
+    """One key per example, [B]."""
+    return random.example_keys(self.key, random.batch_size(self.inputs))
+
+  def taken(self, rows: Any) -> "Examples":
+    """The examples of some rows, with the keys they have here."""
+    at = np.asarray(rows)
+    inputs = jax.tree.map(lambda leaf: leaf[at], self.inputs)
+    return Examples(self.keys[at], inputs, self.labels[at])
+
 
 class Judged(NamedTuple):
-  """What an attack did, per example, [B].
+  """What an attack did, per example, [B], on the host.
 
   Attributes:
     robust: right on the clean input and on the attack's.
@@ -75,92 +109,253 @@ class Judged(NamedTuple):
     outside: whether its output left ball or box.
     non_finite: whether the logits there are not finite.
     loss: the attack's own loss.
+    inputs: the attack's output.
   """
 
-  robust: Array
-  claimed: Array
-  outside: Array
-  non_finite: Array
+  robust: np.ndarray
+  claimed: np.ndarray
+  outside: np.ndarray
+  non_finite: np.ndarray
+  loss: np.ndarray
+  inputs: Inputs
+
+
+class Plan(NamedTuple):
+  """What is compiled into an attack; another plan is another compilation.
+
+  Attributes:
+    threat: ``radius -> Threat``.
+    losses: from which one is chosen when the program runs.
+    steps: how many.
+    draws: of the network's randomness that every gradient averages.
+    pairs: of queries that estimate the gradient; 0 differentiates.
+  """
+
+  threat: Callable[[Any], Threat]
+  losses: tuple[LogitsLoss, ...]
+  steps: int
+  draws: int = 1
+  pairs: int = 0
+
+
+class Choice(NamedTuple):
+  """What a program is told when it runs.
+
+  Attributes:
+    loss: position in the plan's losses.
+    radius: of the threat.
+    share: the step size, as a share of the radius.
+  """
+
   loss: Array
+  radius: Amounts
+  share: Array
 
 
-Build = Callable[[Array], Attack]
+def attacked(
+  subject: Subject,
+  examples: Examples,
+  *,
+  logits_fn: LogitsFn | None = None,
+  loss: LogitsLoss | None = None,
+  first: Inputs | None = None,
+  draws: int = 1,
+  pairs: int = 0,
+) -> Judged:
+  """Returns what the subject's attack, or a variant of it, does.
 
+  Args:
+    subject: the network and the attack.
+    examples: N of them.
+    logits_fn: what is differentiated, or asked; the reported rule's network
+      by default.
+    loss: what is ascended; the reported one by default.
+    first: where to start, within the threat; the clean inputs by default.
+    draws: as in `Plan`.
+    pairs: as in `Plan`.
+  """
+  wanted = loss or subject.loss
+  known = tuple(dict.fromkeys((subject.loss, *LOSSES.values(), wanted)))
+  plan = Plan(subject.threat, known, subject.steps, draws, pairs)
+  choice = Choice(
+    jnp.asarray(known.index(wanted)),
+    jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
+    jnp.asarray(subject.step_share, float),
+  )
+  source = partial(logits_fn or subject.own)
 
-def iterated(subject: Subject, source: ScoredLossFn | attacks.Oracle) -> Build:
-  """Returns the subject's attack, from the clean input, on a loss."""
-
-  def build(radius: Array) -> Attack:
-    return attacks.bim(
-      source,
-      subject.threat(radius),
-      step_size=subject.step_share * radius,
-      steps=subject.steps,
+  def run(keys: Key, start: Inputs, inputs: Inputs, labels: Labels) -> Any:
+    return _climb(
+      plan, source, choice, random.fold_in(keys, 0), start, inputs, labels
     )
 
-  return build
+  start = examples.inputs if first is None else first
+  found = batched(
+    subject, run, examples.keys, start, examples.inputs, examples.labels
+  )
+  return _judged(subject, examples, *found)
 
 
-def gradient_free(subject: Subject, draws: int) -> dict[str, Build]:
-  """Returns the attacks without a gradient, by name: noise and SPSA."""
-  judged = losses.scored(subject.classify, losses.margin_loss)
-  estimate = attacks.spsa(judged, draws=draws, width=0.25 * subject.radius)
-  return {
-    "random": lambda radius: attacks.random_noise(
-      judged, subject.threat(radius), draws=draws * subject.steps
-    ),
-    "spsa": iterated(subject, estimate),
-  }
+def noised(subject: Subject, examples: Examples, draws: int) -> Judged:
+  """Returns what the worst of `draws` random samples does."""
+  check_count("draws", draws)
+  source = partial(subject.classify)
+  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
+
+  def run(keys: Key, inputs: Inputs, labels: Labels) -> Any:
+    return _noise(
+      subject.threat,
+      draws,
+      source,
+      radius,
+      random.fold_in(keys, 0),
+      inputs,
+      labels,
+    )
+
+  found = batched(subject, run, examples.keys, examples.inputs, examples.labels)
+  return _judged(subject, examples, *found)
 
 
-def keys_of(examples: Examples) -> Key:
-  """Returns one key per example."""
-  return random.example_keys(examples.key, random.batch_size(examples.inputs))
+def starts(subject: Subject, examples: Examples) -> Inputs:
+  """Returns a random point of the threat around each example."""
+  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
+
+  def run(keys: Key, inputs: Inputs) -> Inputs:
+    keys = random.fold_in(keys, 3)
+    return _starts(subject.threat, radius, keys, inputs)
+
+  return batched(subject, run, examples.keys, examples.inputs)
 
 
-def mean(flags: Array | np.ndarray) -> float:
+def logits_at(
+  subject: Subject, examples: Examples, inputs: Inputs, draw: int
+) -> np.ndarray:
+  """Returns the judge's logits [N, C] at other inputs of the examples."""
+  judge = partial(subject.classify)
+
+  def run(keys: Key, points: Inputs) -> Array:
+    return logits_of(judge, random.fold_in(keys, draw), points)
+
+  return batched(subject, run, examples.keys, inputs)
+
+
+def batched(subject: Subject, run: Callable, *arrays: Any) -> Any:
+  """Returns ``run(*arrays)`` on the host, computed in the subject's batches.
+
+  The last batch is filled with repeated examples, whose results are dropped.
+
+  Args:
+    subject: says how many examples are computed at once.
+    run: of trees of arrays [B, ...], to such a tree.
+    *arrays: trees of arrays [N, ...]; the first is an array.
+  """
+  count = len(arrays[0])
+  size = subject.batch or count
+  parts = []
+  for first in range(0, count, size):
+    rows = np.arange(first, first + size)
+    taken = jax.tree.map(lambda leaf, at=rows % count: leaf[at], tuple(arrays))
+    kept = min(size, count - first)
+    parts.append(
+      jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], run(*taken))
+    )
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def mean(flags: Any) -> float:
   """Returns the share of true flags."""
   return float(np.mean(np.asarray(flags, np.float64)))
 
 
-def compiled(
-  subject: Subject, build: Build
-) -> Callable[[Examples, float], Judged]:
-  """Returns an attack with its judge, compiled once for all radii.
-
-  Args:
-    subject: gives the judge and the threat.
-    build: ``radius (traced) -> Attack``.
-  """
-
-  @jax.jit
-  def run(radius: Array, keys: Key, inputs: Inputs, labels: Labels) -> Judged:
-    result = build(radius)(random.fold_in(keys, 0), inputs, labels)
-    clean = subject.classify(random.fold_in(keys, 1), inputs)
-    logits = subject.classify(random.fold_in(keys, 2), result.inputs)
-    inside = subject.threat(radius).contains(result.inputs, inputs, _TOLERANCE)
-    finite = jnp.all(jnp.isfinite(logits), 1)
-    right = (jnp.argmax(logits, 1) == labels) & finite
-    # An output that is not allowed breaks nothing.
-    robust = (jnp.argmax(clean, 1) == labels) & (right | ~inside)
-    return Judged(robust, result.success, ~inside, ~finite, result.loss)
-
-  def judged(examples: Examples, radius: float) -> Judged:
-    return run(
-      jnp.asarray(radius, float),
-      keys_of(examples),
-      examples.inputs,
-      examples.labels,
-    )
-
-  return judged
+def _judged(
+  subject: Subject,
+  examples: Examples,
+  result: AttackResult,
+  inside: np.ndarray,
+) -> Judged:
+  labels = np.asarray(examples.labels)
+  clean = logits_at(subject, examples, examples.inputs, 1)
+  logits = logits_at(subject, examples, result.inputs, 2)
+  finite = np.all(np.isfinite(logits), 1)
+  right = (np.argmax(logits, 1) == labels) & finite
+  # An output that is not allowed breaks nothing.
+  robust = (np.argmax(clean, 1) == labels) & (right | ~inside)
+  return Judged(
+    robust=robust,
+    claimed=np.asarray(result.success),
+    outside=~inside,
+    non_finite=~finite,
+    loss=np.asarray(result.loss),
+    inputs=result.inputs,
+  )
 
 
-def judge(subject: Subject, build: Build, examples: Examples) -> Judged:
-  """Returns what an attack does at the subject's radius."""
-  return compiled(subject, build)(examples, subject.radius)
+@functools.partial(jax.jit, static_argnums=0)
+def _climb(
+  plan: Plan,
+  logits_fn: LogitsFn,
+  choice: Choice,
+  keys: Key,
+  first: Inputs,
+  origin: Inputs,
+  labels: Labels,
+) -> tuple[AttackResult, Array]:
+  """Climbs from `first` in the threat around `origin`; what came back is in."""
+  threat = plan.threat(choice.radius)
+
+  def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
+    logits = logits_fn(keys, inputs)
+    # One branch runs: the gradient of another may be infinite.
+    loss = jax.lax.switch(choice.loss, plan.losses, logits, labels)
+    return Scored(loss, logits)
+
+  oracle = attacks.white_box(scored)
+  if plan.pairs:
+    width = 0.25 * _smallest(choice.radius)
+    oracle = attacks.spsa(oracle, draws=plan.pairs, width=width)
+  if plan.draws > 1:
+    oracle = attacks.eot(oracle, plan.draws)
+  steps = jax.tree.map(lambda r: choice.share * r, choice.radius)
+  # The loop starts where it is told and stays around the clean input.
+  around = threat._replace(
+    project=lambda moved, _: threat.project(moved, origin)
+  )
+  attack = attacks.ascend(
+    oracle,
+    optax.chain(steepest(threat), scaled(steps)),
+    around,
+    steps=plan.steps,
+  )
+  result = attack(keys, first, labels)
+  return result, threat.contains(result.inputs, origin, _TOLERANCE)
 
 
-def accuracy_of(subject: Subject, build: Build, examples: Examples) -> float:
-  """Returns the accuracy an attack leaves at the subject's radius."""
-  return mean(judge(subject, build, examples).robust)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _noise(
+  threat: Callable[[Any], Threat],
+  draws: int,
+  logits_fn: LogitsFn,
+  radius: Amounts,
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+) -> tuple[AttackResult, Array]:
+  made = threat(radius)
+  judged = losses.scored(logits_fn, losses.margin_loss)
+  result = attacks.random_noise(judged, made, draws=draws)(keys, inputs, labels)
+  return result, made.contains(result.inputs, inputs, _TOLERANCE)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _starts(
+  threat: Callable[[Any], Threat], radius: Amounts, keys: Key, inputs: Inputs
+) -> Inputs:
+  return threat(radius).sample(keys, inputs)
+
+
+def _smallest(radius: Amounts) -> Any:
+  """The smallest radius above zero; 1 if there is none."""
+  radii = jnp.stack(jax.tree.leaves(radius))
+  least = jnp.min(jnp.where(radii > 0, radii, jnp.inf))
+  return jnp.where(jnp.isfinite(least), least, 1.0)

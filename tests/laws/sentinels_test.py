@@ -84,8 +84,8 @@ def fired(measurements):
   return {alarm.name for alarm in checks.check(measurements) if alarm.fired}
 
 
-gradient = functools.partial(driver.measure_gradient, draws=16)
-free = functools.partial(driver.measure_gradient_free, draws=16)
+gradient = functools.partial(driver.measure_gradient, pairs=16)
+free = functools.partial(driver.measure_gradient_free, pairs=16)
 ZERO = "Gradients are exactly zero"
 ELSEWHERE = "The gradient points elsewhere"
 FREE = "A gradient-free attack beats the white box"
@@ -157,9 +157,7 @@ def test_all_measurements_of_an_honest_network_are_silent():
   found = driver.measure(
     subject(plain)._replace(rules=dict.fromkeys(("a", "b", "c", "d"), plain)),
     EXAMPLES,
-    restarts=3,
-    draws=16,
-    alone=1,
+    checks.Effort(restarts=3, pairs=16, noise=50, alone=1),
   )
   alarms = checks.check(found)
   missing = {name for alarm in alarms for name in alarm.missing}
@@ -167,8 +165,13 @@ def test_all_measurements_of_an_honest_network_are_silent():
     "statistics_change",
     "tuning_indices",
     "reported_indices",
+    "ten_draws_accuracy",
+    "twenty_draws_accuracy",
   }
   assert not [alarm for alarm in alarms if alarm.fired]
+  (draws,) = [a for a in alarms if a.name == "Too few draws"]
+  assert draws.state is checks.State.NOT_APPLICABLE
+  assert "forward passes are equal" in draws.reason
   assert found.own_rule_accuracy == found.all_rules_accuracy
   assert found.rules == 4
 

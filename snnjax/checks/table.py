@@ -1,0 +1,165 @@
+"""The table of checks: what each decides, and what to say when it fires."""
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+from snnjax.checks import findings
+from snnjax.checks.findings import Finding, Undecided
+
+
+class Severity(enum.IntEnum):
+  """What a fired alarm means for the reported accuracy.
+
+  A fatal one makes the number meaningless, a serious one makes it too high by
+  an unknown amount, a caution asks for a look.
+  """
+
+  CAUTION = 1
+  SERIOUS = 2
+  FATAL = 3
+
+
+class Check(NamedTuple):
+  """One line of the table: a decision, and what to say about it."""
+
+  name: str
+  decide: Callable[..., Finding | Undecided]
+  severity: Severity
+  cause: str
+  remedy: str
+
+
+CHECKS = (
+  Check(
+    "Outputs outside ball or box, or not finite",
+    findings.outputs_invalid,
+    Severity.FATAL,
+    "The attack returned inputs that the threat does not allow, or numbers "
+    "that are not numbers; its result measures something else.",
+    "Fix the projection; look for a division by a zero gradient; compute in "
+    "float32.",
+  ),
+  Check(
+    "Tuned on the reported examples",
+    findings.tuned_on_the_reported,
+    Severity.FATAL,
+    "Hyper-parameters of the attack were chosen on examples that are reported.",
+    "Choose them on a held-out split.",
+  ),
+  Check(
+    "Normalisation statistics changed",
+    findings.statistics_moved,
+    Severity.FATAL,
+    "The attack ran the network in train mode: it attacked a moving target.",
+    "Run the network with frozen statistics (train=False).",
+  ),
+  Check(
+    "A gradient-free attack beats the white box",
+    findings.gradient_free_beats_white_box,
+    Severity.SERIOUS,
+    "Random, black-box or transferred inputs break examples that the gradient "
+    "does not: the gradient is masked.",
+    "Attack under more backward rules and sharpnesses, with more steps and "
+    "restarts; report the worst case, the gradient-free attack included.",
+  ),
+  Check(
+    "One step beats many",
+    findings.one_step_beats_many,
+    Severity.SERIOUS,
+    "Iterating makes the attack weaker: the gradients along the way mislead.",
+    "Use a smaller step size, another backward rule or a smoother surrogate, "
+    "and a random start.",
+  ),
+  Check(
+    "Gradients are exactly zero",
+    findings.gradients_vanish,
+    Severity.SERIOUS,
+    "The attack cannot move from these examples; they look robust because "
+    "the gradient vanished (dead neurons, a narrow surrogate, saturation).",
+    "Use a surrogate with wide support (atan), a margin loss, a random start "
+    "and a gradient-free attack.",
+  ),
+  Check(
+    "One rule alone is much weaker than all",
+    findings.own_rule_is_weak,
+    Severity.SERIOUS,
+    "The gradient of a single backward rule hides much of the vulnerability.",
+    "Report the per-example worst case over all rules.",
+  ),
+  Check(
+    "The gradient points elsewhere",
+    findings.gradient_points_elsewhere,
+    Severity.SERIOUS,
+    "The surrogate's gradient has little to do with the loss as it really is.",
+    "Search the surrogate and its sharpness on a held-out split; add a "
+    "gradient-free attack.",
+  ),
+  Check(
+    "Accuracy survives any epsilon",
+    findings.survives_any_epsilon,
+    Severity.SERIOUS,
+    "With half the range to move in, every input can be turned grey; an "
+    "attack that does not get to chance does not work.",
+    "Check the loss, the step size and the gradient of the attack.",
+  ),
+  Check(
+    "Accuracy rises with epsilon",
+    findings.accuracy_rises,
+    Severity.SERIOUS,
+    "A larger ball holds the smaller one: the attack failed to use the room.",
+    "Scale the step size with epsilon, add steps and restarts.",
+  ),
+  Check(
+    "The attack has not converged",
+    findings.steps_not_converged,
+    Severity.SERIOUS,
+    "Twice the steps change the accuracy.",
+    "Double the steps until the accuracy no longer changes.",
+  ),
+  Check(
+    "Too few restarts",
+    findings.too_few_restarts,
+    Severity.SERIOUS,
+    "The result depends on the random start.",
+    "Attack with ten restarts and take the worst case per example.",
+  ),
+  Check(
+    "Losses disagree",
+    findings.losses_disagree,
+    Severity.SERIOUS,
+    "Another loss breaks more examples than the one reported.",
+    "Report the per-example worst case over the losses.",
+  ),
+  Check(
+    "Too few draws",
+    findings.too_few_draws,
+    Severity.SERIOUS,
+    "The average over random encodings has not settled.",
+    "Average the gradient over more draws until the accuracy is stable.",
+  ),
+  Check(
+    "The batch matters",
+    findings.batch_matters,
+    Severity.SERIOUS,
+    "An example fares differently alone than among others: the network or "
+    "the rule mixes the examples of a batch.",
+    "Freeze the normalisation; report the batch size with rules, such as "
+    "PDSG, that depend on it.",
+  ),
+  Check(
+    "Two forward passes differ",
+    findings.forwards_differ,
+    Severity.CAUTION,
+    "The network is random: one draw of its gradient is noise, and an example "
+    "may be broken by chance.",
+    "Attack the average over draws (EOT) and judge over several draws.",
+  ),
+  Check(
+    "The attack's claims are contradicted",
+    findings.claims_disagree,
+    Severity.CAUTION,
+    "The attack optimised another function than the network that is judged.",
+    "Give the attack the same logits; with a random network, see above.",
+  ),
+)
