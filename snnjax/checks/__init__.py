@@ -12,6 +12,7 @@ from snnjax.checks.driver import (
   Effort,
   measure,
   merged,
+  parts,
   statistics_change,
 )
 from snnjax.checks.findings import Finding, Undecided
@@ -35,5 +36,6 @@ __all__ = [
   "measure",
   "measured",
   "merged",
+  "parts",
   "statistics_change",
 ]

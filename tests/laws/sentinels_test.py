@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, checks, losses, random
-from snnjax.checks import driver
-from snnjax.checks.driver import Examples, Subject
+from snnjax.checks import Examples, Subject, measuring
 from snnjax.derivatives import with_gradient_of
 
 SIZE, WIDTH, CLASSES = 16, 6, 3
@@ -84,8 +83,8 @@ def fired(measurements):
   return {alarm.name for alarm in checks.check(measurements) if alarm.fired}
 
 
-gradient = functools.partial(driver.measure_gradient, pairs=16)
-free = functools.partial(driver.measure_gradient_free, pairs=16)
+gradient = functools.partial(measuring.measure_gradient, pairs=16)
+free = functools.partial(measuring.measure_gradient_free, pairs=16)
 ZERO = "Gradients are exactly zero"
 ELSEWHERE = "The gradient points elsewhere"
 FREE = "A gradient-free attack beats the white box"
@@ -101,21 +100,21 @@ SENTINELS = {
   "random": (
     noisy,
     losses.cross_entropy,
-    (driver.measure_randomness,),
+    (measuring.measure_randomness,),
     {"Two forward passes differ"},
   ),
   "probabilities": (saturated, losses.cross_entropy, (gradient,), {ZERO}),
   "loud": (
     loud,
     losses.cross_entropy,
-    (gradient, driver.measure_losses),
+    (gradient, measuring.measure_losses),
     {ZERO, LOSSES},
   ),
-  "tied": (tied, losses.dlr, (driver.measure_losses,), {LOSSES}),
+  "tied": (tied, losses.dlr, (measuring.measure_losses,), {LOSSES}),
   "mixing": (
     mixing,
     losses.cross_entropy,
-    (driver.measure_batch,),
+    (measuring.measure_batch,),
     {"The batch matters"},
   ),
 }
@@ -125,7 +124,7 @@ SENTINELS = {
 def test_a_masked_network_raises_its_own_alarm(name):
   logits_fn, loss, measures, alarms = SENTINELS[name]
   masked = subject(logits_fn, loss)
-  found = driver.merged(*(each(masked, EXAMPLES) for each in measures))
+  found = checks.merged(*(each(masked, EXAMPLES) for each in measures))
   assert alarms <= fired(found)
 
 
@@ -154,7 +153,7 @@ def test_the_worst_case_breaks_the_masked_network(name):
 
 
 def test_all_measurements_of_an_honest_network_are_silent():
-  found = driver.measure(
+  found = checks.measure(
     subject(plain)._replace(rules=dict.fromkeys(("a", "b", "c", "d"), plain)),
     EXAMPLES,
     checks.Effort(restarts=3, pairs=16, noise=50, alone=1),
@@ -179,6 +178,6 @@ def test_all_measurements_of_an_honest_network_are_silent():
 def test_an_attack_in_train_mode_changes_statistics():
   before = {"norm": {"mean": np.zeros(3), "var": np.ones(3)}}
   after = {"norm": {"mean": np.array([0, 0.5, 0]), "var": np.ones(3)}}
-  assert driver.statistics_change(before, before) == 0
-  assert driver.statistics_change(before, after) == 0.5
-  assert driver.statistics_change({}, {}) == 0
+  assert checks.statistics_change(before, before) == 0
+  assert checks.statistics_change(before, after) == 0.5
+  assert checks.statistics_change({}, {}) == 0

@@ -1,0 +1,313 @@
+"""The alarms that an evaluation's own attacks do not decide.
+
+A part of the examples is attacked again in other ways: with more steps,
+restarts and draws, with other losses, without a gradient, one example at a
+time. Each part is an array file, so that a killed evaluation goes on with the
+next.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import attack_grid, build
+from experiments.attack_grid import Cell
+from experiments.progress import Progress, silent
+from snnjax import checks
+from snnjax import evaluation as evaluating
+from snnjax.attacks import Threat
+from snnjax.checks import Alarm, Measurements
+from snnjax.evaluation import Chunk, Evaluation
+from snnjax.types import Batch, LogitsFn, Network, Variables
+from snnjax.workdir import Preempted, Workdir
+
+_FOLDER = "alarms"
+_SETUP = "examples"
+_TUNING = "tuning"  # indices, saved by whoever chooses hyper-parameters
+# What is asked of every network. The evaluation's own attacks answer the
+# rest, on all examples, where they have what it takes.
+_ALWAYS = (
+  "randomness",
+  "gradient",
+  "steps",
+  "losses",
+  "restarts",
+  "batch",
+  "gradient_free",
+)
+_UNLESS = {"fgsm": "one_step", "random": "noise"}
+
+
+class Found(NamedTuple):
+  """What was measured of a network.
+
+  Attributes:
+    measurements: all parts together.
+    examples: how many examples were attacked.
+    attacked: at what, in words.
+  """
+
+  measurements: Measurements
+  examples: int
+  attacked: str
+
+
+def measure(
+  config: Any,
+  network: Network,
+  variables: Variables,
+  classify: LogitsFn,
+  batch: Batch,
+  modalities: tuple[str, ...],
+  chunks: Iterable[Chunk],
+  folder: Workdir,
+  progress: Progress = silent,
+  should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+  """Measures what the alarms lack, into `folder`, from where it stopped.
+
+  Args:
+    config: the whole configuration; ``evaluation.alarm_examples`` of the
+      examples are attacked, none if that is 0.
+    network: the architecture.
+    variables: of the network under attack.
+    classify: the same network under its own rule; a `jax.tree_util.Partial`
+      that holds `variables` shares its compilations with other networks.
+    batch: all examples of the evaluation.
+    modalities: of the inputs.
+    chunks: the finished evaluation.
+    folder: gets the arrays.
+    progress: told of every part.
+    should_stop: asked after every part.
+
+  Raises:
+    ValueError: a number in the configuration is out of range.
+    Preempted: as `should_stop` wanted; run again to go on.
+  """
+  count = _count(config, batch)
+  done = _finished(folder)
+  if not count or _SETUP in done:
+    return
+  evaluation = _collected(chunks, batch)
+  cell, reported = _doubtful(config, evaluation, modalities, count)
+  examples = checks.Examples(
+    jax.random.fold_in(build.key(config), len("alarm study")),
+    jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
+    jnp.asarray(batch.labels[:count], jnp.int32),
+  )
+  made = checks.parts(
+    _subject(config, classify, cell, count),
+    examples,
+    checks.Effort(pairs=config.evaluation.alarm_pairs),
+  )
+  parts = {name: made[name] for name in _names(config, evaluation)}
+  parts["statistics"] = lambda: _statistics(config, network, variables, batch)
+  parts["tuning"] = lambda: _tuning(folder)
+  for number, (name, part) in enumerate(parts.items(), 1):
+    if name not in done:
+      found = _against(part(), float(np.mean(reported)))
+      folder.save_arrays(f"{_FOLDER}/{name}", _encoded(found))
+      progress(number, len(parts), "check alarms")
+      if should_stop() and number < len(parts):
+        raise Preempted(f"stopped after part {number} of the alarms")
+  radii = [
+    f"{name} {radius:g}" for name, radius in cell.radii.items() if radius
+  ]
+  # Comes last: where it is, every part is.
+  setup = {
+    "indices": np.arange(count),
+    "attacked": np.array(f"{cell.target} ({', '.join(radii)})"),
+  }
+  folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup)
+
+
+def load(folder: Workdir) -> Found | None:
+  """Reads what `measure` left in a folder; None where it measured nothing.
+
+  Raises:
+    ValueError: a file is damaged.
+  """
+  names = _finished(folder)
+  if _SETUP not in names:
+    return None
+  setup = folder.load_arrays(f"{_FOLDER}/{_SETUP}")
+  parts = (
+    _decoded(folder.load_arrays(f"{_FOLDER}/{name}"))
+    for name in names
+    if name != _SETUP
+  )
+  return Found(
+    checks.merged(*parts), len(setup["indices"]), str(setup["attacked"])
+  )
+
+
+def completed(
+  alarms: Sequence[Alarm], found: Found | None, subject: str
+) -> tuple[Alarm, ...]:
+  """Returns the alarms of an evaluation, completed by what `measure` found.
+
+  Args:
+    alarms: of the evaluation's own attacks, on all its examples.
+    found: from `load`.
+    subject: the network.
+  """
+  if found is None:
+    nothing = "evaluation.alarm_examples is 0"
+    return tuple(
+      alarm._replace(reason=alarm.reason or nothing)
+      if alarm.state is checks.State.NOT_CHECKED
+      else alarm
+      for alarm in alarms
+    )
+  more = checks.check(found.measurements, subject, examples=found.examples)
+  return checks.graver(alarms, more)
+
+
+def _count(config: Any, batch: Batch) -> int:
+  """How many examples to attack."""
+  for name, least in (("alarm_examples", 0), ("alarm_pairs", 1)):
+    value = config.evaluation[name]
+    if value < least:
+      raise ValueError(
+        f"evaluation.{name} must be at least {least}; got {value}"
+      )
+  return min(config.evaluation.alarm_examples, len(batch.labels))
+
+
+@functools.cache
+def _threat(norm: str) -> Callable[[Any], Threat]:
+  """One function per norm: what is compiled for it is found again."""
+  return functools.partial(build.threat_of, norm)
+
+
+def _subject(
+  config: Any, classify: LogitsFn, cell: Cell, count: int
+) -> checks.Subject:
+  options = config.evaluation
+  radii = cell.radii
+  return checks.Subject(
+    classify,
+    {config.model.rule: classify},
+    _threat(options.norm),
+    dict(radii) if len(radii) > 1 else next(iter(radii.values())),
+    steps=options.steps,
+    step_share=2.5 / options.steps,
+    batch=min(options.microbatch, count),
+  )
+
+
+def _names(config: Any, evaluation: Evaluation) -> tuple[str, ...]:
+  """What is to be measured, given what the evaluation ran."""
+  ran = {name.split("/")[2] for name in evaluation.attacks if "/" in name}
+  more = tuple(part for attack, part in _UNLESS.items() if attack not in ran)
+  far = () if config.evaluation.norm == "linf" else ("large",)
+  return (*_ALWAYS, *more, *far)
+
+
+def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
+  kept = tuple(chunks)
+  stages = dict.fromkeys(
+    chunk.stage for chunk in kept if chunk.stage != evaluating.CLEAN
+  )
+  labels = np.asarray(batch.labels)
+  return evaluating.collect(np.arange(len(labels)), labels, tuple(stages), kept)
+
+
+def _doubtful(
+  config: Any, evaluation: Evaluation, modalities: tuple[str, ...], count: int
+) -> tuple[Cell, np.ndarray]:
+  """The largest radius that leaves something to doubt, and what it leaves.
+
+  Where no example withstands the evaluation's attacks, no alarm could fire.
+
+  Returns:
+    The cell of the target that comes last, and which of the first `count`
+    examples withstood every attack of it.
+  """
+  cells = attack_grid.cells(config, modalities)
+  last = cells[-1].target
+  found = []
+  for cell in reversed([cell for cell in cells if cell.target == last]):
+    prefix = cell.case("")
+    there = {
+      name: outcome
+      for name, outcome in evaluation.attacks.items()
+      if name.startswith(prefix)
+    }
+    worst = evaluating.worst(evaluation._replace(attacks=there))
+    found.append((cell, worst.robust[:count]))
+    if np.any(found[-1][1]):
+      return found[-1]
+  return found[0]
+
+
+def _against(part: Measurements, reported: float) -> Measurements:
+  """Compares with what the evaluation reports, its worst case."""
+  if part.gradient_free_accuracies is not None:
+    part = part._replace(white_box_accuracy=reported)
+  if part.loss_accuracies is not None:
+    part = part._replace(reported_accuracy=reported)
+  return part
+
+
+def _statistics(
+  config: Any, network: Network, variables: Variables, batch: Batch
+) -> Measurements:
+  before = variables.get("batch_stats", {})
+  if not jax.tree.leaves(before):
+    reason = "the network has no normalisation statistics"
+    return Measurements(reasons={"statistics_change": reason})
+  rule = build.rule(config, config.model.rule)
+  inputs = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
+
+  @jax.jit
+  def after(variables: Variables) -> Any:
+    key = build.key(config)
+    forward = network.apply(variables, inputs, rule=rule, key=key)
+    return forward.batch_stats
+
+  change = checks.statistics_change(before, after(variables))
+  return Measurements(statistics_change=change)
+
+
+def _tuning(folder: Workdir) -> Measurements:
+  if _TUNING in folder.array_names():
+    indices = folder.load_arrays(_TUNING)["indices"]
+    return Measurements(tuning_indices=indices.tolist())
+  reason = "the evaluation chose no hyper-parameter: its configuration did"
+  return Measurements(reasons={"tuning_indices": reason})
+
+
+def _finished(folder: Workdir) -> tuple[str, ...]:
+  prefix = f"{_FOLDER}/"
+  return tuple(
+    name.removeprefix(prefix)
+    for name in folder.array_names()
+    if name.startswith(prefix)
+  )
+
+
+def _encoded(measurements: Measurements) -> dict[str, np.ndarray]:
+  """Measurements as arrays; mappings as one array per entry."""
+  arrays: dict[str, np.ndarray] = {}
+  for field, value in measurements._asdict().items():
+    if isinstance(value, Mapping):
+      arrays |= {f"{field}/{key}": np.asarray(v) for key, v in value.items()}
+    elif value is not None:
+      arrays[field] = np.asarray(value)
+  return arrays
+
+
+def _decoded(arrays: Mapping[str, np.ndarray]) -> Measurements:
+  values: dict[str, Any] = {}
+  for name, array in arrays.items():
+    field, _, key = name.partition("/")
+    if key:
+      values.setdefault(field, {})[key] = array.item()
+    else:
+      values[field] = array.tolist()
+  return Measurements(**values)

@@ -1,0 +1,316 @@
+"""Each question about an attack, asked of a network: one function for each.
+
+They fill some fields of `Measurements`. Those that compare with the reported
+attack take what it did, if that is known, and run it otherwise.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import attacks, losses, random
+from snnjax.attacks import flat
+from snnjax.checks.alarms import Measurements
+from snnjax.checks.subject import (
+  LOSSES,
+  Examples,
+  Judged,
+  Subject,
+  attacked,
+  batched,
+  logits_at,
+  mean,
+  noised,
+  starts,
+)
+from snnjax.evaluation.steps import partial
+from snnjax.losses import LogitsLoss
+from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.validation import check_count
+
+LARGE_RADIUS = 0.5
+_SAME = 1e-3  # relative difference of losses that rounding may make
+_DETERMINISTIC = "two forward passes are equal: one draw is all there is"
+
+
+def measure_one_step(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
+  """Compares one step of the whole radius with many."""
+  single = subject._replace(steps=1, step_share=1.0)
+  many = reported or attacked(subject, examples)
+  return Measurements(
+    one_step_accuracy=mean(attacked(single, examples).robust),
+    many_step_accuracy=mean(many.robust),
+  )
+
+
+def measure_steps(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
+  """Lets the attack climb as many steps again, from the best point it found.
+
+  Its first run is judged as well: what left ball or box or is not finite, and
+  what the attack claims and the judge denies.
+  """
+  many = reported or attacked(subject, examples)
+  again = attacked(subject, examples, first=many.inputs)
+  return Measurements(
+    accuracy=mean(many.robust),
+    doubled_steps_accuracy=mean(many.robust & again.robust),
+    outside=int(np.sum(many.outside)),
+    non_finite=int(np.sum(many.non_finite)),
+    disagreeing_claims=int(
+      np.sum((many.claimed == many.robust) & ~many.outside)
+    ),
+  )
+
+
+def measure_radii(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
+  """Attacks within a half, one and two radii."""
+  many = reported or attacked(subject, examples)
+  largest = max(float(np.max(r)) for r in jax.tree.leaves(subject.radius))
+  found = {1.0: mean(many.robust)}
+  for factor in (0.5, 2.0):
+    scaled = jax.tree.map(lambda r, f=factor: f * r, subject.radius)
+    other = attacked(subject._replace(radius=scaled), examples)
+    found[factor] = mean(other.robust)
+  return Measurements(
+    epsilons=[factor * largest for factor in sorted(found)],
+    epsilon_accuracies=[found[factor] for factor in sorted(found)],
+  )
+
+
+def measure_large(subject: Subject, examples: Examples) -> Measurements:
+  """Attacks within half the range, in linf."""
+  far = subject._replace(
+    threat=functools.partial(attacks.linf, box=subject.box),
+    radius=LARGE_RADIUS,
+  )
+  counts = np.bincount(np.asarray(examples.labels))
+  return Measurements(
+    large_epsilon_accuracy=mean(attacked(far, examples).robust),
+    # What a constant answer gets on these examples.
+    chance=float(counts.max() / counts.sum()),
+  )
+
+
+def measure_gradient(
+  subject: Subject, examples: Examples, *, pairs: int = 32
+) -> Measurements:
+  """Counts zero gradients, and compares the others with real differences.
+
+  Along random directions u of the radius' size, the cosine between the vector
+  of differences ``L(x + u) - L(x - u)`` and that of predictions ``2 <g, u>``,
+  averaged over the examples with a gradient. Unlike a cosine of estimated
+  gradients it does not shrink with the number of inputs.
+  """
+  check_count("pairs", pairs)
+  judge, own = partial(subject.classify), partial(subject.own)
+  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
+
+  def run(keys: Key, inputs: Inputs, labels: Labels) -> tuple[Array, Array]:
+    return _differences(
+      subject.loss, pairs, judge, own, radius, keys, inputs, labels
+    )
+
+  zero, cosine = batched(
+    subject, run, examples.keys, examples.inputs, examples.labels
+  )
+  known = cosine[~np.isnan(cosine)]
+  return Measurements(
+    zero_gradient_fraction=mean(zero),
+    finite_difference_cosine=float(known.mean()) if known.size else np.nan,
+  )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _differences(
+  loss: LogitsLoss,
+  pairs: int,
+  judge: LogitsFn,
+  own: LogitsFn,
+  radius: flat.Amounts,
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+) -> tuple[Array, Array]:
+  """Whether the loss has no gradient, and the margin's cosine; NaN if none."""
+  judged = losses.scored(judge, losses.margin_loss)
+  center, restore = flat.flatten(inputs)
+  size = flat.row(radius, inputs)
+  asked, drawn = random.split(keys)
+
+  def slopes(points: Inputs, which: LogitsLoss) -> Array:
+    # The margin under the reported rule: cross-entropy may be saturated.
+    return jnp.sum(which(own(random.fold_in(asked, 0), points), labels))
+
+  zero = jnp.all(flat.flatten(jax.grad(slopes)(inputs, loss))[0] == 0, 1)
+  margin = jax.grad(slopes)(inputs, losses.margin_loss)
+  gradient = flat.flatten(margin)[0]
+
+  def difference(_: None, index: Array) -> tuple[None, tuple[Array, Array]]:
+    noise = random.per_example(
+      lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype),
+      random.fold_in(drawn, index),
+    )
+    step = size * noise
+    ends = [
+      judged(random.fold_in(asked, index), restore(point), labels).loss
+      for point in (center + step, center - step)
+    ]
+    return None, (ends[0] - ends[1], 2 * jnp.sum(gradient * step, 1))
+
+  _, (real, said) = jax.lax.scan(difference, None, jnp.arange(2, pairs + 2))
+  length = jnp.linalg.norm(real, axis=0) * jnp.linalg.norm(said, axis=0)
+  cosine = jnp.sum(real * said, 0) / jnp.where(length > 0, length, 1)
+  return zero, jnp.where(length > 0, cosine, jnp.nan)
+
+
+def measure_noise(
+  subject: Subject,
+  examples: Examples,
+  reported: Judged | None = None,
+  *,
+  draws: int = 320,
+) -> Measurements:
+  """Attacks by random samples, and with the gradient."""
+  white = reported or attacked(subject, examples)
+  random_ones = noised(subject, examples, draws)
+  return Measurements(
+    white_box_accuracy=mean(white.robust),
+    gradient_free_accuracies={"random": mean(random_ones.robust)},
+  )
+
+
+def measure_gradient_free(
+  subject: Subject,
+  examples: Examples,
+  reported: Judged | None = None,
+  *,
+  pairs: int = 32,
+) -> Measurements:
+  """Attacks along differences of the margin (SPSA), and with the gradient."""
+  check_count("pairs", pairs)
+  white = reported or attacked(subject, examples)
+  free = attacked(
+    subject,
+    examples,
+    logits_fn=subject.classify,
+    loss=losses.margin_loss,
+    pairs=pairs,
+  )
+  return Measurements(
+    white_box_accuracy=mean(white.robust),
+    gradient_free_accuracies={"spsa": mean(free.robust)},
+  )
+
+
+def measure_rules(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
+  """Attacks under every rule, and takes the worst for each example."""
+  own = (reported or attacked(subject, examples)).robust
+  worst = own.copy()
+  for logits_fn in list(subject.rules.values())[1:]:
+    worst &= attacked(subject, examples, logits_fn=logits_fn).robust
+  return Measurements(
+    own_rule_accuracy=mean(own),
+    all_rules_accuracy=mean(worst),
+    rules=len(subject.rules),
+  )
+
+
+def measure_losses(
+  subject: Subject, examples: Examples, reported: Judged | None = None
+) -> Measurements:
+  """Attacks with cross-entropy, margin and, of three classes, DLR."""
+  own = reported or attacked(subject, examples)
+  shape = logits_at(subject, examples, examples.inputs, 1).shape
+  found = {}
+  for name, loss in LOSSES.items():
+    if loss is losses.dlr and shape[1] < 3:
+      continue
+    same = loss is subject.loss
+    judged = own if same else attacked(subject, examples, loss=loss)
+    found[name] = mean(judged.robust)
+  return Measurements(loss_accuracies=found, reported_accuracy=mean(own.robust))
+
+
+def measure_restarts(
+  subject: Subject, examples: Examples, *, restarts: int = 10
+) -> Measurements:
+  """Attacks from one random start, and what withstands it from many.
+
+  Only what no start has broken is attacked again, packed into full batches.
+  """
+  check_count("restarts", restarts)
+
+  def run(some: Examples, number: np.ndarray) -> np.ndarray:
+    keys = jax.vmap(jax.random.fold_in)(some.keys, jnp.asarray(number))
+    own = some._replace(key=keys)
+    return attacked(subject, own, first=starts(subject, own)).robust
+
+  count = len(examples.labels)
+  robust = run(examples, np.full(count, 1))
+  one = mean(robust)
+  left = [
+    (row, number)
+    for number in range(2, restarts + 1)
+    for row in np.flatnonzero(robust).tolist()
+  ]
+  while left:
+    size = subject.batch or count
+    now, left = left[:size], left[size:]
+    rows, numbers = (np.array(column) for column in zip(*now, strict=True))
+    # Filled up, so that every batch has the shape that is compiled.
+    full = np.resize(np.arange(len(now)), size)
+    found = run(examples.taken(rows[full]), numbers[full])
+    robust[rows[full][~found]] = False
+    left = [pair for pair in left if robust[pair[0]]]
+  return Measurements(
+    one_restart_accuracy=one, ten_restarts_accuracy=mean(robust)
+  )
+
+
+def measure_batch(
+  subject: Subject,
+  examples: Examples,
+  reported: Judged | None = None,
+  *,
+  alone: int = 4,
+) -> Measurements:
+  """Attacks the first examples on their own and among the others."""
+  check_count("alone", alone)
+  whole = reported or attacked(subject, examples)
+  count = min(alone, len(examples.labels))
+  single = attacked(subject._replace(batch=1), examples.taken(np.arange(count)))
+  same = np.isclose(
+    single.loss, whole.loss[:count], rtol=_SAME, atol=_SAME, equal_nan=True
+  ) & (single.robust == whole.robust[:count])
+  return Measurements(differing_alone=int(np.sum(~same)))
+
+
+def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
+  """Runs the network twice; if that differs, attacks 10 and 20 draws."""
+  first, second = (
+    logits_at(subject, examples, examples.inputs, draw) for draw in (4, 5)
+  )
+  differing = int(np.sum(np.any(first != second, 1)))
+  if not differing:
+    fields = ("ten_draws_accuracy", "twenty_draws_accuracy")
+    return Measurements(
+      differing_forwards=0, reasons=dict.fromkeys(fields, _DETERMINISTIC)
+    )
+  ten, twenty = (
+    mean(attacked(subject, examples, draws=draws).robust) for draws in (10, 20)
+  )
+  return Measurements(
+    differing_forwards=differing,
+    ten_draws_accuracy=ten,
+    twenty_draws_accuracy=twenty,
+  )
