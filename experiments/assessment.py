@@ -5,26 +5,28 @@ file, so that a killed evaluation goes on without computing an example twice.
 """
 
 import pathlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build, datasets, gradient_study
+from experiments import attack_grid, build, datasets, gradient_study, suites
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
-from snnjax import attacks, environment, parameters
+from snnjax import attacks, environment, metrics, parameters
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
-from snnjax.types import Batch, Forward, Network, Variables
+from snnjax.types import Batch, Forward, LogitsFn, Network, Variables
 from snnjax.workdir import Preempted, Workdir
 
 LARGE = "large epsilon"
 LARGE_RADIUS = 0.5
 STUDY = "study"
+REFUSED = "refused"  # the attacks that the budget does not allow
 _CHUNKS = "chunks"
 
 
@@ -39,6 +41,8 @@ class Assessed(NamedTuple):
     study: gradient measurements by name, as `gradient_study.Study` nests.
     sample: a few examples' inputs by modality, and "labels".
     spikes: one example's spikes by layer, [T, ...].
+    refused: by attack of the suite, why it could not run.
+    seconds: by case, the wall time of each of its microbatches.
   """
 
   name: str
@@ -48,6 +52,8 @@ class Assessed(NamedTuple):
   study: Mapping[str, np.ndarray]
   sample: Mapping[str, np.ndarray]
   spikes: Mapping[str, np.ndarray]
+  refused: Mapping[str, str]
+  seconds: Mapping[str, list[float]]
 
 
 class Bench(NamedTuple):
@@ -58,13 +64,19 @@ class Bench(NamedTuple):
   study: gradient_study.Measure
 
 
-def bench(config: Any, network: Network, modalities: tuple[str, ...]) -> Bench:
+def bench(
+  config: Any,
+  network: Network,
+  modalities: tuple[str, ...],
+  stand_ins: Mapping[str, LogitsFn] | None = None,
+) -> Bench:
   """Returns the shared parts for networks of one architecture.
 
   Args:
-    config: the whole configuration.
+    config: the whole configuration, its suite resolved.
     network: the architecture.
     modalities: of its inputs.
+    stand_ins: other networks by their folder, for attacks that transfer.
 
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
@@ -74,7 +86,7 @@ def bench(config: Any, network: Network, modalities: tuple[str, ...]) -> Bench:
     raise ValueError(f"evaluation.microbatch must be at least 1; got {size}")
   return Bench(
     network,
-    attack_grid.grid(config, network),
+    attack_grid.grid(config, network, stand_ins or {}),
     gradient_study.measure(config, network, modalities),
   )
 
@@ -96,21 +108,25 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
 
 def cases(
   config: Any, made: Bench, variables: Variables, modalities: tuple[str, ...]
-) -> dict[str, Any]:
+) -> attack_grid.Cases:
   """Returns every attack of the evaluation, by case name.
 
-  Beside the grid of `attack_grid` there is linf 0.5 on everything, which a
-  sound attack must not fail to use.
+  Beside the suite there is linf 0.5 on everything, which a sound attack must
+  not fail to use.
+
+  Raises:
+    UsageError: the suite does not fit the radii.
   """
-  rules = list(config.evaluation.rules)
   wanted = attack_grid.cells(config, modalities)
-  named = attack_grid.cases(made.grid, variables, wanted, rules)
-  if config.evaluation.norm == "linf":
-    cell = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
-    own = made.grid.white_box[rules[0]]
-    radii = attack_grid.traced(cell.radii)
-    named[cell.case(rules[0])] = jax.tree_util.Partial(own, variables, radii)
-  return named
+  found = attack_grid.cases(made.grid, variables, wanted)
+  alone = [a for a in suites.alone(made.grid.attacks) if a not in found.refused]
+  if config.evaluation.norm != "linf" or not alone:
+    return found
+  cell = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
+  large = jax.tree_util.Partial(
+    made.grid.build[alone[0]], variables, attack_grid.traced(cell.radii)
+  )
+  return found._replace(builders={**found.builders, cell.case(alone[0]): large})
 
 
 def assess(
@@ -141,21 +157,35 @@ def assess(
   _check_box(config, splits.modalities, batch)
   finished = load_chunks(folder)
   attacked = cases(config, made, variables, splits.modalities)
+  folder.save_arrays(
+    REFUSED,
+    {
+      "attacks": np.array(list(attacked.refused), np.str_),
+      "reasons": np.array(list(attacked.refused.values()), np.str_),
+    },
+  )
   chunks = evaluating.stream(
-    attacked,
+    attacked.builders,
     jax.tree_util.Partial(made.grid.classify, variables),
     batch.inputs,
     batch.labels,
     key=jax.random.fold_in(build.key(config), len("assessment")),
     microbatch=config.evaluation.microbatch,
-    survivors=config.evaluation.survivors,
+    survivors=attacked.survivors,
     finished=finished,
-    progress=_whole(progress, attacked, len(batch.labels)),
+    progress=_whole(progress, attacked.builders, len(batch.labels)),
   )
-  for number, chunk in enumerate(chunks, start=len(finished)):
-    save_chunk(folder, number, chunk)
-    if should_stop():
-      raise Preempted(f"stopped after microbatch {number + 1}")
+  first = len(finished)
+  with metrics.Metrics(folder.metrics, first - 1 if first else None) as log:
+    for number, (chunk, seconds) in enumerate(_timed(chunks), start=first):
+      log.write(
+        number,
+        {"stage": chunk.stage, "examples": len(chunk.indices)},
+        {"seconds": seconds},
+      )
+      save_chunk(folder, number, chunk)
+      if should_stop():
+        raise Preempted(f"stopped after microbatch {number + 1}")
   if STUDY not in folder.array_names():
     _study(config, made, variables, splits, batch, folder, progress)
 
@@ -187,12 +217,22 @@ def load(
       if key.startswith(f"{prefix}/")
     }
 
-  stages = dict.fromkeys(
-    chunk.stage for chunk in chunks if chunk.stage != evaluating.CLEAN
+  refused = folder.load_arrays(REFUSED)
+  reasons = dict(
+    zip(refused["attacks"].tolist(), refused["reasons"].tolist(), strict=True)
   )
+  # A case that had no survivors to meet left no chunk.
+  cells = attack_grid.cells(config, modalities)
+  stages = [
+    cell.case(attack.name)
+    for cell in cells
+    for attack in attack_grid.on_cell(suites.plan(config), cell, cells)
+    if attack.name not in reasons
+  ]
+  stages += [chunk.stage for chunk in chunks if chunk.stage != evaluating.CLEAN]
   order = np.sort(indices)
   evaluation = evaluating.collect(
-    order, arrays["labels"], tuple(stages), chunks
+    order, arrays["labels"], tuple(dict.fromkeys(stages)), chunks
   )
   return Assessed(
     name,
@@ -202,7 +242,27 @@ def load(
     part("study"),
     part("sample"),
     part("spikes"),
+    reasons,
+    _seconds(folder),
   )
+
+
+def _seconds(folder: Workdir) -> dict[str, list[float]]:
+  """Wall times of the microbatches of each case; those of a killed run too."""
+  seconds: dict[str, list[float]] = {}
+  for line in metrics.read(folder.metrics, wall=True):
+    seconds.setdefault(line["stage"], []).append(line["wall"]["seconds"])
+  return seconds
+
+
+def _timed(
+  chunks: Iterator[evaluating.Chunk],
+) -> Iterator[tuple[evaluating.Chunk, float]]:
+  """Yields each chunk with the seconds that it took to compute."""
+  begun = time.perf_counter()
+  for chunk in chunks:
+    yield chunk, time.perf_counter() - begun
+    begun = time.perf_counter()
 
 
 def _whole(
@@ -294,6 +354,17 @@ def _study(
   folder.save_arrays(STUDY, {k: np.asarray(v) for k, v in leaves.items()})
 
 
-def evaluation_folder(path: pathlib.Path) -> pathlib.Path:
-  """Where a training workdir keeps its evaluation."""
-  return path / "evaluation"
+def evaluation_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
+  """Where a training workdir keeps its evaluation by the configured suite."""
+  return path / _of_suite("evaluation", config)
+
+
+def report_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
+  """Where the report on evaluations by the configured suite goes."""
+  return path / _of_suite("report", config)
+
+
+def _of_suite(name: str, config: Any) -> str:
+  """The quick suite's folders bear plain names, every other's its own."""
+  title = suites.title(config)
+  return name if title == "quick" else f"{name}_{title}"

@@ -1,24 +1,26 @@
-"""The grid of attacks of an evaluation: targets x radii x (rules, baselines).
+"""The grid of an evaluation: targets x radii x the attacks of a suite.
 
-All networks of one architecture and all radii share one compilation per rule:
-a modality that is not attacked has radius 0.
+All networks of one architecture and all radii share one compilation per attack
+and rule: a modality that is not attacked has radius 0.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from experiments import build
+from experiments import attack_kinds, build, suites
+from experiments.settings import UsageError
 from snnjax import attacks, losses, models
 from snnjax import evaluation as evaluating
-from snnjax.types import Inputs, Key, LogitsFn, Network, Variables
+from snnjax.types import Attack, Inputs, Key, LogitsFn, Network, Variables
 
 Radii = Any  # a scalar, or one per modality
-RANDOM = "random"
-FGSM = "fgsm"
+Build = Callable[[Variables, Radii], evaluating.Case]
+_NOBODY: Mapping[str, LogitsFn] = MappingProxyType({})
 
 
 class Cell(NamedTuple):
@@ -75,87 +77,180 @@ class Grid(NamedTuple):
   """Builders of cases that compile once for all networks and radii.
 
   Attributes:
-    white_box: by rule, ``(variables, radii) -> Case``.
-    fgsm: one step under the network's own rule.
-    random: uniform noise.
+    attacks: in their order.
+    build: by attack, ``(variables, radii) -> Case``.
     classify: ``(variables, keys, inputs) -> logits``.
   """
 
-  white_box: Mapping[str, Any]
-  fgsm: Any
-  random: Any
-  classify: Any
+  attacks: Sequence[suites.Attack]
+  build: Mapping[str, Build]
+  classify: Callable[[Variables, Key, Inputs], jax.Array]
 
 
-def grid(config: Any, network: Network) -> Grid:
+def grid(
+  config: Any, network: Network, stand_ins: Mapping[str, LogitsFn] = _NOBODY
+) -> Grid:
   """Returns the builders for the networks of one architecture.
 
   Args:
-    config: the whole configuration.
-    network: run under the rules of ``config.evaluation.rules``.
+    config: the whole configuration, its suite resolved.
+    network: the architecture.
+    stand_ins: other networks by their folder, for attacks that transfer.
   """
-  options = config.evaluation
-  own = config.model.rule
-  rules = {name: build.rule(config, name) for name in (own, *options.rules)}
-
-  def logits(rule: str, variables: Variables) -> LogitsFn:
-    return models.classifier(network, variables, rule=rules[rule])
-
-  def loss(rule: str, variables: Variables) -> Any:
-    return losses.scored(logits(rule, variables), losses.cross_entropy)
-
-  def white_box(
-    rule: str, variables: Variables, radii: Radii
-  ) -> evaluating.Case:
-    threat = build.threat_of(options.norm, radii)
-    steps = jax.tree.map(lambda r: 2.5 * r / options.steps, radii)
-    attack = attacks.pgd(
-      loss(rule, variables), threat, step_size=steps, steps=options.steps
-    )
-    return evaluating.Case(attack, threat)
-
-  def fgsm(variables: Variables, radii: Radii) -> evaluating.Case:
-    threat = build.threat_of(options.norm, radii)
-    return evaluating.Case(attacks.fgsm(loss(own, variables), threat), threat)
-
-  def noise(variables: Variables, radii: Radii) -> evaluating.Case:
-    threat = build.threat_of(options.norm, radii)
-    attack = attacks.random_noise(
-      loss(own, variables), threat, draws=options.random_draws
-    )
-    return evaluating.Case(attack, threat)
+  planned = suites.plan(config)
+  own = build.rule(config, config.model.rule)
 
   def classify(variables: Variables, key: Key, inputs: Inputs) -> jax.Array:
-    return logits(own, variables)(key, inputs)
+    return models.classifier(network, variables, rule=own)(key, inputs)
+
+  def case(
+    attack: suites.Attack, variables: Variables, radii: Radii
+  ) -> evaluating.Case:
+    made = _attack(config, network, variables, radii, attack, stand_ins)
+    return evaluating.Case(made, build.threat_of(config.evaluation.norm, radii))
 
   return Grid(
-    {rule: functools.partial(white_box, rule) for rule in options.rules},
-    fgsm,
-    noise,
+    planned,
+    {each.name: functools.partial(case, each) for each in planned},
     classify,
   )
 
 
-def cases(
-  made: Grid, variables: Variables, wanted: list[Cell], rules: list[str]
-) -> dict[str, Any]:
-  """Returns the builders of `wanted` cells by case name.
+def _attack(
+  config: Any,
+  network: Network,
+  variables: Variables,
+  radii: Radii,
+  attack: suites.Attack,
+  stand_ins: Mapping[str, LogitsFn],
+) -> Attack:
+  """Builds one attack from the table, a mixture of rules included."""
+  spec, norm = attack.spec, config.evaluation.norm
+
+  def source(rules: tuple[str, ...]) -> Callable[[Any], attacks.Oracle]:
+    def oracle(loss: Any) -> attacks.Oracle:
+      found = [
+        build.attack_oracle(config, network, variables, rule, loss, spec.draws)
+        for rule in rules
+      ]
+      return found[0] if len(found) == 1 else attacks.gradient_mean(found)
+
+    return oracle
+
+  def one(rules: tuple[str, ...]) -> Attack:
+    # What adapts gives no logits of its own; nor does its forward pass differ.
+    plain = config.model.rule if rules[0] in build.ADAPTIVE else rules[0]
+    if spec.draws > 1 and config.model.encoder not in build.RANDOM_ENCODERS:
+      raise ValueError(
+        f"draws must be 1 where nothing is random, as for the encoder "
+        f"{config.model.encoder!r}; got {spec.draws}"
+      )
+    request = attack_kinds.Request(
+      source=source(rules),
+      logits=models.classifier(
+        network, variables, rule=build.rule(config, plain)
+      ),
+      norm=functools.partial(build.threat_of, norm),
+      radii=radii,
+      norm_name=norm,
+      loss=spec.loss,
+      steps=spec.steps,
+      restarts=spec.restarts,
+      draws=spec.draws,
+      options=spec.options,
+      stand_ins=tuple(
+        losses.scored(stand_ins[run], losses.cross_entropy)
+        for run in spec.options.get("runs", ())
+      ),
+    )
+    return attack_kinds.TABLE[spec.kind].make(request)
+
+  if spec.mix == "worst_of":
+    return attacks.worst_of([one((rule,)) for rule in attack.rules])
+  return one(attack.rules)
+
+
+class Cases(NamedTuple):
+  """What an evaluation runs.
+
+  Attributes:
+    builders: by case, in their order.
+    survivors: cases that meet only what the cases listed left correct.
+    refused: by attack, why it cannot run under this budget.
+  """
+
+  builders: Mapping[str, Any]
+  survivors: Mapping[str, Sequence[str]]
+  refused: Mapping[str, str]
+
+
+def cases(made: Grid, variables: Variables, wanted: Sequence[Cell]) -> Cases:
+  """Returns every attack on every cell that its suite has it on.
 
   Args:
     made: from `grid`.
     variables: of the network under attack.
     wanted: the cells.
-    rules: which white-box attacks; FGSM and random noise are always there.
   """
-  builders = {rule: made.white_box[rule] for rule in rules}
-  builders |= {FGSM: made.fgsm, RANDOM: made.random}
-  return {
-    cell.case(name): jax.tree_util.Partial(
-      builder, variables, traced(cell.radii)
+  builders: dict[str, Any] = {}
+  survivors: dict[str, Sequence[str]] = {}
+  refused: dict[str, str] = {}
+  for attack in made.attacks:
+    if not any(on_cell([attack], cell, wanted) for cell in wanted):
+      refused[attack.name] = (
+        f"targets must be among {sorted({cell.target for cell in wanted})} "
+        f"for these inputs; got {attack.spec.targets}"
+      )
+      continue
+    try:
+      # Constructing an attack asks its threat what it needs; nothing is run.
+      made.build[attack.name](variables, traced(wanted[-1].radii))
+    except ValueError as error:
+      refused[attack.name] = str(error)
+  for cell in wanted:
+    before: list[str] = []
+    for attack in on_cell(made.attacks, cell, wanted):
+      if attack.name in refused:
+        continue
+      name = cell.case(attack.name)
+      if attack.spec.meets == "survivors":
+        survivors[name] = tuple(before)
+      builders[name] = jax.tree_util.Partial(
+        made.build[attack.name], variables, traced(cell.radii)
+      )
+      before.append(name)
+  return Cases(builders, survivors, refused)
+
+
+def on_cell(
+  planned: Sequence[suites.Attack], cell: Cell, every: Sequence[Cell]
+) -> list[suites.Attack]:
+  """Returns the attacks that a suite has on one cell.
+
+  Args:
+    planned: all attacks.
+    cell: the target and radius.
+    every: all cells, which tell how many radii there are.
+
+  Raises:
+    UsageError: an attack names a radius that is not there.
+  """
+  count = 1 + max(each.level for each in every)
+
+  def fits(attack: suites.Attack) -> bool:
+    spec = attack.spec
+    for level in spec.levels:
+      if not -count <= level < count:
+        raise UsageError(
+          f"levels of {spec.name!r} must lie in {-count}..{count - 1} for "
+          f"{count} radii; got {level}"
+        )
+    levels = {level % count for level in spec.levels} or {cell.level}
+    return cell.target in (spec.targets or (cell.target,)) and (
+      cell.level in levels
     )
-    for cell in wanted
-    for name, builder in builders.items()
-  }
+
+  return [attack for attack in planned if fits(attack)]
 
 
 def traced(radii: Mapping[str, float]) -> Radii:

@@ -12,6 +12,7 @@ import jax
 import optax
 
 from snnjax import (
+  adaptive,
   attacks,
   backward,
   encoders,
@@ -19,6 +20,7 @@ from snnjax import (
   methods,
   models,
   neurons,
+  potential,
   readouts,
   regularizers,
   surrogates,
@@ -32,6 +34,7 @@ from snnjax.types import (
   Objective,
   ScoredLossFn,
   Trace,
+  Variables,
 )
 
 Config = Any  # an ml_collections.ConfigDict: attributes by name
@@ -44,6 +47,14 @@ SURROGATES: Mapping[str, Callable[..., surrogates.Surrogate]] = {
   "gaussian": surrogates.gaussian,
   "rectangle": surrogates.rectangle,
 }
+# Rules that remember the drives they attacked: for attacks, not for training.
+ADAPTIVE = {
+  "assg_atan": adaptive.ATAN,
+  "assg_triangle": adaptive.TRIANGLE,
+  "assg_rectangle": adaptive.RECTANGLE,
+  "assg_sigmoid": adaptive.SIGMOID,
+  "assg_gaussian": adaptive.GAUSSIAN,
+}
 RESETS = {
   "hard": neurons.hard_reset,
   "soft": neurons.soft_reset,
@@ -54,6 +65,7 @@ ENCODERS = {
   "poisson": encoders.poisson,
   "latency": encoders.latency,
 }
+RANDOM_ENCODERS = ("poisson",)
 READOUTS = {
   "mean": readouts.mean,
   "last": readouts.last,
@@ -116,18 +128,55 @@ def neuron(config: Config) -> neurons.Neuron | neurons.Trainable:
 
 
 def rule(config: Config, name: str) -> BackwardRule:
-  """Builds a backward rule by name, such as "bptt_atan", "rga" or "hart".
+  """Builds a backward rule by name, such as "bptt_atan", "rga" or "hart_atan".
 
   Args:
     config: its neuron's constants are those of RGA.
-    name: "bptt_SURROGATE", "hart_SURROGATE", "bptr", "rga" or
+    name: "bptt_SURROGATE", "hart_SURROGATE", "bptr", "rga", "pdsg" or
       "straight_through".
   """
+  found = chosen(_rules(config), "rule", name)()
+  return _Remat(found) if config.model.remat else found
+
+
+def rule_names(config: Config) -> tuple[str, ...]:
+  """Returns the rules that `attack_oracle` knows."""
+  return (*_rules(config), *ADAPTIVE)
+
+
+def attack_oracle(
+  config: Config,
+  made: Network,
+  variables: Variables,
+  name: str,
+  loss: losses.LogitsLoss,
+  draws: int,
+) -> attacks.Oracle:
+  """Builds the oracle of a loss under a rule, those that adapt included.
+
+  Args:
+    config: the whole configuration.
+    made: the network.
+    variables: its weights and statistics.
+    name: of a rule, see `rule_names`.
+    loss: ``(logits, labels) -> [B]``.
+    draws: how many draws of a random encoder are averaged.
+  """
+  if name in ADAPTIVE:
+    adapting = adaptive.assg_rule(ADAPTIVE[name])
+    return adaptive.assg(made, variables, loss, rule=adapting, draws=draws)
+  logits = models.classifier(made, variables, rule=rule(config, name))
+  oracle = attacks.white_box(losses.scored(logits, loss))
+  return attacks.eot(oracle, draws) if draws > 1 else oracle
+
+
+def _rules(config: Config) -> dict[str, Callable[[], BackwardRule]]:
   made = config.model.neuron
   detach = config.model.detach_reset
   rules: dict[str, Callable[[], BackwardRule]] = {
     "bptr": backward.Bptr,
     "rga": lambda: backward.Rga(made.leak, made.threshold),
+    "pdsg": potential.Pdsg,
     "straight_through": backward.StraightThrough,
   }
   for family, make in SURROGATES.items():
@@ -136,8 +185,7 @@ def rule(config: Config, name: str) -> BackwardRule:
       backward.Bptt, surrogate, detach_reset=detach
     )
     rules[f"hart_{family}"] = functools.partial(backward.Hart, surrogate)
-  found = chosen(rules, "rule", name)()
-  return _Remat(found) if config.model.remat else found
+  return rules
 
 
 class _Remat(NamedTuple):

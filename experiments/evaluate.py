@@ -2,7 +2,9 @@
 
 ``--workdir`` is the folder of a finished `experiments.train`; its configuration
 says what was trained, and how it is attacked unless ``--config`` or keys of
-``--config.evaluation`` say otherwise. Results go to ``WORKDIR/evaluation``.
+``--config.evaluation`` say otherwise. ``--suite`` names the attacks: "quick",
+"standard", "full" or a file, see `experiments.suites`. Results go to
+``WORKDIR/evaluation``, or ``WORKDIR/evaluation_SUITE`` for all but "quick".
 """
 
 import pathlib
@@ -20,4 +22,9 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(run, default="base", of_workdir=True)
+  launch.configured(
+    run,
+    default="base",
+    aliases={"suite": "evaluation.suite"},
+    of_workdir=True,
+  )

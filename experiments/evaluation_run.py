@@ -5,21 +5,25 @@ from typing import Any
 
 from experiments import (
   assessment,
+  build,
   compilation,
   datasets,
   lifecycle,
   settings,
+  suites,
   training_loop,
 )
 from experiments.progress import reporter, say
-from snnjax import workdir
+from snnjax import models, workdir
+from snnjax.types import LogitsFn
 
 
 def run(config: Any, path: pathlib.Path) -> None:
   """Runs the evaluate binary on the run in `path`.
 
   Args:
-    config: its ``evaluation`` says how; the rest is that of the run.
+    config: its ``evaluation`` says how, by which suite; the rest is that of
+      the run.
     path: the folder of a finished training run.
 
   Raises:
@@ -29,7 +33,8 @@ def run(config: Any, path: pathlib.Path) -> None:
   whole = trained_config(path)
   with whole.unlocked():
     whole.evaluation = config.evaluation
-  folder = assessment.evaluation_folder(path)
+  whole = suites.resolved(whole)
+  folder = assessment.evaluation_folder(path, whole)
   with (
     workdir.opened(folder, settings.to_dict(whole)) as opened,
     lifecycle.stop_on_sigterm() as should_stop,
@@ -41,12 +46,38 @@ def run(config: Any, path: pathlib.Path) -> None:
     with lifecycle.reading_data():
       splits = datasets.load(whole, progress, only_test=True)
       network, variables = training_loop.trained(whole, splits, path)
+      others = stand_ins(whole, splits)
     with lifecycle.configuring():
-      bench = assessment.bench(whole, network, splits.modalities)
+      bench = assessment.bench(whole, network, splits.modalities, others)
     assessment.assess(
       whole, bench, variables, splits, opened, progress, should_stop
     )
     say(f"evaluated: {folder}")
+
+
+def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
+  """Loads the networks that a suite's attacks transfer from, by folder.
+
+  Args:
+    whole: the configuration, its suite resolved.
+    splits: the data, for the shapes of the inputs.
+
+  Raises:
+    DataError: a folder has no finished training run.
+  """
+  runs = dict.fromkeys(
+    run
+    for attack in suites.plan(whole)
+    for run in attack.spec.options.get("runs", ())
+  )
+  found = {}
+  for run in runs:
+    own = trained_config(pathlib.Path(run))
+    network, variables = training_loop.trained(own, splits, pathlib.Path(run))
+    found[run] = models.classifier(
+      network, variables, rule=build.rule(own, own.model.rule)
+    )
+  return found
 
 
 def trained_config(path: pathlib.Path) -> Any:

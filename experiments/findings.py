@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import attack_grid
+from experiments import attack_grid, attack_kinds, suites
 from experiments.assessment import LARGE, Assessed
 from snnjax import checks
 from snnjax import evaluation as evaluating
@@ -36,6 +36,29 @@ def only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
   )
 
 
+def on_cell(
+  assessed: Assessed, cell: attack_grid.Cell, *kinds: str
+) -> list[str]:
+  """Returns the attacks that ran on a cell, those of some kinds if given."""
+  return [
+    attack.name
+    for attack in suites.plan(assessed.config)
+    if cell.case(attack.name) in assessed.evaluation.attacks
+    and (not kinds or attack.spec.kind in kinds)
+  ]
+
+
+def rules_alone(assessed: Assessed) -> dict[str, str]:
+  """Returns PGD under each rule alone, on all examples: attack by rule."""
+  planned = suites.plan(assessed.config)
+  alone = suites.alone(planned)
+  found: dict[str, str] = {}
+  for attack in planned:
+    if attack.name in alone and attack.name not in assessed.refused:
+      found.setdefault(attack.rules[0], attack.name)
+  return found
+
+
 def cell_summary(
   assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
 ) -> Summary:
@@ -53,50 +76,59 @@ def spread(prefix: str, interval: Interval) -> dict[str, float]:
   }
 
 
+# Columns of the main table with a heading: which kinds of attack each counts.
+SHARES = {
+  "noise": ("random noise", ("random",)),
+  "fgsm": ("FGSM", ("fgsm",)),
+  "pgd": ("PGD, worst rule", ("pgd",)),
+}
+
+
+def shares(assessed: Assessed) -> dict[str, tuple[str, tuple[str, ...]]]:
+  """Returns the rows of `SHARES` that the suite has an attack for."""
+  kinds = {
+    attack.spec.kind
+    for attack in suites.plan(assessed.config)
+    if attack.spec.meets == "all" and attack.name not in assessed.refused
+  }
+  return {key: each for key, each in SHARES.items() if set(each[1]) <= kinds}
+
+
 def accuracy_rows(assessed: Assessed) -> list[dict]:
   """Returns clean, noise and worst-case accuracy for every cell."""
-  rules = list(assessed.config.evaluation.rules)
   rows = []
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
-    white = cell_summary(assessed, cell, rules)
-    noise = cell_summary(assessed, cell, [attack_grid.RANDOM])
-    fgsm = cell_summary(assessed, cell, [attack_grid.FGSM])
-    everything = cell_summary(
-      assessed, cell, [*rules, attack_grid.FGSM, attack_grid.RANDOM]
-    )
-    rows.append(
-      {
-        "network": assessed.name,
-        "attacked": cell.target,
-        "epsilon": radius(cell),
-        **spread("clean", everything.clean),
-        **spread("noise", noise.robust),
-        **spread("fgsm", fgsm.robust),
-        **spread("pgd", white.robust),
-        **spread("robust", everything.robust),
-        **spread("success", everything.success),
-        "examples": everything.examples,
-      }
-    )
+    everything = cell_summary(assessed, cell, on_cell(assessed, cell))
+    row: dict = {
+      "network": assessed.name,
+      "attacked": cell.target,
+      "epsilon": radius(cell),
+      **spread("clean", everything.clean),
+    }
+    for key, (_, kinds) in shares(assessed).items():
+      found = cell_summary(assessed, cell, on_cell(assessed, cell, *kinds))
+      row |= spread(key, found.robust)
+    row |= spread("robust", everything.robust)
+    row |= spread("success", everything.success)
+    rows.append(row | {"examples": everything.examples})
   return rows
 
 
 def rule_rows(assessed: Assessed) -> list[dict]:
   """Returns each rule's accuracy alone, against the worst of all rules."""
-  rules = list(assessed.config.evaluation.rules)
+  rules = rules_alone(assessed)
   rows = []
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
-    alone = {
-      rule: cell_summary(assessed, cell, [rule]).robust for rule in rules
-    }
     row: dict = {
       "network": assessed.name,
       "attacked": cell.target,
       "epsilon": radius(cell),
     }
-    for rule, interval in alone.items():
-      row |= spread(rule, interval)
-    row |= spread("worst", cell_summary(assessed, cell, rules).robust)
+    for rule, attack in rules.items():
+      row |= spread(rule, cell_summary(assessed, cell, [attack]).robust)
+    worst = cell_summary(assessed, cell, list(rules.values()))
+    every = cell_summary(assessed, cell, on_cell(assessed, cell))
+    row |= spread("worst", worst.robust) | spread("suite", every.robust)
     rows.append(row)
   return rows
 
@@ -159,39 +191,79 @@ def vulnerability_row(assessed: Assessed) -> dict:
 
 def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   """Returns the alarms of a network under the strongest attack on all."""
-  rules = list(assessed.config.evaluation.rules)
+  rules = list(rules_alone(assessed).values())
   grid = attack_grid.cells(assessed.config, assessed.modalities)
   strongest = grid[-1]
   levels = [cell for cell in grid if cell.target == strongest.target]
   evaluation = assessed.evaluation
-  attacked = [cell.case(rule) for cell in levels for rule in rules]
-  measured = checks.measured(only(evaluation, attacked))
-  own = cell_summary(assessed, strongest, [rules[0]]).robust.estimate
-  fgsm = cell_summary(assessed, strongest, [attack_grid.FGSM])
-  noise = cell_summary(assessed, strongest, [attack_grid.RANDOM])
-  worst = cell_summary(assessed, strongest, rules).robust.estimate
+  ran = [cell.case(a) for cell in levels for a in on_cell(assessed, cell)]
+  measured = checks.measured(only(evaluation, ran))
+  worst = _robust(assessed, strongest, on_cell(assessed, strongest))
+  white = _robust(assessed, strongest, _white_box(assessed, strongest))
   classes = int(evaluation.labels.max()) + 1
   counts = np.bincount(evaluation.labels, minlength=classes)
   measured = measured._replace(
     accuracy=worst,
     reported_accuracy=worst,
-    one_step_accuracy=fgsm.robust.estimate,
-    many_step_accuracy=own,
+    one_step_accuracy=_robust(
+      assessed, strongest, on_cell(assessed, strongest, "fgsm")
+    ),
+    many_step_accuracy=_robust(assessed, strongest, rules[:1]),
     epsilons=[0.0] + [max(cell.radii.values()) for cell in levels],
     epsilon_accuracies=[
       evaluating.summarize(evaluation).clean.estimate,
-      *(cell_summary(assessed, c, rules).robust.estimate for c in levels),
+      *(
+        cell_summary(assessed, c, on_cell(assessed, c)).robust.estimate
+        for c in levels
+      ),
     ],
-    white_box_accuracy=worst,
-    gradient_free_accuracies={"random noise": noise.robust.estimate},
-    own_rule_accuracy=own,
-    all_rules_accuracy=worst,
+    white_box_accuracy=white,
+    gradient_free_accuracies=_gradient_free(assessed, strongest),
+    own_rule_accuracy=_robust(assessed, strongest, rules[:1]),
+    all_rules_accuracy=_robust(assessed, strongest, rules),
     rules=len(rules),
     zero_gradient_fraction=zero_fraction(assessed),
     chance=float(counts.max() / counts.sum()),
-    large_epsilon_accuracy=_large(assessed, rules[0]),
+    large_epsilon_accuracy=_large(assessed),
   )
   return checks.check(measured, assessed.name)
+
+
+def _robust(
+  assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
+) -> float | None:
+  """Accuracy under the worst of some attacks; None if there is none."""
+  if not attacks:
+    return None
+  return cell_summary(assessed, cell, attacks).robust.estimate
+
+
+def _white_box(assessed: Assessed, cell: attack_grid.Cell) -> list[str]:
+  """The attacks of a cell that follow a gradient of the network."""
+  free = on_cell(assessed, cell, *attack_kinds.GRADIENT_FREE)
+  return [name for name in on_cell(assessed, cell) if name not in free]
+
+
+def _gradient_free(
+  assessed: Assessed, cell: attack_grid.Cell
+) -> dict[str, float]:
+  """Accuracies that say whether an attack without gradient finds more.
+
+  One that met all examples is taken alone. One that met the survivors of
+  others is taken together with the white box, below which it can only be by
+  what it broke itself.
+  """
+  white = _white_box(assessed, cell)
+  found = {}
+  for name in on_cell(assessed, cell, *attack_kinds.GRADIENT_FREE):
+    alone = (
+      evaluating.summarize(only(assessed.evaluation, [cell.case(name)]))
+      .attacks[cell.case(name)]
+      .alone
+    )
+    shared = [name] if alone else [*white, name]
+    found[name] = cell_summary(assessed, cell, shared).robust.estimate
+  return found
 
 
 def zero_fraction(assessed: Assessed) -> float:
@@ -204,26 +276,27 @@ def zero_fraction(assessed: Assessed) -> float:
 
 
 def correct_counts(
-  assessed: Assessed, target: str, attacks: Sequence[str]
+  assessed: Assessed, target: str
 ) -> Mapping[str, Sequence[float]]:
-  """Returns radii and how many examples withstand the worst of `attacks`."""
+  """Returns radii and how many examples withstand all attacks of the suite."""
   evaluation = assessed.evaluation
   radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
     if cell.target != target:
       continue
-    names = [cell.case(attack) for attack in attacks]
+    names = [cell.case(attack) for attack in on_cell(assessed, cell)]
     worst = evaluating.worst(only(evaluation, names))
     radii.append(max(cell.radii.values()))
     correct.append(int(worst.robust.sum()))
   return {"radii": radii, "correct": correct}
 
 
-def _large(assessed: Assessed, rule: str) -> float | None:
+def _large(assessed: Assessed) -> float | None:
   """Accuracy under linf 0.5; None where that was not run."""
-  name = f"{LARGE}/0/{rule}"
-  if name not in assessed.evaluation.attacks:
+  names = [
+    name for name in assessed.evaluation.attacks if name.startswith(f"{LARGE}/")
+  ]
+  if not names:
     return None
-  evaluation = only(assessed.evaluation, [name])
-  robust = evaluating.worst(evaluation).robust
+  robust = evaluating.worst(only(assessed.evaluation, names)).robust
   return wilson(int(robust.sum()), len(robust)).estimate

@@ -11,9 +11,11 @@ from experiments import (
   assessment,
   compilation,
   datasets,
+  evaluation_run,
   lifecycle,
   report_run,
   settings,
+  suites,
   training_loop,
 )
 from experiments.assessment import Bench
@@ -33,7 +35,8 @@ def run(config: Any, path: pathlib.Path) -> None:
   """
   started = time.monotonic()
   names = compared(config)
-  page = path / "report" / "report.html"
+  suites.resolved(config)  # before anything is trained
+  page = assessment.report_folder(path, config) / "report.html"
   if page.exists() and all(finished(config, name, path) for name in names):
     say(f"{path} is finished; nothing to do. report: {page}")
     return
@@ -51,9 +54,11 @@ def run(config: Any, path: pathlib.Path) -> None:
       if bench is None:
         with lifecycle.configuring():
           network, _ = training_loop.trained(own, splits, path / name)
-          bench = assessment.bench(own, network, splits.modalities)
+          whole = suites.resolved(own)
+          others = evaluation_run.stand_ins(whole, splits)
+          bench = assessment.bench(whole, network, splits.modalities, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
-  networks = [report_run.load(path / name) for name in names]
+  networks = [report_run.load(path / name, config) for name in names]
   elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
   say(report_run.text(report_run.write(networks, path, config.seed, elapsed)))
 
@@ -75,12 +80,16 @@ def compared(config: Any) -> tuple[str, ...]:
 
 def finished(config: Any, name: str, path: pathlib.Path) -> bool:
   """Returns whether a network was trained and evaluated as `config` says."""
-  wanted = settings.to_dict(network_config(config, name))
   own = path / name
+  trained = network_config(config, name)
+  assessed = suites.resolved(trained)
   return all(
     workdir.read_status(folder)[0] is workdir.Status.DONE
-    and workdir.read_config(folder) == wanted
-    for folder in (own, assessment.evaluation_folder(own))
+    and workdir.read_config(folder) == settings.to_dict(wanted)
+    for folder, wanted in (
+      (own, trained),
+      (assessment.evaluation_folder(own, assessed), assessed),
+    )
   )
 
 
@@ -119,7 +128,8 @@ def _evaluate(
   should_stop: ShouldStop,
 ) -> None:
   _, variables = training_loop.trained(config, splits, path)
-  folder = assessment.evaluation_folder(path)
+  config = suites.resolved(config)
+  folder = assessment.evaluation_folder(path, config)
   with workdir.opened(folder, settings.to_dict(config)) as opened:
     if opened.outcome is not workdir.Outcome.FINISHED:
       assessment.assess(

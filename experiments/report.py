@@ -1,7 +1,8 @@
 """Writes the report on evaluated networks: ``python -m experiments.report``.
 
-``--workdir`` is one evaluated run, or a folder of several; the report goes to
-``WORKDIR/report``.
+``--workdir`` is one evaluated run, or a folder of several, evaluated by the
+same ``--suite``; the report goes to ``WORKDIR/report``, or
+``WORKDIR/report_SUITE`` for all suites but "quick".
 """
 
 import pathlib
@@ -19,4 +20,9 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(run, default="base", of_workdir=True)
+  launch.configured(
+    run,
+    default="base",
+    aliases={"suite": "evaluation.suite"},
+    of_workdir=True,
+  )

@@ -23,19 +23,23 @@ def run(config: Any, path: pathlib.Path) -> None:
   """Runs the report binary on one evaluated run, or a folder of them.
 
   Args:
-    config: its seed is written into the report.
+    config: its suite is reported, and its seed written into the report.
     path: the run's folder, or the runs' parent.
 
   Raises:
     DataError: there is no evaluated run, or runs were evaluated differently.
   """
-  networks = [load(folder) for folder in evaluated(path)]
+  networks = [load(folder, config) for folder in evaluated(path, config)]
   _check_alike(networks)
   say(text(write(networks, path, config.seed)))
 
 
-def evaluated(path: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the folders of finished evaluations: `path`, or those in it.
+def evaluated(path: pathlib.Path, config: Any) -> list[pathlib.Path]:
+  """Returns the runs that a suite has evaluated: `path`, or those in it.
+
+  Args:
+    path: the run's folder, or the runs' parent.
+    config: its ``evaluation.suite`` is the suite.
 
   Raises:
     DataError: there is none.
@@ -44,26 +48,41 @@ def evaluated(path: pathlib.Path) -> list[pathlib.Path]:
   found = [
     folder
     for folder in candidates
-    if workdir.read_status(assessment.evaluation_folder(folder))[0]
+    if workdir.read_status(assessment.evaluation_folder(folder, config))[0]
     is workdir.Status.DONE
   ]
   if not found:
+    suite = config.evaluation.suite
     raise lifecycle.DataError(
-      f"{path} must hold an evaluated run, or folders of such; it holds none. "
-      f"Run: python -m experiments.evaluate --workdir=RUN"
+      f"{path} must hold a run evaluated by the suite {suite!r}, or folders of "
+      f"such; it holds none. Run: python -m experiments.evaluate "
+      f"--suite={suite} --workdir=RUN"
     )
   return found
 
 
-def load(path: pathlib.Path) -> Assessed:
-  """Reads the evaluation of one run; the folder's name is the network's."""
-  folder = assessment.evaluation_folder(path)
+def load(path: pathlib.Path, config: Any) -> Assessed:
+  """Reads one run's evaluation; the folder's name is the network's.
+
+  Args:
+    path: the run's folder.
+    config: its ``evaluation.suite`` tells which evaluation.
+
+  Raises:
+    DataError: the evaluation is damaged, or of an older version.
+  """
+  folder = assessment.evaluation_folder(path, config)
   plain = workdir.read_config(folder)
-  config = settings.from_dict(plain)
-  modalities = datasets.MODALITIES[config.data.modality]
+  own = settings.from_dict(plain)
+  if "attacks" not in own.evaluation:
+    raise lifecycle.DataError(
+      f"{folder} must name its attacks; an older version made it. Remove it "
+      f"and run: python -m experiments.evaluate --workdir={path}"
+    )
+  modalities = datasets.MODALITIES[own.data.modality]
   # Of a finished run, opening changes nothing.
   with lifecycle.reading_data(), workdir.opened(folder, plain) as opened:
-    return assessment.load(path.name, config, modalities, opened)
+    return assessment.load(path.name, own, modalities, opened)
 
 
 class Written(NamedTuple):
@@ -79,7 +98,7 @@ def write(
   seed: int,
   extra: dict[str, Any] | None = None,
 ) -> Written:
-  """Writes the report on some networks into ``path / "report"``.
+  """Writes the report on some networks into a folder of `path`.
 
   Args:
     networks: evaluated alike.
@@ -95,7 +114,8 @@ def write(
     **(extra or {}),
   }
   record = summary.record(networks, TITLE, provenance)
-  paths = report.write(record, path / "report")
+  folder = assessment.report_folder(path, networks[0].config)
+  paths = report.write(record, folder)
   return Written(paths, summary.accuracy_table(networks))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import attack_grid, findings
+from experiments import attack_grid, attack_table, findings, suites
 from experiments.assessment import Assessed
 from snnjax import plots
 from snnjax.report import Column, Figure, Record, Section, Table
@@ -52,12 +52,12 @@ def summary(networks: Sequence[Assessed]) -> str:
       f"{sparse[modality, 'adversarial']['l1']:.3g} under attack"
       for modality in each.modalities
     )
+    noise = f", {row['noise']:.1%} under random noise" if "noise" in row else ""
     lines.append(
       f"{each.name}: {row['clean']:.1%} of the clean test examples are "
-      f"classified correctly, {row['noise']:.1%} under random noise and "
-      f"{row['robust']:.1%} under the worst attack of radius "
-      f"{row['epsilon']} on {row['attacked']}. Mean l1 norm of the margin's "
-      f"input gradient: {norms}."
+      f"classified correctly{noise} and {row['robust']:.1%} under the worst "
+      f"attack of radius {row['epsilon']} on {row['attacked']}. Mean l1 norm "
+      f"of the margin's input gradient: {norms}."
     )
   examples = findings.accuracy_rows(networks[0])[-1]["examples"]
   lines.append(
@@ -71,18 +71,20 @@ def accuracy_table(networks: Sequence[Assessed]) -> Table:
   """Returns the main table: accuracy for every network, target and radius."""
   names = {
     "clean": "clean",
-    "noise": "random noise",
-    "fgsm": "FGSM",
-    "pgd": "PGD, worst rule",
+    **{key: head for key, (head, _) in findings.shares(networks[0]).items()},
     "robust": "worst of all",
+    "success": "success rate",
   }
+  suite = suites.title(networks[0].config)
   return Table(
     name="accuracy",
     title="Accuracy",
     caption=(
       "Share of test examples classified correctly, with 95 % Wilson "
       "intervals. 'PGD, worst rule' counts an example as lost if PGD under "
-      "any backward rule breaks it; 'worst of all' adds FGSM and noise."
+      f"any backward rule breaks it; 'worst of all' if any attack of the suite "
+      f"{suite!r} does. 'Success rate' is the share of the correct examples "
+      "that it breaks."
     ),
     columns=[
       Column("network", "network"),
@@ -98,8 +100,6 @@ def accuracy_table(networks: Sequence[Assessed]) -> Table:
 
 
 def _accuracy(networks: Sequence[Assessed]) -> Section:
-  rules = list(networks[0].config.evaluation.rules)
-  every = [*rules, attack_grid.FGSM, attack_grid.RANDOM]
   targets = dict.fromkeys(
     cell.target
     for cell in attack_grid.cells(networks[0].config, networks[0].modalities)
@@ -108,29 +108,12 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
   for target in targets:
     curves[f"attack on {target}"] = {}
     for each in networks:
-      counts = findings.correct_counts(each, target, every)
+      counts = findings.correct_counts(each, target)
       curves[f"attack on {target}"][each.name] = plots.Curve(
         counts["radii"],
         [int(n) for n in counts["correct"]],
         len(each.evaluation.labels),
       )
-  rule_table = Table(
-    name="rules",
-    title="One rule alone against the worst of all rules",
-    caption=(
-      "Accuracy under PGD with one backward rule, and per example under the "
-      "worst of them. A rule that looks much stronger than the worst case "
-      "hides the network's weakness."
-    ),
-    columns=[
-      Column("network", "network"),
-      Column("attacked", "attacked"),
-      Column("epsilon", "epsilon"),
-      *(Column(rule, rule, True) for rule in rules),
-      Column("worst", "worst of all rules", True),
-    ],
-    rows=[row for each in networks for row in findings.rule_rows(each)],
-  )
   figure = plots.accuracy_against_epsilon(
     curves,
     caption=(
@@ -143,9 +126,40 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
     "Attacks change the image, the events or both, within a ball around each "
     "input and inside the data box. Every attack runs under several backward "
     "rules, since a fixed surrogate gradient alone overestimates robustness.",
-    [accuracy_table(networks), rule_table],
+    [
+      accuracy_table(networks),
+      *_rules(networks),
+      *attack_table.tables(networks),
+    ],
     [figure],
   )
+
+
+def _rules(networks: Sequence[Assessed]) -> list[Table]:
+  """The table of single rules, if the suite has any on all examples."""
+  rules = findings.rules_alone(networks[0])
+  if not rules:
+    return []
+  return [
+    Table(
+      name="rules",
+      title="One rule alone against the worst of all rules",
+      caption=(
+        "Accuracy under PGD with one backward rule, per example under the "
+        "worst of them, and under the worst of the whole suite. A rule that "
+        "leaves much more than the worst case hides the network's weakness."
+      ),
+      columns=[
+        Column("network", "network"),
+        Column("attacked", "attacked"),
+        Column("epsilon", "epsilon"),
+        *(Column(rule, rule, True) for rule in rules),
+        Column("worst", "worst of all rules", True),
+        Column("suite", "worst of the suite", True),
+      ],
+      rows=[row for each in networks for row in findings.rule_rows(each)],
+    )
+  ]
 
 
 def _gradients(networks: Sequence[Assessed]) -> Section:

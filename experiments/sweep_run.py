@@ -208,7 +208,8 @@ def _rows(outcome: Outcome, path: pathlib.Path) -> list[dict[str, Any]]:
   if outcome.code:
     ended = {"status": "failed", "exit_code": int(outcome.code)}
     return [{**about, **ended, "reason": outcome.reason}]
-  measured = findings.accuracy_rows(report_run.load(path / cell.name))
+  assessed = report_run.load(path / cell.name, cell.config)
+  measured = findings.accuracy_rows(assessed)
   return [
     {**row, **about, "status": "done", "exit_code": 0} for row in measured
   ]

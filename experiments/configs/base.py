@@ -85,6 +85,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.evaluation = ml_collections.ConfigDict(
     {
+      "suite": "quick",  # a file of configs/suites, or of your own
       "examples": 0,  # of the test split, 0 takes all
       "microbatch": 64,
       "steps": 20,
@@ -93,7 +94,6 @@ def get_config() -> ml_collections.ConfigDict:
       "rules": ("bptt_triangle", "bptt_atan", "rga", "hart_atan"),
       "random_draws": 10,
       "shown": 6,  # examples whose gradients the report shows
-      "survivors": False,  # attack only what earlier attacks left correct
     }
   )
   return config

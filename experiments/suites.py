@@ -1,0 +1,273 @@
+"""Suites of attacks: which ones an evaluation runs, on what, in which order.
+
+A suite is a configuration file with one key, ``attacks``: a sequence of
+mappings such as ``{"kind": "apgd", "loss": "dlr", "rules": ("own",)}``, run in
+their order. ``--suite=NAME`` takes one of `experiments/configs/suites`, or
+the path of another; ``NAME:TEXT`` hands a text to its `get_config`. The keys
+of an attack:
+
+    name      of its rows in the report; the kind, if not given
+    kind      which attack, a key of `attack_kinds.TABLE`
+    rules     backward rules, one attack each: names of `build.rule`,
+              "assg_SURROGATE", "own" (the network's) or "configured"
+              (``config.evaluation.rules``); ("own",), if not given
+    mix       "each" rule on its own, their "gradient_mean", or "worst_of"
+              them per example as one attack
+    loss      what is ascended
+    steps     gradient steps, queries or draws
+    restarts  runs from random starts, the worst per example
+    draws     of a random encoder that each gradient averages
+    meets     "all" examples, or "survivors" of the attacks before it on the
+              same target at the same radius
+    targets   modalities or "both"; () is all of them
+    levels    positions of radii, negative ones from the largest; () is all
+    options   what else the kind takes
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from experiments import attack_kinds, build, settings
+from experiments.settings import UsageError
+
+FOLDER = settings.FOLDER / "suites"
+MEETS = ("all", "survivors")
+MIXES = ("each", "gradient_mean", "worst_of")
+OWN, CONFIGURED = "own", "configured"
+_NAME = re.compile(r"[a-z0-9_]+")
+_TARGETS = ("image", "events", "both")
+
+
+class Spec(NamedTuple):
+  """One attack of a suite, checked, with its defaults; see the module."""
+
+  name: str
+  kind: str
+  rules: tuple[str, ...]
+  mix: str
+  loss: str
+  steps: int
+  restarts: int
+  draws: int
+  meets: str
+  targets: tuple[str, ...]
+  levels: tuple[int, ...]
+  options: Mapping[str, Any]
+
+
+class Attack(NamedTuple):
+  """One attack as it is run: under one rule, or a mixture of rules.
+
+  Attributes:
+    name: of the suite's attack, with the rule behind it where the suite has
+      the attack under several.
+    spec: the suite's attack.
+    rules: one, or those that are mixed.
+  """
+
+  name: str
+  spec: Spec
+  rules: tuple[str, ...]
+
+
+def resolved(config: Any) -> ml_collections.ConfigDict:
+  """Returns the configuration with ``evaluation.attacks``: all the suite says.
+
+  Args:
+    config: the whole configuration; ``evaluation.suite`` names the suite.
+
+  Raises:
+    UsageError: there is no such suite, or it asks for what is not allowed.
+  """
+  plain = settings.to_dict(config)
+  plain["evaluation"]["attacks"] = [
+    spec._asdict() for spec in _read(config, config.evaluation.suite)
+  ]
+  return settings.from_dict(plain)
+
+
+def title(config: Any) -> str:
+  """Returns the suite's name, fit for a folder's."""
+  spelt = str(config.evaluation.suite).partition(":")[0]
+  return re.sub(r"[^\w.-]", "-", spelt.rpartition("/")[2].removesuffix(".py"))
+
+
+def plan(config: Any) -> list[Attack]:
+  """Returns the attacks of a resolved configuration, in their order."""
+  found = []
+  for values in config.evaluation.attacks:
+    spec = Spec(**values)
+    if spec.mix != "each" or len(spec.rules) == 1:
+      found.append(Attack(spec.name, spec, spec.rules))
+      continue
+    found += [
+      Attack(f"{spec.name}/{rule}", spec, (rule,)) for rule in spec.rules
+    ]
+  return found
+
+
+def alone(planned: Sequence[Attack]) -> list[str]:
+  """Returns PGD under single rules on all examples, by which rules compare."""
+  return [
+    attack.name
+    for attack in planned
+    if attack.spec.kind == "pgd"
+    and attack.spec.meets == "all"
+    and len(attack.rules) == 1
+  ]
+
+
+def _read(config: Any, name: str) -> list[Spec]:
+  spelt, colon, text = name.partition(":")
+  known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
+  if spelt in known:
+    spelt = str(FOLDER / f"{spelt}.py")
+  elif not spelt.endswith(".py"):
+    raise UsageError(
+      f"evaluation.suite must be one of {known} or a .py file; got {name!r}"
+    )
+  suite = settings.load(f"{spelt}{colon}{text}")
+  where = f"suite {name!r}"
+  if set(suite) != {"attacks"} or not isinstance(suite.attacks, list | tuple):
+    raise UsageError(
+      f"{where} must have one key, attacks: a sequence; got {sorted(suite)}"
+    )
+  specs = [
+    _spec(config, attack, f"{where}, attack {number}")
+    for number, attack in enumerate(suite.attacks, 1)
+  ]
+  names = [spec.name for spec in specs]
+  twice = sorted({name for name in names if names.count(name) > 1})
+  if not specs or twice:
+    raise UsageError(
+      f"{where}: attacks must be at least one, with names of their own; got "
+      f"{twice or 'none'}{' twice' if twice else ''}"
+    )
+  return specs
+
+
+def _spec(config: Any, given: Any, where: str) -> Spec:
+  """Checks one attack of a suite and fills in its defaults."""
+  if not isinstance(given, Mapping | ml_collections.ConfigDict):
+    raise UsageError(f"{where} must be a mapping; got {given!r}")
+  values = dict(given)
+  kind = attack_kinds.TABLE.get(values.get("kind", ""))
+  name = values.get("name", values.get("kind"))
+  where = f"{where} ({name!r})"
+
+  def refuse(key: str, got: Any, allowed: Any) -> UsageError:
+    return UsageError(f"{where}: {key} must be {allowed}; got {got!r}")
+
+  if kind is None:
+    raise refuse("kind", values.get("kind"), _one_of(attack_kinds.TABLE))
+  if set(values) - set(Spec._fields):
+    unknown = sorted(set(values) - set(Spec._fields))
+    raise refuse("its keys", unknown, f"among {list(Spec._fields)}")
+  if not isinstance(name, str) or not _NAME.fullmatch(name):
+    raise refuse("name", name, "lower-case letters, digits and _")
+  steps = (
+    config.evaluation[kind.steps]
+    if isinstance(kind.steps, str)
+    else (kind.steps)
+  )
+  spec = Spec(
+    name=name,
+    kind=values["kind"],
+    rules=_rules(config, values.get("rules", (OWN,)), refuse),
+    mix=values.get("mix", "each"),
+    loss=values.get("loss", kind.losses[0] if kind.losses else ""),
+    steps=values.get("steps", steps or 0),
+    restarts=values.get("restarts", 1),
+    draws=values.get("draws", 1),
+    meets=values.get("meets", "all"),
+    targets=_tuple("targets", values.get("targets", ()), refuse),
+    levels=_tuple("levels", values.get("levels", ()), refuse),
+    options=_options(kind, values.get("options", {}), refuse),
+  )
+  _check(kind, spec, refuse)
+  return spec
+
+
+def _check(kind: attack_kinds.Kind, spec: Spec, refuse: Any) -> None:
+  """Raises where a checked attack's values do not fit its kind."""
+  for key, value, allowed in (
+    ("mix", spec.mix, MIXES),
+    ("meets", spec.meets, MEETS),
+    ("loss", spec.loss, kind.losses or ("",)),
+    *(("targets", target, _TARGETS) for target in spec.targets),
+  ):
+    if value not in allowed:
+      raise refuse(key, value, _one_of(allowed))
+  least = 0 if kind.steps is None else 1
+  for name, number, low in (
+    ("steps", spec.steps, least),
+    ("restarts", spec.restarts, 1),
+    ("draws", spec.draws, 1),
+    *(("levels", level, None) for level in spec.levels),
+  ):
+    if type(number) is not int:
+      raise refuse(name, number, "a whole number")
+    if low is not None and number < low:
+      raise refuse(name, number, f"at least {low}")
+  if kind.steps is None and spec.steps:
+    raise refuse("steps", spec.steps, f"absent for {spec.kind}")
+  if not kind.restarts and spec.restarts != 1:
+    raise refuse("restarts", spec.restarts, f"1 for {spec.kind}")
+  if kind.oracle:
+    return
+  adaptive = [rule for rule in spec.rules if rule in build.ADAPTIVE]
+  if adaptive:
+    raise refuse("rules", adaptive, f"rules that do not adapt for {spec.kind}")
+  if spec.mix == "gradient_mean":
+    raise refuse("mix", spec.mix, f"'each' or 'worst_of' for {spec.kind}")
+  if spec.draws != 1 and spec.kind != "apgd_t":
+    raise refuse("draws", spec.draws, f"1 for {spec.kind}")
+
+
+def _rules(config: Any, given: Any, refuse: Any) -> tuple[str, ...]:
+  words = {
+    OWN: (config.model.rule,),
+    CONFIGURED: tuple(config.evaluation.rules),
+  }
+  names: list[str] = []
+  for word in _tuple("rules", given, refuse):
+    names += words.get(word, (word,))
+  known = build.rule_names(config)
+  for name in names:
+    if name not in known:
+      raise refuse("rules", name, _one_of((*words, *known)))
+  if not names:
+    raise refuse("rules", given, "at least one")
+  return tuple(dict.fromkeys(names))
+
+
+def _options(
+  kind: attack_kinds.Kind, given: Any, refuse: Any
+) -> dict[str, Any]:
+  unknown = sorted(set(given) - set(kind.options))
+  if unknown:
+    raise refuse("options", unknown, _one_of(kind.options))
+  options = dict(kind.options) | dict(given)
+  for key, value in options.items():
+    default = kind.options[key]
+    fits = type(value) is type(default)
+    if not fits or (isinstance(value, int | float) and not value > 0):
+      wanted = {int: "a count above 0", float: "a number above 0"}
+      raise refuse(
+        f"options.{key}", value, wanted.get(type(default), "a tuple of names")
+      )
+  return options
+
+
+def _tuple(key: str, given: Any, refuse: Any) -> tuple:
+  if isinstance(given, str) or not isinstance(given, Sequence):
+    raise refuse(key, given, "a tuple")
+  return tuple(given)
+
+
+def _one_of(names: Any) -> str:
+  listed = ", ".join(repr(name) for name in names)
+  return f"one of {listed}" if listed else "empty"

@@ -1,0 +1,197 @@
+"""Suites of attacks: what they say, what they refuse, what they run."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import (
+  assessment,
+  attack_grid,
+  attack_kinds,
+  build,
+  datasets,
+  evaluation_run,
+  report_run,
+  settings,
+  suites,
+  training_loop,
+)
+from experiments.progress import silent
+from experiments.settings import UsageError
+from tests import tiny_runs
+from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+
+NAMES = ("quick", "standard", "full")
+FEW = {
+  "data.train_examples": "64",
+  "data.test_examples": "16",
+  "data.validation": "0",
+  "model.encoder": "direct",
+  "train.epochs": "1",
+  "evaluation.examples": "16",
+}
+
+
+def suite(tmp_path, *attacks):
+  path = tmp_path / "mine.py"
+  path.write_text(
+    "import ml_collections\n"
+    "def get_config():\n"
+    f"  return ml_collections.ConfigDict({{'attacks': {attacks!r}}})\n"
+  )
+  return {"evaluation.suite": str(path)}
+
+
+def resolved(changes):
+  return suites.resolved(tiny_runs.config(changes))
+
+
+@pytest.mark.parametrize(
+  ("attack", "message"),
+  [
+    ({"kind": "pgdd"}, r"kind must be one of 'pgd', .*; got 'pgdd'"),
+    ({}, "kind must be one of .*; got None"),
+    ({"kind": "pgd", "stepz": 3}, r"keys must be among .*; got \['stepz'\]"),
+    ({"kind": "pgd", "name": "a b"}, "name must be lower-case letters"),
+    (
+      {"kind": "pgd", "rules": ("bptt_atam",)},
+      "rules must be one of 'own', 'configured', .*; got 'bptt_atam'",
+    ),
+    ({"kind": "pgd", "rules": "own"}, "rules must be a tuple; got 'own'"),
+    ({"kind": "pgd", "rules": ()}, r"rules must be at least one; got \(\)"),
+    ({"kind": "pgd", "mix": "mean"}, "mix must be one of 'each', .*'mean'"),
+    ({"kind": "pgd", "loss": "ce"}, "loss must be one of 'cross_entr.*'ce'"),
+    ({"kind": "square", "loss": "dlr"}, "loss must be one of ''; got 'dlr'"),
+    ({"kind": "pgd", "steps": 0}, "steps must be at least 1; got 0"),
+    ({"kind": "pgd", "steps": 2.5}, "steps must be a whole number; got 2.5"),
+    ({"kind": "fgsm", "steps": 2}, "steps must be absent for fgsm; got 2"),
+    ({"kind": "fgsm", "restarts": 2}, "restarts must be 1 for fgsm; got 2"),
+    ({"kind": "pgd", "meets": "some"}, "meets must be one of 'all', 'surv"),
+    ({"kind": "pgd", "targets": ("sound",)}, "targets must be one of 'image'"),
+    ({"kind": "pgd", "levels": (0.1,)}, "levels must be a whole number"),
+    ({"kind": "fab", "rules": ("assg_atan",)}, "rules that do not adapt for"),
+    ({"kind": "fab", "mix": "gradient_mean"}, "mix must be 'each' or"),
+    ({"kind": "fab", "draws": 2}, "draws must be 1 for fab; got 2"),
+    ({"kind": "fab", "options": {"rival": 1}}, "options must be one of 'rival"),
+    ({"kind": "fab", "options": {"rivals": 0}}, "rivals must be a count above"),
+    ({"kind": "transfer", "options": {"runs": "a"}}, "runs must be a tuple of"),
+  ],
+)
+def test_an_attack_that_makes_no_sense_is_refused(tmp_path, attack, message):
+  with pytest.raises(UsageError, match=message) as caught:
+    resolved(suite(tmp_path, attack))
+  assert "mine.py', attack 1 (" in str(caught.value)
+
+
+def test_a_suite_that_makes_no_sense_is_refused(tmp_path):
+  for attacks, message in (
+    ((), "attacks must be at least one"),
+    (({"kind": "pgd"}, {"kind": "pgd"}), r"got \['pgd'\] twice"),
+    (("pgd",), "attack 1 must be a mapping; got 'pgd'"),
+  ):
+    with pytest.raises(UsageError, match=message):
+      resolved(suite(tmp_path, *attacks))
+  with pytest.raises(UsageError, match=r"one of \['full', 'quick', 'standard'"):
+    resolved({"evaluation.suite": "standart"})
+  with pytest.raises(UsageError, match="no configuration 'gone.py'"):
+    resolved({"evaluation.suite": "gone.py"})
+  level = {"kind": "pgd", "levels": (2,)}
+  made = resolved(suite(tmp_path, level))
+  cells = attack_grid.cells(made, ("image",))
+  with pytest.raises(UsageError, match=r"'pgd' must lie in -2\.\.1 for 2"):
+    attack_grid.on_cell(suites.plan(made), cells[0], cells)
+
+
+def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
+  made = resolved(
+    suite(
+      tmp_path,
+      {"kind": "pgd", "rules": ("own", "configured", "rga")},
+      {"kind": "random"},
+      {"name": "far", "kind": "square", "levels": (-1,)},
+    )
+    | {"evaluation.rules": "hart_atan,rga"}
+  )
+  plan = {attack.name: attack for attack in suites.plan(made)}
+  assert list(plan) == [
+    "pgd/bptt_triangle",
+    "pgd/hart_atan",
+    "pgd/rga",
+    "random",
+    "far",
+  ]
+  assert plan["pgd/rga"].spec.steps == 2  # evaluation.steps
+  assert plan["random"].spec.steps == 2  # evaluation.random_draws
+  assert plan["far"].spec.steps == 5000
+  cells = attack_grid.cells(made, ("image",))
+  first, last = (
+    [a.name for a in attack_grid.on_cell(list(plan.values()), cell, cells)]
+    for cell in cells
+  )
+  assert last == list(plan)
+  assert first == list(plan)[:-1]
+  # What was resolved is plain data, and the same when resolved again.
+  again = settings.from_dict(settings.to_dict(made))
+  assert settings.to_dict(suites.resolved(again)) == settings.to_dict(made)
+
+
+def test_a_folder_for_each_suite(tmp_path):
+  for name, folder in (
+    ("quick", "evaluation"),
+    ("standard", "evaluation_standard"),
+    ("full:a,b", "evaluation_full"),
+    ("some/where/mine.py", "evaluation_mine"),
+  ):
+    config = tiny_runs.config({"evaluation.suite": name})
+    assert assessment.evaluation_folder(tmp_path, config).name == folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, compiled):  # noqa: F811
+  folder = tmp_path_factory.mktemp("suites") / "run"
+  training_loop.run(tiny_runs.config(FEW), folder)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def subject(trained):
+  """The network with its data, its variables and one example."""
+  config = tiny_runs.config(FEW)
+  splits = datasets.load(config, silent, only_test=True)
+  network, variables = training_loop.trained(config, splits, trained)
+  return splits, network, variables
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
+  splits, network, variables = subject
+  made = resolved(FEW | {"evaluation.suite": name, "evaluation.norm": norm})
+  grid = attack_grid.grid(made, network)
+  cells = attack_grid.cells(made, ("image",))
+  found = attack_grid.cases(grid, variables, cells)
+  assert len({case.func for case in found.builders.values()}) == len(
+    found.builders
+  ) // len(cells)  # one program for all radii
+  batch = assessment.test_batch(made, splits)
+  keys = jax.random.split(jax.random.key(0), len(batch.labels))
+  for builder in found.builders.values():
+    if builder.args[1] is not None and name != "full":
+      result = jax.eval_shape(
+        lambda build: build().attack(keys, batch.inputs, batch.labels), builder
+      )
+      assert result.success.shape == batch.labels.shape
+  only_l2, only_l1 = {"carlini_wagner"}, {"slide", "ead"}
+  expected = set()
+  if name == "full":
+    kinds = {attack.name: attack.spec.kind for attack in suites.plan(made)}
+    wrong = {"transfer"}
+    wrong |= only_l2 if norm != "l2" else set()
+    wrong |= only_l1 if norm != "l1" else set()
+    expected = {
+      attack
+      for attack, kind in kinds.items()
+      if kind in wrong or "averaged" in attack
+    }
+  assert set(found.refused) == expected
+  assert all(found.refused.values())
