@@ -106,7 +106,7 @@ def test_bad_arguments():
   with pytest.raises(ValueError, match="rho"):
     attacks.auto_pgd(loss, attacks.linf(0.1), rho=1.5)
   with pytest.raises(ValueError, match="factors"):
-    attacks.shrinking_auto_pgd(loss, attacks.l1, 1.0, factors=(3.0, 2.0))
+    attacks.shrinking_auto_pgd(loss, attacks.l1(1.0), factors=(3.0, 2.0))
   with pytest.raises(ValueError, match="targets"):
     attacks.targeted_auto_pgd(
       smooth_network.logits, attacks.linf(0.1), targets=0

@@ -12,7 +12,7 @@ from tests import smooth_network
 
 KEY = jax.random.key(0)
 ROWS = 12
-EFFORT = {"steps": 6, "queries": 20, "targets": 2}
+EFFORT = attacks.Effort(steps=6, queries=20, targets=2)
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_the_authors_attacks_in_their_order(suite, names):
 
 def test_each_attack_meets_the_survivors_only():
   inputs, labels = smooth_network.batch(ROWS)
-  suite = functools.partial(attacks.autoattack_standard, **EFFORT)
+  suite = functools.partial(attacks.autoattack_standard, effort=EFFORT)
   result = evaluation.autoattack(
     smooth_network.logits,
     attacks.l2,
-    0.35,
     inputs,
     labels,
     key=KEY,
+    epsilon=0.35,
     suite=suite,
     microbatch=6,
   )
@@ -60,7 +60,8 @@ def test_each_attack_meets_the_survivors_only():
 
 def test_an_interrupted_run_goes_on():
   inputs, labels = smooth_network.batch(ROWS)
-  suite = functools.partial(attacks.autoattack_rand, steps=3, draws=2)
+  effort = attacks.Effort(steps=3, draws=2)
+  suite = functools.partial(attacks.autoattack_rand, effort=effort)
   cases = evaluation.cases(suite, smooth_network.logits, attacks.linf, 0.05)
   rest = {"key": KEY, "microbatch": 6}
   chunks = list(
@@ -84,20 +85,22 @@ def test_few_classes_need_the_margin():
 
   inputs, _ = smooth_network.batch(4)
   labels = jnp.argmax(two(None, inputs), 1)
-  suite = attacks.autoattack_standard(two, attacks.linf, 0.1, **EFFORT)
+  suite = attacks.autoattack_standard(two, attacks.linf, 0.1, effort=EFFORT)
   with pytest.raises(ValueError, match="at least 4"):
     suite["apgd_t"](KEY, inputs, labels)
-  margin = attacks.autoattack_standard(
-    two, attacks.linf, 0.1, loss=losses.targeted_margin_loss, **EFFORT
-  )
+  gentle = EFFORT._replace(loss=losses.targeted_margin_loss)
+  margin = attacks.autoattack_standard(two, attacks.linf, 0.1, effort=gentle)
   result = jax.jit(margin["apgd_t"])(KEY, inputs, labels)
   assert np.all(np.isfinite(result.loss))
 
 
-def test_budgets_of_their_own_are_refused():
+def test_a_ready_threat_or_a_norm_and_its_radius():
+  ready = attacks.linf(0.1)
+  suite = attacks.autoattack_standard(smooth_network.logits, ready)
+  assert list(suite) == ["apgd_ce", "apgd_t", "fab_t", "square"]
+  with pytest.raises(ValueError, match="epsilon must be None"):
+    attacks.autoattack_standard(smooth_network.logits, ready, 0.1)
+  with pytest.raises(ValueError, match="epsilon must be given"):
+    attacks.autoattack_standard(smooth_network.logits, attacks.linf)
   with pytest.raises(ValueError, match="one norm ball"):
-    attacks.autoattack_standard(
-      smooth_network.logits,
-      lambda radius: attacks.per_modality({"image": attacks.linf(radius)}),
-      0.1,
-    )
+    attacks.autoattack_standard(smooth_network.logits, attacks.l0, 3)

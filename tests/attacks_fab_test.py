@@ -142,7 +142,7 @@ def test_an_example_does_not_depend_on_its_batch():
 
 
 def test_bad_arguments():
-  separate = attacks.per_modality({"image": attacks.linf(0.1)})
+  separate = attacks.per_modality({"image": attacks.l0(3)})
   with pytest.raises(ValueError, match="one norm ball"):
     attacks.fab(linear, separate)
   with pytest.raises(ValueError, match="steps"):

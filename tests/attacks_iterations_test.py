@@ -50,7 +50,7 @@ def test_starts_restarts_and_mixtures_add_up():
 def test_searches():
   nowhere = attacks.linf(0.0)
   assert counted(attacks.square(LOSS, nowhere, queries=5)) == [1, 6, 6, 6]
-  stages = attacks.shrinking_auto_pgd(LOSS, attacks.l1, 0.0, steps=9)
+  stages = attacks.shrinking_auto_pgd(LOSS, attacks.l1(0.0), steps=9)
   early = 2 * (3 + 2)
   assert counted(stages) == [early + 1, *[early + 5] * 3]
 

@@ -51,7 +51,9 @@ def test_a_move_spends_the_budget_and_changes_two_windows(order):
   delta = jnp.asarray(rng.normal(size=(9, 9, 2)) / 40, jnp.float32)
   window = square_moves.Window((9, 9), jnp.array([3, 3]))
   key = jax.random.key(order)
-  moved = square_moves.moved(key, jnp.array(1.0), [delta], [window], order)[0]
+  ball = square_moves.Ball(order, 1)
+  radius = jnp.array(1.0)
+  moved = square_moves.changed([ball], key, [radius], [delta], [window])[0]
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)
   np.testing.assert_allclose(norm, 1, rtol=1e-5)
   # Outside the two windows all is scaled by one number.
@@ -102,7 +104,7 @@ def test_an_example_does_not_depend_on_its_batch():
 
 
 def test_bad_arguments():
-  separate = attacks.per_modality({"image": attacks.linf(0.1)})
+  separate = attacks.per_modality({"image": attacks.l0(3)})
   with pytest.raises(ValueError, match="one norm ball"):
     attacks.square(MARGIN, separate)
   with pytest.raises(ValueError, match="queries"):

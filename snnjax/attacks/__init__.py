@@ -7,9 +7,11 @@ from snnjax.attacks.auto_pgd import (
   targeted_auto_pgd,
 )
 from snnjax.attacks.autoattack import (
+  Effort,
   autoattack_plus,
   autoattack_rand,
   autoattack_standard,
+  threat_of,
 )
 from snnjax.attacks.blackbox import nes, spsa
 from snnjax.attacks.carlini_wagner import carlini_wagner
@@ -65,6 +67,7 @@ from snnjax.attacks.stable import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.threat import Threat, check_inputs, l1, l2, linf
 
 __all__ = [
+  "Effort",
   "Keep",
   "MinimalAttack",
   "MinimalResult",
@@ -127,6 +130,7 @@ __all__ = [
   "strongest",
   "targeted_auto_pgd",
   "targeted_fab",
+  "threat_of",
   "transfer",
   "white_box",
   "within",

@@ -94,8 +94,7 @@ def auto_pgd(
 
 def shrinking_auto_pgd(
   source: Source,
-  norm: Callable[[float | Array], Threat],
-  epsilon: float | Array,
+  threat: Threat,
   *,
   steps: int = 100,
   restarts: int = 1,
@@ -108,12 +107,11 @@ def shrinking_auto_pgd(
 
   Args:
     source: the loss, or an oracle.
-    norm: ``radius -> threat``, `l1` as a rule.
-    epsilon: the budget.
+    threat: the budget, l1 as a rule.
     steps: of all stages together; the early ones take equal shares, 0.9 of
       what an even division gives, the last takes the rest.
     restarts: how many runs.
-    factors: the radii over `epsilon`, the last of them 1.
+    factors: the radii over the budget's, the last of them 1.
 
   Raises:
     ValueError: if a count is below one, or `factors` do not end at 1.
@@ -133,12 +131,13 @@ def shrinking_auto_pgd(
     keys = random.example_keys(key, random.batch_size(inputs))
     point: Inputs | None = None
     for stage, (factor, count) in enumerate(zip(factors, counts, strict=True)):
-      threat = norm(factor * epsilon)
+      # The last stage is in the budget itself, not in one that was rounded.
+      ball = threat if factor == 1 else threat.times(factor)
       result = auto_pgd(
         source,
-        threat,
+        ball,
         steps=count,
-        start=_start(threat, point),
+        start=_start(ball, point),
         keep=strongest if stage == len(factors) - 1 else best_loss,
       )(random.fold_in(keys, stage), inputs, labels)
       point = result.inputs

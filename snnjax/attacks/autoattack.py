@@ -1,11 +1,12 @@
 """AutoAttack: four to six parameter-free attacks; an example survives all.
 
 Each function returns its attacks by name, in the order to run them;
-`snnjax.evaluation.autoattack` runs them on the survivors.
+`snnjax.evaluation.autoattack` runs them on the survivors. They take a norm
+and its radius, or a ready threat: one norm ball, or one for each modality.
 """
 
-import functools
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from snnjax import losses
 from snnjax.attacks.auto_pgd import (
@@ -15,28 +16,69 @@ from snnjax.attacks.auto_pgd import (
   targeted_auto_pgd,
 )
 from snnjax.attacks.fab import fab, targeted_fab
+from snnjax.attacks.gauge import geometry_of
 from snnjax.attacks.minimal import MinimalAttack, as_attack
 from snnjax.attacks.mixtures import within
-from snnjax.attacks.nearest import geometry_of
 from snnjax.attacks.oracle import eot
 from snnjax.attacks.square import square
 from snnjax.attacks.threat import Threat
-from snnjax.types import Array, Attack, LogitsFn, ScoredLossFn
+from snnjax.types import Attack, LogitsFn
 
-Norm = Callable[[float | Array], Threat]  # radius -> threat
+Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
 
 _SCHEDULE = 10_000  # the queries over which Square's windows shrink
 
 
+class Effort(NamedTuple):
+  """How much AutoAttack spends.
+
+  Attributes:
+    steps: of each run of APGD and FAB.
+    queries: of Square.
+    targets: how many rivals; C - 1 if there are fewer.
+    loss: of APGD-T; the default needs four classes, `targeted_margin_loss`
+      only two.
+    draws: how many draws of a random network each gradient averages, in
+      `autoattack_rand`.
+  """
+
+  steps: int = 100
+  queries: int = 5000
+  targets: int = 9
+  loss: TargetedLoss = losses.targeted_dlr
+  draws: int = 20
+
+
+FULL = Effort()
+
+
+def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
+  """Returns the threat of a norm and its radius, or the ready threat.
+
+  Args:
+    threat: ``radius -> threat``, such as `linf`; or a threat.
+    epsilon: the radius, or what else the norm takes; None with a threat.
+
+  Raises:
+    ValueError: if a norm comes without a radius or a threat with one.
+  """
+  if isinstance(threat, Threat):
+    if epsilon is not None:
+      raise ValueError(
+        f"epsilon must be None with a ready threat; got {epsilon}"
+      )
+    return threat
+  if epsilon is None:
+    raise ValueError("epsilon must be given where threat is a norm; got None")
+  return threat(epsilon)
+
+
 def autoattack_standard(
   logits_fn: LogitsFn,
-  norm: Norm,
-  epsilon: float | Array,
+  threat: Threat | Norm,
+  epsilon: Any = None,
   *,
-  steps: int = 100,
-  queries: int = 5000,
-  targets: int = 9,
-  loss: TargetedLoss = losses.targeted_dlr,
+  effort: Effort = FULL,
 ) -> Mapping[str, Attack]:
   """Returns APGD on cross-entropy, APGD-T, FAB-T and Square.
 
@@ -46,16 +88,14 @@ def autoattack_standard(
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``; its backward rule is the one that
       the white-box attacks follow.
-    norm: ``radius -> threat``, such as `linf`.
-    epsilon: the radius.
-    steps: of each run of APGD and FAB.
-    queries: of Square.
-    targets: how many rivals; C - 1 if there are fewer.
-    loss: of APGD-T; the default needs four classes, `targeted_margin_loss`
-      only two.
+    threat: ``radius -> threat``, such as `linf`; or a ready threat, such as
+      ``per_modality({"image": linf(0.03), "events": l1(20.0)})``.
+    epsilon: the radius, where `threat` is a norm; may be traced.
+    effort: how much to spend.
 
   Raises:
-    ValueError: if a count is below one or the threat is not one norm ball.
+    ValueError: if a count is below one, or the threat is not a norm ball or
+      one for each modality.
 
   References:
     Francesco Croce, Matthias Hein, 2020, "Reliable evaluation of adversarial
@@ -65,32 +105,22 @@ def autoattack_standard(
   Differs from the authors' code as its parts do: see `auto_pgd`, `fab` and
   `square`.
   """
-  sparse = geometry_of(norm(epsilon)).order == 1
+  parts = _Parts(logits_fn, threat_of(threat, epsilon), effort)
+  few = 5 if parts.sparse else 9
   return {
-    "apgd_ce": _apgd(
-      logits_fn, norm, epsilon, losses.cross_entropy, steps, 5 if sparse else 1
-    ),
-    "apgd_t": _apgd_t(
-      logits_fn, norm, epsilon, loss, steps, min(targets, 5 if sparse else 9)
-    ),
-    "fab_t": _budgeted(
-      targeted_fab(logits_fn, norm(epsilon), steps=steps, targets=targets),
-      logits_fn,
-      norm(epsilon),
-    ),
-    "square": _square(logits_fn, norm(epsilon), queries),
+    "apgd_ce": parts.apgd(losses.cross_entropy, 5 if parts.sparse else 1),
+    "apgd_t": parts.apgd_t(min(effort.targets, few)),
+    "fab_t": parts.fab_t(),
+    "square": parts.square(),
   }
 
 
 def autoattack_plus(
   logits_fn: LogitsFn,
-  norm: Norm,
-  epsilon: float | Array,
+  threat: Threat | Norm,
+  epsilon: Any = None,
   *,
-  steps: int = 100,
-  queries: int = 5000,
-  targets: int = 9,
-  loss: TargetedLoss = losses.targeted_dlr,
+  effort: Effort = FULL,
 ) -> Mapping[str, Attack]:
   """Returns the standard attacks, APGD on DLR and untargeted FAB.
 
@@ -98,46 +128,33 @@ def autoattack_plus(
 
   Args:
     logits_fn: see `autoattack_standard`.
-    norm: ``radius -> threat``.
-    epsilon: the radius.
-    steps: of each run of APGD and FAB.
-    queries: of Square.
-    targets: how many rivals; C - 1 if there are fewer.
-    loss: of APGD-T.
+    threat: see `autoattack_standard`.
+    epsilon: the radius, where `threat` is a norm.
+    effort: how much to spend.
 
   Raises:
-    ValueError: if a count is below one or the threat is not one norm ball.
+    ValueError: as `autoattack_standard`.
 
   References:
     Croce, Hein 2020, arXiv 2003.01690.
   """
-  threat = norm(epsilon)
-  run = functools.partial(_apgd, logits_fn, norm, epsilon)
+  parts = _Parts(logits_fn, threat_of(threat, epsilon), effort)
   return {
-    "apgd_ce": run(losses.cross_entropy, steps, 5),
-    "apgd_dlr": run(losses.dlr, steps, 5),
-    "fab": _budgeted(
-      fab(logits_fn, threat, steps=steps, restarts=5, rivals=targets),
-      logits_fn,
-      threat,
-    ),
-    "square": _square(logits_fn, threat, queries),
-    "apgd_t": _apgd_t(logits_fn, norm, epsilon, loss, steps, targets),
-    "fab_t": _budgeted(
-      targeted_fab(logits_fn, threat, steps=steps, targets=targets),
-      logits_fn,
-      threat,
-    ),
+    "apgd_ce": parts.apgd(losses.cross_entropy, 5),
+    "apgd_dlr": parts.apgd(losses.dlr, 5),
+    "fab": parts.fab(5),
+    "square": parts.square(),
+    "apgd_t": parts.apgd_t(effort.targets),
+    "fab_t": parts.fab_t(),
   }
 
 
 def autoattack_rand(
   logits_fn: LogitsFn,
-  norm: Norm,
-  epsilon: float | Array,
+  threat: Threat | Norm,
+  epsilon: Any = None,
   *,
-  steps: int = 100,
-  draws: int = 20,
+  effort: Effort = FULL,
 ) -> Mapping[str, Attack]:
   """Returns APGD on cross-entropy and on DLR, averaged over draws.
 
@@ -145,10 +162,9 @@ def autoattack_rand(
 
   Args:
     logits_fn: see `autoattack_standard`.
-    norm: ``radius -> threat``.
-    epsilon: the radius.
-    steps: of each run.
-    draws: how many draws each gradient averages.
+    threat: see `autoattack_standard`.
+    epsilon: the radius, where `threat` is a norm.
+    effort: its steps and draws.
 
   Raises:
     ValueError: if a count is below one.
@@ -156,63 +172,70 @@ def autoattack_rand(
   References:
     Croce, Hein 2020, arXiv 2003.01690.
   """
+  budget = threat_of(threat, epsilon)
   return {
     f"apgd_{name}": auto_pgd(
-      eot(losses.scored(logits_fn, loss), draws), norm(epsilon), steps=steps
+      eot(losses.scored(logits_fn, loss), effort.draws),
+      budget,
+      steps=effort.steps,
     )
     for name, loss in (("ce", losses.cross_entropy), ("dlr", losses.dlr))
   }
 
 
-def _apgd(
-  logits_fn: LogitsFn,
-  norm: Norm,
-  epsilon: float | Array,
-  loss: losses.LogitsLoss,
-  steps: int,
-  restarts: int,
-) -> Attack:
-  source = losses.scored(logits_fn, loss)
-  if geometry_of(norm(epsilon)).order == 1:
-    return shrinking_auto_pgd(
-      source, norm, epsilon, steps=steps, restarts=restarts
+class _Parts(NamedTuple):
+  """The attacks of the suites, for one network and budget."""
+
+  logits_fn: LogitsFn
+  threat: Threat
+  effort: Effort
+
+  @property
+  def sparse(self) -> bool:
+    """Whether the threat is l1, or that of a modality is."""
+    parts = self.threat.parts or {"": self.threat}
+    return 1 in {geometry_of(part).order for part in parts.values()}
+
+  def apgd(self, loss: losses.LogitsLoss, restarts: int) -> Attack:
+    make = shrinking_auto_pgd if self.sparse else auto_pgd
+    source = losses.scored(self.logits_fn, loss)
+    steps = self.effort.steps
+    return make(source, self.threat, steps=steps, restarts=restarts)
+
+  def apgd_t(self, targets: int) -> Attack:
+    make = shrinking_auto_pgd if self.sparse else auto_pgd
+    steps = self.effort.steps
+    return targeted_auto_pgd(
+      self.logits_fn,
+      self.threat,
+      targets=targets,
+      loss=self.effort.loss,
+      attack=lambda source: make(source, self.threat, steps=steps),
     )
-  return auto_pgd(source, norm(epsilon), steps=steps, restarts=restarts)
 
-
-def _apgd_t(
-  logits_fn: LogitsFn,
-  norm: Norm,
-  epsilon: float | Array,
-  loss: TargetedLoss,
-  steps: int,
-  targets: int,
-) -> Attack:
-  threat = norm(epsilon)
-  attack = None
-  if geometry_of(threat).order == 1:
-    attack = functools.partial(
-      shrinking_auto_pgd, norm=norm, epsilon=epsilon, steps=steps
+  def fab(self, restarts: int) -> Attack:
+    steps, rivals = self.effort.steps, self.effort.targets
+    return self._budgeted(
+      fab(
+        self.logits_fn,
+        self.threat,
+        steps=steps,
+        restarts=restarts,
+        rivals=rivals,
+      )
     )
-  return targeted_auto_pgd(
-    logits_fn,
-    threat,
-    steps=steps,
-    targets=targets,
-    loss=loss,
-    attack=attack,
-  )
 
+  def fab_t(self) -> Attack:
+    steps, targets = self.effort.steps, self.effort.targets
+    return self._budgeted(
+      targeted_fab(self.logits_fn, self.threat, steps=steps, targets=targets)
+    )
 
-def _budgeted(
-  attack: MinimalAttack, logits_fn: LogitsFn, threat: Threat
-) -> Attack:
-  return within(as_attack(attack), _margin(logits_fn), threat)
+  def square(self) -> Attack:
+    queries = self.effort.queries
+    margin = losses.scored(self.logits_fn, losses.margin_loss)
+    return square(margin, self.threat, queries=queries, schedule=_SCHEDULE)
 
-
-def _square(logits_fn: LogitsFn, threat: Threat, queries: int) -> Attack:
-  return square(_margin(logits_fn), threat, queries=queries, schedule=_SCHEDULE)
-
-
-def _margin(logits_fn: LogitsFn) -> ScoredLossFn:
-  return losses.scored(logits_fn, losses.margin_loss)
+  def _budgeted(self, attack: MinimalAttack) -> Attack:
+    margin = losses.scored(self.logits_fn, losses.margin_loss)
+    return within(as_attack(attack), margin, self.threat)

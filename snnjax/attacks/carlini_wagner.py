@@ -73,13 +73,13 @@ def carlini_wagner(
   would make an example's result depend on its batch.
   """
   check_settings(steps, searches, step_size, weight, confidence)
-  geometry = require_order(threat, 2)
+  gauge = require_order(threat, 2)
   _check_box(threat)
   stepper = optax.chain(optax.scale_by_adam(), optax.scale(step_size))
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    rows, restore = geometry.rows(inputs)
-    first, at = _tanh_space(rows, geometry.room(inputs))
+    rows, restore = gauge.rows(inputs)
+    first, at = _tanh_space(rows, gauge.room(inputs))
     keep = Nearest(lambda found: jnp.sum((at(found.inputs) - rows) ** 2, 1))
 
     def search(weights: Array) -> Attack:
@@ -99,7 +99,7 @@ def carlini_wagner(
 
       return one
 
-    run = bisected(search, logits_fn, geometry, searches, weight, targeted)
+    run = bisected(search, logits_fn, gauge, searches, weight, targeted)
     return run(key, inputs, labels)
 
   return attack

@@ -71,6 +71,10 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     distance=distance,
     radius={name: threat.radius for name, threat in threats.items()},
     box={name: threat.box for name, threat in threats.items()},
+    times=lambda factor: per_modality(
+      {name: threat.times(factor) for name, threat in threats.items()}
+    ),
+    parts=threats,
   )
 
 
@@ -156,6 +160,7 @@ def joint(
     ),
     radius=epsilon,
     box=box,
+    times=lambda factor: joint(norm, factor * epsilon, weights, box),
     geometry=measure
     and Geometry(
       measure.order,

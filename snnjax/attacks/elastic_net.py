@@ -83,11 +83,11 @@ def ead(
   """
   check_settings(steps, searches, step_size, weight, confidence)
   check_range("shrinkage", shrinkage, 0.0, np.finfo(np.float64).max)
-  geometry = require_order(threat, 1)
+  gauge = require_order(threat, 1)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    rows, restore = geometry.rows(inputs)
-    soft = _soft_threshold(rows, geometry.room(inputs), shrinkage)
+    rows, restore = gauge.rows(inputs)
+    soft = _soft_threshold(rows, gauge.room(inputs), shrinkage)
     stepper = _shrinking(soft, step_size, steps)
     keep = Nearest(
       lambda found: jnp.sum(jnp.abs(matrix_of(found.inputs) - rows), 1)
@@ -111,7 +111,7 @@ def ead(
 
       return one
 
-    run = bisected(search, logits_fn, geometry, searches, weight, targeted)
+    run = bisected(search, logits_fn, gauge, searches, weight, targeted)
     return run(key, inputs, labels)
 
   return attack

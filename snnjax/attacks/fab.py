@@ -5,13 +5,12 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
-from snnjax.attacks import planes
+from snnjax.attacks import blocks
 from snnjax.attacks.ascent import Destination, Start, ascend, restarted
+from snnjax.attacks.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.minimal import MinimalAttack, MinimalResult, finished
 from snnjax.attacks.nearest import (
-  boxed,
   closest,
-  geometry_of,
   nearest_boundary,
   rival_boundary,
   target_boundary,
@@ -19,7 +18,7 @@ from snnjax.attacks.nearest import (
 from snnjax.attacks.oracle import Oracle
 from snnjax.attacks.results import settled
 from snnjax.attacks.rivals import over_rivals
-from snnjax.attacks.threat import Geometry, Threat
+from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
   Attack,
@@ -56,7 +55,8 @@ def fab(
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
-    threat: whose norm and box to use; its radius only scales restarts.
+    threat: whose norm and box to use; its radius only scales restarts, or
+      weighs the modalities where each has a budget of its own.
     steps: how often the network is probed with its gradient.
     restarts: how many runs; the first starts at the clean input, later ones
       at random within half the radius.
@@ -67,8 +67,8 @@ def fab(
     targeted: whether labels are targets to be predicted.
 
   Raises:
-    ValueError: if an argument is out of range, or the threat is not one norm
-      ball.
+    ValueError: if an argument is out of range, or the threat is not a norm
+      ball, or one for each modality.
 
   References:
     Francesco Croce, Matthias Hein, 2020, "Minimally distorted adversarial
@@ -81,21 +81,21 @@ def fab(
   check_count("rivals", rivals)
   check_count("steps", steps)
   check_count("restarts", restarts)
-  geometry = geometry_of(threat)
+  gauge = gauge_of(threat)
   oracle = (
     target_boundary(logits_fn)
     if targeted
-    else nearest_boundary(logits_fn, geometry, rivals)
+    else nearest_boundary(logits_fn, gauge, rivals)
   )
-  walk = _walk(geometry, bias, overshoot, backward)
+  walk = _walk(gauge, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    found = _search(oracle, walk, threat, geometry, steps, restarts)(
+    found = _search(oracle, walk, threat, gauge, steps, restarts)(
       random.fold_in(keys, 0), inputs, labels
     )
     last = random.fold_in(keys, 1)
-    return finished(logits_fn, last, geometry, found, inputs, labels, targeted)
+    return finished(logits_fn, last, gauge, found, inputs, labels, targeted)
 
   return attack
 
@@ -136,24 +136,24 @@ def targeted_fab(
   check_count("targets", targets)
   check_count("steps", steps)
   check_count("restarts", restarts)
-  geometry = geometry_of(threat)
-  walk = _walk(geometry, bias, overshoot, backward)
+  gauge = gauge_of(threat)
+  walk = _walk(gauge, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     def towards(
       key: Key, inputs: Inputs, labels: Labels, rival: Labels
     ) -> AttackResult:
       oracle = rival_boundary(logits_fn, rival)
-      run = _search(oracle, walk, threat, geometry, steps, restarts)
+      run = _search(oracle, walk, threat, gauge, steps, restarts)
       return run(key, inputs, labels)
 
     keys = random.example_keys(key, random.batch_size(inputs))
-    keep = closest(geometry, inputs)
+    keep = closest(gauge, inputs)
     found = over_rivals(logits_fn, towards, targets, keep)(
       random.fold_in(keys, 0), inputs, labels
     )
     last = random.fold_in(keys, 1)
-    return finished(logits_fn, last, geometry, found, inputs, labels, False)
+    return finished(logits_fn, last, gauge, found, inputs, labels, False)
 
   return attack
 
@@ -162,16 +162,16 @@ def _search(
   oracle: Oracle,
   walk: optax.GradientTransformationExtraArgs,
   threat: Threat,
-  geometry: Geometry,
+  gauge: Gauge,
   steps: int,
   restarts: int,
 ) -> Attack:
   """Returns the runs of one oracle: the nearest success of them all."""
-  bounds = boxed(threat, geometry)
+  bounds = boxed(threat)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    keep = closest(geometry, inputs)
+    keep = closest(gauge, inputs)
 
     def runs(start: Start | None) -> Attack:
       return ascend(oracle, walk, bounds, steps=steps, start=start, keep=keep)
@@ -196,7 +196,7 @@ def _half_way(threat: Threat) -> Start:
 
 
 def _walk(
-  geometry: Geometry, bias: float, overshoot: float, backward: float
+  gauge: Gauge, bias: float, overshoot: float, backward: float
 ) -> optax.GradientTransformationExtraArgs:
   """Returns FAB's stepper; its state is whether it drew each example back."""
   check_range("bias", bias, 0.0, 1.0)
@@ -215,17 +215,16 @@ def _walk(
     correct: Array,
     origin: Inputs,
   ) -> tuple[Destination, Array]:
-    rows, restore = geometry.rows(params)
-    center = geometry.rows(origin)[0]
-    slope, room = geometry.slopes(gradient), geometry.room(origin)
+    rows, restore = gauge.rows(params)
+    center, columns = gauge.rows(origin)[0], gauge.blocks(origin)
+    slope, room = gauge.slopes(gradient), gauge.room(origin)
     gap = -value.astype(rows.dtype)
     reach = jnp.sum(slope * (rows - center), 1)
-    near = planes.onto_plane(rows, slope, gap, room, geometry.order)
+    near = blocks.onto_plane(rows, slope, gap, room, columns)
     # The same plane as seen from the clean input.
-    far = planes.onto_plane(center, slope, gap + reach, room, geometry.order)
+    far = blocks.onto_plane(center, slope, gap + reach, room, columns)
     lengths = [
-      jnp.maximum(planes.norm(step, geometry.order), _SHORT)
-      for step in (near, far)
+      jnp.maximum(blocks.norm(step, columns), _SHORT) for step in (near, far)
     ]
     share = jnp.minimum(lengths[0] / (lengths[0] + lengths[1]), bias)
     share = share[:, None]

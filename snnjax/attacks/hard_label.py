@@ -7,11 +7,12 @@ import jax.numpy as jnp
 
 from snnjax import random
 from snnjax.attacks import flat
+from snnjax.attacks.gauge import box_rows, boxed, unit_of
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.search import Search, Visit, explore
-from snnjax.attacks.sites import uniform_rows, walls
-from snnjax.attacks.threat import Threat, linf
+from snnjax.attacks.sites import uniform_rows
+from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
   Attack,
@@ -85,7 +86,8 @@ def boundary(
 
   Args:
     source: the loss, or an oracle; losses and gradients are ignored.
-    threat: gives the box, the distance and the form of a step.
+    threat: gives the box, the distance and the form of a step; budgets per
+      modality are the units of their parts, and one of 0 freezes its part.
     rounds: how many rounds.
     starts: how many tries for a first misclassified point.
     halvings: how many decisions a round spends on the segment.
@@ -109,7 +111,6 @@ def boundary(
   ):
     check_count(name, value)
   plan = _Plan(starts, halvings, draws)
-  anywhere = linf(1e30, threat.box)
 
   def begin(
     keys: Key, origin: Inputs, labels: Labels
@@ -128,7 +129,7 @@ def boundary(
       plain=still,
       signed=still,
     )
-    return restore(uniform_rows(keys, *walls(threat.box, origin))), memory
+    return restore(_anywhere(threat, keys, origin)), memory
 
   def move(keys: Key, visit: Visit, memory: _Memory) -> tuple[Inputs, _Memory]:
     memory = _learn(plan, threat, visit, memory)
@@ -138,7 +139,7 @@ def boundary(
     run = explore(
       as_oracle(source),
       Search(begin, move),
-      anywhere,
+      boxed(threat),
       steps=starts + rounds * plan.round,
       keep=Nearest(lambda result: threat.distance(result.inputs, inputs)),
     )
@@ -188,7 +189,7 @@ def _propose(
   place = (following - 1 - plan.starts) % plan.round
   center, restore = flat.flatten(visit.origin)
   first, second = random.split(keys)
-  anew = uniform_rows(first, *walls(threat.box, visit.origin))
+  anew = _anywhere(threat, first, visit.origin)
   middle = (memory.low + memory.high)[:, None] / 2
   half = center + middle * (memory.far - center)
   gap = threat.distance(restore(memory.near), visit.origin)[:, None]
@@ -203,7 +204,8 @@ def _propose(
   # The shortest comes first: the last one that works is the longest.
   shorter = (_TRIES - 1 - attempt).astype(gap.dtype)
   length = gap / jnp.sqrt(jnp.maximum(number, 1).astype(gap.dtype))
-  stepped = memory.near + length * 0.5**shorter * way
+  unit = flat.flatten(unit_of(threat, visit.origin))[0]
+  stepped = memory.near + length * 0.5**shorter * way * unit
   halving = place < plan.halvings
   drawing = ~halving & (place < plan.halvings + plan.draws)
   point = jnp.where(drawing, probed, stepped)
@@ -221,10 +223,22 @@ def _propose(
 
 
 def _direction(threat: Threat, keys: Key, origin: Inputs) -> Array:
-  """Returns random directions of unit length in the threat's norm, [B, D]."""
+  """Returns random directions of unit length as the threat has it, [B, D]."""
   matrix, restore = flat.flatten(origin)
   noise = random.per_example(
     lambda k: jax.random.normal(k, matrix.shape[1:], matrix.dtype), keys
   )
+  noise = noise * flat.flatten(unit_of(threat, origin))[0]
   scale = threat.distance(restore(matrix + noise), origin)[:, None]
   return noise / jnp.where(scale > 0, scale, 1)
+
+
+def _anywhere(threat: Threat, keys: Key, origin: Inputs) -> Array:
+  """Returns uniform points of the box; what may not change does not."""
+  center = flat.flatten(origin)[0]
+  free = flat.flatten(unit_of(threat, origin))[0] > 0
+  lower, upper = box_rows(threat.box, origin)
+  points = uniform_rows(
+    keys, jnp.where(free, lower, 0), jnp.where(free, upper, 0)
+  )
+  return jnp.where(free, points, center)

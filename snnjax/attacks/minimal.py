@@ -11,17 +11,16 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import losses, random
-from snnjax.attacks import flat, planes
+from snnjax.attacks import blocks, flat
 from snnjax.attacks.ascent import Destination, ascend
+from snnjax.attacks.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.nearest import (
-  boxed,
-  geometry_of,
   nearest_boundary,
   predicts,
   target_boundary,
 )
 from snnjax.attacks.results import probed, strongest
-from snnjax.attacks.threat import Geometry, Threat
+from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
   Attack,
@@ -43,8 +42,9 @@ class MinimalResult(NamedTuple):
     inputs: like the clean inputs; the clean input where none was found.
     loss: [B], z_r - z_y there (targeted: z_t - z_r), positive where it worked.
     success: [B] booleans, whether an adversarial example was found.
-    distance: [B], from the clean input, in the threat's norm; infinite where
-      none was found, 0 where the clean input is one.
+    distance: [B], from the clean input, in the threat's norm; for budgets per
+      modality, the largest share of one that is spent. Infinite where none
+      was found, 0 where the clean input is one.
     iterations: [B] int32, how often the network was probed; all of a search
       that goes on to come nearer, see `AttackResult`.
   """
@@ -87,7 +87,7 @@ def judged(
 def finished(
   logits_fn: LogitsFn,
   keys: Key,
-  geometry: Geometry,
+  gauge: Gauge,
   found: AttackResult,
   origin: Inputs,
   labels: Labels,
@@ -98,7 +98,7 @@ def finished(
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     keys: [B].
-    geometry: tells the norm.
+    gauge: tells the distance.
     found: the search's result; its success is believed, its loss is not.
     origin: the clean inputs.
     labels: [B].
@@ -106,8 +106,7 @@ def finished(
   """
   inputs = flat.choose(found.success, found.inputs, origin)
   again = judged(logits_fn, keys, inputs, labels, targeted)
-  delta = geometry.rows(inputs)[0] - geometry.rows(origin)[0]
-  distance = planes.norm(delta, geometry.order)
+  distance = gauge.distance(inputs, origin)
   return MinimalResult(
     inputs,
     again.loss,
@@ -134,7 +133,8 @@ def deepfool(
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
-    threat: whose norm and box to use, not its radius.
+    threat: whose norm and box to use, not its radius; budgets per modality
+      are the units of their parts, see `MinimalResult`.
     steps: at most so many.
     rivals: how many of the strongest rivals to compare.
     overshoot: how far to go beyond the boundary, a share of the step.
@@ -142,7 +142,7 @@ def deepfool(
 
   Raises:
     ValueError: if a count is below one, `overshoot` is negative, or the
-      threat is not one norm ball.
+      threat is not a norm ball, or one for each modality.
 
   References:
     Seyed-Mohsen Moosavi-Dezfooli, Alhussein Fawzi, Pascal Frossard, 2016,
@@ -156,14 +156,14 @@ def deepfool(
   check_count("steps", steps)
   check_count("rivals", rivals)
   check_range("overshoot", overshoot, 0.0, 1e3)
-  geometry = geometry_of(threat)
+  gauge = gauge_of(threat)
   oracle = (
     target_boundary(logits_fn)
     if targeted
-    else nearest_boundary(logits_fn, geometry, rivals)
+    else nearest_boundary(logits_fn, gauge, rivals)
   )
-  stepper = _onto_boundary(geometry, overshoot)
-  bounds = boxed(threat, geometry)
+  stepper = _onto_boundary(gauge, overshoot)
+  bounds = boxed(threat)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
@@ -171,13 +171,13 @@ def deepfool(
     run = ascend(oracle, stepper, bounds, steps=steps, keep=strongest)
     found = run(random.fold_in(keys, 0), inputs, labels)
     last = random.fold_in(keys, 1)
-    return finished(logits_fn, last, geometry, found, inputs, labels, targeted)
+    return finished(logits_fn, last, gauge, found, inputs, labels, targeted)
 
   return attack
 
 
 def _onto_boundary(
-  geometry: Geometry, overshoot: float
+  gauge: Gauge, overshoot: float
 ) -> optax.GradientTransformationExtraArgs:
   def update(
     gradient: Inputs,
@@ -188,15 +188,17 @@ def _onto_boundary(
     correct: Array,
     origin: Inputs,
   ) -> tuple[Destination, optax.OptState]:
-    rows, restore = geometry.rows(params)
-    slope = geometry.slopes(gradient)
-    steep = planes.dual_norm(slope, geometry.order)
+    rows, restore = gauge.rows(params)
+    columns = gauge.blocks(params)
+    slope = gauge.slopes(gradient)
+    steep = blocks.dual_norm(slope, columns)
     gap = jnp.abs(value).astype(rows.dtype) + PUSH * steep
-    if geometry.order == 1:
+    if any(block.order == 1 for block in columns):
       # Without the box, every step would go into the same coordinate.
-      step = planes.onto_plane(rows, slope, gap, geometry.room(origin), 1)
+      room = gauge.room(origin)
+      step = blocks.onto_plane(rows, slope, gap, room, columns)
     else:
-      step = planes.straight_onto_plane(slope, gap, geometry.order)
+      step = blocks.straight_onto_plane(slope, gap, columns)
     ahead = restore(rows + (1 + overshoot) * step)
     return Destination(flat.choose(correct, ahead, params)), state
 

@@ -4,14 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import losses
-from snnjax.attacks import flat, planes
+from snnjax.attacks import blocks
+from snnjax.attacks.gauge import Gauge
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, white_box
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.rivals import strongest_rivals
-from snnjax.attacks.threat import Geometry, Threat
 from snnjax.types import (
   Array,
-  AttackResult,
   Inputs,
   Key,
   Labels,
@@ -22,23 +21,7 @@ from snnjax.types import (
 _TINY = 1e-12  # keeps a zero gradient from dividing zero by zero
 
 
-def geometry_of(threat: Threat) -> Geometry:
-  """Returns the threat's geometry.
-
-  Raises:
-    ValueError: if the threat is not one norm ball.
-  """
-  if threat.geometry is None:
-    raise ValueError(
-      "threat must be one norm ball (linf, l2, l1 or a joint budget) for an "
-      "attack that needs the norm itself; got a threat without a geometry"
-    )
-  return threat.geometry
-
-
-def nearest_boundary(
-  logits_fn: LogitsFn, geometry: Geometry, rivals: int
-) -> Oracle:
+def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
   """Returns the oracle of the boundary that looks nearest to first order.
 
   Of the strongest rivals s at the current input, the one of least
@@ -47,7 +30,7 @@ def nearest_boundary(
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
-    geometry: tells the norm.
+    gauge: tells the norm.
     rivals: how many rivals to compare, one backward pass each; C - 1 if there
       are fewer.
   """
@@ -64,7 +47,7 @@ def nearest_boundary(
       aim = jax.nn.one_hot(rival, classes, dtype=logits.dtype) - own
       slope = pull(aim)[0]
       gap = jnp.sum(aim * logits, 1)
-      steep = planes.dual_norm(geometry.slopes(slope), geometry.order)
+      steep = blocks.dual_norm(gauge.slopes(slope), gauge.blocks(inputs))
       return gap, slope, jnp.abs(gap) / (steep + _TINY)
 
     gaps, slopes, distances = jax.lax.map(towards, others.T)
@@ -108,26 +91,6 @@ def predicts(logits: Array, labels: Labels) -> Array:
   return (jnp.argmax(logits, 1) == labels) & known
 
 
-def boxed(threat: Threat, geometry: Geometry) -> Threat:
-  """Returns the threat without its ball: only the box is projected onto."""
-
-  def project(candidate: Inputs, origin: Inputs) -> Inputs:
-    rows, restore = geometry.rows(candidate)
-    room = geometry.room(origin)
-    clipped = jnp.clip(rows, room.lower, room.upper)
-    moved, back = flat.flatten(candidate)
-    # Weighing and back rounds: what was inside must come back bit for bit.
-    inside = flat.flatten(restore(clipped))[0]
-    return back(jnp.where(clipped == rows, moved, inside))
-
-  return threat._replace(project=project)
-
-
-def closest(geometry: Geometry, origin: Inputs) -> Nearest:
+def closest(gauge: Gauge, origin: Inputs) -> Nearest:
   """Returns the rule that keeps the success nearest to `origin`."""
-  center = geometry.rows(origin)[0]
-
-  def distance(result: AttackResult) -> Array:
-    return planes.norm(geometry.rows(result.inputs)[0] - center, geometry.order)
-
-  return Nearest(distance)
+  return Nearest(lambda result: gauge.distance(result.inputs, origin))

@@ -13,16 +13,17 @@ import numpy as np
 
 from snnjax import losses, random
 from snnjax.attacks import flat
+from snnjax.attacks.gauge import Gauge, gauge_of, geometry_of
 from snnjax.attacks.minimal import (
   MinimalAttack,
   MinimalResult,
   finished,
   judged,
 )
-from snnjax.attacks.nearest import closest, geometry_of, predicts
+from snnjax.attacks.nearest import closest, predicts
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
 from snnjax.attacks.results import nothing, settled
-from snnjax.attacks.threat import Geometry, Threat, linf
+from snnjax.attacks.threat import Threat, linf
 from snnjax.types import (
   Array,
   Attack,
@@ -83,7 +84,7 @@ def penalised(
 def bisected(
   search: Search,
   logits_fn: LogitsFn,
-  geometry: Geometry,
+  gauge: Gauge,
   searches: int,
   weight: float,
   targeted: bool,
@@ -92,7 +93,7 @@ def bisected(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    keep = closest(geometry, inputs)
+    keep = closest(gauge, inputs)
     none = nothing(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
@@ -110,7 +111,7 @@ def bisected(
       again, (start, clean), jnp.arange(1, searches + 1)
     )
     last = random.fold_in(keys, searches + 1)
-    return finished(logits_fn, last, geometry, found, inputs, labels, targeted)
+    return finished(logits_fn, last, gauge, found, inputs, labels, targeted)
 
   return attack
 
@@ -132,18 +133,20 @@ def anywhere() -> Threat:
   return linf(_LARGEST, (-jnp.inf, jnp.inf))
 
 
-def require_order(threat: Threat, order: float) -> Geometry:
-  """Returns the geometry of a threat in this norm.
+def require_order(threat: Threat, order: float) -> Gauge:
+  """Returns the gauge of a threat in this norm.
 
   Raises:
     ValueError: if it is in another, or in none.
   """
-  geometry = geometry_of(threat)
-  if geometry.order != order:
+  found = None if threat.parts else geometry_of(threat).order
+  if found != order:
     raise ValueError(
-      f"threat must be of order {order}; got one of order {geometry.order}"
+      f"threat must be one ball of order {order}, over all modalities, as "
+      f"`joint` makes it of several; got "
+      f"{f'order {found}' if found else 'a budget for each modality'}"
     )
-  return geometry
+  return gauge_of(threat)
 
 
 def check_settings(

@@ -1,5 +1,7 @@
 """Shortest ways onto a hyperplane inside a box, for three norms."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -69,13 +71,28 @@ def onto_plane(
     examples with a fast adaptive boundary attack", arXiv 1907.02044.
   """
   _check_order(order)
+  heading, wall = headed(point, slope, gap, room)
+  size, need = jnp.abs(slope), jnp.abs(gap)[:, None]
+  if order == 1:
+    return heading * _fill_largest(size, wall, need)
+  speed = size if order == 2 else jnp.ones_like(size)
+  return heading * _evenly(size, speed, wall)(need)
+
+
+def headed(
+  point: Array, slope: Array, gap: Array, room: Room
+) -> tuple[Array, Array]:
+  """Returns each coordinate's sign of motion and its room that way, [B, D].
+
+  Args:
+    point: [B, D], inside the box.
+    slope: [B, D].
+    gap: [B], to be closed along the slope.
+    room: the box.
+  """
   heading = jnp.sign(slope) * jnp.sign(gap)[:, None]
   wall = jnp.where(heading > 0, room.upper - point, point - room.lower)
-  wall = jnp.where(heading == 0, 0, jnp.maximum(wall, 0))
-  size, need = jnp.abs(slope), jnp.abs(gap)[:, None]
-  fill = _fill_largest if order == 1 else _fill_evenly
-  speed = size if order == 2 else jnp.ones_like(size)
-  return heading * fill(size, speed, wall, need)
+  return heading, jnp.where(heading == 0, 0, jnp.maximum(wall, 0))
 
 
 def straight_onto_plane(slope: Array, gap: Array, order: float) -> Array:
@@ -100,8 +117,55 @@ def straight_onto_plane(slope: Array, gap: Array, order: float) -> Array:
   return unit * gap[:, None] / scale
 
 
-def _fill_evenly(size: Array, speed: Array, wall: Array, need: Array) -> Array:
-  """Returns min(t speed, wall) with ``sum size min(t speed, wall) = need``."""
+def most_within(
+  size: Array, wall: Array, order: float
+) -> Callable[[Array], Array]:
+  """Returns how to gain most in a ball, ready for many radii.
+
+  ``argmax size . d  subject to  ||d||_p <= radius, 0 <= d <= wall``.
+
+  Args:
+    size: [B, D], at least 0.
+    wall: [B, D], at least 0, and 0 where the size is.
+    order: p: infinity, 2 or 1.
+
+  Returns:
+    ``radius [B, 1] -> d [B, D]``.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  _check_order(order)
+  if order == np.inf:
+    return lambda radius: jnp.minimum(radius, wall)
+  if order == 2:
+    # d_i = min(s a_i, w_i) of norm r: linear in the square of s.
+    peak = jnp.max(size, 1, keepdims=True)
+    unit = size / jnp.where(peak > 0, peak, 1)
+    fill = _evenly(jnp.ones_like(size), jnp.square(unit), jnp.square(wall))
+    return lambda radius: jnp.sqrt(fill(jnp.square(radius)))
+  places = jnp.argsort(-size, 1)
+  walls, back = jnp.take_along_axis(wall, places, 1), jnp.argsort(places, 1)
+  before = _total_before(walls)
+
+  def spend(radius: Array) -> Array:
+    steps = jnp.clip(radius - before, 0, walls)
+    return jnp.take_along_axis(steps, back, 1)
+
+  return spend
+
+
+def _total_before(values: Array) -> Array:
+  """Returns the sum of all values left of each, even beside infinite ones."""
+  sums = jnp.cumsum(values, 1)[:, :-1]
+  return jnp.concatenate([jnp.zeros_like(values[:, :1]), sums], 1)
+
+
+def _evenly(size: Array, speed: Array, wall: Array) -> Callable[[Array], Array]:
+  """Returns ``need [B, 1] -> min(t speed, wall)`` with ``size . it = need``.
+
+  Where no t is enough, it is the wall.
+  """
   movable = (size > 0) & (speed > 0)
   meets = jnp.where(movable, wall / jnp.where(movable, speed, 1), jnp.inf)
   order = jnp.argsort(meets, 1)
@@ -115,27 +179,32 @@ def _fill_evenly(size: Array, speed: Array, wall: Array, need: Array) -> Array:
   )
   # What the coordinates still moving after the k-th meeting gain per unit t.
   later = jnp.flip(jnp.cumsum(jnp.flip(rate, 1), 1), 1)
-  before = jnp.cumsum(full, 1) - full
-  gained = before + jnp.where(jnp.isfinite(meets), meets, 0) * later
-  reached = jnp.isfinite(meets) & (gained >= need)
-  first = jnp.argmax(reached, 1)[:, None]
-  rest = need - jnp.take_along_axis(before, first, 1)
-  pace = jnp.take_along_axis(later, first, 1)
-  time = jnp.maximum(rest, 0) / jnp.where(pace > 0, pace, 1)
-  possible = jnp.any(reached, 1, keepdims=True)
-  moved = jnp.minimum(time * speed, wall)
-  return jnp.where(movable, jnp.where(possible, moved, wall), 0)
+  before = _total_before(full)
+  finite = jnp.isfinite(meets)
+  endless = jnp.where(later > 0, jnp.inf, before)
+  gained = jnp.where(finite, before + jnp.where(finite, meets, 0) * later, 0)
+  gained = jnp.where(finite, gained, endless)
+
+  def fill(need: Array) -> Array:
+    reached = gained >= need
+    first = jnp.argmax(reached, 1)[:, None]
+    rest = need - jnp.take_along_axis(before, first, 1)
+    pace = jnp.take_along_axis(later, first, 1)
+    time = jnp.maximum(rest, 0) / jnp.where(pace > 0, pace, 1)
+    possible = jnp.any(reached, 1, keepdims=True)
+    moved = jnp.minimum(time * speed, wall)
+    return jnp.where(movable, jnp.where(possible, moved, wall), 0)
+
+  return fill
 
 
-def _fill_largest(size: Array, speed: Array, wall: Array, need: Array) -> Array:
+def _fill_largest(size: Array, wall: Array, need: Array) -> Array:
   """Returns the steps that fill coordinates of the largest `size` first."""
-  del speed
   order = jnp.argsort(-size, 1)
   sizes, walls = (
     jnp.take_along_axis(values, order, 1) for values in (size, wall)
   )
-  full = sizes * walls
-  missing = need - (jnp.cumsum(full, 1) - full)
+  missing = need - _total_before(jnp.where(sizes > 0, sizes * walls, 0))
   steps = jnp.clip(missing / jnp.where(sizes > 0, sizes, 1), 0, walls)
   steps = jnp.where(sizes > 0, steps, 0)
   return jnp.take_along_axis(steps, jnp.argsort(order, 1), 1)

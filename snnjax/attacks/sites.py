@@ -158,6 +158,7 @@ def l0(
     distance=functools.partial(_distance, given),
     radius=sites,
     box=box,
+    times=lambda factor: l0(factor * sites, box, site_axes),
   )
 
 

@@ -1,12 +1,15 @@
 """SLIDE: projected gradient ascent along sparse l1 steps."""
 
+import numpy as np
+
 from snnjax.attacks import balls, flat
-from snnjax.attacks.nearest import geometry_of
+from snnjax.attacks.compose import per_modality
+from snnjax.attacks.gauge import geometry_of
 from snnjax.attacks.presets import Source, pgd
 from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.threat import Threat
 from snnjax.types import Array, Attack, Inputs
-from snnjax.validation import check_range
+from snnjax.validation import check_range, is_concrete
 
 
 def slide(
@@ -28,7 +31,8 @@ def slide(
 
   Args:
     source: the loss, or an oracle.
-    threat: an l1 threat; its own steps are replaced.
+    threat: an l1 threat, or one for each modality that may change; its own
+      steps are replaced.
     step_size: l1 length of a step, in input units.
     steps: how many.
     quantile: the share of coordinates that a step leaves alone.
@@ -47,24 +51,42 @@ def slide(
   then clipped to the box; ours is onto both together.
   """
   check_range("quantile", quantile, 0.0, 1.0)
-  geometry = geometry_of(threat)
-  if geometry.order != 1:
-    raise ValueError(
-      f"threat must be of order 1 for SLIDE; got order {geometry.order}"
-    )
   ball = balls.l1_ball(1 - quantile)
-
-  def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
-    rows, restore = geometry.rows(candidate)
-    slope: Array = geometry.slopes(gradient)
-    return restore(ball.direction(slope, rows, geometry.room(candidate)))
-
   return pgd(
     source,
-    threat._replace(ascent=ascent),
+    _sparse(threat, ball),
     step_size=step_size,
     steps=steps,
     random_start=random_start,
     restarts=restarts,
     keep=keep,
   )
+
+
+def _sparse(threat: Threat, ball: balls.Ball) -> Threat:
+  """Returns the threat with the steps of a ball, in every modality."""
+  if threat.parts is not None:
+    return per_modality(
+      {
+        name: part if _is_empty(part) else _sparse(part, ball)
+        for name, part in threat.parts.items()
+      }
+    )
+  geometry = geometry_of(threat)
+  if geometry.order != 1:
+    raise ValueError(
+      f"threat must be of order 1 for SLIDE; got order {geometry.order}"
+    )
+
+  def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
+    rows, restore = geometry.rows(candidate)
+    slope: Array = geometry.slopes(gradient)
+    return restore(ball.direction(slope, rows, geometry.room(candidate)))
+
+  return threat._replace(ascent=ascent)
+
+
+def _is_empty(threat: Threat) -> bool:
+  """Returns whether nothing may change, as far as that is known."""
+  radius = threat.radius
+  return is_concrete(radius) and not np.any(np.asarray(radius))

@@ -1,7 +1,9 @@
 """Square: random search with windows that shrink; no gradient is used."""
 
 import functools
+import itertools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import numpy as np
 
 from snnjax.attacks import flat, square_moves, windows
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.nearest import geometry_of
+from snnjax.attacks.gauge import geometry_of
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import nothing, probed, settled, strongest
 from snnjax.attacks.search import Search, Visit, explore
@@ -27,9 +29,6 @@ from snnjax.validation import check_count, check_range
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _SCHEDULE = 10_000  # the queries that the halvings are written for
-
-
-Change = Callable[[Key, Array, square_moves.Deltas], square_moves.Deltas]
 
 
 def square(
@@ -50,12 +49,14 @@ def square(
   window covers a share of all sites that halves along a fixed schedule.
   A window spans all axes of an input but the batch and, from three axes on,
   the channels: height and width of an image, time too of events. With several
-  modalities, each query changes one of them.
+  modalities, the first point changes all and each later query one of them,
+  drawn at random from those that may change; under a budget for each, its own
+  budget and norm alone decide how.
 
   Args:
     source: the loss (the margin, as a rule), or an oracle whose gradient is
       not used.
-    threat: the budget, one norm ball.
+    threat: the budget: one norm ball, or one for each modality.
     queries: how many points to try.
     restarts: how many runs.
     share: the first window's share of the sites.
@@ -63,8 +64,8 @@ def square(
       `queries` by default. AutoAttack uses 10,000 for its 5,000.
 
   Raises:
-    ValueError: if an argument is out of range, or the threat is not one norm
-      ball.
+    ValueError: if an argument is out of range, or the threat is not a norm
+      ball, or one for each modality.
 
   References:
     Maksym Andriushchenko, Francesco Croce, Nicolas Flammarion, Matthias Hein,
@@ -80,19 +81,13 @@ def square(
   check_count("restarts", restarts)
   check_range("share", share, 0.0, 1.0)
   shares = _shares(queries, share, schedule or queries)
-  geometry = geometry_of(threat)
-  order = geometry.order
-
-  def start(keys: Key, origin: Inputs) -> Inputs:
-    change: Change = square_moves.stripes
-    if order != np.inf:
-      change = functools.partial(square_moves.tiles, order=order)
-    return _changed(change, threat, geometry, keys, origin, origin)
+  balls = _balls(threat)
 
   def first(
     keys: Key, origin: Inputs, labels: Labels
   ) -> tuple[Inputs, AttackResult]:
-    return start(keys, origin), nothing(origin, labels)
+    point = _changed(square_moves.first, balls, keys, origin, origin)
+    return point, nothing(origin, labels)
 
   def move(
     keys: Key, visit: Visit, held: AttackResult
@@ -101,13 +96,8 @@ def square(
     held = settled(strongest, held, new)
     # The clean input and the first point came before the first window.
     places = _windows(visit.origin, shares, jnp.maximum(visit.tried - 1, 0))
-    change: Change = functools.partial(square_moves.flipped, places=places)
-    if order != np.inf:
-      change = functools.partial(square_moves.moved, places=places, order=order)
-    changed = _changed(
-      change, threat, geometry, keys, held.inputs, visit.origin
-    )
-    return changed, held
+    change = functools.partial(square_moves.changed, places=places)
+    return _changed(change, balls, keys, held.inputs, visit.origin), held
 
   run = explore(as_oracle(source), Search(first, move), threat, steps=queries)
   return restarted(run, restarts)
@@ -129,20 +119,53 @@ def _windows(
   ]
 
 
+class _Ball(NamedTuple):
+  """One norm ball: of a modality, or of all inputs where the name is None."""
+
+  name: str | None
+  geometry: Geometry
+  radius: float | Array
+
+  def of(self, inputs: Any) -> Any:
+    """Returns the inputs that this ball bounds."""
+    return inputs if self.name is None else inputs[self.name]
+
+
+def _balls(threat: Threat) -> list[_Ball]:
+  if threat.parts is None:
+    return [_Ball(None, geometry_of(threat), threat.radius)]
+  # In the order in which a tree's leaves come.
+  return [
+    _Ball(name, geometry_of(part), part.radius)
+    for name, part in sorted(threat.parts.items())
+  ]
+
+
 def _changed(
-  change: Change,
-  threat: Threat,
-  geometry: Geometry,
+  change: Callable[..., square_moves.Deltas],
+  balls: list[_Ball],
   keys: Key,
   inputs: Inputs,
   origin: Inputs,
 ) -> Inputs:
   """Applies a change to the perturbation of each example, in weighted rows."""
-  rows, restore = geometry.rows(inputs)
-  center = geometry.rows(origin)[0]
-  leaves, structure = jax.tree.flatten(flat.flatten(origin)[1](rows - center))
-  limit = jnp.asarray(threat.radius, rows.dtype)
-  radii = jnp.broadcast_to(limit, rows.shape[:1])
-  changed = jax.vmap(change)(keys, radii, leaves)
-  delta = flat.flatten(jax.tree.unflatten(structure, changed))[0]
-  return restore(center + delta)
+  deltas, radii, shapes = [], [], []
+  for ball in balls:
+    center = ball.geometry.rows(ball.of(origin))[0]
+    delta = ball.geometry.rows(ball.of(inputs))[0] - center
+    leaves = jax.tree.leaves(flat.flatten(ball.of(origin))[1](delta))
+    limit = jnp.asarray(ball.radius, delta.dtype)
+    deltas += leaves
+    radii.append(jnp.broadcast_to(limit, delta.shape[:1]))
+    shapes.append(square_moves.Ball(ball.geometry.order, len(leaves)))
+  act = functools.partial(change, shapes)
+  moved = iter(jax.vmap(act)(keys, radii, deltas))
+  after: dict[str | None, Any] = {}
+  for ball, shape in zip(balls, shapes, strict=True):
+    structure = jax.tree.structure(ball.of(origin))
+    tree = jax.tree.unflatten(structure, itertools.islice(moved, shape.arrays))
+    center = ball.geometry.rows(ball.of(origin))[0]
+    restore = ball.geometry.rows(ball.of(inputs))[1]
+    after[ball.name] = restore(center + flat.flatten(tree)[0])
+  whole: Any = after.get(None, after)
+  return whole

@@ -4,7 +4,7 @@ Every function here is about one example's perturbation, a list with one array
 per modality; `Window` says where a modality may be changed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -29,6 +29,81 @@ class Window(NamedTuple):
   sides: Array
 
 
+class Ball(NamedTuple):
+  """A norm ball around neighbouring arrays of a perturbation.
+
+  Attributes:
+    order: p of the norm: infinity, 2 or 1.
+    arrays: how many arrays it bounds together.
+  """
+
+  order: float
+  arrays: int
+
+
+def first(
+  balls: Sequence[Ball], key: Key, radii: Sequence[Array], deltas: Deltas
+) -> Deltas:
+  """Returns a perturbation on the surface of every ball.
+
+  Args:
+    balls: in the order of the arrays.
+    key: one key.
+    radii: of the balls, scalars.
+    deltas: for their shapes.
+  """
+  found: Deltas = []
+  for number, (ball, radius) in enumerate(zip(balls, radii, strict=True)):
+    own = deltas[len(found) : len(found) + ball.arrays]
+    start = jax.random.fold_in(key, number)
+    if ball.order == np.inf:
+      found += stripes(start, radius, own)
+    else:
+      found += tiles(start, radius, own, ball.order)
+  return found
+
+
+def changed(
+  balls: Sequence[Ball],
+  key: Key,
+  radii: Sequence[Array],
+  deltas: Deltas,
+  places: Sequence[Window],
+) -> Deltas:
+  """Changes one array in one window, as its ball's norm asks.
+
+  Args:
+    balls: in the order of the arrays.
+    key: one key.
+    radii: of the balls, scalars; where one is 0, nothing is changed.
+    deltas: the perturbation.
+    places: the window in each array.
+  """
+  which, how = jax.random.split(key)
+  limits = [
+    radius
+    for ball, radius in zip(balls, radii, strict=True)
+    for _ in range(ball.arrays)
+  ]
+  draw = jax.random.uniform(which, (len(limits),))
+  drawn = jnp.argmax(jnp.where(jnp.stack(limits) > 0, draw, -1))
+  found: Deltas = []
+  for ball, radius in zip(balls, radii, strict=True):
+    at = slice(len(found), len(found) + ball.arrays)
+    turns = [drawn == index for index in range(at.start, at.stop)]
+    own, windows_here = deltas[at], places[at]
+    keys = [jax.random.fold_in(how, at.start + i) for i in range(ball.arrays)]
+    if ball.order == np.inf:
+      new = [
+        flipped(k, radius, delta, window)
+        for k, delta, window in zip(keys, own, windows_here, strict=True)
+      ]
+      found += _where(turns, new, own)
+    else:
+      found += _moved_one(keys, radius, own, windows_here, turns, ball.order)
+  return found
+
+
 def stripes(key: Key, radius: Array, deltas: Deltas) -> Deltas:
   """Returns +-radius at random, the same along each input's first axis.
 
@@ -45,27 +120,21 @@ def stripes(key: Key, radius: Array, deltas: Deltas) -> Deltas:
   return [one(index, delta) for index, delta in enumerate(deltas)]
 
 
-def flipped(
-  key: Key, radius: Array, deltas: Deltas, places: Sequence[Window]
-) -> Deltas:
+def flipped(key: Key, radius: Array, delta: Array, window: Window) -> Array:
   """Moves one window by 2 radius times a random sign per channel.
 
   Args:
     key: one key.
     radius: a scalar.
-    deltas: the perturbation.
-    places: the window in each modality.
+    delta: the perturbation of one modality.
+    window: where.
   """
-
-  def one(key: Key, delta: Array, window: Window) -> Array:
-    where, sign = jax.random.split(key)
-    shaped = windows.with_channels(delta)
-    at = windows.place(where, window.sites, window.sides)
-    step = 2 * radius * _signs(sign, _per_channel(shaped), delta)
-    mask = windows.inside(at, window.sides)
-    return jnp.where(mask, shaped + step, shaped).reshape(delta.shape)
-
-  return _one_of(key, deltas, places, one)
+  where, sign = jax.random.split(key)
+  shaped = windows.with_channels(delta)
+  at = windows.place(where, window.sites, window.sides)
+  step = 2 * radius * _signs(sign, _per_channel(shaped), delta)
+  mask = windows.inside(at, window.sides)
+  return jnp.where(mask, shaped + step, shaped).reshape(delta.shape)
 
 
 def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
@@ -98,72 +167,71 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
 
 
 def moved(
-  key: Key,
-  radius: Array,
-  deltas: Deltas,
-  places: Sequence[Window],
-  order: float,
-) -> Deltas:
-  """Moves the mass of one window into another, as a dipole; norm `radius`.
+  key: Key, left: Array, delta: Array, window: Window, order: float
+) -> Array:
+  """Moves the mass of one window into another, as a dipole.
 
   In each channel the new window is the dipole plus what was there, with the
   mass ``sum |delta|^p`` of both windows and of what was left of the budget.
 
   Args:
     key: one key.
-    radius: a scalar.
-    deltas: the perturbation.
-    places: the window in each modality.
+    left: the mass that the perturbation may still gain, a scalar.
+    delta: the perturbation of one modality.
+    window: where.
     order: p of the norm, 2 or 1.
   """
   power = int(order)
-  left = jnp.maximum(radius**power - _mass(deltas, power), 0)
+  to, source, turn, sign = jax.random.split(key, 4)
+  shaped = windows.with_channels(delta)
+  axes = tuple(range(shaped.ndim - 1))
+  sides = jnp.minimum(
+    jnp.maximum(window.sides, 3) | 1, jnp.asarray(window.sites)
+  )
 
-  def one(key: Key, delta: Array, window: Window) -> Array:
-    to, source, turn, sign = jax.random.split(key, 4)
-    shaped = windows.with_channels(delta)
-    axes = tuple(range(shaped.ndim - 1))
-    sides = jnp.minimum(
-      jnp.maximum(window.sides, 3) | 1, jnp.asarray(window.sites)
-    )
+  def unit(values: Array) -> Array:
+    mass = jnp.sum(jnp.abs(values) ** power, axes, keepdims=True)
+    return values / jnp.where(mass > 0, mass, 1) ** (1 / power)
 
-    def unit(values: Array) -> Array:
-      mass = jnp.sum(jnp.abs(values) ** power, axes, keepdims=True)
-      return values / jnp.where(mass > 0, mass, 1) ** (1 / power)
-
-    at = windows.place(to, window.sites, sides)
-    mask = windows.inside(at, sides)
-    emptied = windows.inside(windows.place(source, window.sites, sides), sides)
-    split = jax.random.randint(turn, (), 0, len(window.sites))
-    shape = jnp.where(mask, windows.dipole(at, sides, split), 0)
-    fresh = unit(shape.astype(delta.dtype)) * _signs(
-      sign, _per_channel(shaped), delta
-    )
-    new = unit(fresh + unit(jnp.where(mask, shaped, 0)))
-    both = jnp.where(mask | emptied, jnp.abs(shaped) ** power, 0)
-    mass = left / shaped.shape[-1] + jnp.sum(both, axes, keepdims=True)
-    rest = jnp.where(mask | emptied, 0, shaped)
-    return (rest + new * mass ** (1 / power)).reshape(delta.shape)
-
-  return _scaled(_one_of(key, deltas, places, one), radius, order)
+  at = windows.place(to, window.sites, sides)
+  mask = windows.inside(at, sides)
+  emptied = windows.inside(windows.place(source, window.sites, sides), sides)
+  split = jax.random.randint(turn, (), 0, len(window.sites))
+  shape = jnp.where(mask, windows.dipole(at, sides, split), 0)
+  fresh = unit(shape.astype(delta.dtype)) * _signs(
+    sign, _per_channel(shaped), delta
+  )
+  new = unit(fresh + unit(jnp.where(mask, shaped, 0)))
+  both = jnp.where(mask | emptied, jnp.abs(shaped) ** power, 0)
+  mass = left / shaped.shape[-1] + jnp.sum(both, axes, keepdims=True)
+  rest = jnp.where(mask | emptied, 0, shaped)
+  return (rest + new * mass ** (1 / power)).reshape(delta.shape)
 
 
-def _one_of(
-  key: Key,
+def _moved_one(
+  keys: Sequence[Key],
+  radius: Array,
   deltas: Deltas,
   places: Sequence[Window],
-  change: Callable[[Key, Array, Window], Array],
+  turns: Sequence[Array],
+  order: float,
 ) -> Deltas:
-  """Changes one modality, drawn at random."""
-  which, how = jax.random.split(key)
-  drawn = jax.random.randint(which, (), 0, len(deltas))
+  """Moves mass in the array whose turn it is, then scales all to the radius."""
+  power = int(order)
+  left = jnp.maximum(radius**power - _mass(deltas, power), 0)
+  new = [
+    moved(key, left, delta, window, order)
+    for key, delta, window in zip(keys, deltas, places, strict=True)
+  ]
+  scaled = _scaled(_where(turns, new, deltas), radius, order)
+  anyone = jnp.any(jnp.stack(turns))
+  return _where([anyone] * len(deltas), scaled, deltas)
+
+
+def _where(turns: Sequence[Array], new: Deltas, old: Deltas) -> Deltas:
   return [
-    jnp.where(
-      drawn == index,
-      change(jax.random.fold_in(how, index), delta, window),
-      delta,
-    )
-    for index, (delta, window) in enumerate(zip(deltas, places, strict=True))
+    jnp.where(turn, fresh, held)
+    for turn, fresh, held in zip(turns, new, old, strict=True)
   ]
 
 

@@ -6,7 +6,7 @@ them together, as one long vector; `snnjax.attacks.compose` gives every
 modality a budget of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -57,7 +57,9 @@ class Threat(NamedTuple):
     distance: ``(candidate, origin) -> [B]``, in the threat's norm.
     radius: the budget, for the array or for each modality.
     box: (lower, upper), for the array or for each modality.
+    times: ``factor -> Threat``, the same with that many times the radius.
     geometry: the one norm ball this is, or None if it is not one.
+    parts: the threat of each modality, where each has its own; else None.
   """
 
   project: Callable[[Inputs, Inputs], Inputs]
@@ -67,7 +69,9 @@ class Threat(NamedTuple):
   distance: Callable[[Inputs, Inputs], Array]
   radius: PyTree
   box: PyTree
+  times: Callable[[float | Array], "Threat"]
   geometry: Geometry | None = None
+  parts: Mapping[str, "Threat"] | None = None
 
 
 def linf(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
@@ -241,5 +245,6 @@ def _threat(
     distance,
     epsilon,
     box,
+    lambda factor: _threat(ball, factor * epsilon, box, order),
     Geometry(order, flat.flatten, lambda slope: flat.flatten(slope)[0], room),
   )

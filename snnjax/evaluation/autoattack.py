@@ -1,7 +1,7 @@
 """AutoAttack as an evaluation: each attack meets only the survivors."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from snnjax.attacks import Threat
 from snnjax.evaluation.records import Case, Chunk, Evaluation
 from snnjax.evaluation.steps import Builder, partial
 from snnjax.evaluation.stream import Progress, evaluate
-from snnjax.types import Array, Attack, Inputs, Key, Labels, LogitsFn
+from snnjax.types import Attack, Inputs, Key, Labels, LogitsFn
 
 
 class Suite(Protocol):
@@ -20,8 +20,8 @@ class Suite(Protocol):
   def __call__(
     self,
     logits_fn: LogitsFn,
-    norm: Callable[[float | Array], Threat],
-    epsilon: float | Array,
+    threat: Threat | Callable[[Any], Threat],
+    epsilon: Any = None,
   ) -> Mapping[str, Attack]:
     """Returns the attacks in the order to run them."""
     ...
@@ -30,38 +30,42 @@ class Suite(Protocol):
 def cases(
   suite: Suite,
   logits_fn: LogitsFn,
-  norm: Callable[[float | Array], Threat],
-  epsilon: float | Array,
+  threat: Threat | Callable[[Any], Threat],
+  epsilon: Any = None,
 ) -> Mapping[str, Builder]:
   """Returns the attacks of a suite as the cases of `evaluate`, in their order.
 
   Args:
     suite: makes the attacks, such as `attacks.autoattack_standard`, or a
-      `functools.partial` of it with fewer steps.
+      `functools.partial` of it with less effort.
     logits_fn: ``(key, inputs) -> [B, C]``; a `jax.tree_util.Partial` of a
       function and a network's variables keeps these out of the compiled code.
-    norm: ``radius -> threat``, such as `attacks.linf`.
-    epsilon: the radius.
+    threat: ``radius -> threat``, such as `attacks.linf`, or a function of one
+      radius per modality; or a ready threat, whose radii are compiled in.
+    epsilon: the radius, or one per modality, where `threat` is such a
+      function; all values share one compilation.
   """
   logits = partial(logits_fn)
 
   def builder(name: str) -> Builder:
-    def build(logits_fn: LogitsFn, epsilon: float | Array) -> Case:
-      return Case(suite(logits_fn, norm, epsilon)[name], norm(epsilon))
+    def build(logits_fn: LogitsFn, epsilon: Any) -> Case:
+      budget = attacks.threat_of(threat, epsilon)
+      return Case(suite(logits_fn, budget)[name], budget)
 
     return jax.tree_util.Partial(build, logits, epsilon)
 
-  return {name: builder(name) for name in suite(logits, norm, epsilon)}
+  budget = attacks.threat_of(threat, epsilon)
+  return {name: builder(name) for name in suite(logits, budget)}
 
 
 def autoattack(
   logits_fn: LogitsFn,
-  norm: Callable[[float | Array], Threat],
-  epsilon: float | Array,
+  threat: Threat | Callable[[Any], Threat],
   inputs: Inputs,
   labels: Labels,
   *,
   key: Key,
+  epsilon: Any = None,
   suite: Suite = attacks.autoattack_standard,
   microbatch: int = 64,
   finished: Iterable[Chunk] = (),
@@ -76,11 +80,11 @@ def autoattack(
 
   Args:
     logits_fn: the network, see `cases`; it is its own judge.
-    norm: ``radius -> threat``, such as `attacks.linf`.
-    epsilon: the radius.
+    threat: a norm, such as `attacks.linf`, or a ready threat; see `cases`.
     inputs: [N, ...] or a mapping of such arrays.
     labels: [N].
     key: a scalar key.
+    epsilon: the radius, where `threat` is a norm.
     suite: which attacks.
     microbatch: as in `evaluate`, like all that follow.
     finished: chunks of an interrupted run.
@@ -97,7 +101,7 @@ def autoattack(
     arXiv 2003.01690.
   """
   return evaluate(
-    cases(suite, logits_fn, norm, epsilon),
+    cases(suite, logits_fn, threat, epsilon),
     logits_fn,
     inputs,
     labels,

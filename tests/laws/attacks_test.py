@@ -197,7 +197,7 @@ ATTACKS = {
     loss, threat, steps=6, restarts=2
   ),
   "shrinking_auto_pgd": lambda loss, threat, step: attacks.shrinking_auto_pgd(
-    loss, attacks.l1, threat.radius, steps=6
+    loss, threat, steps=6
   ),
   "targeted_auto_pgd": lambda loss, threat, step: attacks.within(
     attacks.targeted_auto_pgd(
