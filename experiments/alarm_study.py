@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build
+from experiments import attack_grid, build, datasets
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from snnjax import checks
@@ -37,9 +37,10 @@ _ALWAYS = (
   "losses",
   "restarts",
   "batch",
-  "gradient_free",
 )
 _UNLESS = {"fgsm": "one_step", "random": "noise"}
+_GRADIENT_FREE = {"spsa", "square"}
+_DIRECTIONS = 16  # along which gradients are compared with differences
 
 
 class Found(NamedTuple):
@@ -59,10 +60,8 @@ class Found(NamedTuple):
 def measure(
   config: Any,
   network: Network,
-  variables: Variables,
-  classify: LogitsFn,
+  classify: jax.tree_util.Partial,
   batch: Batch,
-  modalities: tuple[str, ...],
   chunks: Iterable[Chunk],
   folder: Workdir,
   progress: Progress = silent,
@@ -74,11 +73,9 @@ def measure(
     config: the whole configuration; ``evaluation.alarm_examples`` of the
       examples are attacked, none if that is 0.
     network: the architecture.
-    variables: of the network under attack.
-    classify: the same network under its own rule; a `jax.tree_util.Partial`
-      that holds `variables` shares its compilations with other networks.
+    classify: the network under its own rule, of its variables, which are the
+      first argument: compilations are shared with other networks.
     batch: all examples of the evaluation.
-    modalities: of the inputs.
     chunks: the finished evaluation.
     folder: gets the arrays.
     progress: told of every part.
@@ -93,7 +90,9 @@ def measure(
   if not count or _SETUP in done:
     return
   evaluation = _collected(chunks, batch)
-  cell, reported = _doubtful(config, evaluation, modalities, count)
+  modalities = datasets.MODALITIES[config.data.modality]
+  cells = attack_grid.cells(config, modalities)
+  cell, reported = _doubtful(cells, evaluation, count)
   examples = checks.Examples(
     jax.random.fold_in(build.key(config), len("alarm study")),
     jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
@@ -102,10 +101,15 @@ def measure(
   made = checks.parts(
     _subject(config, classify, cell, count),
     examples,
-    checks.Effort(pairs=config.evaluation.alarm_pairs),
+    checks.Effort(
+      pairs=max(config.evaluation.alarm_pairs, _DIRECTIONS), alone=2
+    ),
   )
-  parts = {name: made[name] for name in _names(config, evaluation)}
-  parts["statistics"] = lambda: _statistics(config, network, variables, batch)
+  names = _names(config, cells, evaluation)
+  parts = {name: made[name] for name in names}
+  parts["statistics"] = lambda: _statistics(
+    config, network, classify.args[0], batch
+  )
   parts["tuning"] = lambda: _tuning(folder)
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
@@ -169,12 +173,10 @@ def completed(
 
 def _count(config: Any, batch: Batch) -> int:
   """How many examples to attack."""
-  for name, least in (("alarm_examples", 0), ("alarm_pairs", 1)):
+  for name in ("alarm_examples", "alarm_pairs"):
     value = config.evaluation[name]
-    if value < least:
-      raise ValueError(
-        f"evaluation.{name} must be at least {least}; got {value}"
-      )
+    if value < 0:
+      raise ValueError(f"evaluation.{name} must be at least 0; got {value}")
   return min(config.evaluation.alarm_examples, len(batch.labels))
 
 
@@ -200,12 +202,18 @@ def _subject(
   )
 
 
-def _names(config: Any, evaluation: Evaluation) -> tuple[str, ...]:
+def _names(
+  config: Any, cells: Sequence[Cell], evaluation: Evaluation
+) -> tuple[str, ...]:
   """What is to be measured, given what the evaluation ran."""
   ran = {name.split("/")[2] for name in evaluation.attacks if "/" in name}
   more = tuple(part for attack, part in _UNLESS.items() if attack not in ran)
-  far = () if config.evaluation.norm == "linf" else ("large",)
-  return (*_ALWAYS, *more, *far)
+  if config.evaluation.alarm_pairs and not ran & _GRADIENT_FREE:
+    more += ("gradient_free",)
+  targets = {cell.target for cell in cells}
+  if all(name.split("/")[0] in targets for name in evaluation.attacks):
+    more += ("large",)  # nothing was run beyond the cells
+  return (*_ALWAYS, *more)
 
 
 def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
@@ -218,7 +226,7 @@ def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
 
 
 def _doubtful(
-  config: Any, evaluation: Evaluation, modalities: tuple[str, ...], count: int
+  cells: Sequence[Cell], evaluation: Evaluation, count: int
 ) -> tuple[Cell, np.ndarray]:
   """The largest radius that leaves something to doubt, and what it leaves.
 
@@ -228,7 +236,6 @@ def _doubtful(
     The cell of the target that comes last, and which of the first `count`
     examples withstood every attack of it.
   """
-  cells = attack_grid.cells(config, modalities)
   last = cells[-1].target
   found = []
   for cell in reversed([cell for cell in cells if cell.target == last]):

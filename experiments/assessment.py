@@ -13,7 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build, datasets, gradient_study, suites
+from experiments import (
+  alarm_study,
+  attack_grid,
+  build,
+  datasets,
+  gradient_study,
+  perceptual_study,
+  suites,
+)
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
@@ -43,6 +51,8 @@ class Assessed(NamedTuple):
     spikes: one example's spikes by layer, [T, ...].
     refused: by attack of the suite, why it could not run.
     seconds: by case, the wall time of each of its microbatches.
+    alarms: what was measured for them alone, on a part of the examples.
+    perceived: by case, how visible its changes are.
   """
 
   name: str
@@ -54,6 +64,8 @@ class Assessed(NamedTuple):
   spikes: Mapping[str, np.ndarray]
   refused: Mapping[str, str]
   seconds: Mapping[str, list[float]]
+  alarms: alarm_study.Found | None
+  perceived: Mapping[str, perceptual_study.Perceived]
 
 
 class Bench(NamedTuple):
@@ -164,12 +176,17 @@ def assess(
       "reasons": np.array(list(attacked.refused.values()), np.str_),
     },
   )
+  judge = jax.tree_util.Partial(made.grid.classify, variables)
+  key = jax.random.fold_in(build.key(config), len("assessment"))
+  visible = perceptual_study.measure(
+    judge, batch, splits.modalities, config.evaluation.microbatch, key
+  )
   chunks = evaluating.stream(
     attacked.builders,
-    jax.tree_util.Partial(made.grid.classify, variables),
+    judge,
     batch.inputs,
     batch.labels,
-    key=jax.random.fold_in(build.key(config), len("assessment")),
+    key=key,
     microbatch=config.evaluation.microbatch,
     survivors=attacked.survivors,
     finished=finished,
@@ -183,11 +200,22 @@ def assess(
         {"stage": chunk.stage, "examples": len(chunk.indices)},
         {"seconds": seconds},
       )
+      perceptual_study.save(visible, folder, number, chunk)
       save_chunk(folder, number, chunk)
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
   if STUDY not in folder.array_names():
     _study(config, made, variables, splits, batch, folder, progress)
+  alarm_study.measure(
+    config,
+    made.network,
+    judge,
+    batch,
+    load_chunks(folder),
+    folder,
+    progress,
+    should_stop,
+  )
 
 
 def load(
@@ -244,6 +272,8 @@ def load(
     part("spikes"),
     reasons,
     _seconds(folder),
+    alarm_study.load(folder),
+    perceptual_study.load(folder, order),
   )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import attack_grid, attack_kinds, suites
+from experiments import alarm_study, attack_grid, attack_kinds, suites
 from experiments.assessment import LARGE, Assessed
 from snnjax import checks
 from snnjax import evaluation as evaluating
@@ -226,7 +226,8 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     chance=float(counts.max() / counts.sum()),
     large_epsilon_accuracy=_large(assessed),
   )
-  return checks.check(measured, assessed.name)
+  found = checks.check(measured, assessed.name, examples=len(evaluation.labels))
+  return alarm_study.completed(found, assessed.alarms, assessed.name)
 
 
 def _robust(

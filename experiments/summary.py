@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments import attack_grid, attack_table, findings, suites
+from experiments import (
+  attack_grid,
+  attack_table,
+  findings,
+  perceptual_table,
+  suites,
+)
 from experiments.assessment import Assessed
 from snnjax import plots
 from snnjax.report import Column, Figure, Record, Section, Table
@@ -130,6 +136,7 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
       accuracy_table(networks),
       *_rules(networks),
       *attack_table.tables(networks),
+      *perceptual_table.tables(networks),
     ],
     [figure],
   )

@@ -36,6 +36,7 @@ TINY = {
   "evaluation.epsilons.image": "0.05,0.1",
   "evaluation.random_draws": "2",
   "evaluation.shown": "2",
+  "evaluation.alarm_examples": "0",
 }
 
 

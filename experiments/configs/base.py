@@ -94,6 +94,8 @@ def get_config() -> ml_collections.ConfigDict:
       "rules": ("bptt_triangle", "bptt_atan", "rga", "hart_atan"),
       "random_draws": 10,
       "shown": 6,  # examples whose gradients the report shows
+      "alarm_examples": 32,  # attacked again for the alarms; 0 does not
+      "alarm_pairs": 16,  # of queries, for a step without a gradient; or 0
     }
   )
   return config

@@ -22,6 +22,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.evaluation.epsilons.image = (0.1, 0.2)
   config.evaluation.epsilons.events = (0.1, 0.3)
   config.evaluation.microbatch = 104
+  config.evaluation.alarm_examples = 16
+  config.evaluation.alarm_pairs = 0
   config.compared = ("vanilla", "hire", "sr")  # of the networks below
   config.networks = ml_collections.ConfigDict(
     {

@@ -140,34 +140,44 @@ def _differences(
   labels: Labels,
 ) -> tuple[Array, Array]:
   """Whether the loss has no gradient, and the margin's cosine; NaN if none."""
-  judged = losses.scored(judge, losses.margin_loss)
   center, restore = flat.flatten(inputs)
   size = flat.row(radius, inputs)
   asked, drawn = random.split(keys)
 
-  def slopes(points: Inputs, which: LogitsLoss) -> Array:
-    # The margin under the reported rule: cross-entropy may be saturated.
-    return jnp.sum(which(own(random.fold_in(asked, 0), points), labels))
+  def logits(points: Inputs) -> Array:
+    return own(random.fold_in(asked, 0), points)
 
-  zero = jnp.all(flat.flatten(jax.grad(slopes)(inputs, loss))[0] == 0, 1)
-  margin = jax.grad(slopes)(inputs, losses.margin_loss)
-  gradient = flat.flatten(margin)[0]
+  def slope(which: LogitsLoss) -> Array:
+    return jax.grad(lambda z: jnp.sum(which(z, labels)))(here)
 
-  def difference(_: None, index: Array) -> tuple[None, tuple[Array, Array]]:
+  # The margin under the reported rule: cross-entropy may be saturated.
+  here, pull = jax.vjp(logits, inputs)
+  slopes = jnp.stack([slope(loss), slope(losses.margin_loss)])
+  # One after the other: the backward pass is compiled once.
+  own_gradient, gradient = jax.lax.map(
+    lambda cotangent: flat.flatten(pull(cotangent)[0])[0], slopes
+  )
+
+  def along(_: None, index: Array) -> tuple[None, tuple[Array, Array]]:
+    pair, sign = index // 2 + 2, 1 - 2 * (index % 2)
     noise = random.per_example(
       lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype),
-      random.fold_in(drawn, index),
+      random.fold_in(drawn, pair),
     )
-    step = size * noise
-    ends = [
-      judged(random.fold_in(asked, index), restore(point), labels).loss
-      for point in (center + step, center - step)
-    ]
-    return None, (ends[0] - ends[1], 2 * jnp.sum(gradient * step, 1))
+    step = sign * size * noise
+    end = judge(random.fold_in(asked, pair), restore(center + step))
+    loss = sign * losses.margin_loss(end, labels)
+    return None, (loss, jnp.sum(gradient * step, 1))
 
-  _, (real, said) = jax.lax.scan(difference, None, jnp.arange(2, pairs + 2))
+  def paired(values: Array) -> Array:
+    return values.reshape(pairs, 2, -1)
+
+  _, (ends, said) = jax.lax.scan(along, None, jnp.arange(2 * pairs))
+  real = jnp.sum(paired(ends), 1)
+  said = paired(said)[:, 0]
   length = jnp.linalg.norm(real, axis=0) * jnp.linalg.norm(said, axis=0)
   cosine = jnp.sum(real * said, 0) / jnp.where(length > 0, length, 1)
+  zero = jnp.all(own_gradient == 0, 1)
   return zero, jnp.where(length > 0, cosine, jnp.nan)
 
 
@@ -284,15 +294,23 @@ def measure_batch(
   *,
   alone: int = 4,
 ) -> Measurements:
-  """Attacks the first examples on their own and among the others."""
+  """Attacks the first examples on their own and among the others.
+
+  On its own an example has copies of itself beside it, which keeps the shape
+  that is compiled.
+  """
   check_count("alone", alone)
   whole = reported or attacked(subject, examples)
-  count = min(alone, len(examples.labels))
-  single = attacked(subject._replace(batch=1), examples.taken(np.arange(count)))
-  same = np.isclose(
-    single.loss, whole.loss[:count], rtol=_SAME, atol=_SAME, equal_nan=True
-  ) & (single.robust == whole.robust[:count])
-  return Measurements(differing_alone=int(np.sum(~same)))
+  count = len(examples.labels)
+  differing = 0
+  for row in range(min(alone, count)):
+    copies = examples.taken(np.full(subject.batch or count, row))
+    single = attacked(subject, copies)
+    same = np.isclose(
+      single.loss[0], whole.loss[row], rtol=_SAME, atol=_SAME, equal_nan=True
+    )
+    differing += not (same and single.robust[0] == whole.robust[row])
+  return Measurements(differing_alone=differing)
 
 
 def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
