@@ -60,7 +60,7 @@ def run(config: Any, path: pathlib.Path) -> None:
       _evaluate(own, bench, splits, path / name, progress, should_stop)
   networks = [report_run.load(path / name, config) for name in names]
   elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
-  say(report_run.text(report_run.write(networks, path, config.seed, elapsed)))
+  say(report_run.text(report_run.write(networks, path, config, elapsed)))
 
 
 def compared(config: Any) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from experiments import (
   assessment,
   datasets,
+  leaderboard_entry,
   lifecycle,
   settings,
   summary,
@@ -31,7 +32,7 @@ def run(config: Any, path: pathlib.Path) -> None:
   """
   networks = [load(folder, config) for folder in evaluated(path, config)]
   _check_alike(networks)
-  say(text(write(networks, path, config.seed)))
+  say(text(write(networks, path, config)))
 
 
 def evaluated(path: pathlib.Path, config: Any) -> list[pathlib.Path]:
@@ -95,7 +96,7 @@ class Written(NamedTuple):
 def write(
   networks: Sequence[Assessed],
   path: pathlib.Path,
-  seed: int,
+  config: Any,
   extra: dict[str, Any] | None = None,
 ) -> Written:
   """Writes the report on some networks into a folder of `path`.
@@ -103,11 +104,12 @@ def write(
   Args:
     networks: evaluated alike.
     path: parent of the report's folder.
-    seed: of the run.
+    config: its seed is written into the report, and its ``leaderboard`` into
+      the entries of ``leaderboard.json`` beside it.
     extra: what else its provenance says.
   """
   provenance = {
-    "environment": environment.describe(seed),
+    "environment": environment.describe(config.seed),
     "configuration": {
       each.name: settings.to_dict(each.config) for each in networks
     },
@@ -116,6 +118,8 @@ def write(
   record = summary.record(networks, TITLE, provenance)
   folder = assessment.report_folder(path, networks[0].config)
   paths = report.write(record, folder)
+  with lifecycle.configuring():
+    leaderboard_entry.write(networks, path, config, folder)
   return Written(paths, summary.accuracy_table(networks))
 
 

@@ -98,4 +98,18 @@ def get_config() -> ml_collections.ConfigDict:
       "alarm_pairs": 16,  # of queries, for a step without a gradient; or 0
     }
   )
+  # What only its authors know of a network; see snnjax.evaluation.leaderboard.
+  config.leaderboard = ml_collections.ConfigDict(
+    {
+      "name": "",  # of the entry; "" is the name of the run's folder
+      "title": "",
+      "link": "",
+      "authors": "",
+      "venue": "Unpublished",
+      "footnote": "",
+      "architecture": "",  # "" is composed of the configuration
+      "additional_data": False,  # trained on more than the data set
+      "reported": -1.0,  # robust accuracy claimed elsewhere; -1 is none
+    }
+  )
   return config
