@@ -114,7 +114,7 @@ def measure(
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
       found = _against(part(), float(np.mean(reported)))
-      folder.save_arrays(f"{_FOLDER}/{name}", _encoded(found))
+      folder.save_arrays(f"{_FOLDER}/{name}", encoded(found))
       progress(number, len(parts), "check alarms")
       if should_stop() and number < len(parts):
         raise Preempted(f"stopped after part {number} of the alarms")
@@ -140,7 +140,7 @@ def load(folder: Workdir) -> Found | None:
     return None
   setup = folder.load_arrays(f"{_FOLDER}/{_SETUP}")
   parts = (
-    _decoded(folder.load_arrays(f"{_FOLDER}/{name}"))
+    decoded(folder.load_arrays(f"{_FOLDER}/{name}"))
     for name in names
     if name != _SETUP
   )
@@ -298,7 +298,7 @@ def _finished(folder: Workdir) -> tuple[str, ...]:
   )
 
 
-def _encoded(measurements: Measurements) -> dict[str, np.ndarray]:
+def encoded(measurements: Measurements) -> dict[str, np.ndarray]:
   """Measurements as arrays; mappings as one array per entry."""
   arrays: dict[str, np.ndarray] = {}
   for field, value in measurements._asdict().items():
@@ -309,7 +309,8 @@ def _encoded(measurements: Measurements) -> dict[str, np.ndarray]:
   return arrays
 
 
-def _decoded(arrays: Mapping[str, np.ndarray]) -> Measurements:
+def decoded(arrays: Mapping[str, np.ndarray]) -> Measurements:
+  """The measurements that `encoded` made arrays."""
   values: dict[str, Any] = {}
   for name, array in arrays.items():
     field, _, key = name.partition("/")

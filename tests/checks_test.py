@@ -215,3 +215,48 @@ def test_lengths_must_match():
     findings.accuracy_rises([0.1], [0.1, 0.2])
   with pytest.raises(ValueError, match="must be numbers"):
     findings.accuracy_rises([0.1, 0.2], [0.1, NAN])
+
+
+def test_what_cannot_apply_says_why():
+  alarms = check(
+    Measurements(
+      ten_draws_accuracy=0.5,
+      reasons={"twenty_draws_accuracy": "nothing is random"},
+    ),
+    examples=7,
+  )
+  (draws,) = [alarm for alarm in alarms if alarm.name == "Too few draws"]
+  assert draws.state is State.NOT_APPLICABLE
+  assert draws.reason == "nothing is random"
+  assert alarms[-1] == draws
+  assert {alarm.examples for alarm in alarms} == {7}
+
+
+@pytest.mark.parametrize(
+  ("first", "second", "state", "examples"),
+  [
+    ({"differing_alone": 0}, {"differing_alone": 2}, State.FIRED, 2),
+    ({"differing_alone": 1}, {"differing_alone": 2}, State.FIRED, 1),
+    ({"differing_alone": 0}, {"differing_alone": 0}, State.SILENT, 1),
+    ({}, {"differing_alone": 0}, State.SILENT, 2),
+    (
+      {},
+      {"reasons": {"differing_alone": "one example"}},
+      State.NOT_APPLICABLE,
+      2,
+    ),
+    ({}, {}, State.NOT_CHECKED, 1),
+  ],
+)
+def test_of_two_alarms_the_graver_counts(first, second, state, examples):
+  both = [
+    check(Measurements(**values), "net", examples=number)
+    for number, values in enumerate((first, second), 1)
+  ]
+  alarms = checks.graver(*both)
+  assert len(alarms) == len(CHECKS)
+  (alarm,) = [a for a in alarms if a.name == "The batch matters"]
+  assert (alarm.state, alarm.examples) == (state, examples)
+  order = [State.FIRED, State.NOT_CHECKED, State.SILENT, State.NOT_APPLICABLE]
+  places = [order.index(a.state) for a in alarms]
+  assert places == sorted(places)

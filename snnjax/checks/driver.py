@@ -23,6 +23,7 @@ from snnjax.checks.measuring import (
   measure_randomness,
   measure_restarts,
   measure_rules,
+  measure_search,
   measure_steps,
 )
 from snnjax.checks.subject import Examples, Subject, attacked
@@ -36,12 +37,14 @@ class Effort(NamedTuple):
     restarts: how many random starts to compare with one.
     pairs: queries of a gradient-free step, and directions of a difference.
     noise: random samples of the attack without any gradient.
+    queries: of each of the searches, Square and the hard-label boundary.
     alone: how many examples to attack on their own.
   """
 
   restarts: int = 10
   pairs: int = 32
   noise: int = 320
+  queries: int = 640
   alone: int = 4
 
 
@@ -102,6 +105,9 @@ def parts(
     ),
     "gradient_free": lambda: measure_gradient_free(
       subject, examples, reported(), pairs=effort.pairs
+    ),
+    "search": lambda: measure_search(
+      subject, examples, reported(), queries=effort.queries
     ),
   }
 

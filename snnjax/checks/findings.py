@@ -27,6 +27,10 @@ def _exceeds(value: float, limit: float) -> bool:
   return not value <= limit + _ROUNDING
 
 
+def _named(accuracies: Mapping[str, float]) -> dict[str, float]:
+  return {f"{name}_accuracy": value for name, value in accuracies.items()}
+
+
 class Finding(NamedTuple):
   """Whether an alarm fires, and the numbers that say so."""
 
@@ -116,7 +120,10 @@ def gradient_free_beats_white_box(
     return Undecided("no attack without a gradient was run")
   return Finding(
     _exceeds(white_box_accuracy, min(gradient_free_accuracies.values())),
-    {"white_box": white_box_accuracy, **gradient_free_accuracies},
+    {
+      "white_box_accuracy": white_box_accuracy,
+      **_named(gradient_free_accuracies),
+    },
   )
 
 
@@ -213,7 +220,7 @@ def losses_disagree(
   least, most = min(loss_accuracies.values()), max(loss_accuracies.values())
   return Finding(
     _exceeds(most, least) and _exceeds(reported_accuracy, least),
-    {"reported_accuracy": reported_accuracy, **loss_accuracies},
+    {"reported_accuracy": reported_accuracy, **_named(loss_accuracies)},
   )
 
 

@@ -20,9 +20,12 @@ from snnjax.checks.subject import (
   Subject,
   attacked,
   batched,
+  by_boundary,
+  by_noise,
+  by_square,
   logits_at,
   mean,
-  noised,
+  searched,
   starts,
 )
 from snnjax.evaluation.steps import partial
@@ -190,7 +193,7 @@ def measure_noise(
 ) -> Measurements:
   """Attacks by random samples, and with the gradient."""
   white = reported or attacked(subject, examples)
-  random_ones = noised(subject, examples, draws)
+  random_ones = searched(subject, examples, by_noise, draws)
   return Measurements(
     white_box_accuracy=mean(white.robust),
     gradient_free_accuracies={"random": mean(random_ones.robust)},
@@ -217,6 +220,32 @@ def measure_gradient_free(
   return Measurements(
     white_box_accuracy=mean(white.robust),
     gradient_free_accuracies={"spsa": mean(free.robust)},
+  )
+
+
+def measure_search(
+  subject: Subject,
+  examples: Examples,
+  reported: Judged | None = None,
+  *,
+  queries: int = 640,
+) -> Measurements:
+  """Attacks by Square and along the hard-label boundary, and with the gradient.
+
+  Square needs a norm ball, or one for each modality; under another threat it
+  is left out of the accuracies.
+  """
+  white = reported or attacked(subject, examples)
+  made = subject.threat(subject.radius)
+  searches = {"boundary": by_boundary}
+  if made.geometry is not None or made.parts is not None:
+    searches["square"] = by_square
+  found = {
+    name: mean(searched(subject, examples, search, queries).robust)
+    for name, search in searches.items()
+  }
+  return Measurements(
+    white_box_accuracy=mean(white.robust), gradient_free_accuracies=found
   )
 
 

@@ -22,6 +22,7 @@ from snnjax.evaluation.steps import logits_of, partial
 from snnjax.losses import LogitsLoss
 from snnjax.types import (
   Array,
+  Attack,
   AttackResult,
   Inputs,
   Key,
@@ -33,6 +34,8 @@ from snnjax.types import (
 from snnjax.validation import check_count
 
 _TOLERANCE = 1e-6
+_STARTS, _ROUND = 10, 33  # queries of `attacks.boundary`, each round's too
+Search = Callable[[ScoredLossFn, Threat, int], Attack]
 # Of the losses that are compared; one program climbs any of them.
 LOSSES: Mapping[str, LogitsLoss] = {
   "cross_entropy": losses.cross_entropy,
@@ -197,16 +200,24 @@ def attacked(
   return _judged(subject, examples, *found)
 
 
-def noised(subject: Subject, examples: Examples, draws: int) -> Judged:
-  """Returns what the worst of `draws` random samples does."""
-  check_count("draws", draws)
+def searched(
+  subject: Subject, examples: Examples, search: Search, queries: int
+) -> Judged:
+  """Returns what an attack by queries alone does, under the margin loss.
+
+  Args:
+    subject: the network and the threat, whose radii may differ by modality.
+    examples: N of them.
+    search: which attack, one of `by_noise`, `by_square` and `by_boundary`.
+    queries: how many it may ask, at least.
+  """
+  check_count("queries", queries)
   source = partial(subject.classify)
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
   def run(keys: Key, inputs: Inputs, labels: Labels) -> Any:
-    return _noise(
-      subject.threat,
-      draws,
+    return _search(
+      (search, subject.threat, queries),
       source,
       radius,
       random.fold_in(keys, 0),
@@ -216,6 +227,23 @@ def noised(subject: Subject, examples: Examples, draws: int) -> Judged:
 
   found = batched(subject, run, examples.keys, examples.inputs, examples.labels)
   return _judged(subject, examples, *found)
+
+
+def by_noise(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns the worst of so many random samples."""
+  return attacks.random_noise(source, threat, draws=queries)
+
+
+def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns Square, for a norm ball or one for each modality."""
+  return attacks.square(source, threat, queries=queries)
+
+
+def by_boundary(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns the walk along the boundary, which sees predictions only."""
+  rounds = max((queries - _STARTS) // _ROUND, 1)
+  walk = attacks.boundary(source, threat, rounds=rounds, starts=_STARTS)
+  return attacks.within(walk, source, threat)
 
 
 def starts(subject: Subject, examples: Examples) -> Inputs:
@@ -346,19 +374,19 @@ def _asked(loss: ScoredLossFn) -> attacks.Oracle:
   return attacks.Oracle(lambda inputs: (), grad)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _noise(
-  threat: Callable[[Any], Threat],
-  draws: int,
+@functools.partial(jax.jit, static_argnums=0)
+def _search(
+  plan: tuple[Search, Callable[[Any], Threat], int],
   logits_fn: LogitsFn,
   radius: Amounts,
   keys: Key,
   inputs: Inputs,
   labels: Labels,
 ) -> tuple[AttackResult, Array]:
+  search, threat, queries = plan
   made = threat(radius)
   judged = losses.scored(logits_fn, losses.margin_loss)
-  result = attacks.random_noise(judged, made, draws=draws)(keys, inputs, labels)
+  result = search(judged, made, queries)(keys, inputs, labels)
   return result, made.contains(result.inputs, inputs, _TOLERANCE)
 
 

@@ -92,10 +92,7 @@ def _paragraphs(text: str, kind: str = "") -> str:
 
 
 def _alarms(alarms: Sequence[Alarm]) -> str:
-  counts = ", ".join(
-    f"{sum(alarm.state is state for alarm in alarms)} {state.value}"
-    for state in (State.FIRED, State.NOT_CHECKED, State.SILENT)
-  )
+  counts = wording.counts(alarms)
   groups = wording.grouped(alarms, State.FIRED)
   fired = "".join(_fired(group) for group in groups)
   calm = "" if groups else '<p class="clear">No alarm fired.</p>\n'
@@ -104,6 +101,7 @@ def _alarms(alarms: Sequence[Alarm]) -> str:
     f"<p>Of the checks on how the attacks behaved: {counts}.</p>\n{fired}"
     + _quiet("Not checked", wording.grouped(alarms, State.NOT_CHECKED))
     + _quiet("Silent", wording.grouped(alarms, State.SILENT))
+    + _quiet("Does not apply", wording.grouped(alarms, State.NOT_APPLICABLE))
     + "</section>"
   )
 

@@ -85,10 +85,7 @@ def to_markdown(record: Record) -> str:
 
 
 def _alarms(record: Record) -> str:
-  counts = ", ".join(
-    f"{sum(alarm.state is state for alarm in record.alarms)} {state.value}"
-    for state in (State.FIRED, State.NOT_CHECKED, State.SILENT)
-  )
+  counts = wording.counts(record.alarms)
   lines = ["## Alarms", "", f"Of the checks: {counts}.", ""]
   for group in wording.grouped(record.alarms, State.FIRED):
     first = group[0]
@@ -96,7 +93,7 @@ def _alarms(record: Record) -> str:
       f"- **{first.name}** ({wording.severity(first)}): {first.cause} "
       f"Evidence: {wording.subjects(group)}. Remedy: {first.remedy}"
     )
-  for state in (State.NOT_CHECKED, State.SILENT):
+  for state in (State.NOT_CHECKED, State.SILENT, State.NOT_APPLICABLE):
     for group in wording.grouped(record.alarms, state):
       told = wording.subjects(group)
       lines.append(f"- {group[0].name}: {state.value} ({told})")
@@ -139,6 +136,8 @@ def _alarm(alarm: Alarm) -> dict[str, Any]:
     "remedy": alarm.remedy,
     "evidence": jsonable(alarm.evidence, f"alarm {alarm.name!r} evidence"),
     "missing": list(alarm.missing),
+    "reason": alarm.reason,
+    "examples": alarm.examples or None,
   }
 
 

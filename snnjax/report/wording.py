@@ -56,12 +56,30 @@ def is_numeric(column: Column, rows: Any) -> bool:
 
 def evidence(alarm: Alarm) -> str:
   """Returns an alarm's numbers, or why it has none, in one line."""
-  if alarm.state is State.NOT_CHECKED:
-    if alarm.missing:
-      return "not measured: " + ", ".join(map(_words, alarm.missing))
-    return "the measurements do not decide it"
+  if alarm.state in (State.NOT_CHECKED, State.NOT_APPLICABLE):
+    missing = ", ".join(map(_words, alarm.missing))
+    return alarm.reason or f"not measured: {missing}"
+  told = ", ".join(
+    f"{_words(name)} {number(value, percent=_is_share(name, value))}"
+    for name, value in alarm.evidence.items()
+  )
+  return f"{told} (of {alarm.examples} examples)" if alarm.examples else told
+
+
+def counts(alarms: Iterable[Alarm]) -> str:
+  """Returns how many alarms stand where; states that none has are left out."""
+  states = [alarm.state for alarm in alarms]
+  order = (
+    State.FIRED,
+    State.NOT_CHECKED,
+    State.SILENT,
+    State.NOT_APPLICABLE,
+  )
+  words = {State.NOT_APPLICABLE: "without meaning here"}
   return ", ".join(
-    f"{_words(name)} {number(value)}" for name, value in alarm.evidence.items()
+    f"{states.count(state)} {words.get(state, state.value)}"
+    for state in order
+    if state in states or state is State.FIRED
   )
 
 
@@ -103,6 +121,12 @@ def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     else:
       lines[name] = str(value)
   return lines
+
+
+def _is_share(name: str, value: Value) -> bool:
+  """Whether a number of an alarm's evidence is an accuracy or a fraction."""
+  marks = ("accuracy", "chance", "fraction")
+  return isinstance(value, float) and any(mark in name for mark in marks)
 
 
 def _words(name: str) -> str:

@@ -1,0 +1,244 @@
+"""A masked network goes through the binaries, and its alarms come first."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import (
+  alarm_study,
+  build,
+  evaluation_run,
+  leaderboard_entry,
+  report_run,
+  training_loop,
+)
+from snnjax import checks, files
+from snnjax.checks import Measurements, State
+from snnjax.workdir import Preempted, Status, Workdir
+from tests import tiny_runs
+from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+
+CHANGES = {
+  "data.test_examples": "24",
+  "model.encoder": "direct",
+  "evaluation.examples": "24",
+  "evaluation.microbatch": "8",
+  "evaluation.epsilons.image": "0.2,0.3",
+  "evaluation.random_draws": "30",
+  "evaluation.rules": "bptt_triangle,bptt_atan",
+  "evaluation.alarm_examples": "8",
+  "evaluation.alarm_pairs": "8",
+}
+
+
+def quantised(network):
+  """The network behind a staircase, whose slope is zero everywhere."""
+
+  def apply(variables, inputs, **options):
+    return network.apply(variables, jnp.round(inputs * 3) / 3, **options)
+
+  return network._replace(apply=apply)
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory, compiled):  # noqa: F811
+  """A run that was trained in the open and is evaluated behind the mask."""
+  folder = tmp_path_factory.mktemp("masked") / "run"
+  made = tiny_runs.config(CHANGES)
+  training_loop.run(made, folder)
+  real = build.network
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(build, "network", lambda *given: quantised(real(*given)))
+    evaluation_run.run(made, folder)
+    report_run.run(made, folder)
+  return folder
+
+
+def alarms_of(folder):
+  return json.loads((folder / "report" / "report.json").read_text())["alarms"]
+
+
+def test_the_alarms_of_a_masked_network_come_first(masked):
+  alarms = alarms_of(masked)
+  assert len(alarms) == len(checks.CHECKS)
+  states = [alarm["state"] for alarm in alarms]
+  fired = [alarm for alarm in alarms if alarm["state"] == "fired"]
+  assert states[: len(fired)] == ["fired"] * len(fired)
+  names = {alarm["name"] for alarm in fired}
+  assert {
+    "Gradients are exactly zero",
+    "A gradient-free attack beats the white box",
+    "Accuracy survives any epsilon",
+  } <= names
+  for alarm in fired:
+    assert alarm["cause"]
+    assert alarm["remedy"]
+    assert alarm["evidence"]
+    assert alarm["examples"] in (8, 24)
+  page = (masked / "report" / "report.html").read_text()
+  body = page[page.index("<main>") :]
+  assert body.index("Gradients are exactly zero") < body.index("<table")
+
+
+def test_the_worst_case_breaks_the_masked_network(masked):
+  (row,) = json.loads((masked / "report" / leaderboard_entry.FILE).read_text())[
+    "entries"
+  ]
+  assert row["zero_gradient_fraction"] == 1
+  assert row["robust"] < row["clean"]
+  assert row["unreliable"] is True
+  assert "Gradients are exactly zero" in row["alarms"]
+  assert row["checkpoint_sha256"] == files.sha256(masked / "parameters.npz")
+  assert row["epsilon"] == {"image": 0.3}
+  assert row["examples"] == 24
+
+
+def test_every_alarm_is_checked_or_says_why_not(masked):
+  alarms = {alarm["name"]: alarm for alarm in alarms_of(masked)}
+  open_ones = [a for a in alarms.values() if a["state"] == "not checked"]
+  # Two rules are fewer than this alarm needs; the rest is measured.
+  assert [a["name"] for a in open_ones] == [
+    "One rule alone is much weaker than all"
+  ]
+  assert "fewer than 4" in open_ones[0]["reason"]
+  idle = [a for a in alarms.values() if a["state"] == "does not apply"]
+  assert {a["name"] for a in idle} == {
+    "Normalisation statistics changed",
+    "Tuned on the reported examples",
+    "Too few draws",
+  }
+  assert all(alarm["reason"] for alarm in idle)
+
+
+def test_how_visible_each_attack_is_is_kept_per_example(masked):
+  root = masked / "evaluation" / "arrays"
+  chunks = {
+    path.stem: files.read_arrays(path)
+    for path in (root / "chunks").glob("[!.]*.npz")
+  }
+  seen = {path.stem for path in (root / "perceived").glob("[!.]*.npz")}
+  attacked = {n for n, rows in chunks.items() if str(rows["stage"]) != "clean"}
+  assert seen == attacked
+  for name in seen:
+    rows = files.read_arrays(root / "perceived" / f"{name}.npz")
+    assert list(rows["indices"]) == list(chunks[name]["indices"])
+    moved = chunks[name]["rows/distance"] > 0
+    assert np.all((rows["distance"] > 0) == moved)
+    wrong = rows["tolerance"] > 0
+    success = chunks[name]["rows/success"]
+    assert np.all(wrong[success])
+  table = masked / "report" / "tables" / "perceptual.csv"
+  assert "tolerance" in table.read_text().splitlines()[0]
+
+
+def test_a_stopped_study_goes_on_with_the_next_part(
+  masked, tmp_path, monkeypatch
+):
+  folder = tmp_path / "run"
+  shutil.copytree(masked, folder)
+  whole = folder / "evaluation" / "arrays" / "alarms"
+  finished = {p.name: p.read_bytes() for p in whole.iterdir()}
+  kept = ("randomness.npz", "gradient.npz", "steps.npz", "losses.npz")
+  for path in whole.iterdir():
+    if path.name not in kept:
+      path.unlink()
+  status = folder / "evaluation" / "status.json"
+  state = json.loads(status.read_text()) | {"status": Status.PREEMPTED.value}
+  status.write_text(json.dumps(state))
+  saved = []
+  real = Workdir.save_arrays
+
+  def save(self, name, arrays):
+    saved.append(name)
+    real(self, name, arrays)
+
+  monkeypatch.setattr(Workdir, "save_arrays", save)
+  network = build.network
+  monkeypatch.setattr(build, "network", lambda *a: quantised(network(*a)))
+  evaluation_run.run(tiny_runs.config(CHANGES), folder)
+  again = [name for name in saved if name.startswith("alarms/")]
+  assert set(again) == {
+    f"alarms/{name.removesuffix('.npz')}" for name in finished
+  } - {f"alarms/{name.removesuffix('.npz')}" for name in kept}
+  assert again[-1] == "alarms/examples"
+  assert {p.name: p.read_bytes() for p in whole.iterdir()} == finished
+
+
+def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
+  part = Measurements(differing_alone=0)
+  monkeypatch.setattr(
+    checks, "parts", lambda *_: dict.fromkeys(PARTS, lambda: part)
+  )
+  monkeypatch.setattr(alarm_study, "_statistics", lambda *_: part)
+  made = tiny_runs.config(CHANGES)
+  from experiments import assessment, datasets
+  from snnjax import workdir
+
+  splits = datasets.load(made, only_test=True)
+  source = masked / "evaluation"
+  with workdir.opened(source, workdir.read_config(source)) as finished:
+    chunks = assessment.load_chunks(finished)
+  batch = assessment.test_batch(made, splits)
+  judge = jax.tree_util.Partial(lambda *_: None, {})
+  given = (made, None, judge, batch, chunks)
+  stops = 0
+  with workdir.opened(tmp_path / "new", {}) as folder:
+    assert alarm_study.load(folder) is None
+    while True:
+      try:
+        alarm_study.measure(*given, folder, should_stop=lambda: True)
+        break
+      except Preempted:
+        stops += 1
+    found = alarm_study.load(folder)
+  assert stops == len(PARTS) + 1
+  assert found.examples == 8
+  assert found.measurements.differing_alone == 0
+  assert "configuration did" in found.measurements.reasons["tuning_indices"]
+
+
+PARTS = (
+  "randomness",
+  "gradient",
+  "steps",
+  "losses",
+  "restarts",
+  "batch",
+  "gradient_free",
+)
+
+
+def test_measurements_survive_the_disk():
+  whole = Measurements(
+    accuracy=0.5,
+    finite_difference_cosine=float("nan"),
+    epsilons=[0.1, 0.2],
+    loss_accuracies={"margin": 0.25},
+    rules=3,
+    reasons={"statistics_change": "there are none"},
+  )
+  back = alarm_study.decoded(alarm_study.encoded(whole))
+  assert np.isnan(back.finite_difference_cosine)
+  assert back._replace(finite_difference_cosine=0) == whole._replace(
+    finite_difference_cosine=0
+  )
+
+
+def test_without_examples_the_report_says_so():
+  alarms = checks.check(Measurements(differing_alone=0), "net")
+  told = alarm_study.completed(alarms, None, "net")
+  for alarm in told:
+    if alarm.state is State.NOT_CHECKED:
+      assert alarm.reason == "evaluation.alarm_examples is 0"
+  assert [a.state for a in told] == [a.state for a in alarms]
+
+
+@pytest.mark.parametrize("name", ["alarm_examples", "alarm_pairs"])
+def test_numbers_below_zero_are_refused(name):
+  made = tiny_runs.config({f"evaluation.{name}": "-1"})
+  with pytest.raises(ValueError, match=f"evaluation.{name} must be at least 0"):
+    alarm_study.measure(made, None, None, None, (), None)
