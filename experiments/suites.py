@@ -26,6 +26,7 @@ of an attack:
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -47,15 +48,15 @@ class Spec(NamedTuple):
   name: str
   kind: str
   rules: tuple[str, ...]
-  mix: str
-  loss: str
-  steps: int
-  restarts: int
-  draws: int
-  meets: str
-  targets: tuple[str, ...]
-  levels: tuple[int, ...]
-  options: Mapping[str, Any]
+  mix: str = "each"
+  loss: str = ""
+  steps: int = 0
+  restarts: int = 1
+  draws: int = 1
+  meets: str = "all"
+  targets: tuple[str, ...] = ()
+  levels: tuple[int, ...] = ()
+  options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Attack(NamedTuple):
@@ -83,10 +84,22 @@ def resolved(config: Any) -> ml_collections.ConfigDict:
     UsageError: there is no such suite, or it asks for what is not allowed.
   """
   plain = settings.to_dict(config)
-  plain["evaluation"]["attacks"] = [
-    spec._asdict() for spec in _read(config, config.evaluation.suite)
-  ]
+  # By name, so that what has changed is told by name too.
+  plain["evaluation"]["attacks"] = {
+    spec.name: {"position": position, **_said(spec)}
+    for position, spec in enumerate(_read(config, config.evaluation.suite), 1)
+  }
   return settings.from_dict(plain)
+
+
+def _said(spec: Spec) -> dict[str, Any]:
+  """What a specification says beyond its name and the defaults."""
+  silent = {"name": spec.name, **Spec._field_defaults}
+  return {
+    key: dict(value) if isinstance(value, Mapping) else value
+    for key, value in spec._asdict().items()
+    if key not in silent or value != silent[key]
+  }
 
 
 def title(config: Any) -> str:
@@ -97,9 +110,12 @@ def title(config: Any) -> str:
 
 def plan(config: Any) -> list[Attack]:
   """Returns the attacks of a resolved configuration, in their order."""
+  specs = []
+  for name, said in config.evaluation.attacks.items():
+    values = said.to_dict()
+    specs.append((values.pop("position"), Spec(name, **values)))
   found = []
-  for values in config.evaluation.attacks:
-    spec = Spec(**values)
+  for _, spec in sorted(specs, key=lambda pair: pair[0]):
     if spec.mix != "each" or len(spec.rules) == 1:
       found.append(Attack(spec.name, spec, spec.rules))
       continue

@@ -1,16 +1,19 @@
 """Suites of attacks: what they say, what they refuse, what they run."""
 
+import csv
+
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from experiments import (
   assessment,
   attack_grid,
-  attack_kinds,
-  build,
   datasets,
   evaluation_run,
+  launch,
+  lifecycle,
   report_run,
   settings,
   suites,
@@ -93,7 +96,7 @@ def test_a_suite_that_makes_no_sense_is_refused(tmp_path):
       resolved(suite(tmp_path, *attacks))
   with pytest.raises(UsageError, match=r"one of \['full', 'quick', 'standard'"):
     resolved({"evaluation.suite": "standart"})
-  with pytest.raises(UsageError, match="no configuration 'gone.py'"):
+  with pytest.raises(UsageError, match=r"no configuration 'gone\.py'"):
     resolved({"evaluation.suite": "gone.py"})
   level = {"kind": "pgd", "levels": (2,)}
   made = resolved(suite(tmp_path, level))
@@ -170,17 +173,18 @@ def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
   grid = attack_grid.grid(made, network)
   cells = attack_grid.cells(made, ("image",))
   found = attack_grid.cases(grid, variables, cells)
-  assert len({case.func for case in found.builders.values()}) == len(
-    found.builders
-  ) // len(cells)  # one program for all radii
+  # One program for all radii.
+  planned = {attack.name for attack in suites.plan(made)}
+  programs = {case.func for case in found.builders.values()}
+  assert len(programs) == len(planned - set(found.refused))
   batch = assessment.test_batch(made, splits)
   keys = jax.random.split(jax.random.key(0), len(batch.labels))
-  for builder in found.builders.values():
-    if builder.args[1] is not None and name != "full":
-      result = jax.eval_shape(
-        lambda build: build().attack(keys, batch.inputs, batch.labels), builder
-      )
-      assert result.success.shape == batch.labels.shape
+  builders = {case.func: case for case in found.builders.values()}
+  for builder in builders.values() if name == "standard" else ():
+    result = jax.eval_shape(
+      lambda build: build().attack(keys, batch.inputs, batch.labels), builder
+    )
+    assert result.success.shape == batch.labels.shape
   only_l2, only_l1 = {"carlini_wagner"}, {"slide", "ead"}
   expected = set()
   if name == "full":
@@ -195,3 +199,128 @@ def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
     }
   assert set(found.refused) == expected
   assert all(found.refused.values())
+
+
+MIXED = (
+  {"kind": "pgd", "rules": ("own", "pdsg", "assg_atan")},
+  {"kind": "random"},
+  {"kind": "slide"},
+  {
+    "name": "mean",
+    "kind": "pgd",
+    "rules": ("own", "rga"),
+    "mix": "gradient_mean",
+    "meets": "survivors",
+  },
+  {
+    "name": "worst",
+    "kind": "apgd",
+    "rules": ("own", "rga"),
+    "mix": "worst_of",
+    "meets": "survivors",
+  },
+  {"kind": "fab", "options": {"rivals": 2}, "meets": "survivors"},
+  {"kind": "square", "steps": 4, "levels": (-1,), "meets": "survivors"},
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(trained, tmp_path_factory):
+  """The configuration of a suite of all sorts, and its evaluation."""
+  folder = tmp_path_factory.mktemp("mixed")
+  config = tiny_runs.config(FEW | suite(folder, *MIXED))
+  evaluation_run.run(config, trained)
+  return config
+
+
+def test_what_a_suite_did_is_reported(trained, mixed):
+  assert assessment.evaluation_folder(trained, mixed).name == "evaluation_mine"
+  report_run.run(mixed, trained)
+  folder = trained / "report_mine" / "tables"
+
+  def table(name):
+    with (folder / f"{name}.csv").open() as stream:
+      return list(csv.DictReader(stream))
+
+  attacks = {row["attack"]: row for row in table("attacks")}
+  assert list(attacks) == [
+    *("pgd/bptt_triangle", "pgd/pdsg", "pgd/assg_atan", "random"),
+    *("mean", "worst", "fab", "square"),
+  ]
+  loaded = report_run.load(trained, mixed)
+  robust = [0, 0]
+  correct = loaded.evaluation.clean.correct
+  for level in (0, 1):
+    standing = correct.copy()
+    for name in attacks:
+      rows = loaded.evaluation.attacks.get(f"image/{level}/{name}")
+      if rows is None:
+        assert (name, level) == ("square", 0)
+        continue
+      if attacks[name]["meets"] == "survivors":
+        np.testing.assert_array_equal(rows.attempted, standing)
+      else:
+        assert rows.attempted.all()
+      standing &= ~rows.success
+    robust[level] = int(standing.sum())
+  newly = sum(int(row["newly_broken"]) for row in attacks.values())
+  assert newly == 2 * correct.sum() - sum(robust) > 0
+  assert int(attacks["random"]["met"]) == 2 * 16
+  assert float(attacks["random"]["seconds_per_example"]) > 0
+  shares = [float(row["robust"]) for row in table("accuracy")]
+  assert shares == [count / 16 for count in robust]
+  for row in table("rules"):
+    alone = [float(row[r]) for r in ("bptt_triangle", "pdsg", "assg_atan")]
+    assert min(alone) >= float(row["worst"]) >= float(row["suite"])
+  assert [(r["attack"], r["reason"]) for r in table("not_run")] == [
+    ("slide", loaded.refused["slide"])
+  ]
+  assert "SLIDE" in loaded.refused["slide"]
+
+
+@pytest.mark.parametrize("stop", [3, 14, 22])
+def test_an_interrupted_suite_goes_on_to_the_same_bits(
+  trained, mixed, tmp_path, monkeypatch, stop
+):
+  folder = tmp_path / "run"
+  folder.mkdir()
+  for name in ("config.json", "status.json", "parameters.npz"):
+    (folder / name).write_bytes((trained / name).read_bytes())
+  left = iter(range(stop))
+  real = assessment.assess
+
+  def stopped(*arguments):
+    return real(*arguments[:-1], lambda: next(left, None) is None)
+
+  monkeypatch.setattr(assessment, "assess", stopped)
+  with pytest.raises(assessment.Preempted):
+    evaluation_run.run(mixed, folder)
+  monkeypatch.setattr(assessment, "assess", real)
+  chunks = folder / "evaluation_mine" / "arrays" / "chunks"
+  before = {path: path.stat().st_mtime_ns for path in chunks.iterdir()}
+  assert len(before) == stop + 1
+  evaluation_run.run(mixed, folder)
+  assert before == {path: path.stat().st_mtime_ns for path in before}
+  one, other = (report_run.load(run, mixed) for run in (trained, folder))
+  for name, rows in one.evaluation.attacks.items():
+    tiny_runs.same(rows._asdict(), other.evaluation.attacks[name]._asdict())
+
+
+def test_the_binary_knows_the_suite(trained):
+  values = flags.FlagValues()
+  short = {"suite": "evaluation.suite"}
+  launch.define(values, "base", short)
+  argv = ["evaluate", f"--workdir={trained}", "--suite=standard"]
+  parsed = launch.parse(argv, values, short, of_workdir=True)
+  assert parsed.config.evaluation.suite == "standard"
+  code, out, err = tiny_runs.finished(
+    "evaluate", f"--workdir={trained}", "--suite=standart"
+  )
+  assert (code, out) == (lifecycle.ExitCode.USAGE, "")
+  assert "must be one of ['full', 'quick', 'standard'] or a .py file" in err
+  code, out, err = tiny_runs.finished(
+    "report", f"--workdir={trained}", "--suite=full"
+  )
+  assert code == lifecycle.ExitCode.BAD_DATA
+  assert "evaluated by the suite 'full'" in err
+  assert "python -m experiments.evaluate --suite=full" in err
