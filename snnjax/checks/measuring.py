@@ -13,6 +13,7 @@ import numpy as np
 from snnjax import attacks, losses, random
 from snnjax.attacks import flat
 from snnjax.checks.alarms import Measurements
+from snnjax.checks.programs import by_boundary, by_noise, by_square
 from snnjax.checks.subject import (
   LOSSES,
   Examples,
@@ -20,9 +21,6 @@ from snnjax.checks.subject import (
   Subject,
   attacked,
   batched,
-  by_boundary,
-  by_noise,
-  by_square,
   logits_at,
   mean,
   searched,
@@ -237,8 +235,9 @@ def measure_search(
   """
   white = reported or attacked(subject, examples)
   made = subject.threat(subject.radius)
+  balls = [made] if made.parts is None else made.parts.values()
   searches = {"boundary": by_boundary}
-  if made.geometry is not None or made.parts is not None:
+  if all(ball.geometry is not None for ball in balls):
     searches["square"] = by_square
   found = {
     name: mean(searched(subject, examples, search, queries).robust)

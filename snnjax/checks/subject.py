@@ -1,41 +1,28 @@
-"""What is to be trusted, and attacks on it with an independent judge.
+"""What is to be trusted, and attacks on it with an independent judge."""
 
-Every program here takes the network and the radius as arguments: networks of
-one architecture, given as `jax.tree_util.Partial` of one function, and all
-radii share one compilation.
-"""
-
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from snnjax import attacks, losses, random
+from snnjax import losses, random
 from snnjax.attacks.flat import Amounts
-from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat
+from snnjax.checks import programs
 from snnjax.evaluation.steps import logits_of, partial
 from snnjax.losses import LogitsLoss
 from snnjax.types import (
   Array,
-  Attack,
   AttackResult,
   Inputs,
   Key,
   Labels,
   LogitsFn,
-  Scored,
-  ScoredLossFn,
 )
 from snnjax.validation import check_count
 
-_TOLERANCE = 1e-6
-_STARTS, _ROUND = 10, 33  # queries of `attacks.boundary`, each round's too
-Search = Callable[[ScoredLossFn, Threat, int], Attack]
 # Of the losses that are compared; one program climbs any of them.
 LOSSES: Mapping[str, LogitsLoss] = {
   "cross_entropy": losses.cross_entropy,
@@ -124,38 +111,6 @@ class Judged(NamedTuple):
   inputs: Inputs
 
 
-class Plan(NamedTuple):
-  """What is compiled into an attack; another plan is another compilation.
-
-  Attributes:
-    threat: ``radius -> Threat``.
-    losses: from which one is chosen when the program runs.
-    steps: how many.
-    draws: of the network's randomness that every gradient averages.
-    pairs: of queries that estimate the gradient; 0 differentiates.
-  """
-
-  threat: Callable[[Any], Threat]
-  losses: tuple[LogitsLoss, ...]
-  steps: int
-  draws: int = 1
-  pairs: int = 0
-
-
-class Choice(NamedTuple):
-  """What a program is told when it runs.
-
-  Attributes:
-    loss: position in the plan's losses.
-    radius: of the threat.
-    share: the step size, as a share of the radius.
-  """
-
-  loss: Array
-  radius: Amounts
-  share: Array
-
-
 def attacked(
   subject: Subject,
   examples: Examples,
@@ -175,13 +130,13 @@ def attacked(
       by default.
     loss: what is ascended; the reported one by default.
     first: where to start, within the threat; the clean inputs by default.
-    draws: as in `Plan`.
-    pairs: as in `Plan`.
+    draws: as in `programs.Plan`.
+    pairs: as in `programs.Plan`.
   """
   wanted = loss or subject.loss
   known = tuple(dict.fromkeys((subject.loss, *LOSSES.values(), wanted)))
-  plan = Plan(subject.threat, known, subject.steps, draws, pairs)
-  choice = Choice(
+  plan = programs.Plan(subject.threat, known, subject.steps, draws, pairs)
+  choice = programs.Choice(
     jnp.asarray(known.index(wanted)),
     jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
     jnp.asarray(subject.step_share, float),
@@ -189,7 +144,7 @@ def attacked(
   source = partial(logits_fn or subject.own)
 
   def run(keys: Key, start: Inputs, inputs: Inputs, labels: Labels) -> Any:
-    return _climb(
+    return programs.climb(
       plan, source, choice, random.fold_in(keys, 0), start, inputs, labels
     )
 
@@ -201,14 +156,14 @@ def attacked(
 
 
 def searched(
-  subject: Subject, examples: Examples, search: Search, queries: int
+  subject: Subject, examples: Examples, search: programs.Search, queries: int
 ) -> Judged:
   """Returns what an attack by queries alone does, under the margin loss.
 
   Args:
     subject: the network and the threat, whose radii may differ by modality.
     examples: N of them.
-    search: which attack, one of `by_noise`, `by_square` and `by_boundary`.
+    search: which attack, such as `programs.by_noise`.
     queries: how many it may ask, at least.
   """
   check_count("queries", queries)
@@ -216,7 +171,7 @@ def searched(
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
   def run(keys: Key, inputs: Inputs, labels: Labels) -> Any:
-    return _search(
+    return programs.search(
       (search, subject.threat, queries),
       source,
       radius,
@@ -229,30 +184,13 @@ def searched(
   return _judged(subject, examples, *found)
 
 
-def by_noise(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
-  """Returns the worst of so many random samples."""
-  return attacks.random_noise(source, threat, draws=queries)
-
-
-def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
-  """Returns Square, for a norm ball or one for each modality."""
-  return attacks.square(source, threat, queries=queries)
-
-
-def by_boundary(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
-  """Returns the walk along the boundary, which sees predictions only."""
-  rounds = max((queries - _STARTS) // _ROUND, 1)
-  walk = attacks.boundary(source, threat, rounds=rounds, starts=_STARTS)
-  return attacks.within(walk, source, threat)
-
-
 def starts(subject: Subject, examples: Examples) -> Inputs:
   """Returns a random point of the threat around each example."""
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
   def run(keys: Key, inputs: Inputs) -> Inputs:
     keys = random.fold_in(keys, 3)
-    return _starts(subject.threat, radius, keys, inputs)
+    return programs.start(subject.threat, radius, keys, inputs)
 
   return batched(subject, run, examples.keys, examples.inputs)
 
@@ -318,87 +256,3 @@ def _judged(
     loss=np.asarray(result.loss),
     inputs=result.inputs,
   )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _climb(
-  plan: Plan,
-  logits_fn: LogitsFn,
-  choice: Choice,
-  keys: Key,
-  first: Inputs,
-  origin: Inputs,
-  labels: Labels,
-) -> tuple[AttackResult, Array]:
-  """Climbs from `first` in the threat around `origin`; what came back is in."""
-  threat = plan.threat(choice.radius)
-
-  def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
-    logits = logits_fn(keys, inputs)
-    # One branch runs: the gradient of another may be infinite.
-    loss = jax.lax.switch(choice.loss, plan.losses, logits, labels)
-    return Scored(loss, logits)
-
-  oracle = attacks.white_box(scored)
-  if plan.pairs:
-    width = 0.25 * _smallest(choice.radius)
-    oracle = attacks.spsa(_asked(scored), draws=plan.pairs, width=width)
-  if plan.draws > 1:
-    oracle = attacks.eot(oracle, plan.draws)
-  steps = jax.tree.map(lambda r: choice.share * r, choice.radius)
-  # The loop starts where it is told and stays around the clean input.
-  around = threat._replace(
-    project=lambda moved, _: threat.project(moved, origin)
-  )
-  attack = attacks.ascend(
-    oracle,
-    optax.chain(steepest(threat), scaled(steps)),
-    around,
-    steps=plan.steps,
-  )
-  result = attack(keys, first, labels)
-  return result, threat.contains(result.inputs, origin, _TOLERANCE)
-
-
-def _asked(loss: ScoredLossFn) -> attacks.Oracle:
-  """An oracle that is never differentiated, which saves its compilation."""
-
-  def grad(
-    key: Key, state: tuple[()], inputs: Inputs, labels: Labels
-  ) -> tuple[attacks.Probe, tuple[()]]:
-    scored = loss(key, inputs, labels)
-    correct = jnp.argmax(scored.logits, 1) == labels
-    nothing = jax.tree.map(jnp.zeros_like, inputs)
-    return attacks.Probe(scored.loss, nothing, correct), state
-
-  return attacks.Oracle(lambda inputs: (), grad)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _search(
-  plan: tuple[Search, Callable[[Any], Threat], int],
-  logits_fn: LogitsFn,
-  radius: Amounts,
-  keys: Key,
-  inputs: Inputs,
-  labels: Labels,
-) -> tuple[AttackResult, Array]:
-  search, threat, queries = plan
-  made = threat(radius)
-  judged = losses.scored(logits_fn, losses.margin_loss)
-  result = search(judged, made, queries)(keys, inputs, labels)
-  return result, made.contains(result.inputs, inputs, _TOLERANCE)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _starts(
-  threat: Callable[[Any], Threat], radius: Amounts, keys: Key, inputs: Inputs
-) -> Inputs:
-  return threat(radius).sample(keys, inputs)
-
-
-def _smallest(radius: Amounts) -> Any:
-  """The smallest radius above zero; 1 if there is none."""
-  radii = jnp.stack(jax.tree.leaves(radius))
-  least = jnp.min(jnp.where(radii > 0, radii, jnp.inf))
-  return jnp.where(jnp.isfinite(least), least, 1.0)

@@ -1,0 +1,170 @@
+"""The compiled attacks of the alarms.
+
+Each takes the network and the radius as arguments: networks of one
+architecture, given as `jax.tree_util.Partial` of one function, and all radii
+share one compilation.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from snnjax import attacks, losses
+from snnjax.attacks.flat import Amounts
+from snnjax.attacks.steppers import scaled, steepest
+from snnjax.attacks.threat import Threat
+from snnjax.losses import LogitsLoss
+from snnjax.types import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  LogitsFn,
+  Scored,
+  ScoredLossFn,
+)
+
+_TOLERANCE = 1e-6
+_STARTS, _ROUND = 10, 33  # queries of `attacks.boundary`, each round's too
+Search = Callable[[ScoredLossFn, Threat, int], Attack]
+
+
+class Plan(NamedTuple):
+  """What is compiled into an attack; another plan is another compilation.
+
+  Attributes:
+    threat: ``radius -> Threat``.
+    losses: from which one is chosen when the program runs.
+    steps: how many.
+    draws: of the network's randomness that every gradient averages.
+    pairs: of queries that estimate the gradient; 0 differentiates.
+  """
+
+  threat: Callable[[Any], Threat]
+  losses: tuple[LogitsLoss, ...]
+  steps: int
+  draws: int = 1
+  pairs: int = 0
+
+
+class Choice(NamedTuple):
+  """What a program is told when it runs.
+
+  Attributes:
+    loss: position in the plan's losses.
+    radius: of the threat.
+    share: the step size, as a share of the radius.
+  """
+
+  loss: Array
+  radius: Amounts
+  share: Array
+
+
+def by_noise(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns the worst of so many random samples."""
+  return attacks.random_noise(source, threat, draws=queries)
+
+
+def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns Square, for a norm ball or one for each modality."""
+  return attacks.square(source, threat, queries=queries)
+
+
+def by_boundary(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns the walk along the boundary, which sees predictions only."""
+  rounds = max((queries - _STARTS) // _ROUND, 1)
+  walk = attacks.boundary(source, threat, rounds=rounds, starts=_STARTS)
+  return attacks.within(walk, source, threat)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def climb(
+  plan: Plan,
+  logits_fn: LogitsFn,
+  choice: Choice,
+  keys: Key,
+  first: Inputs,
+  origin: Inputs,
+  labels: Labels,
+) -> tuple[AttackResult, Array]:
+  """Climbs from `first` in the threat around `origin`; what came back is in."""
+  threat = plan.threat(choice.radius)
+
+  def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
+    logits = logits_fn(keys, inputs)
+    # One branch runs: the gradient of another may be infinite.
+    loss = jax.lax.switch(choice.loss, plan.losses, logits, labels)
+    return Scored(loss, logits)
+
+  oracle = attacks.white_box(scored)
+  if plan.pairs:
+    width = 0.25 * _smallest(choice.radius)
+    oracle = attacks.spsa(_asked(scored), draws=plan.pairs, width=width)
+  if plan.draws > 1:
+    oracle = attacks.eot(oracle, plan.draws)
+  steps = jax.tree.map(lambda r: choice.share * r, choice.radius)
+  # The loop starts where it is told and stays around the clean input.
+  around = threat._replace(
+    project=lambda moved, _: threat.project(moved, origin)
+  )
+  attack = attacks.ascend(
+    oracle,
+    optax.chain(steepest(threat), scaled(steps)),
+    around,
+    steps=plan.steps,
+  )
+  result = attack(keys, first, labels)
+  return result, threat.contains(result.inputs, origin, _TOLERANCE)
+
+
+def _asked(loss: ScoredLossFn) -> attacks.Oracle:
+  """An oracle that is never differentiated, which saves its compilation."""
+
+  def grad(
+    key: Key, state: tuple[()], inputs: Inputs, labels: Labels
+  ) -> tuple[attacks.Probe, tuple[()]]:
+    scored = loss(key, inputs, labels)
+    correct = jnp.argmax(scored.logits, 1) == labels
+    nothing = jax.tree.map(jnp.zeros_like, inputs)
+    return attacks.Probe(scored.loss, nothing, correct), state
+
+  return attacks.Oracle(lambda inputs: (), grad)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def search(
+  plan: tuple[Search, Callable[[Any], Threat], int],
+  logits_fn: LogitsFn,
+  radius: Amounts,
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+) -> tuple[AttackResult, Array]:
+  """Runs ``(search, threat, queries)``; what came back is in."""
+  build, threat, queries = plan
+  made = threat(radius)
+  judged = losses.scored(logits_fn, losses.margin_loss)
+  result = build(judged, made, queries)(keys, inputs, labels)
+  return result, made.contains(result.inputs, inputs, _TOLERANCE)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def start(
+  threat: Callable[[Any], Threat], radius: Amounts, keys: Key, inputs: Inputs
+) -> Inputs:
+  """Returns a random point of the threat around each input."""
+  return threat(radius).sample(keys, inputs)
+
+
+def _smallest(radius: Amounts) -> Any:
+  """The smallest radius above zero; 1 if there is none."""
+  radii = jnp.stack(jax.tree.leaves(radius))
+  least = jnp.min(jnp.where(radii > 0, radii, jnp.inf))
+  return jnp.where(jnp.isfinite(least), least, 1.0)
