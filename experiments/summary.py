@@ -54,8 +54,8 @@ def summary(networks: Sequence[Assessed]) -> str:
       for r in findings.sparsity_rows(each, _SHOWN)
     }
     norms = ", ".join(
-      f"{modality} {sparse[modality, 'clean']['l1']:.3g} clean and "
-      f"{sparse[modality, 'adversarial']['l1']:.3g} under attack"
+      f"{modality} {_told(sparse[modality, 'clean']['l1'])} clean and "
+      f"{_told(sparse[modality, 'adversarial']['l1'])} under attack"
       for modality in each.modalities
     )
     noise = f", {row['noise']:.1%} under random noise" if "noise" in row else ""
@@ -73,13 +73,17 @@ def summary(networks: Sequence[Assessed]) -> str:
   return "\n\n".join(lines)
 
 
+def _told(value: float) -> str:
+  return "(no gradient)" if np.isnan(value) else f"{value:.3g}"
+
+
 def accuracy_table(networks: Sequence[Assessed]) -> Table:
   """Returns the main table: accuracy for every network, target and radius."""
   names = {
     "clean": "clean",
-    **{key: head for key, (head, _) in findings.shares(networks[0]).items()},
     "robust": "worst of all",
     "success": "success rate",
+    **{key: head for key, (head, _) in findings.shares(networks[0]).items()},
   }
   suite = suites.title(networks[0].config)
   return Table(

@@ -105,7 +105,7 @@ def test_every_alarm_is_checked_or_says_why_not(masked):
     "One rule alone is much weaker than all"
   ]
   assert "fewer than 4" in open_ones[0]["reason"]
-  idle = [a for a in alarms.values() if a["state"] == "does not apply"]
+  idle = [a for a in alarms.values() if a["state"] == "not applicable"]
   assert {a["name"] for a in idle} == {
     "Normalisation statistics changed",
     "Tuned on the reported examples",

@@ -16,7 +16,7 @@ class State(enum.Enum):
   FIRED = "fired"
   SILENT = "silent"
   NOT_CHECKED = "not checked"
-  NOT_APPLICABLE = "does not apply"
+  NOT_APPLICABLE = "not applicable"
 
 
 class Alarm(NamedTuple):

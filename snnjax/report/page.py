@@ -101,7 +101,7 @@ def _alarms(alarms: Sequence[Alarm]) -> str:
     f"<p>Of the checks on how the attacks behaved: {counts}.</p>\n{fired}"
     + _quiet("Not checked", wording.grouped(alarms, State.NOT_CHECKED))
     + _quiet("Silent", wording.grouped(alarms, State.SILENT))
-    + _quiet("Does not apply", wording.grouped(alarms, State.NOT_APPLICABLE))
+    + _quiet("Not applicable", wording.grouped(alarms, State.NOT_APPLICABLE))
     + "</section>"
   )
 

@@ -75,9 +75,8 @@ def counts(alarms: Iterable[Alarm]) -> str:
     State.SILENT,
     State.NOT_APPLICABLE,
   )
-  words = {State.NOT_APPLICABLE: "without meaning here"}
   return ", ".join(
-    f"{states.count(state)} {words.get(state, state.value)}"
+    f"{states.count(state)} {state.value}"
     for state in order
     if state in states or state is State.FIRED
   )
