@@ -92,13 +92,6 @@ def test_towards_each_rival_at_least_the_untargeted_successes():
   assert 0 < np.sum(untargeted.success) <= np.sum(result.success)
 
 
-def test_an_example_does_not_depend_on_its_batch():
-  loss = losses.scored(smooth_network.logits, losses.cross_entropy)
-  smooth_network.assert_batch_does_not_matter(
-    attacks.auto_pgd(loss, attacks.l2(0.4), steps=8)
-  )
-
-
 def test_bad_arguments():
   loss = losses.scored(smooth_network.logits, losses.cross_entropy)
   with pytest.raises(ValueError, match="steps"):

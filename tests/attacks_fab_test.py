@@ -135,12 +135,6 @@ def test_fab_towards_targets():
   assert np.all(np.isinf(result.distance) == ~np.asarray(hit))
 
 
-def test_an_example_does_not_depend_on_its_batch():
-  smooth_network.assert_batch_does_not_matter(
-    attacks.fab(smooth_network.logits, attacks.l1(1.0), steps=8)
-  )
-
-
 def test_bad_arguments():
   separate = attacks.per_modality({"image": attacks.l0(3)})
   with pytest.raises(ValueError, match="one norm ball"):

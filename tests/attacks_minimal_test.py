@@ -9,7 +9,7 @@ from snnjax import attacks, losses
 from tests import smooth_network
 
 KEY = jax.random.key(0)
-ROWS = 10
+ROWS = 100
 MARGIN = losses.scored(smooth_network.logits, losses.margin_loss)
 WEIGHING = {"steps": 40, "searches": 4, "step_size": 0.05, "weight": 0.01}
 
@@ -59,7 +59,7 @@ def check(result, threat, problem):
 def no_more_robust(ours, others):
   """At every radius: our robust accuracy at most theirs + 1 point."""
   for radius in np.concatenate([ours, others]) * 1.0001:
-    assert np.mean(ours > radius) <= np.mean(others > radius) + 0.01
+    assert np.mean(ours > radius) <= np.mean(others > radius) + 0.01 + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,9 @@ def test_deepfool_is_foolboxs(problem, theirs, norm, order, name):
   check(result, threat, problem)
   expected = theirs(lambda module: getattr(module, name)(steps=20), order)
   assert np.all(np.isfinite(expected))
-  np.testing.assert_allclose(result.distance, expected, rtol=1e-3)
+  close = np.isclose(result.distance, expected, rtol=1e-3)
+  assert np.mean(close) >= 0.98
+  no_more_robust(np.asarray(result.distance), 1.001 * expected)
 
 
 def test_deepfool_in_l1(problem):
@@ -102,6 +104,7 @@ def test_carlini_wagner_against_foolbox(problem, theirs):
     np.median(result.distance), np.median(expected), rtol=0.03
   )
   assert np.mean(result.distance <= 1.02 * expected) > 0.9
+  no_more_robust(np.asarray(result.distance), expected)
 
 
 def test_ead_against_foolbox(problem, theirs):

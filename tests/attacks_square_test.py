@@ -97,12 +97,6 @@ def test_it_needs_no_gradient():
   assert np.mean(search(KEY, inputs, labels).success) > 0.2
 
 
-def test_an_example_does_not_depend_on_its_batch():
-  smooth_network.assert_batch_does_not_matter(
-    attacks.square(MARGIN, attacks.linf(0.1), queries=10)
-  )
-
-
 def test_bad_arguments():
   separate = attacks.per_modality({"image": attacks.l0(3)})
   with pytest.raises(ValueError, match="one norm ball"):

@@ -28,18 +28,3 @@ def keys(rows):
   return jax.vmap(jax.random.fold_in, (None, 0))(
     jax.random.key(7), jnp.arange(rows)
   )
-
-
-def assert_batch_does_not_matter(attack, rows=5):
-  """Alone, permuted and together: the same results."""
-  inputs, labels = batch(rows)
-  # Two shapes to compile; unoptimised code costs half.
-  fast = {"xla_backend_optimization_level": 0}
-  run, own = jax.jit(attack, compiler_options=fast), keys(rows)
-  whole = run(own, inputs, labels)
-  order = np.arange(rows)[::-1]
-  shuffled = run(own[order], inputs[order], labels[order])
-  close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4)  # noqa: E731
-  jax.tree.map(lambda a, b: close(a, b[order]), shuffled, whole)
-  alone = run(own[2:3], inputs[2:3], labels[2:3])
-  jax.tree.map(lambda a, b: close(a, b[2:3]), alone, whole)

@@ -100,6 +100,19 @@ def ascend(
   return attack
 
 
+def sampled(threat: Threat, random_start: bool, restarts: int) -> Start | None:
+  """Returns the random start of so many runs, or None for the clean input.
+
+  Raises:
+    ValueError: if several runs would all start at the clean input.
+  """
+  if restarts != 1 and not random_start:
+    raise ValueError(
+      f"restarts must be 1 without a random start; got {restarts}"
+    )
+  return threat.sample if random_start else None
+
+
 def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
   """Returns the best of independent runs of an attack, under different keys.
 

@@ -7,28 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax.attacks.ascent import ascend
 from snnjax.attacks.balls import Room
-from snnjax.attacks.minimal import MinimalAttack, MinimalResult
-from snnjax.attacks.penalty import (
-  anywhere,
-  bisected,
-  check_settings,
-  matrix_of,
-  penalised,
-  require_order,
-)
-from snnjax.attacks.results import Nearest
+from snnjax.attacks.minimal import MinimalAttack
+from snnjax.attacks.penalty import Descent, Settings, minimised
 from snnjax.attacks.threat import Threat
-from snnjax.types import (
-  Array,
-  Attack,
-  AttackResult,
-  Inputs,
-  Key,
-  Labels,
-  LogitsFn,
-)
+from snnjax.types import Array, LogitsFn
 from snnjax.validation import is_concrete
 
 _INSIDE = 0.999999  # keeps arctanh finite at the walls of the box
@@ -72,47 +55,31 @@ def carlini_wagner(
   Differs from the authors' code in that no search is aborted early: that
   would make an example's result depend on its batch.
   """
-  check_settings(steps, searches, step_size, weight, confidence)
-  gauge = require_order(threat, 2)
   _check_box(threat)
   stepper = optax.chain(optax.scale_by_adam(), optax.scale(step_size))
 
-  def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    rows, restore = gauge.rows(inputs)
-    first, at = _tanh_space(rows, gauge.room(inputs))
-    keep = Nearest(lambda found: jnp.sum((at(found.inputs) - rows) ** 2, 1))
+  def descent(rows: Array, room: Room) -> Descent:
+    first, at = _tanh_space(rows, room)
+    return Descent(
+      first,
+      at,
+      stepper,
+      distance=lambda moved: jnp.sum((moved - rows) ** 2, 1),
+      seen=lambda oracle: oracle,
+    )
 
-    def search(weights: Array) -> Attack:
-      oracle = penalised(
-        logits_fn,
-        lambda u: (at(u), restore(at(u))),
-        at(first),
-        weights,
-        confidence,
-        targeted,
-      )
-      run = ascend(oracle, stepper, anywhere(), steps=steps, keep=keep)
-
-      def one(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-        found = run(key, first, labels)
-        return found._replace(inputs=restore(at(found.inputs)))
-
-      return one
-
-    run = bisected(search, logits_fn, gauge, searches, weight, targeted)
-    return run(key, inputs, labels)
-
-  return attack
+  given = Settings(steps, searches, step_size, weight, confidence, targeted)
+  return minimised(logits_fn, threat, 2, descent, given)
 
 
 def _tanh_space(
   rows: Array, room: Room
-) -> tuple[Array, Callable[[Inputs], Array]]:
+) -> tuple[Array, Callable[[Array], Array]]:
   """Returns where the search starts, and the way back: middle + half tanh."""
   middle, half = (room.upper + room.lower) / 2, (room.upper - room.lower) / 2
 
-  def at(u: Inputs) -> Array:
-    return middle + half * jnp.tanh(matrix_of(u))
+  def at(u: Array) -> Array:
+    return middle + half * jnp.tanh(u)
 
   return jnp.arctanh(_INSIDE * (rows - middle) / half), at
 

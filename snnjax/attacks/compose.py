@@ -133,7 +133,7 @@ def joint(
     after = inner.project(before, home)
     # Weighing and back rounds: what did not move must come back bit for bit.
     exact = jax.tree.map(
-      lambda a, b, h, r, c, o: jnp.where(a == b, c, jnp.where(a == h, o, r)),
+      lambda a, b, h, r, c, o: jnp.where(a == h, o, jnp.where(a == b, c, r)),
       *(after, before, home, raw(after), candidate, origin),
     )
     return flat.map_modalities(jnp.clip, exact, lower, upper)

@@ -8,29 +8,13 @@ import numpy as np
 import optax
 
 from snnjax import random
-from snnjax.attacks.ascent import Destination, ascend
+from snnjax.attacks.ascent import Destination
 from snnjax.attacks.balls import Room
-from snnjax.attacks.minimal import MinimalAttack, MinimalResult
+from snnjax.attacks.minimal import MinimalAttack
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
-from snnjax.attacks.penalty import (
-  anywhere,
-  bisected,
-  check_settings,
-  matrix_of,
-  penalised,
-  require_order,
-)
-from snnjax.attacks.results import Nearest
+from snnjax.attacks.penalty import Descent, Settings, matrix_of, minimised
 from snnjax.attacks.threat import Threat
-from snnjax.types import (
-  Array,
-  Attack,
-  AttackResult,
-  Inputs,
-  Key,
-  Labels,
-  LogitsFn,
-)
+from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
 from snnjax.validation import check_range
 
 
@@ -81,40 +65,20 @@ def ead(
   by the step size; of their two decision rules this is the l1 one. Differs
   in that no search is aborted early.
   """
-  check_settings(steps, searches, step_size, weight, confidence)
   check_range("shrinkage", shrinkage, 0.0, np.finfo(np.float64).max)
-  gauge = require_order(threat, 1)
 
-  def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    rows, restore = gauge.rows(inputs)
-    soft = _soft_threshold(rows, gauge.room(inputs), shrinkage)
-    stepper = _shrinking(soft, step_size, steps)
-    keep = Nearest(
-      lambda found: jnp.sum(jnp.abs(matrix_of(found.inputs) - rows), 1)
+  def descent(rows: Array, room: Room) -> Descent:
+    soft = _soft_threshold(rows, room, shrinkage)
+    return Descent(
+      first=rows,
+      at=lambda matrix: matrix,
+      stepper=_shrinking(soft, step_size, steps),
+      distance=lambda moved: jnp.sum(jnp.abs(moved - rows), 1),
+      seen=_looking_ahead,
     )
 
-    def search(weights: Array) -> Attack:
-      smooth = penalised(
-        logits_fn,
-        lambda matrix: (matrix, restore(matrix)),
-        rows,
-        weights,
-        confidence,
-        targeted,
-      )
-      oracle = _looking_ahead(smooth)
-      run = ascend(oracle, stepper, anywhere(), steps=steps, keep=keep)
-
-      def one(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-        found = run(key, rows, labels)
-        return found._replace(inputs=restore(matrix_of(found.inputs)))
-
-      return one
-
-    run = bisected(search, logits_fn, gauge, searches, weight, targeted)
-    return run(key, inputs, labels)
-
-  return attack
+  given = Settings(steps, searches, step_size, weight, confidence, targeted)
+  return minimised(logits_fn, threat, 1, descent, given)
 
 
 def _soft_threshold(

@@ -1,5 +1,6 @@
 """A hard-label attack: only whether the prediction is right is seen."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -112,25 +113,6 @@ def boundary(
     check_count(name, value)
   plan = _Plan(starts, halvings, draws)
 
-  def begin(
-    keys: Key, origin: Inputs, labels: Labels
-  ) -> tuple[Inputs, _Memory]:
-    center, restore = flat.flatten(origin)
-    none = jnp.zeros(labels.shape, center.dtype)
-    still = jnp.zeros_like(center)
-    memory = _Memory(
-      near=center,
-      found=jnp.zeros(labels.shape, bool),
-      low=none,
-      high=none + 1,
-      far=center,
-      noise=still,
-      signs=none,
-      plain=still,
-      signed=still,
-    )
-    return restore(_anywhere(threat, keys, origin)), memory
-
   def move(keys: Key, visit: Visit, memory: _Memory) -> tuple[Inputs, _Memory]:
     memory = _learn(plan, threat, visit, memory)
     return _propose(plan, threat, keys, visit, memory)
@@ -138,7 +120,7 @@ def boundary(
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     run = explore(
       as_oracle(source),
-      Search(begin, move),
+      Search(functools.partial(_begin, threat), move),
       boxed(threat),
       steps=starts + rounds * plan.round,
       keep=Nearest(lambda result: threat.distance(result.inputs, inputs)),
@@ -146,6 +128,27 @@ def boundary(
     return run(key, inputs, labels)
 
   return attack
+
+
+def _begin(
+  threat: Threat, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _Memory]:
+  """Returns the first try, with nothing known."""
+  center, restore = flat.flatten(origin)
+  none = jnp.zeros(labels.shape, center.dtype)
+  still = jnp.zeros_like(center)
+  memory = _Memory(
+    near=center,
+    found=jnp.zeros(labels.shape, bool),
+    low=none,
+    high=none + 1,
+    far=center,
+    noise=still,
+    signs=none,
+    plain=still,
+    signed=still,
+  )
+  return restore(_anywhere(threat, keys, origin)), memory
 
 
 def _learn(

@@ -10,9 +10,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from snnjax import losses, random
 from snnjax.attacks import flat
+from snnjax.attacks.ascent import ascend
+from snnjax.attacks.balls import Room
 from snnjax.attacks.gauge import Gauge, gauge_of, geometry_of
 from snnjax.attacks.minimal import (
   MinimalAttack,
@@ -22,7 +25,7 @@ from snnjax.attacks.minimal import (
 )
 from snnjax.attacks.nearest import closest, predicts
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
-from snnjax.attacks.results import nothing, settled
+from snnjax.attacks.results import Nearest, nothing, settled
 from snnjax.attacks.threat import Threat, linf
 from snnjax.types import (
   Array,
@@ -35,9 +38,47 @@ from snnjax.types import (
 )
 from snnjax.validation import check_count, check_positive, check_range
 
-_LARGEST = 1e30  # a radius that bounds nothing
+_FREE = linf(1e30, (-np.inf, np.inf))  # bounds nothing
 
 Search = Callable[[Array], Attack]  # weight [B] of the penalty -> attack
+
+
+class Settings(NamedTuple):
+  """What both attacks are given.
+
+  Attributes:
+    steps: of each search.
+    searches: how many values of the weight.
+    step_size: of the descent.
+    weight: the first one.
+    confidence: the margin, in logits, that a success must have.
+    targeted: whether labels are targets to be predicted.
+  """
+
+  steps: int
+  searches: int
+  step_size: float
+  weight: float
+  confidence: float
+  targeted: bool
+
+
+class Descent(NamedTuple):
+  """How one attack descends, around given rows.
+
+  Attributes:
+    first: [B, D], where a search starts.
+    at: maps what is searched to rows.
+    stepper: makes the steps.
+    distance: ``rows -> [B]``, by which the nearest success is kept.
+    seen: wraps the oracle, where the slope is asked for elsewhere.
+  """
+
+  first: Array
+  at: Callable[[Array], Array]
+  stepper: optax.GradientTransformation
+  distance: Callable[[Array], Array]
+  seen: Callable[[Oracle], Oracle]
 
 
 class _Weight(NamedTuple):
@@ -48,13 +89,12 @@ class _Weight(NamedTuple):
   high: Array
 
 
-def penalised(
+def _penalised(
   logits_fn: LogitsFn,
   at: Callable[[Array], tuple[Array, Inputs]],
   center: Array,
   weights: Array,
-  confidence: float,
-  targeted: bool,
+  given: Settings,
 ) -> Oracle:
   """Returns the oracle of -(distance^2 + c max(confidence - margin, 0)).
 
@@ -69,10 +109,11 @@ def penalised(
       rows, inputs = at(point)
       logits = logits_fn(key, inputs)
       margin = losses.margin_loss(logits, labels)
-      margin = -margin if targeted else margin
-      lacking = jnp.maximum(confidence - margin, 0)
+      margin = -margin if given.targeted else margin
+      lacking = jnp.maximum(given.confidence - margin, 0)
       loss = -jnp.sum((rows - center) ** 2, 1) - weights * lacking
-      won = (predicts(logits, labels) == targeted) & (margin >= confidence)
+      won = predicts(logits, labels) == given.targeted
+      won &= margin >= given.confidence
       return jnp.sum(loss), (loss, won)
 
     slope, (loss, won) = jax.grad(total, has_aux=True)(matrix_of(point))
@@ -81,15 +122,66 @@ def penalised(
   return Oracle(init=lambda point: None, grad=grad)
 
 
-def bisected(
-  search: Search,
+def minimised(
   logits_fn: LogitsFn,
-  gauge: Gauge,
-  searches: int,
-  weight: float,
-  targeted: bool,
+  threat: Threat,
+  order: float,
+  descent: Callable[[Array, Room], Descent],
+  given: Settings,
+) -> MinimalAttack:
+  """Returns the attack that searches the penalty's weight for a descent.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    threat: of this order, for its box.
+    order: p of the norm.
+    descent: ``(clean rows, their room) -> Descent``.
+    given: the settings.
+
+  Raises:
+    ValueError: if a setting makes no sense or the threat is of another order.
+  """
+  check_count("steps", given.steps)
+  check_count("searches", given.searches)
+  check_positive("step_size", given.step_size)
+  check_positive("weight", given.weight)
+  check_range("confidence", given.confidence, 0.0, np.finfo(np.float64).max)
+  gauge = _of_order(threat, order)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
+    rows, restore = gauge.rows(inputs)
+    way = descent(rows, gauge.room(inputs))
+
+    def at(point: Array) -> tuple[Array, Inputs]:
+      matrix = way.at(point)
+      return matrix, restore(matrix)
+
+    def search(weights: Array) -> Attack:
+      center = way.at(way.first)
+      oracle = _penalised(logits_fn, at, center, weights, given)
+      keep = Nearest(
+        lambda found: way.distance(way.at(matrix_of(found.inputs)))
+      )
+      run = ascend(
+        way.seen(oracle), way.stepper, _FREE, steps=given.steps, keep=keep
+      )
+
+      def one(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+        found = run(key, way.first, labels)
+        return found._replace(inputs=at(matrix_of(found.inputs))[1])
+
+      return one
+
+    return _bisected(search, logits_fn, gauge, given)(key, inputs, labels)
+
+  return attack
+
+
+def _bisected(
+  search: Search, logits_fn: LogitsFn, gauge: Gauge, given: Settings
 ) -> MinimalAttack:
   """Returns the nearest success over values of c, each example with its own."""
+  targeted = given.targeted
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
@@ -104,13 +196,13 @@ def bisected(
       new = search(c.weight)(random.fold_in(keys, index), inputs, labels)
       return (_narrowed(c, new.success), settled(keep, held, new)), None
 
-    start = _Weight(zero + weight, zero, zero + jnp.inf)
+    start = _Weight(zero + given.weight, zero, zero + jnp.inf)
     clean = judged(logits_fn, random.fold_in(keys, 0), inputs, labels, targeted)
     clean = settled(keep, none, clean)
     (_, found), _ = jax.lax.scan(
-      again, (start, clean), jnp.arange(1, searches + 1)
+      again, (start, clean), jnp.arange(1, given.searches + 1)
     )
-    last = random.fold_in(keys, searches + 1)
+    last = random.fold_in(keys, given.searches + 1)
     return finished(logits_fn, last, gauge, found, inputs, labels, targeted)
 
   return attack
@@ -128,12 +220,7 @@ def matrix_of(point: Inputs) -> Array:
   return flat.flatten(point)[0]
 
 
-def anywhere() -> Threat:
-  """Returns the threat that bounds nothing."""
-  return linf(_LARGEST, (-jnp.inf, jnp.inf))
-
-
-def require_order(threat: Threat, order: float) -> Gauge:
+def _of_order(threat: Threat, order: float) -> Gauge:
   """Returns the gauge of a threat in this norm.
 
   Raises:
@@ -147,18 +234,3 @@ def require_order(threat: Threat, order: float) -> Gauge:
       f"{f'order {found}' if found else 'a budget for each modality'}"
     )
   return gauge_of(threat)
-
-
-def check_settings(
-  steps: int,
-  searches: int,
-  step_size: float,
-  weight: float,
-  confidence: float,
-) -> None:
-  """Raises ValueError unless the settings of a search make sense."""
-  check_count("steps", steps)
-  check_count("searches", searches)
-  check_positive("step_size", step_size)
-  check_positive("weight", weight)
-  check_range("confidence", confidence, 0.0, np.finfo(np.float64).max)

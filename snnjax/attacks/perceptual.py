@@ -182,24 +182,37 @@ def imperceptible(
 
   def move(keys: Key, visit: Visit, weight: Array) -> tuple[Inputs, Array]:
     del keys
-    here, restore = flat.flatten(visit.inputs)
-    center = flat.flatten(visit.origin)[0]
-    gradient = flat.flatten(visit.probe.gradient)[0]
-    gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
-    lower, upper = walls(box, visit.origin)
-    moved = jnp.clip(here + step_size * jnp.sign(gradient), lower, upper)
-    cost = (jnp.abs(moved - center) - jnp.abs(here - center)) * weight
-    gain = jnp.where(moved == here, 0, jnp.abs(gradient) / weight)
-    best, columns = jax.lax.top_k(gain, min(pixels, gain.shape[1]))
-    spent = jnp.sum(jnp.abs(here - center) * weight, 1, keepdims=True)
-    price = jnp.maximum(jnp.take_along_axis(cost, columns, 1), 0)
-    room = jnp.reshape(jnp.asarray(budget, here.dtype), (-1, 1)) - spent
-    bought = (jnp.cumsum(price, 1) <= room) & (best > 0)
-    rows = jnp.arange(here.shape[0])[:, None]
-    taken = jnp.zeros(here.shape, bool).at[rows, columns].set(bought)
-    return restore(jnp.where(taken, moved, here)), weight
+    moved = _bought(visit, weight, budget, step_size, pixels, box)
+    return moved, weight
 
   anywhere = linf(float("1e30"), box)
   return explore(
     white_box(scored), Search(begin, move), anywhere, steps=steps + 1
   )
+
+
+def _bought(
+  visit: Visit,
+  weight: Array,
+  budget: float | Array,
+  step_size: float,
+  pixels: int,
+  box: Bounds,
+) -> Inputs:
+  """Moves the values of most gain per sensitivity that the budget allows."""
+  here, restore = flat.flatten(visit.inputs)
+  center = flat.flatten(visit.origin)[0]
+  gradient = flat.flatten(visit.probe.gradient)[0]
+  gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
+  lower, upper = walls(box, visit.origin)
+  moved = jnp.clip(here + step_size * jnp.sign(gradient), lower, upper)
+  cost = (jnp.abs(moved - center) - jnp.abs(here - center)) * weight
+  gain = jnp.where(moved == here, 0, jnp.abs(gradient) / weight)
+  best, columns = jax.lax.top_k(gain, min(pixels, gain.shape[1]))
+  spent = jnp.sum(jnp.abs(here - center) * weight, 1, keepdims=True)
+  price = jnp.maximum(jnp.take_along_axis(cost, columns, 1), 0)
+  room = jnp.reshape(jnp.asarray(budget, here.dtype), (-1, 1)) - spent
+  bought = (jnp.cumsum(price, 1) <= room) & (best > 0)
+  rows = jnp.arange(here.shape[0])[:, None]
+  taken = jnp.zeros(here.shape, bool).at[rows, columns].set(bought)
+  return restore(jnp.where(taken, moved, here))

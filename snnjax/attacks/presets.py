@@ -11,7 +11,7 @@ import optax
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import Start, ascend
+from snnjax.attacks.ascent import Start, ascend, sampled
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.steppers import normalized, scaled, steepest
@@ -116,17 +116,13 @@ def pgd(
   """
   check_count("steps", steps)
   _check_moves(step_size, threat)
-  if restarts != 1 and not random_start:
-    raise ValueError(
-      f"restarts must be 1 without a random start; got {restarts}"
-    )
   return ascend(
     as_oracle(source),
     optax.chain(steepest(threat), scaled(step_size)),
     threat,
     steps=steps,
     restarts=restarts,
-    start=threat.sample if random_start else None,
+    start=sampled(threat, random_start, restarts),
     keep=keep,
   )
 

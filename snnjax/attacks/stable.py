@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import ascend
+from snnjax.attacks.ascent import ascend, sampled
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.threat import Threat
@@ -249,17 +249,13 @@ def _attack(
   restarts: int,
   keep: Keep,
 ) -> Attack:
-  if restarts != 1 and not random_start:
-    raise ValueError(
-      f"restarts must be 1 without a random start; got {restarts}"
-    )
   return ascend(
     as_oracle(source),
     stepper,
     threat,
     steps=steps,
     restarts=restarts,
-    start=threat.sample if random_start else None,
+    start=sampled(threat, random_start, restarts),
     keep=keep,
   )
 

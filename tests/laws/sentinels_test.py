@@ -152,11 +152,33 @@ def test_the_worst_case_breaks_the_masked_network(name):
   assert np.mean(result.success) >= 0.75
 
 
+def test_searches_see_through_masks_and_modalities():
+  """Where one modality may not change, Square and the walk use the other."""
+
+  def fused(key, inputs):
+    return dead(key, jnp.concatenate([inputs["left"], inputs["right"]], 1))
+
+  def threat(radius):
+    return attacks.per_modality(
+      {name: attacks.linf(each) for name, each in radius.items()}
+    )
+
+  masked = Subject(
+    fused, {"own": fused}, threat, {"left": 0.0, "right": 2 * RADIUS}
+  )
+  split = Examples(KEY, {"left": INPUTS[:, :2], "right": INPUTS[:, 2:]}, LABELS)
+  found = measuring.measure_search(masked, split, queries=150)
+  assert set(found.gradient_free_accuracies) == {"square", "boundary"}
+  assert found.white_box_accuracy == 1
+  assert max(found.gradient_free_accuracies.values()) < 0.7
+  assert FREE in fired(found)
+
+
 def test_all_measurements_of_an_honest_network_are_silent():
   found = checks.measure(
     subject(plain)._replace(rules=dict.fromkeys(("a", "b", "c", "d"), plain)),
     EXAMPLES,
-    checks.Effort(restarts=3, pairs=16, noise=50, alone=1),
+    checks.Effort(restarts=3, pairs=16, noise=50, queries=50, alone=1),
   )
   alarms = checks.check(found)
   missing = {name for alarm in alarms for name in alarm.missing}
