@@ -1,6 +1,6 @@
 """What each attack of a suite did: a row per network and attack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,10 +21,11 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
     caption=(
       "Summed over all targets and radii, in the order of attack. An attack "
       "that meets survivors gets what all attacks above it left correct on "
-      "the same target at the same radius; 'newly broken' counts what none of "
-      "them broke. 'Iterations' is the median number of times the network was "
-      "probed until the first success, or in all. 'Seconds per example' is "
-      "the median over full microbatches of their wall time, over their size; "
+      "the same target at the same radius; 'of all' is their share of the "
+      "examples. 'Newly broken' counts what none of the attacks above broke. "
+      "'Iterations' is the median number of times the network was probed "
+      "until the first success, or in all. 'Seconds per example' is the "
+      "median over microbatches of their wall time, over their size; "
       "'seconds' has the compilation and the filling up of microbatches too."
     ),
     columns=[
@@ -32,6 +33,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
       Column("attack", "attack"),
       Column("meets", "meets"),
       Column("met", "examples met"),
+      Column("share", "of all", True),
       Column("newly_broken", "newly broken"),
       Column("iterations", "iterations"),
       Column("seconds_per_example", "seconds per example"),
@@ -69,27 +71,52 @@ def rows(assessed: Assessed) -> list[dict]:
   for cell in cells:
     ran = findings.on_cell(assessed, cell)
     summaries |= findings.cell_summary(assessed, cell, ran).attacks
-  found = []
-  for attack in suites.plan(assessed.config):
-    if attack.name in assessed.refused:
-      continue
-    cases = [
-      name
-      for name in (cell.case(attack.name) for cell in cells)
-      if name in summaries
+  names = {
+    attack.name: [
+      case
+      for case in (cell.case(attack.name) for cell in cells)
+      if case in summaries
     ]
-    found.append(
-      {
-        "network": assessed.name,
-        "attack": attack.name,
-        "meets": attack.spec.meets,
-        "met": sum(summaries[name].attempted for name in cases),
-        "newly_broken": sum(summaries[name].broken for name in cases),
-        "iterations": _iterations(assessed, cases),
-        **_seconds(assessed, cases),
-      }
-    )
-  return found
+    for attack in suites.plan(assessed.config)
+    if attack.name not in assessed.refused
+  }
+  meets = {each.name: each.spec.meets for each in suites.plan(assessed.config)}
+  found = [
+    {
+      "network": assessed.name,
+      "attack": name,
+      "meets": meets[name],
+      **_counts(assessed, summaries, cases),
+      "iterations": _iterations(assessed, cases),
+      **_seconds(assessed, cases),
+    }
+    for name, cases in names.items()
+  ]
+  every = list(summaries)
+  whole = {
+    "network": assessed.name,
+    "attack": "all of them",
+    "meets": "",
+    **_counts(assessed, summaries, every),
+    "iterations": None,
+    "seconds_per_example": None,
+    "seconds": _seconds(assessed, every)["seconds"],
+  }
+  return [*found, whole]
+
+
+def _counts(
+  assessed: Assessed,
+  summaries: Mapping[str, evaluating.AttackSummary],
+  cases: Sequence[str],
+) -> dict[str, float]:
+  """How many examples some cases met, of all they could, and broke first."""
+  met = sum(summaries[case].attempted for case in cases)
+  return {
+    "met": met,
+    "share": met / (len(assessed.evaluation.labels) * len(cases)),
+    "newly_broken": sum(summaries[case].broken for case in cases),
+  }
 
 
 def _iterations(assessed: Assessed, cases: Sequence[str]) -> float | None:

@@ -24,6 +24,7 @@ from experiments.progress import Progress, reporter, say
 from snnjax import workdir
 
 ShouldStop = Callable[[], bool]
+_LATER = ("evaluation", "leaderboard")  # keys that training does not read
 
 
 def run(config: Any, path: pathlib.Path) -> None:
@@ -80,17 +81,29 @@ def compared(config: Any) -> tuple[str, ...]:
 
 def finished(config: Any, name: str, path: pathlib.Path) -> bool:
   """Returns whether a network was trained and evaluated as `config` says."""
-  own = path / name
-  trained = network_config(config, name)
-  assessed = suites.resolved(trained)
-  return all(
-    workdir.read_status(folder)[0] is workdir.Status.DONE
-    and workdir.read_config(folder) == settings.to_dict(wanted)
-    for folder, wanted in (
-      (own, trained),
-      (assessment.evaluation_folder(own, assessed), assessed),
-    )
+  wanted = network_config(config, name)
+  assessed = suites.resolved(wanted)
+  folder = assessment.evaluation_folder(path / name, assessed)
+  return (
+    trained(wanted, path / name)
+    and workdir.read_status(folder)[0] is workdir.Status.DONE
+    and workdir.read_config(folder) == settings.to_dict(assessed)
   )
+
+
+def trained(config: Any, path: pathlib.Path) -> bool:
+  """Returns whether a network was trained as `config` says.
+
+  What a network is attacked by is no part of its training: a trained one can
+  be evaluated by another suite.
+  """
+  if workdir.read_status(path)[0] is not workdir.Status.DONE:
+    return False
+  found, wanted = (
+    {key: value for key, value in plain.items() if key not in _LATER}
+    for plain in (workdir.read_config(path), settings.to_dict(config))
+  )
+  return found == wanted
 
 
 def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
@@ -114,6 +127,8 @@ def _train(
   progress: Progress,
   should_stop: ShouldStop,
 ) -> None:
+  if trained(config, path):
+    return
   with workdir.opened(path, settings.to_dict(config)) as folder:
     if folder.outcome is not workdir.Outcome.FINISHED:
       training_loop.fit(config, splits, folder, progress, should_stop)
