@@ -29,6 +29,13 @@ _SECONDS = flags.DEFINE_float(
 _LIMIT = flags.DEFINE_float(
   "limit", 3600.0, "Seconds after which no further task starts."
 )
+_MEMORY = flags.DEFINE_enum(
+  "memory",
+  "kept",
+  ["kept", "default"],
+  "Whether every library's process keeps freed memory, as our binaries do, "
+  "or leaves that to the C library.",
+)
 _OUT = flags.DEFINE_string(
   "out", "results/benchmark/cpu", "The result's path, without a suffix."
 )
@@ -46,6 +53,7 @@ def main() -> None:
     limit=_LIMIT.value,
     out=pathlib.Path(_OUT.value),
     tiny=_TINY.value,
+    memory=_MEMORY.value,
   )
 
 

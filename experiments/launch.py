@@ -233,6 +233,9 @@ def _start(
 
   def run(prepared: tuple[Callable[[], object], bool]) -> int:
     body, debug = prepared
+    from snnjax import allocation  # brings jax, too slow for --help
+
+    allocation.keep_freed_memory()
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
     return int(lifecycle.guarded(body, name, debug))

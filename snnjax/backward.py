@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.ad_checkpoint import checkpoint_name
 
 from snnjax.derivatives import average_gradient, with_gradient_of
 from snnjax.kernels.scan import neuron_scan
@@ -238,7 +237,6 @@ def _run(
     if detach_state:
       state = lax.stop_gradient(state)
     state, drive = neuron.charge(state, current)
-    drive = checkpoint_name(drive, "drive")
     now = surrogate
     if parameters is not None:
       now = Surrogate(surrogate.derivative, parameters)

@@ -316,7 +316,7 @@ def test_help_comes_before_the_heavy_imports():
     capture_output=True,
     text=True,
     check=True,
-    env=processes.environment(),
+    env=processes.environment("default"),
   )
   assert "--rows" in done.stdout
 

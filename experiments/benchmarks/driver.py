@@ -37,6 +37,7 @@ def start(
   names: Sequence[str],
   folder: pathlib.Path,
   command: Callable[[str], list[str]],
+  memory: str,
 ) -> tuple[dict[str, Worker], dict[str, Answer]]:
   """Starts a worker per library and asks which of them are there.
 
@@ -44,11 +45,12 @@ def start(
     names: of the libraries.
     folder: takes the workers' logs.
     command: a library's worker as a command line.
+    memory: "kept" or "default".
 
   Returns:
     The workers that are ready, and every library's answer.
   """
-  workers = {n: Worker(command(n), folder / f"{n}.log") for n in names}
+  workers = {n: Worker(command(n), folder / f"{n}.log", memory) for n in names}
   hellos = {
     name: worker.ask({"do": "hello"}, _PATIENCE)
     for name, worker in workers.items()

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.ad_checkpoint import checkpoint_name
 
 from experiments.benchmarks import own_attacks, own_network, problems
 from experiments.benchmarks.measurement import Prepared
@@ -64,7 +63,6 @@ def layer(currents: Array, detach_reset: bool = False) -> Array:
 
   def step(state: Array, current: Array) -> tuple[Array, Array]:
     state, drive = neuron.charge(state, current)
-    drive = checkpoint_name(drive, "drive")
     spikes = surrogates.spike(drive, surrogate, neuron.strict)
     held = jax.lax.stop_gradient(spikes) if detach_reset else spikes
     return neuron.reset(state, held), spikes

@@ -19,23 +19,41 @@ def command(library: str) -> list[str]:
   return [sys.executable, "-m", "experiments.benchmarks.worker", library]
 
 
-def environment() -> dict[str, str]:
-  """The workers' environment: this one, on the processor, our code found."""
+# What `snnjax.allocation.keep_freed_memory` sets, as glibc reads it at the
+# start of a process: it holds for every library alike.
+_KEPT = {
+  "MALLOC_MMAP_MAX_": "0",
+  "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+  "MALLOC_ARENA_MAX": "1",
+}
+
+
+def environment(memory: str) -> dict[str, str]:
+  """The workers' environment: this one, on the processor, our code found.
+
+  Args:
+    memory: "kept" if freed memory stays in the process, as in our binaries;
+      "default" if the C library decides.
+  """
   path = os.pathsep.join(
     filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))
   )
-  return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+  kept = _KEPT if memory == "kept" else {}
+  return {**os.environ, **kept, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
 
 
 class Worker:
   """A process that answers requests, one line of JSON each."""
 
-  def __init__(self, words: Sequence[str], log: pathlib.Path):
+  def __init__(
+    self, words: Sequence[str], log: pathlib.Path, memory: str = "default"
+  ):
     """Starts the process.
 
     Args:
       words: its command line.
       log: takes what it writes to standard error.
+      memory: "kept" or "default", see `environment`.
     """
     with log.open("w") as errors:
       self._process = subprocess.Popen(
@@ -43,7 +61,7 @@ class Worker:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env=environment(),
+        env=environment(memory),
         bufsize=0,
       )
     self._rest = b""

@@ -23,6 +23,7 @@ def run(
   limit: float,
   out: pathlib.Path,
   tiny: bool,
+  memory: str = "kept",
   command: Callable[[str], list[str]] = processes.command,
 ) -> dict[str, Any]:
   """Measures, prints the table, and writes OUT.json and OUT.md.
@@ -34,6 +35,7 @@ def run(
     limit: seconds after which no task starts.
     out: the result's path without a suffix.
     tiny: small sizes.
+    memory: "kept" or "default", see `processes.environment`.
     command: a library's worker as a command line.
 
   Returns:
@@ -49,10 +51,10 @@ def run(
   needed = {name for task in planned for name in task.libraries}
   names = [name for name in (OWN, *others) if name in needed]
   out.parent.mkdir(parents=True, exist_ok=True)
-  result: dict[str, Any] = {"environment": _machine(seconds, tiny)}
+  result: dict[str, Any] = {"environment": _machine(seconds, tiny, memory)}
   with tempfile.TemporaryDirectory() as scratch, progress.reporter() as report:
     folder = pathlib.Path(scratch)
-    workers, hellos = driver.start(names, folder, command)
+    workers, hellos = driver.start(names, folder, command, memory)
     result["libraries"] = hellos
     for name, hello in hellos.items():
       if name not in workers:
@@ -110,13 +112,14 @@ def _known(flag: str, text: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
   return names
 
 
-def _machine(seconds: float, tiny: bool) -> dict[str, Any]:
+def _machine(seconds: float, tiny: bool, memory: str) -> dict[str, Any]:
   """What the numbers depend on, beside the libraries' versions."""
   cores = sorted(os.sched_getaffinity(0))
   return {
     "processor": _processor(),
     "cores": f"{len(cores)} ({', '.join(map(str, cores))})",
-    "platform": platform.platform(),
+    "platform": f"{platform.system()}-{platform.machine()}",
+    "freed memory": memory,
     "python": platform.python_version(),
     "load before": f"{os.getloadavg()[0]:.1f}",
     "commit": environment.commit(),

@@ -42,7 +42,7 @@ def _process(task: Task, cache: str) -> dict[str, float]:
     capture_output=True,
     text=True,
     check=True,
-    env=processes.environment(),
+    env=processes.environment("default"),
   )
   whole = time.perf_counter() - begun
   return {**json.loads(done.stdout), "process": whole}
