@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks, losses, random
-from snnjax.attacks import flat
+from snnjax.checks import programs
 from snnjax.checks.alarms import Measurements
 from snnjax.checks.programs import by_boundary, by_noise, by_square
 from snnjax.checks.subject import (
@@ -27,13 +27,14 @@ from snnjax.checks.subject import (
   starts,
 )
 from snnjax.evaluation.steps import partial
-from snnjax.losses import LogitsLoss
-from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.types import Array, Inputs, Key, Labels
 from snnjax.validation import check_count
 
 LARGE_RADIUS = 0.5
+_NAN = float("nan")
 _SAME = 1e-3  # relative difference of losses that rounding may make
 _DETERMINISTIC = "two forward passes are equal: one draw is all there is"
+_margin_loss = jax.jit(losses.margin_loss)
 
 
 def measure_one_step(
@@ -111,75 +112,48 @@ def measure_gradient(
   gradients it does not shrink with the number of inputs.
   """
   check_count("pairs", pairs)
-  judge, own = partial(subject.classify), partial(subject.own)
+  own, margin = _slopes(subject, examples)
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
+  drawn = random.fold_in(examples.keys, 6)
+  labels = jnp.asarray(examples.labels)
+  real, said = [], []
+  for pair in range(pairs):
+    above, below, rise = batched(
+      subject,
+      functools.partial(programs.nudged, radius),
+      random.fold_in(drawn, pair),
+      examples.inputs,
+      margin,
+    )
+    # The same draw of a random network on both sides.
+    ends = [
+      logits_at(subject, examples, points, 7 + pair)
+      for points in (above, below)
+    ]
+    losses_there = [np.asarray(_margin_loss(end, labels)) for end in ends]
+    real.append(losses_there[0] - losses_there[1])
+    said.append(rise)
+  length = np.linalg.norm(real, axis=0) * np.linalg.norm(said, axis=0)
+  product = np.sum(np.multiply(real, said), 0)
+  known = length > 0
+  cosines = product[known] / length[known]
+  return Measurements(
+    zero_gradient_fraction=mean(np.all(own == 0, 1)),
+    finite_difference_cosine=float(cosines.mean()) if cosines.size else _NAN,
+  )
+
+
+def _slopes(
+  subject: Subject, examples: Examples
+) -> tuple[np.ndarray, np.ndarray]:
+  """Gradients [N, D] of the reported loss and, unsaturated, of the margin."""
+  source = partial(subject.own)
 
   def run(keys: Key, inputs: Inputs, labels: Labels) -> tuple[Array, Array]:
-    return _differences(
-      subject.loss, pairs, judge, own, radius, keys, inputs, labels
-    )
+    keys = random.fold_in(keys, 5)
+    return programs.slopes(subject.loss, source, keys, inputs, labels)
 
-  zero, cosine = batched(
-    subject, run, examples.keys, examples.inputs, examples.labels
-  )
-  known = cosine[~np.isnan(cosine)]
-  return Measurements(
-    zero_gradient_fraction=mean(zero),
-    finite_difference_cosine=float(known.mean()) if known.size else np.nan,
-  )
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _differences(
-  loss: LogitsLoss,
-  pairs: int,
-  judge: LogitsFn,
-  own: LogitsFn,
-  radius: flat.Amounts,
-  keys: Key,
-  inputs: Inputs,
-  labels: Labels,
-) -> tuple[Array, Array]:
-  """Whether the loss has no gradient, and the margin's cosine; NaN if none."""
-  center, restore = flat.flatten(inputs)
-  size = flat.row(radius, inputs)
-  asked, drawn = random.split(keys)
-
-  def logits(points: Inputs) -> Array:
-    return own(random.fold_in(asked, 0), points)
-
-  def slope(which: LogitsLoss) -> Array:
-    return jax.grad(lambda z: jnp.sum(which(z, labels)))(here)
-
-  # The margin under the reported rule: cross-entropy may be saturated.
-  here, pull = jax.vjp(logits, inputs)
-  slopes = jnp.stack([slope(loss), slope(losses.margin_loss)])
-  # One after the other: the backward pass is compiled once.
-  own_gradient, gradient = jax.lax.map(
-    lambda cotangent: flat.flatten(pull(cotangent)[0])[0], slopes
-  )
-
-  def along(_: None, index: Array) -> tuple[None, tuple[Array, Array]]:
-    pair, sign = index // 2 + 2, 1 - 2 * (index % 2)
-    noise = random.per_example(
-      lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype),
-      random.fold_in(drawn, pair),
-    )
-    step = sign * size * noise
-    end = judge(random.fold_in(asked, pair), restore(center + step))
-    loss = sign * losses.margin_loss(end, labels)
-    return None, (loss, jnp.sum(gradient * step, 1))
-
-  def paired(values: Array) -> Array:
-    return values.reshape(pairs, 2, -1)
-
-  _, (ends, said) = jax.lax.scan(along, None, jnp.arange(2 * pairs))
-  real = jnp.sum(paired(ends), 1)
-  said = paired(said)[:, 0]
-  length = jnp.linalg.norm(real, axis=0) * jnp.linalg.norm(said, axis=0)
-  cosine = jnp.sum(real * said, 0) / jnp.where(length > 0, length, 1)
-  zero = jnp.all(own_gradient == 0, 1)
-  return zero, jnp.where(length > 0, cosine, jnp.nan)
+  return batched(subject, run, examples.keys, examples.inputs, examples.labels)
 
 
 def measure_noise(

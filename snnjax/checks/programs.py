@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from snnjax import attacks, losses
+from snnjax import attacks, losses, random
+from snnjax.attacks import flat
 from snnjax.attacks.flat import Amounts
 from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threat import Threat
@@ -153,6 +154,45 @@ def search(
   judged = losses.scored(logits_fn, losses.margin_loss)
   result = build(judged, made, queries)(keys, inputs, labels)
   return result, made.contains(result.inputs, inputs, _TOLERANCE)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def slopes(
+  loss: LogitsLoss,
+  logits_fn: LogitsFn,
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+) -> tuple[Array, Array]:
+  """Returns the gradients [B, D] of a loss and of the margin loss."""
+  logits, pull = jax.vjp(lambda points: logits_fn(keys, points), inputs)
+
+  def slope(which: LogitsLoss) -> Array:
+    return jax.grad(lambda z: jnp.sum(which(z, labels)))(logits)
+
+  # One after the other: the backward pass is compiled once.
+  first, second = jax.lax.map(
+    lambda cotangent: flat.flatten(pull(cotangent)[0])[0],
+    jnp.stack([slope(loss), slope(losses.margin_loss)]),
+  )
+  return first, second
+
+
+@jax.jit
+def nudged(
+  radius: Amounts, keys: Key, inputs: Inputs, gradient: Array
+) -> tuple[Inputs, Inputs, Array]:
+  """Returns two points on either side, along random signs of the radius' size.
+
+  The third value is the difference that a gradient [B, D] predicts.
+  """
+  center, restore = flat.flatten(inputs)
+  signs = random.per_example(
+    lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype), keys
+  )
+  step = flat.row(radius, inputs) * signs
+  rise = 2 * jnp.sum(gradient * step, 1)
+  return restore(center + step), restore(center - step), rise
 
 
 @functools.partial(jax.jit, static_argnums=0)
