@@ -185,7 +185,9 @@ def vulnerability_row(assessed: Assessed) -> dict:
   }
   for modality in assessed.modalities:
     ratio = assessed.study[f"ratio/{modality}"]
-    row[f"first_order_{modality}"] = float(np.nanmedian(ratio))
+    known = ratio[~np.isnan(ratio)]
+    middle = float(np.median(known)) if known.size else float("nan")
+    row[f"first_order_{modality}"] = middle
   return row
 
 
