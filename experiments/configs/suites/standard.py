@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
   later = (
     {"kind": "sa_pgd", "rules": ("assg_atan",)},
     {"name": "apgd_ce", "kind": "apgd"},
-    {"kind": "fab", "steps": 10, "options": {"rivals": 3}},
+    {"kind": "fab_t", "steps": 10, "options": {"rivals": 3}},
     {
       "name": "pgd_mean",
       "kind": "pgd",
@@ -31,7 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
       "restarts": 2,
     },
     {"kind": "apgd_t", "options": {"rivals": 3}},
-    {"kind": "square", "steps": 500, "levels": (-1,)},
+    {"kind": "square", "steps": 300, "levels": (-1,)},
   )
   return ml_collections.ConfigDict(
     {
