@@ -40,7 +40,6 @@ _ALWAYS = (
 )
 _UNLESS = {"fgsm": "one_step", "random": "noise"}
 _GRADIENT_FREE = {"spsa", "square"}
-_DIRECTIONS = 16  # along which gradients are compared with differences
 
 
 class Found(NamedTuple):
@@ -49,12 +48,23 @@ class Found(NamedTuple):
   Attributes:
     measurements: all parts together.
     examples: how many examples were attacked.
-    attacked: at what, in words.
+    attacked: the radius of each modality, in words.
   """
 
   measurements: Measurements
   examples: int
   attacked: str
+
+
+def check(config: Any) -> None:
+  """Raises ValueError unless the counts of ``config.evaluation`` are such."""
+  counts = {"microbatch": 1, "alarm_examples": 0, "alarm_pairs": 0}
+  for name, least in counts.items():
+    value = config.evaluation[name]
+    if value < least:
+      raise ValueError(
+        f"evaluation.{name} must be at least {least}; got {value}"
+      )
 
 
 def measure(
@@ -82,10 +92,9 @@ def measure(
     should_stop: asked after every part.
 
   Raises:
-    ValueError: a number in the configuration is out of range.
     Preempted: as `should_stop` wanted; run again to go on.
   """
-  count = _count(config, batch)
+  count = min(config.evaluation.alarm_examples, len(batch.labels))
   done = _finished(folder)
   if not count or _SETUP in done:
     return
@@ -101,9 +110,7 @@ def measure(
   made = checks.parts(
     _subject(config, classify, cell, count),
     examples,
-    checks.Effort(
-      pairs=max(config.evaluation.alarm_pairs, _DIRECTIONS), alone=2
-    ),
+    checks.Effort(pairs=config.evaluation.alarm_pairs, directions=16, alone=2),
   )
   names = _names(config, cells, evaluation)
   parts = {name: made[name] for name in names}
@@ -124,7 +131,7 @@ def measure(
   # Comes last: where it is, every part is.
   setup = {
     "indices": np.arange(count),
-    "attacked": np.array(f"{cell.target} ({', '.join(radii)})"),
+    "attacked": np.array(", ".join(radii)),
   }
   folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup)
 
@@ -167,17 +174,13 @@ def completed(
       else alarm
       for alarm in alarms
     )
-  more = checks.check(found.measurements, subject, examples=found.examples)
+  more = checks.check(
+    found.measurements,
+    subject,
+    examples=found.examples,
+    where=found.attacked,
+  )
   return checks.graver(alarms, more)
-
-
-def _count(config: Any, batch: Batch) -> int:
-  """How many examples to attack."""
-  for name in ("alarm_examples", "alarm_pairs"):
-    value = config.evaluation[name]
-    if value < 0:
-      raise ValueError(f"evaluation.{name} must be at least 0; got {value}")
-  return min(config.evaluation.alarm_examples, len(batch.labels))
 
 
 @functools.cache

@@ -93,9 +93,7 @@ def bench(
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
   """
-  size = config.evaluation.microbatch
-  if size < 1:
-    raise ValueError(f"evaluation.microbatch must be at least 1; got {size}")
+  alarm_study.check(config)
   return Bench(
     network,
     attack_grid.grid(config, network, stand_ins or {}),

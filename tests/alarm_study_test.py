@@ -241,4 +241,4 @@ def test_without_examples_the_report_says_so():
 def test_numbers_below_zero_are_refused(name):
   made = tiny_runs.config({f"evaluation.{name}": "-1"})
   with pytest.raises(ValueError, match=f"evaluation.{name} must be at least 0"):
-    alarm_study.measure(made, None, None, None, (), None)
+    alarm_study.check(made)

@@ -33,6 +33,7 @@ class Alarm(NamedTuple):
     subject: what was checked: a network, an attack, a modality.
     reason: why it was not decided, in words, where that is known.
     examples: how many examples its numbers are from; 0 if that is not known.
+    where: the radius they were attacked within, in words, if that is known.
   """
 
   name: str
@@ -45,6 +46,7 @@ class Alarm(NamedTuple):
   subject: str = ""
   reason: str = ""
   examples: int = 0
+  where: str = ""
 
   @property
   def fired(self) -> bool:
@@ -105,6 +107,7 @@ def check(
   subject: str = "",
   checks: Sequence[Check] = CHECKS,
   examples: int = 0,
+  where: str = "",
 ) -> tuple[Alarm, ...]:
   """Returns one alarm per check: the fired first, the gravest foremost.
 
@@ -113,13 +116,16 @@ def check(
     subject: what it was measured on; repeated in each alarm.
     checks: the table; the order within a severity is kept.
     examples: how many examples it was measured on; repeated in each alarm.
+    where: the radius they were attacked within; repeated in each alarm.
 
   Returns:
     Fired alarms, then those not checked, the silent ones, and those that do
     not apply.
   """
   found = (_alarm(measurements, subject, line) for line in checks)
-  return _ordered(alarm._replace(examples=examples) for alarm in found)
+  return _ordered(
+    alarm._replace(examples=examples, where=where) for alarm in found
+  )
 
 
 def graver(

@@ -35,7 +35,8 @@ class Effort(NamedTuple):
 
   Attributes:
     restarts: how many random starts to compare with one.
-    pairs: queries of a gradient-free step, and directions of a difference.
+    pairs: of queries, for a step without a gradient.
+    directions: along which gradients are compared with differences.
     noise: random samples of the attack without any gradient.
     queries: of each of the searches, Square and the hard-label boundary.
     alone: how many examples to attack on their own.
@@ -43,6 +44,7 @@ class Effort(NamedTuple):
 
   restarts: int = 10
   pairs: int = 32
+  directions: int = 32
   noise: int = 320
   queries: int = 640
   alone: int = 4
@@ -87,7 +89,9 @@ def parts(
   reported = functools.cache(lambda: attacked(subject, examples))
   return {
     "randomness": lambda: measure_randomness(subject, examples),
-    "gradient": lambda: measure_gradient(subject, examples, pairs=effort.pairs),
+    "gradient": lambda: measure_gradient(
+      subject, examples, directions=effort.directions
+    ),
     "one_step": lambda: measure_one_step(subject, examples, reported()),
     "steps": lambda: measure_steps(subject, examples, reported()),
     "losses": lambda: measure_losses(subject, examples, reported()),

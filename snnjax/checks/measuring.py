@@ -102,7 +102,7 @@ def measure_large(subject: Subject, examples: Examples) -> Measurements:
 
 
 def measure_gradient(
-  subject: Subject, examples: Examples, *, pairs: int = 32
+  subject: Subject, examples: Examples, *, directions: int = 32
 ) -> Measurements:
   """Counts zero gradients, and compares the others with real differences.
 
@@ -111,23 +111,23 @@ def measure_gradient(
   averaged over the examples with a gradient. Unlike a cosine of estimated
   gradients it does not shrink with the number of inputs.
   """
-  check_count("pairs", pairs)
+  check_count("directions", directions)
   own, margin = _slopes(subject, examples)
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
   drawn = random.fold_in(examples.keys, 6)
   labels = jnp.asarray(examples.labels)
   real, said = [], []
-  for pair in range(pairs):
+  for number in range(directions):
     above, below, rise = batched(
       subject,
       functools.partial(programs.nudged, radius),
-      random.fold_in(drawn, pair),
+      random.fold_in(drawn, number),
       examples.inputs,
       margin,
     )
     # The same draw of a random network on both sides.
     ends = [
-      logits_at(subject, examples, points, 7 + pair)
+      logits_at(subject, examples, points, 7 + number)
       for points in (above, below)
     ]
     losses_there = [np.asarray(_margin_loss(end, labels)) for end in ends]

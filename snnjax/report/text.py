@@ -138,6 +138,7 @@ def _alarm(alarm: Alarm) -> dict[str, Any]:
     "missing": list(alarm.missing),
     "reason": alarm.reason,
     "examples": alarm.examples or None,
+    "where": alarm.where,
   }
 
 

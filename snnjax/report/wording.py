@@ -63,7 +63,10 @@ def evidence(alarm: Alarm) -> str:
     f"{_words(name)} {number(value, percent=_is_share(name, value))}"
     for name, value in alarm.evidence.items()
   )
-  return f"{told} (of {alarm.examples} examples)" if alarm.examples else told
+  place = f", radius {alarm.where}" if alarm.where else ""
+  return (
+    f"{told} ({alarm.examples} examples{place})" if alarm.examples else told
+  )
 
 
 def counts(alarms: Iterable[Alarm]) -> str:

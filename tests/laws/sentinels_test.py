@@ -83,7 +83,7 @@ def fired(measurements):
   return {alarm.name for alarm in checks.check(measurements) if alarm.fired}
 
 
-gradient = functools.partial(measuring.measure_gradient, pairs=16)
+gradient = functools.partial(measuring.measure_gradient, directions=16)
 free = functools.partial(measuring.measure_gradient_free, pairs=16)
 ZERO = "Gradients are exactly zero"
 ELSEWHERE = "The gradient points elsewhere"
@@ -178,7 +178,9 @@ def test_all_measurements_of_an_honest_network_are_silent():
   found = checks.measure(
     subject(plain)._replace(rules=dict.fromkeys(("a", "b", "c", "d"), plain)),
     EXAMPLES,
-    checks.Effort(restarts=3, pairs=16, noise=50, queries=50, alone=1),
+    checks.Effort(
+      restarts=3, pairs=16, directions=16, noise=50, queries=50, alone=1
+    ),
   )
   alarms = checks.check(found)
   missing = {name for alarm in alarms for name in alarm.missing}
