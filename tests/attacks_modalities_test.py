@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from snnjax import attacks, evaluation, losses
+from snnjax import (
+  adaptive,
+  attacks,
+  encoders,
+  evaluation,
+  losses,
+  models,
+  neurons,
+)
 from snnjax.attacks import blocks
 from snnjax.attacks.balls import Room
 from snnjax.attacks.blocks import Block
+from snnjax.potential import Pdsg
+from tests import smooth_network
 
 ROWS, CLASSES = 12, 4
 KEY = jax.random.key(0)
@@ -33,8 +43,7 @@ RADII = {
   "l1": {"image": 2.0, "events": 3.0},
 }
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
-# Hundreds of tiny programs: unoptimised code costs half to compile.
-FAST = {"xla_backend_optimization_level": 0}
+FAST = smooth_network.fastest()
 
 
 def logits(key, inputs):
@@ -228,7 +237,8 @@ def test_fab_meets_a_linear_boundary_at_the_same_share_of_both_budgets():
       attacks.fab(linear, threat, steps=40),
       attacks.deepfool(linear, threat, overshoot=0.0),
     ):
-      result = jax.jit(attack)(KEY, inputs, jnp.zeros(1, int))
+      run = jax.jit(attack, compiler_options=FAST)
+      result = run(KEY, inputs, jnp.zeros(1, int))
       np.testing.assert_allclose(result.distance, gap / steep[norm], rtol=6e-3)
       np.testing.assert_allclose(
         result.distance, threat.distance(result.inputs, inputs), rtol=1e-4
@@ -244,7 +254,9 @@ def test_linf_budgets_are_one_weighted_ball():
     attacks.joint(attacks.linf, 1.0, weights),
   )
   one, other = (
-    jax.jit(attacks.fab(logits, threat, steps=15))(KEY, INPUTS, LABELS)
+    jax.jit(attacks.fab(logits, threat, steps=15), compiler_options=FAST)(
+      KEY, INPUTS, LABELS
+    )
     for threat in pair
   )
   np.testing.assert_array_equal(one.success, other.success)
@@ -301,6 +313,42 @@ def test_autoattack_of_a_fused_network():
     )
   ready = attacks.autoattack_plus(logits, made(RADII[norm]), effort=effort)
   assert len(ready) == 6
+
+
+@pytest.mark.parametrize(("name", "norm"), [("assg", "linf"), ("pdsg", "l1")])
+def test_spiking_networks_with_a_modality_that_may_not_change(name, norm):
+  """Adaptive gradients stay numbers, and nothing leaves its budget."""
+  frames = {"image": INPUTS["image"], "events": INPUTS["events"][:, :2]}
+  network = models.fusion(
+    {"image": encoders.direct(2), "events": encoders.frames(2)},
+    {"image": (2,), "events": (2,)},
+    neuron=neurons.lif(0.5, 0.5),
+    hidden=(5,),
+    classes=3,
+  )
+  variables = network.init(jax.random.key(5), frames)
+  labels = jnp.argmax(network.apply(variables, frames, rule=Pdsg()).logits, 1)
+  if name == "assg":
+    oracle = adaptive.assg(network, variables, losses.cross_entropy)
+    attack = functools.partial(attacks.sa_pgd, oracle, steps=4)
+  else:
+    follow = models.classifier(network, variables, rule=Pdsg())
+    loss = losses.scored(follow, losses.cross_entropy)
+    attack = functools.partial(attacks.slide, loss, steps=4, step_size=0.5)
+  run = jax.jit(
+    lambda radii: attack(modal(norm, radii))(KEY, frames, labels),
+    compiler_options=FAST,
+  )
+  for radii in ({"image": 0.0, "events": 1.0}, {"image": 1.0, "events": 0.0}):
+    result = run(radii)
+    assert np.all(np.isfinite(result.loss))
+    for modality, radius in radii.items():
+      moved = np.asarray(result.inputs[modality])
+      delta = (moved - np.asarray(frames[modality])).reshape(ROWS, -1)
+      spent = np.linalg.norm(delta, ORDERS[norm], 1)
+      assert np.all(np.isfinite(moved) & (moved >= 0) & (moved <= 1))
+      assert np.all(spent <= radius * (1 + 1e-5))
+      assert (spent.max() > 0) == (radius > 0)
 
 
 def test_what_is_not_a_ball_is_refused_with_advice():
