@@ -175,16 +175,15 @@ def assess(
     },
   )
   judge = jax.tree_util.Partial(made.grid.classify, variables)
-  key = jax.random.fold_in(build.key(config), len("assessment"))
   visible = perceptual_study.measure(
-    judge, batch, splits.modalities, config.evaluation.microbatch, key
+    batch, splits.modalities, config.evaluation.microbatch
   )
   chunks = evaluating.stream(
     attacked.builders,
     judge,
     batch.inputs,
     batch.labels,
-    key=key,
+    key=jax.random.fold_in(build.key(config), len("assessment")),
     microbatch=config.evaluation.microbatch,
     survivors=attacked.survivors,
     finished=finished,

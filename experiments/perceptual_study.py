@@ -13,8 +13,7 @@ import numpy as np
 
 from snnjax import attacks
 from snnjax import evaluation as evaluating
-from snnjax.evaluation.steps import example_keys, logits_of
-from snnjax.types import Array, Batch, Inputs, LogitsFn
+from snnjax.types import Array, Batch
 from snnjax.workdir import Workdir
 
 _FOLDER = "perceived"
@@ -39,21 +38,14 @@ Measure = Callable[[evaluating.Chunk], Perceived]
 
 
 def measure(
-  judge: LogitsFn,
-  batch: Batch,
-  modalities: tuple[str, ...],
-  microbatch: int,
-  key: jax.Array,
+  batch: Batch, modalities: tuple[str, ...], microbatch: int
 ) -> Measure:
   """Returns what measures the chunks of an evaluation.
 
   Args:
-    judge: of the evaluation, a `jax.tree_util.Partial`; in microbatches of
-      the evaluation's size its compilation is the evaluation's.
     batch: all examples; a chunk's indices are their positions.
     modalities: of the inputs.
-    microbatch: how many examples are computed at once.
-    key: for networks that are random; a scalar.
+    microbatch: how many examples a chunk has at most.
 
   References:
     Bo Luo, Yannan Liu, Lingxiao Wei, Qiang Xu, 2018, "Towards imperceptible
@@ -63,19 +55,15 @@ def measure(
 
   def measured(chunk: evaluating.Chunk) -> Perceived:
     count = len(chunk.indices)
-    rows = np.resize(np.arange(count), microbatch)  # fills up with repeats
+    # Filled up by repeats, so that every chunk has the shape that is compiled.
+    rows = np.resize(np.arange(count), microbatch)
     ids = chunk.indices[rows]
-    inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), chunk.inputs)
-    logits = logits_of(
-      judge,
-      example_keys(key, chunk.stage, 3, jnp.asarray(ids, jnp.uint32)),
-      inputs,
-    )
-    tolerance = _tolerance(logits, batch.labels[ids])
+    logits = jnp.asarray(chunk.logits)[rows]
+    tolerance = _tolerance(logits, jnp.asarray(batch.labels)[ids])
     distance = np.full(count, np.nan, np.float32)
     if _IMAGE in modalities:
-      clean = jax.tree.map(lambda leaf: leaf[ids], batch.inputs)
-      distance = np.asarray(_distance(_image(inputs), _image(clean)))[:count]
+      moved, clean = _image(chunk.inputs)[rows], _image(batch.inputs)[ids]
+      distance = np.asarray(_distance(moved, clean))[:count]
     return Perceived(distance, np.asarray(tolerance)[:count])
 
   return measured
@@ -151,7 +139,7 @@ def _tolerance(logits: Array, labels: Array) -> Array:
   return attacks.noise_tolerance(logits, labels)
 
 
-def _image(inputs: Inputs) -> Any:
+def _image(inputs: Any) -> Any:
   return inputs[_IMAGE] if isinstance(inputs, Mapping) else inputs
 
 

@@ -102,12 +102,14 @@ class Chunk(NamedTuple):
     rows: a `Clean` or an `Outcome` of n rows.
     inputs: the adversarial inputs, [n, ...]; None for clean chunks. Saving
       them is optional: resuming does not need them.
+    logits: those that judged them, [n, C]; None for clean chunks.
   """
 
   stage: str
   indices: np.ndarray
   rows: Clean | Outcome
   inputs: Inputs | None = None
+  logits: np.ndarray | None = None
 
 
 class Evaluation(NamedTuple):

@@ -272,9 +272,8 @@ def _attack_chunks(
     )
     # The executable that judged the clean inputs judges these: an attack that
     # returns its input cannot change the prediction of a repeatable network.
-    prediction, loss, finite = judge_logits(
-      logits_of(judge, keys[2], tried.inputs), labels
-    )
+    logits = logits_of(judge, keys[2], tried.inputs)
+    prediction, loss, finite = judge_logits(logits, labels)
     outcome = Outcome(
       prediction=prediction,
       loss=loss,
@@ -292,6 +291,7 @@ def _attack_chunks(
       plan.indices[rows],
       _host(outcome, len(rows)),
       _host(tried.inputs, len(rows)),
+      _host(logits, len(rows)),
     )
 
 
