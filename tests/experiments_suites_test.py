@@ -15,6 +15,7 @@ from experiments import (
   evaluation_run,
   launch,
   lifecycle,
+  quickstart_run,
   report_run,
   settings,
   suites,
@@ -22,6 +23,7 @@ from experiments import (
 )
 from experiments.progress import silent
 from experiments.settings import UsageError
+from snnjax import workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -357,3 +359,20 @@ def test_the_binary_knows_the_suite(trained):
   assert code == lifecycle.ExitCode.BAD_DATA
   assert "evaluated by the suite 'full'" in err
   assert "python -m experiments.evaluate --suite=full" in err
+
+
+def test_another_suite_does_not_train_a_network_again(tmp_path):
+  made = settings.load("quickstart")
+  plain = settings.to_dict(quickstart_run.network_config(made, "sr"))
+  assert not quickstart_run.trained(made, tmp_path)
+  with workdir.opened(tmp_path, plain):
+    pass
+  for key, value, same in (
+    ("evaluation.suite", "standard", True),
+    ("evaluation.microbatch", "26", True),
+    ("method.weight", "7", False),
+    ("train.epochs", "9", False),
+  ):
+    other = settings.from_dict(plain)
+    settings.override(other, key, value)
+    assert quickstart_run.trained(other, tmp_path) is same
