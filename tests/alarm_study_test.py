@@ -242,3 +242,32 @@ def test_numbers_below_zero_are_refused(name):
   made = tiny_runs.config({f"evaluation.{name}": "-1"})
   with pytest.raises(ValueError, match=f"evaluation.{name} must be at least 0"):
     alarm_study.check(made)
+
+
+def test_what_only_authors_know_is_given_and_checked(masked, tmp_path):
+  def entry(changes):
+    made = tiny_runs.config(CHANGES | changes)
+    networks = [report_run.load(masked, made)]
+    path = leaderboard_entry.write(networks, masked, made, tmp_path)
+    return json.loads(path.read_text())["entries"][0]
+
+  plain = entry({})
+  assert (plain["name"], plain["venue"]) == ("run", "Unpublished")
+  assert plain["reported"] is None
+  assert plain["architecture"] == "mlp, hidden 16, readout mean"
+  told = entry(
+    {
+      "leaderboard.name": "mask",
+      "leaderboard.venue": "ICML 2026",
+      "leaderboard.reported": "0.9",
+      "leaderboard.additional_data": "true",
+      "leaderboard.architecture": "an MLP",
+    }
+  )
+  assert told["name"] == "mask"
+  assert told["reported"] == 0.9
+  assert told["additional_data"] is True
+  assert told["architecture"] == "an MLP"
+  assert told["robust"] == plain["robust"]
+  with pytest.raises(ValueError, match="venue must be 'Unpublished', or end"):
+    entry({"leaderboard.venue": "ICML"})
