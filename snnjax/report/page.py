@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from snnjax.checks import Alarm, State
 from snnjax.report import wording
-from snnjax.report.record import Figure, Record, Section, Table
+from snnjax.report.record import Column, Figure, Record, Section, Table
 
+_SHORT = 32  # letters of a cell that stays on one line
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2129; --soft: #5b6472;
   --paper: #ffffff; --panel: #f5f6f8; --line: #dcdfe5; --link: #0b57a4;
@@ -38,6 +39,7 @@ th, td { padding: .45rem .8rem; text-align: left; vertical-align: top;
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { background: var(--panel); font-weight: 600; }
 tbody th { font-weight: 500; }
+.short { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: .75rem 0 1.5rem; }
 figure img { display: block; max-width: 100%; height: auto; padding: .5rem;
@@ -138,8 +140,7 @@ def _section(section: Section, number: int) -> str:
 
 
 def _table(table: Table) -> str:
-  numeric = [wording.is_numeric(c, table.rows) for c in table.columns]
-  marks = [' class="number"' if flag else "" for flag in numeric]
+  marks = [_mark(column, table) for column in table.columns]
   heads = "".join(
     f'<th scope="col"{mark}>{_text(column.header)}</th>'
     for column, mark in zip(table.columns, marks, strict=True)
@@ -157,6 +158,15 @@ def _table(table: Table) -> str:
     f'aria-label="{_text(table.title)}"><table><thead><tr>{heads}</tr></thead>'
     f"<tbody>{''.join(body)}</tbody></table></div>\n"
   )
+
+
+def _mark(column: Column, table: Table) -> str:
+  """Numbers are set flush right; what is short is not broken into lines."""
+  if wording.is_numeric(column, table.rows):
+    return ' class="number"'
+  cells = [wording.cell(row, column) for row in table.rows]
+  short = max(map(len, cells), default=0) <= _SHORT
+  return ' class="short"' if short else ""
 
 
 def _figure(figure: Figure) -> str:
