@@ -4,33 +4,35 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from experiments.benchmarks import problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.problems import Kind
-from experiments.benchmarks.tasks import Task
-
-# As in `own_attacks`, which these modules cannot import: it needs JAX.
-_L2_RADIUS = 1.0
-_L2_STEP = 0.25
+from experiments.benchmarks.tasks import EXACT, Task
 
 
 def prepare(library: str, task: Task) -> Prepared:
-  """Prepares FGSM, or PGD under linf or l2, all from the clean image."""
+  """Prepares one attack on the labels that the network gives itself."""
   torch.set_num_threads(len(os.sched_getaffinity(0)))
-  images, labels = problems.batch(task)
+  images, _ = problems.batch(task)
   inputs = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-  classes = torch.from_numpy(labels.astype(np.int64))
-  attack = _LIBRARIES[library](_model(task), task)
-  found = attack(inputs, classes).detach().numpy().transpose(0, 2, 3, 1)
+  model = _model(task)
+  with torch.no_grad():
+    classes = model(inputs).argmax(1)
+  attack = _LIBRARIES[library](model, task)
+  found = attack(inputs, classes).detach()
+  with torch.no_grad():
+    wrong = (model(found).argmax(1) != classes).float().mean()
 
   def call() -> None:
     attack(inputs, classes)
 
-  return Prepared(call, {"adversarial": found})
+  evidence = {"fooled": wrong.numpy()}
+  if task.kind in EXACT:
+    evidence["adversarial"] = found.numpy().transpose(0, 2, 3, 1)
+  return Prepared(call, evidence, {"success": float(wrong)})
 
 
 def _model(task: Task) -> Any:
@@ -70,22 +72,46 @@ _PLAIN: dict[Kind, Callable[[], Any]] = {
 def _foolbox(model: Any, task: Task) -> Callable[[Any, Any], Any]:
   import foolbox
 
+  fb, steps = foolbox.attacks, task.iterations
+  searches = problems.SEARCHES
+  table: dict[str, tuple[float | None, Callable[[], Any]]] = {
+    "analog_fgsm": (problems.RADIUS, fb.FGSM),
+    "analog_pgd": (
+      problems.RADIUS,
+      lambda: fb.LinfPGD(
+        abs_stepsize=problems.ATTACK_STEP, steps=steps, random_start=False
+      ),
+    ),
+    "analog_pgd_l2": (
+      problems.L2_RADIUS,
+      lambda: fb.L2PGD(
+        abs_stepsize=problems.L2_STEP, steps=steps, random_start=False
+      ),
+    ),
+    "analog_slide": (
+      problems.L1_RADIUS,
+      lambda: fb.SparseL1DescentAttack(
+        abs_stepsize=problems.L1_STEP, steps=steps
+      ),
+    ),
+    # These look for the nearest example: no radius.
+    "analog_carlini_wagner": (
+      None,
+      lambda: fb.L2CarliniWagnerAttack(searches, steps, abort_early=False),
+    ),
+    "analog_ead": (
+      None,
+      lambda: fb.EADAttack(searches, steps, abort_early=False),
+    ),
+    "analog_deepfool": (None, lambda: fb.L2DeepFoolAttack(steps=steps)),
+    "analog_deepfool_linf": (
+      None,
+      lambda: fb.LinfDeepFoolAttack(steps=steps),
+    ),
+  }
+  radius, make = table[task.kind]
   wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-  radius = problems.RADIUS
-  attack: Any
-  if task.kind == "analog_fgsm":
-    attack = foolbox.attacks.FGSM()
-  elif task.kind == "analog_pgd":
-    attack = foolbox.attacks.LinfPGD(
-      abs_stepsize=problems.ATTACK_STEP,
-      steps=task.iterations,
-      random_start=False,
-    )
-  else:
-    radius = _L2_RADIUS
-    attack = foolbox.attacks.L2PGD(
-      abs_stepsize=_L2_STEP, steps=task.iterations, random_start=False
-    )
+  attack = make()
 
   def run(images: Any, labels: Any) -> Any:
     return attack(wrapped, images, labels, epsilons=radius)[1]
@@ -94,25 +120,28 @@ def _foolbox(model: Any, task: Task) -> Callable[[Any, Any], Any]:
 
 
 def _torchattacks(model: Any, task: Task) -> Callable[[Any, Any], Any]:
-  import torchattacks
+  import torchattacks as ta
 
-  if task.kind == "analog_fgsm":
-    return torchattacks.FGSM(model, eps=problems.RADIUS)
-  if task.kind == "analog_pgd":
-    return torchattacks.PGD(
+  count, radius, l2 = task.iterations, problems.RADIUS, problems.L2_RADIUS
+  makers: dict[str, Callable[[], Any]] = {
+    "analog_fgsm": lambda: ta.FGSM(model, eps=radius),
+    "analog_pgd": lambda: ta.PGD(
       model,
-      eps=problems.RADIUS,
+      eps=radius,
       alpha=problems.ATTACK_STEP,
-      steps=task.iterations,
+      steps=count,
       random_start=False,
-    )
-  return torchattacks.PGDL2(
-    model,
-    eps=_L2_RADIUS,
-    alpha=_L2_STEP,
-    steps=task.iterations,
-    random_start=False,
-  )
+    ),
+    "analog_pgd_l2": lambda: ta.PGDL2(
+      model, eps=l2, alpha=problems.L2_STEP, steps=count, random_start=False
+    ),
+    "analog_apgd": lambda: ta.APGD(model, eps=radius, steps=count),
+    "analog_apgd_l2": lambda: ta.APGD(model, norm="L2", eps=l2, steps=count),
+    "analog_fab": lambda: ta.FAB(model, eps=radius, steps=count),
+    "analog_square": lambda: ta.Square(model, eps=radius, n_queries=count),
+    "analog_deepfool": lambda: ta.DeepFool(model, steps=count),
+  }
+  return makers[task.kind]()
 
 
 _LIBRARIES: dict[str, Callable[[Any, Task], Callable[[Any, Any], Any]]] = {

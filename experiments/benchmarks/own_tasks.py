@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmarks import own_attacks, own_network, problems
+from experiments.benchmarks import own_attacks, own_network, own_suite, problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.tasks import Task
 from snnjax import (
@@ -57,8 +57,13 @@ def waiting(
 # Row A.
 
 
-def layer(currents: Array, detach_reset: bool = False) -> Array:
-  """Spikes [T, N] of the LIF layer alone, in a loop: see `neuron_scan`."""
+_SPELLED = 8  # steps up to which a layer that runs forward is spelled out
+
+
+def layer(
+  currents: Array, detach_reset: bool = False, *, unroll: bool = False
+) -> Array:
+  """Spikes [T, N] of the LIF layer alone: see `neuron_scan`."""
   neuron, surrogate = own_network.neuron(), surrogates.triangle(1.0)
 
   def step(state: Array, current: Array) -> tuple[Array, Array]:
@@ -68,7 +73,7 @@ def layer(currents: Array, detach_reset: bool = False) -> Array:
     return neuron.reset(state, held), spikes
 
   state = neuron.init(currents[0])
-  return neuron_scan(step, state, currents, unroll=False)[1]
+  return neuron_scan(step, state, currents, unroll=unroll)[1]
 
 
 def _lif_evidence(currents: Array, cotangents: Array) -> dict[str, np.ndarray]:
@@ -85,7 +90,8 @@ def _lif_evidence(currents: Array, cotangents: Array) -> dict[str, np.ndarray]:
 def _lif_forward(task: Task) -> Prepared:
   currents, cotangents = (jnp.asarray(a) for a in problems.currents(task))
   evidence = _lif_evidence(currents, cotangents)
-  return Prepared(waiting(layer, currents), evidence)
+  run = functools.partial(layer, unroll=task.steps <= _SPELLED)
+  return Prepared(waiting(run, currents), evidence)
 
 
 def _lif_gradient(task: Task) -> Prepared:
@@ -328,7 +334,7 @@ _KINDS: dict[str, Callable[[Task], Prepared]] = {
   "seeds_vmap": _seeds,
   "sgemm": _sgemm,
   "copy": _copy,
-  "analog_fgsm": own_attacks.prepare,
-  "analog_pgd": own_attacks.prepare,
-  "analog_pgd_l2": own_attacks.prepare,
+  **dict.fromkeys(own_attacks.ATTACKS, own_attacks.prepare),
+  "suite_survivors": own_suite.prepare,
+  "suite_all": own_suite.prepare,
 }

@@ -11,6 +11,26 @@ SNN_PEERS = (*TORCH, "spyx")
 ATTACK_PEERS = ("foolbox", "torchattacks")
 PEERS = (*SNN_PEERS, *ATTACK_PEERS)
 
+# Attacks on the analog network: steps or queries, and which peers have them.
+_ANALOG: dict[str, tuple[int, tuple[str, ...]]] = {
+  "analog_fgsm": (1, ATTACK_PEERS),
+  "analog_pgd": (10, ATTACK_PEERS),
+  "analog_pgd_l2": (10, ATTACK_PEERS),
+  "analog_slide": (10, ("foolbox",)),
+  "analog_apgd": (20, ("torchattacks",)),
+  "analog_apgd_l2": (20, ("torchattacks",)),
+  "analog_fab": (10, ("torchattacks",)),
+  "analog_square": (100, ("torchattacks",)),
+  "analog_carlini_wagner": (20, ("foolbox",)),
+  "analog_ead": (20, ("foolbox",)),
+  "analog_deepfool": (20, ATTACK_PEERS),
+  "analog_deepfool_linf": (20, ("foolbox",)),
+  "analog_sparse_rs": (100, ()),
+  "analog_sigma_zero": (20, ()),
+}
+# Those without choices: every library must find the same inputs.
+EXACT = ("analog_fgsm", "analog_pgd", "analog_pgd_l2")
+
 ROWS = {
   "A": "the LIF layer alone",
   "B": "two convolutions, 28x28x1",
@@ -21,6 +41,7 @@ ROWS = {
   "G": "eight seeds",
   "H": "what the machine can do",
   "I": "attacks on an analog network",
+  "J": "the standard suite on a weak network",
 }
 
 
@@ -39,7 +60,7 @@ class Task(NamedTuple):
     colors: channels of the images.
     reuse: whether the first layer is computed once for all steps, as the
       image does not change.
-    iterations: attack steps, matrix size, or seeds.
+    iterations: attack steps or queries, matrix size, or seeds.
     libraries: who takes part, the own one first.
   """
 
@@ -60,7 +81,8 @@ class Task(NamedTuple):
   def name(self) -> str:
     """The task's name, unique within a run."""
     parts = [self.row, self.kind, f"T{self.steps}", f"B{self.batch}"]
-    if self.kind in ("pgd", "seeds_vmap", "seeds_loop", "sgemm", "analog_pgd"):
+    counted = ("pgd", "seeds_vmap", "seeds_loop", "sgemm", *_ANALOG)
+    if self.kind in counted:
       parts.append(f"n{self.iterations}")
     if self.row in "BC":
       parts.append("reuse" if self.reuse else "no_reuse")
@@ -108,6 +130,7 @@ def tasks(rows: str, peers: tuple[str, ...], tiny: bool) -> list[Task]:
     "G": lambda: _seeds(cnn, tiny),
     "H": lambda: _ceilings(tiny),
     "I": lambda: _attacks(cnn),
+    "J": lambda: _suites(cnn, tiny),
   }
   chosen = [task for row in rows for task in makers[row]()]
   return [
@@ -182,7 +205,14 @@ def _ceilings(tiny: bool) -> list[Task]:
 
 
 def _attacks(cnn: Task) -> list[Task]:
-  who = (OWN, *ATTACK_PEERS)
-  base = cnn._replace(row="I", net="analog", steps=1, libraries=who)
-  kinds = ("analog_fgsm", "analog_pgd", "analog_pgd_l2")
-  return [base._replace(kind=kind) for kind in kinds]
+  base = cnn._replace(row="I", net="analog", steps=1)
+  return [
+    base._replace(kind=kind, iterations=count, libraries=(OWN, *peers))
+    for kind, (count, peers) in _ANALOG.items()
+  ]
+
+
+def _suites(cnn: Task, tiny: bool) -> list[Task]:
+  sizes = {"channels": (4, 4), "batch": 8} if tiny else {"channels": (8, 16)}
+  base = cnn._replace(row="J", steps=4, **sizes)
+  return [base._replace(kind=k) for k in ("suite_survivors", "suite_all")]

@@ -1,0 +1,60 @@
+"""The standard suite of attacks on a network that withstands little."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments import attack_grid, build, settings, suites
+from experiments.benchmarks import problems
+from experiments.benchmarks.measurement import Prepared
+from experiments.benchmarks.tasks import Task
+from snnjax import evaluation
+
+_RADII = (0.1, 0.3)
+
+
+def prepare(task: Task) -> Prepared:
+  """Prepares the suite, on survivors as it says or all of it on everyone.
+
+  The network is not trained, and the labels are its own answers: all is right
+  before the attacks, and little after the first.
+  """
+  config = _config(task)
+  network = build.network(config, ("image",), problems.CLASSES)
+  images = jnp.asarray(problems.batch(task)[0])
+  variables = network.init(jax.random.key(0), images)
+  grid = attack_grid.grid(config, network)
+  found = attack_grid.cases(
+    grid, variables, attack_grid.cells(config, ("image",))
+  )
+  judge = jax.tree_util.Partial(grid.classify, variables)
+  keys = jax.random.split(jax.random.key(1), task.batch)
+  labels = jnp.argmax(jax.jit(judge)(keys, images), axis=1)
+
+  def run() -> evaluation.Evaluation:
+    return evaluation.evaluate(
+      found.builders,
+      judge,
+      images,
+      labels,
+      key=jax.random.key(2),
+      microbatch=max(1, task.batch // 4),
+      survivors=found.survivors if task.kind == "suite_survivors" else False,
+    )
+
+  def call() -> None:
+    run()
+
+  robust = evaluation.summarize(run()).robust.estimate
+  return Prepared(call, {}, {"robust": robust})
+
+
+def _config(task: Task) -> Any:
+  config = settings.load("base")
+  config.data.modality = "image"
+  config.model.channels = task.channels
+  config.model.steps = task.steps
+  config.evaluation.suite = "standard"
+  config.evaluation.epsilons.image = _RADII
+  return suites.resolved(config)
