@@ -2,9 +2,8 @@
 
 PGD under every configured rule, PDSG and ASSG, FGSM and noise meet all
 examples, so that one rule alone can be compared with the worst of them. The
-stronger attacks, cheap ones first, meet what those left correct. Gradient
-attacks take ``config.evaluation.steps``, 20 as a rule: raise it to raise them
-all. Square, the dearest, is for the largest radius.
+stronger attacks, cheap ones first, meet what those left correct, with more
+steps. Square, the dearest, is for the largest radius.
 """
 
 import ml_collections
@@ -13,8 +12,8 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """Returns the suite."""
   later = (
-    {"kind": "sa_pgd", "rules": ("assg_atan",)},
-    {"name": "apgd_ce", "kind": "apgd"},
+    {"kind": "sa_pgd", "rules": ("assg_atan",), "steps": 50},
+    {"name": "apgd_ce", "kind": "apgd", "steps": 50},
     {"kind": "fab_t", "steps": 10, "options": {"rivals": 3}},
     {
       "name": "pgd_mean",
@@ -28,10 +27,11 @@ def get_config() -> ml_collections.ConfigDict:
       "kind": "apgd",
       "rules": ("assg_atan",),
       "loss": "dlr",
+      "steps": 50,
       "restarts": 2,
     },
-    {"kind": "apgd_t", "options": {"rivals": 3}},
-    {"kind": "square", "steps": 300, "levels": (-1,)},
+    {"kind": "apgd_t", "steps": 50, "options": {"rivals": 3}},
+    {"kind": "square", "steps": 1000, "levels": (-1,)},
   )
   return ml_collections.ConfigDict(
     {
