@@ -47,7 +47,7 @@ def describe(seed: int | None = None) -> dict[str, Any]:
   return {
     "python": platform.python_version(),
     "packages": {name: _version(name) for name in _PACKAGES},
-    "platform": platform.platform(),
+    "platform": "-".join((platform.system(), *platform.libc_ver())),
     "processor": platform.machine(),
     "cores": os.cpu_count(),
     "backend": jax.default_backend(),

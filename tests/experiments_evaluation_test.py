@@ -203,7 +203,7 @@ def test_damaged_parameters_are_bad_data(trained, tmp_path):
   ("changes", "match"),
   [
     ({"evaluation.examples": "65"}, "evaluation.examples must lie in 0..64"),
-    ({"evaluation.rules": "bptt_atam,"}, "rule must be one of"),
+    ({"evaluation.rules": "bptt_atam,"}, "rules must be one of"),
     ({"evaluation.norm": "l7"}, "norm must be one of"),
     ({"evaluation.microbatch": "0"}, "microbatch must be at least 1"),
   ],
