@@ -11,7 +11,7 @@ from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.tasks import Task
 from snnjax import evaluation
 
-_RADII = (0.1, 0.3)
+_RADII = (0.3,)
 
 
 def prepare(task: Task) -> Prepared:
