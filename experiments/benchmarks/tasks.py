@@ -213,10 +213,10 @@ def _attacks(cnn: Task) -> list[Task]:
 
 
 def _suites(cnn: Task, tiny: bool) -> list[Task]:
-  sizes = (
-    {"channels": (4, 4), "batch": 8}
-    if tiny
-    else {"channels": (8, 16), "batch": 32}
+  base = cnn._replace(
+    row="J",
+    steps=4,
+    batch=8 if tiny else 32,
+    channels=(4, 4) if tiny else (8, 16),
   )
-  base = cnn._replace(row="J", steps=4, **sizes)
   return [base._replace(kind=k) for k in ("suite_survivors", "suite_all")]
