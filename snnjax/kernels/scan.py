@@ -29,8 +29,7 @@ def neuron_scan(
 
   In a loop, the backward pass recomputes each step from its currents and the
   state before it. For a LIF layer one array, the potentials, is kept beside
-  the currents, and nothing faster is known: keeping the drive as well took a
-  quarter longer.
+  the currents; keeping the drive as well took a quarter longer.
 
   Args:
     step: (state, one step's currents) -> (state, one step's outputs).
