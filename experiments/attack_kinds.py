@@ -5,7 +5,6 @@ rule, the budget, and the suite's numbers. It returns the attack, or raises a
 ValueError that says why there is none under this budget.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -169,55 +168,30 @@ def _slide(request: Request) -> Attack:
   )
 
 
-def _budgeted(
-  request: Request, make: Callable[..., attacks.MinimalAttack]
-) -> Attack:
-  """A minimal-norm attack's results as far as the budget allows them."""
-  found = attacks.as_attack(make(request.logits, request.threat))
-  return attacks.within(found, request.margin, request.threat)
+def _nearest(
+  attack: Callable[..., attacks.MinimalAttack],
+  option: str,
+  argument: str,
+  *,
+  restarts: bool = False,
+) -> Callable[[Request], Attack]:
+  """A minimal-norm attack, its results as far as the budget allows them.
 
+  Args:
+    attack: what makes it of logits and a threat.
+    option: of the suite that it takes.
+    argument: under which name it takes the option.
+    restarts: whether it has random starts.
+  """
 
-def _fab(request: Request) -> Attack:
-  make = functools.partial(
-    attacks.fab,
-    steps=request.steps,
-    restarts=request.restarts,
-    rivals=request.options["rivals"],
-  )
-  return _budgeted(request, make)
+  def build(request: Request) -> Attack:
+    given = {"steps": request.steps, argument: request.options[option]}
+    if restarts:
+      given["restarts"] = request.restarts
+    found = attacks.as_attack(attack(request.logits, request.threat, **given))
+    return attacks.within(found, request.margin, request.threat)
 
-
-def _fab_t(request: Request) -> Attack:
-  make = functools.partial(
-    attacks.targeted_fab,
-    steps=request.steps,
-    restarts=request.restarts,
-    targets=request.options["rivals"],
-  )
-  return _budgeted(request, make)
-
-
-def _deepfool(request: Request) -> Attack:
-  make = functools.partial(
-    attacks.deepfool, steps=request.steps, rivals=request.options["rivals"]
-  )
-  return _budgeted(request, make)
-
-
-def _carlini_wagner(request: Request) -> Attack:
-  make = functools.partial(
-    attacks.carlini_wagner,
-    steps=request.steps,
-    searches=request.options["searches"],
-  )
-  return _budgeted(request, make)
-
-
-def _ead(request: Request) -> Attack:
-  make = functools.partial(
-    attacks.ead, steps=request.steps, searches=request.options["searches"]
-  )
-  return _budgeted(request, make)
+  return build
 
 
 def _square(request: Request) -> Attack:
@@ -277,13 +251,27 @@ TABLE: Mapping[str, Kind] = {
   ),
   "sa_pgd": Kind(_sa_pgd),
   "slide": Kind(_slide),
-  "fab": Kind(_fab, losses=(), oracle=False, options={"rivals": 9}),
-  "fab_t": Kind(_fab_t, losses=(), oracle=False, options={"rivals": 9}),
+  "fab": Kind(
+    _nearest(attacks.fab, "rivals", "rivals", restarts=True),
+    losses=(),
+    oracle=False,
+    options={"rivals": 9},
+  ),
+  "fab_t": Kind(
+    _nearest(attacks.targeted_fab, "rivals", "targets", restarts=True),
+    losses=(),
+    oracle=False,
+    options={"rivals": 9},
+  ),
   "deepfool": Kind(
-    _deepfool, losses=(), restarts=False, oracle=False, options={"rivals": 9}
+    _nearest(attacks.deepfool, "rivals", "rivals"),
+    losses=(),
+    restarts=False,
+    oracle=False,
+    options={"rivals": 9},
   ),
   "carlini_wagner": Kind(
-    _carlini_wagner,
+    _nearest(attacks.carlini_wagner, "searches", "searches"),
     losses=(),
     steps=1000,
     restarts=False,
@@ -291,7 +279,7 @@ TABLE: Mapping[str, Kind] = {
     options={"searches": 9},
   ),
   "ead": Kind(
-    _ead,
+    _nearest(attacks.ead, "searches", "searches"),
     losses=(),
     steps=1000,
     restarts=False,

@@ -17,8 +17,8 @@ def keep_freed_memory() -> bool:
   pages stay.
 
   The process then never gives memory back before it ends; its peak moved by
-  about a tenth, either way, in the benchmark's tasks. Call it before the first computation; the binaries do. Accelerators
-  have allocators of their own.
+  about a tenth, either way, in the benchmark's tasks. Call it before the first
+  computation; the binaries do. Accelerators have allocators of their own.
 
   Returns:
     Whether the C library took the setting: False where it is not glibc, and
