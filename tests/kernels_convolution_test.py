@@ -20,9 +20,11 @@ CASES = {
   "wide padding": ((3, 5, 6, 4), (3, 2, 4, 17), (1, 1), ((4, 1), (0, 3))),
   "cropping": ((3, 7, 8, 4), (2, 3, 4, 5), (1, 1), ((-1, 0), (1, -2))),
   "pointwise": ((3, 4, 4, 5), (1, 1, 5, 6), (1, 1), "SAME"),
+  "winograd": ((5, 7, 8, 65), (3, 3, 65, 64), (1, 1), ((0, 1), (2, 1))),
+  "small images": ((3, 2, 4, 5), (3, 3, 5, 4), (1, 1), "SAME"),
   "strided": ((3, 7, 6, 4), (3, 3, 4, 5), (2, 2), "SAME"),
 }
-FORMS = ("few pairs", "few outputs", "library")
+FORMS = ("few pairs", "few outputs", "library", "winograd")
 
 
 def arrays(case):
@@ -30,6 +32,7 @@ def arrays(case):
   key = jax.random.key(7)
   inputs = jax.random.normal(jax.random.fold_in(key, 0), shape)
   filters = jax.random.normal(jax.random.fold_in(key, 1), kernel)
+  filters /= np.prod(kernel[:3]) ** 0.5
   options = {"strides": strides, "padding": padding}
   return inputs, filters, options
 

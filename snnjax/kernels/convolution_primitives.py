@@ -157,9 +157,8 @@ def _cpu_convolution(
   inputs: Array, kernel: Array, *, window: Window, transposed: bool
 ) -> Array:
   def one(inputs: Array, kernel: Array) -> Array:
-    kernel = convolution_cpu.reverse(kernel) if transposed else kernel
     return convolution_cpu.convolution(
-      inputs, kernel, window.pads, window.precision
+      inputs, kernel, window.pads, window.precision, transposed=transposed
     )
 
   return _over_problems(_one_by_one, one, inputs, kernel)
