@@ -222,9 +222,10 @@ def _train(task: Task) -> Prepared:
   )
   # Donated buffers must be the state's own.
   held = [jax.tree.map(jnp.copy, fresh(made, chosen))]
+  batch = made.batch  # and not the weights, which would be kept twice
 
   def call() -> None:
-    held[0], metrics = step(held[0], made.batch)
+    held[0], metrics = step(held[0], batch)
     jax.block_until_ready((held[0].params, metrics))
 
   return Prepared(call)

@@ -69,11 +69,11 @@ def weight_gradient(
   images = _both(_INPUT, _cut(inputs, pads))
   cotangents = _both(_transpose(_OUTPUT), corners)
   # XLA runs the product of two matrices faster than that of two tensors.
-  flat = (
+  flat_images, flat_cotangents = (
     [[a.reshape(-1, a.shape[-1]) for a in row] for row in grid]
     for grid in (images, cotangents)
   )
-  products = _products(*flat, ((0,), (0,)), precision)
+  products = _products(flat_images, flat_cotangents, ((0,), (0,)), precision)
   gradient = _both(_transpose(_KERNEL), products)
   return jnp.stack([jnp.stack(row) for row in gradient])
 
