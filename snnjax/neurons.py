@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from snnjax.kernels.scan import keep
 from snnjax.types import Array, State
 from snnjax.validation import Constant, check_positive, check_range
 
@@ -92,7 +93,7 @@ def lif(
   check_positive("threshold", threshold)
 
   def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-    potential = leak * potential + current
+    potential = keep(leak * potential + current)
     return potential, potential - threshold
 
   return _membrane(charge, reset, threshold, strict)
@@ -121,7 +122,7 @@ def convex_lif(
   check_positive("threshold", threshold)
 
   def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-    potential = potential + (current - potential) * rate
+    potential = keep(potential + (current - potential) * rate)
     return potential, potential - threshold
 
   return _membrane(charge, reset, threshold, strict)
@@ -229,7 +230,7 @@ def adaptive_lif(
   def charge(
     state: AdaptiveState, current: Array
   ) -> tuple[AdaptiveState, Array]:
-    potential = leak * state.potential + current
+    potential = keep(leak * state.potential + current)
     level = threshold + adaptation_strength * state.adaptation
     return AdaptiveState(potential, state.adaptation), potential - level
 
@@ -264,7 +265,7 @@ def hire(leak: float = 0.95, threshold: float = 1.0) -> Trainable:
     kept, theta = parameters["leak"], parameters["threshold"]
 
     def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-      potential = kept * potential + current
+      potential = keep(kept * potential + current)
       return potential, potential / theta - 1
 
     return _membrane(charge, soft_reset, theta, strict=True)
@@ -284,7 +285,7 @@ def integrator(leak: Constant = 1.0) -> Neuron:
   check_range("leak", leak, 0, 1)
 
   def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-    potential = leak * potential + current
+    potential = keep(leak * potential + current)
     return potential, potential
 
   return _membrane(charge, no_reset, 0.0, strict=False)

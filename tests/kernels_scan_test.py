@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from snnjax.kernels.scan import neuron_scan, neuron_scan_reference
+from snnjax import neurons, surrogates
+from snnjax.kernels.scan import keep, neuron_scan, neuron_scan_reference
 
 FORMS = [
   functools.partial(neuron_scan, unroll=True),
@@ -18,10 +18,10 @@ FORMS = [
 
 
 def step(state, current):
-  """A smooth neuron with two states and a tagged drive."""
+  """A smooth neuron with two states and a marked potential."""
   potential, trace = state
-  potential = 0.5 * potential + jnp.sin(trace) * current["fast"]
-  drive = checkpoint_name(potential - 0.3, "drive")
+  potential = keep(0.5 * potential + jnp.sin(trace) * current["fast"])
+  drive = potential - 0.3
   output = jax.nn.sigmoid(3 * drive) * current["slow"]
   return (potential * (1 - output), 0.9 * trace + output), (output, drive)
 
@@ -130,18 +130,45 @@ def test_spells_out_short_scans_only(steps, loops):
   assert lowered.compile().as_text().count(" while(") == loops
 
 
-def test_a_loop_keeps_one_array_per_input():
-  """Residuals are the drive beside the inputs; the plain scan keeps more."""
-
-  def residuals(scan):
+def test_a_loop_keeps_less_than_the_plain_scan():
+  def kept(scan):
     state, currents = arrays(steps=64, batch=50)
-    one = 64 * 50 * 3
-    _, pull = jax.vjp(loss(scan), state, currents)
-    sizes = [leaf.size for leaf in jax.tree.leaves(pull)]
-    return sum(size >= one for size in sizes)
+    return arrays_of(64 * 50 * 3, jax.vjp(loss(scan), state, currents)[1])
 
   looped = functools.partial(neuron_scan, unroll=False)
-  assert residuals(looped) < residuals(neuron_scan_reference)
+  assert kept(looped) < kept(neuron_scan_reference)
+
+
+def arrays_of(size, pull):
+  return sum(leaf.size >= size for leaf in jax.tree.leaves(pull))
+
+
+@pytest.mark.parametrize(
+  ("neuron", "kept"),
+  [
+    (neurons.lif(), 1),
+    (neurons.lif(reset=neurons.soft_reset), 1),
+    (neurons.convex_lif(), 1),
+    (neurons.adaptive_lif(), 2),
+    (neurons.hire().build({"leak": 0.9, "threshold": 1.0}), 1),
+  ],
+)
+def test_a_loop_keeps_one_array_a_state(neuron, kept):
+  """The charged potentials, and the adaptation where there is one."""
+
+  def spikes(currents):
+    def step(state, current):
+      state, drive = neuron.charge(state, current)
+      spikes = surrogates.spike(drive, surrogates.triangle(1.0), neuron.strict)
+      return neuron.reset(state, spikes), spikes
+
+    state = neuron.init(currents[0])
+    return neuron_scan(step, state, currents, unroll=False)[1]
+
+  currents = jax.random.normal(jax.random.key(5), (40, 30))
+  values, pull = jax.vjp(spikes, currents)
+  assert 0 < float(jnp.mean(values)) < 1
+  assert arrays_of(currents.size, pull) == kept
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -31,7 +31,7 @@ _WINOGRAD_TILES = 64
 # The weight gradient's patch matrix stays in cache at about this many output
 # positions per part; more parts only lengthen compilation.
 _POSITIONS = 2048
-_MOST_PARTS = 16
+_MOST_PARTS = 32
 
 
 def convolution(
