@@ -1,8 +1,9 @@
 """The neuron scan over time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -60,12 +61,48 @@ def neuron_scan(
   steps = _steps(currents)
   if unroll is None:
     unroll = steps <= _MOST_STEPS
-  if unroll:
-    return lax.scan(step, state, currents, unroll=max(steps, 1))
+  if unroll and steps:
+    return _spelled_out(step, state, currents, steps)
   # A loop's body is never merged with its recomputation, so no guard is needed.
   marked = jax.checkpoint_policies.save_only_these_names(_KEPT)
   light = jax.checkpoint(step, policy=marked, prevent_cse=False)
   return lax.scan(light, state, currents)
+
+
+def _spelled_out(
+  step: Step, state: PyTree, currents: PyTree, steps: int
+) -> tuple[PyTree, PyTree]:
+  """Runs one step after the other, without a loop."""
+  once = jax.jit(step)  # traced and differentiated once, not T times
+  leaves, tree = jax.tree.flatten(currents)
+  slices = [_taken_apart(leaf) for leaf in leaves]
+  outputs = []
+  for t in range(steps):
+    now = jax.tree.unflatten(tree, [each[t] for each in slices])
+    state, output = once(state, now)
+    outputs.append(output)
+  return state, jax.tree.map(lambda *each: _put_together(each), *outputs)
+
+
+def _taken_apart(sequence: Array) -> list[Array]:
+  """Splits [T, B, ...] into T arrays [B, ...].
+
+  Not by indexing, and where there are feature axes along the second axis of
+  [B, T, ...]: layers merge the batch with time in that order, and the
+  gradient, a concatenation, is then in the order in which the layer below
+  reads it. XLA makes one that is transposed afterwards a loop that looks its
+  step up for every element.
+  """
+  steps = sequence.shape[0]
+  axis = 1 if sequence.ndim > 2 else 0
+  parts = lax.split(jnp.moveaxis(sequence, 0, axis), (1,) * steps, axis)
+  return [lax.squeeze(part, (axis,)) for part in parts]
+
+
+def _put_together(outputs: Sequence[Array]) -> Array:
+  """Stacks T arrays [B, ...] into [T, B, ...], by way of [B, T, ...]."""
+  axis = 1 if outputs[0].ndim > 1 else 0
+  return jnp.moveaxis(jnp.stack(outputs, axis), axis, 0)
 
 
 def neuron_scan_reference(
