@@ -285,7 +285,7 @@ def integrator(leak: Constant = 1.0) -> Neuron:
   check_range("leak", leak, 0, 1)
 
   def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-    potential = keep(leak * potential + current)
+    potential = leak * potential + current
     return potential, potential
 
   return _membrane(charge, no_reset, 0.0, strict=False)

@@ -240,6 +240,18 @@ def test_batch_sharded(transform, case):
     np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+  ("transform", "products"), [(value, 16), (gradients, 48)]
+)
+def test_wide_kernels_take_winograds_form(transform, products):
+  """16 products each for the result, the input's and the kernel's gradient."""
+  inputs, filters, options = arrays("winograd")
+  run = jax.jit(transform(functools.partial(convolve, **options)))
+  text = run.lower(inputs, filters).as_text()
+  assert text.count("stablehlo.dot_general") == products
+  assert "stablehlo.convolution" not in text
+
+
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("transform", [value, gradients])
 def test_other_platforms_get_the_plain_convolution(transform, platform):

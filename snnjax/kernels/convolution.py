@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax.kernels import convolution_primitives as primitives
-from snnjax.kernels.convolution_cpu import LAYOUT, Pads
+from snnjax.kernels.convolution_cpu import LAYOUT
+from snnjax.kernels.winograd import Pads
 from snnjax.types import Array
 
 Padding = str | Sequence[tuple[int, int]]

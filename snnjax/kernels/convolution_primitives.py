@@ -22,7 +22,8 @@ from jax import lax
 from jax.interpreters import ad, batching, mlir
 
 from snnjax.kernels import convolution_cpu
-from snnjax.kernels.convolution_cpu import LAYOUT, Pads
+from snnjax.kernels.convolution_cpu import LAYOUT
+from snnjax.kernels.winograd import Pads
 from snnjax.types import Array
 
 
@@ -169,7 +170,7 @@ def _cpu_weight_gradient(
 ) -> Array:
   def one(inputs: Array, outputs: Array) -> Array:
     return convolution_cpu.weight_gradient(
-      inputs, outputs, window.pads, window.precision
+      inputs, outputs, window.size, window.pads, window.precision
     )
 
   return _over_problems(_one_by_one, one, inputs, outputs)
