@@ -17,7 +17,7 @@ from snnjax.derivatives import average_gradient, with_gradient_of
 from snnjax.kernels.scan import neuron_scan
 from snnjax.neurons import Neuron
 from snnjax.surrogates import Surrogate, spike, straight_through
-from snnjax.types import Array, BackwardRule, State, Trace
+from snnjax.types import Array, BackwardRule, PyTree, State, Trace
 from snnjax.validation import Constant, check_positive, check_range
 
 
@@ -229,17 +229,22 @@ def _run(
   detach_state: bool = False,
 ) -> Trace:
   """Scans a neuron over time, firing through the surrogate at every step."""
+  integrate, read = neuron.halves()
 
-  def step(
+  def charge(
     state: State, inputs: tuple[Array, Mapping[str, Constant] | None]
-  ) -> tuple[State, tuple[Array, Array]]:
-    current, parameters = inputs
+  ) -> PyTree:
     if detach_state:
       state = lax.stop_gradient(state)
-    state, drive = neuron.charge(state, current)
+    return integrate(state, inputs[0])
+
+  def fire(
+    charged: PyTree, inputs: tuple[Array, Mapping[str, Constant] | None]
+  ) -> tuple[State, tuple[Array, Array]]:
+    state, drive = read(charged)
     now = surrogate
-    if parameters is not None:
-      now = Surrogate(surrogate.derivative, parameters)
+    if inputs[1] is not None:
+      now = Surrogate(surrogate.derivative, inputs[1])
     spikes = spike(drive, now, neuron.strict)
     resets = lax.stop_gradient(spikes) if detach_reset else spikes
     return neuron.reset(state, resets), (spikes, drive)
@@ -247,7 +252,7 @@ def _run(
   if state is None:
     state = neuron.init(currents[0])
   varying = surrogate.parameters if per_step else None
-  state, (spikes, drive) = neuron_scan(step, state, (currents, varying))
+  state, (spikes, drive) = neuron_scan(charge, fire, state, (currents, varying))
   return Trace(spikes, drive, state)
 
 

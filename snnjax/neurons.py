@@ -17,8 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax.kernels.scan import keep
-from snnjax.types import Array, State
+from snnjax.types import Array, PyTree, State
 from snnjax.validation import Constant, check_positive, check_range
 
 Reset = Callable[[Array, Array, Constant], Array]
@@ -34,12 +33,35 @@ class Neuron(NamedTuple):
     reset: (state, spikes) -> state.
     strict: whether it fires at drive > 0 instead of drive >= 0. It is part of
       the forward law, so every backward rule obeys it.
+    drive: charged state -> the drive that `charge` returned with it. It is
+      optional: a long scan of a neuron that has it carries and keeps the state
+      alone.
   """
 
   init: Callable[[Array], State]
   charge: Callable[[State, Array], tuple[State, Array]]
   reset: Callable[[State, Array], State]
   strict: bool = False
+  drive: Callable[[State], Array] | None = None
+
+  def halves(
+    self,
+  ) -> tuple[
+    Callable[[State, Array], PyTree],
+    Callable[[PyTree], tuple[State, Array]],
+  ]:
+    """Returns `charge` in two, around what a scan has to carry.
+
+    The first half takes (state, current), the second what the first returns,
+    and returns (charged state, drive).
+    """
+    drive = self.drive
+    if drive is None:
+      return self.charge, lambda charged: charged
+    return (
+      lambda state, current: self.charge(state, current)[0],
+      lambda state: (state, drive(state)),
+    )
 
 
 class Trainable(NamedTuple):
@@ -92,11 +114,12 @@ def lif(
   check_range("leak", leak, 0, 1)
   check_positive("threshold", threshold)
 
-  def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-    potential = keep(leak * potential + current)
-    return potential, potential - threshold
-
-  return _membrane(charge, reset, threshold, strict)
+  return _membrane(
+    lambda potential, current: leak * potential + current,
+    lambda potential: potential - threshold,
+    lambda potential, spikes: reset(potential, spikes, threshold),
+    strict,
+  )
 
 
 def convex_lif(
@@ -121,11 +144,12 @@ def convex_lif(
   check_positive("rate", rate)
   check_positive("threshold", threshold)
 
-  def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-    potential = keep(potential + (current - potential) * rate)
-    return potential, potential - threshold
-
-  return _membrane(charge, reset, threshold, strict)
+  return _membrane(
+    lambda potential, current: potential + (current - potential) * rate,
+    lambda potential: potential - threshold,
+    lambda potential, spikes: reset(potential, spikes, threshold),
+    strict,
+  )
 
 
 def integrate_and_fire(
@@ -227,12 +251,12 @@ def adaptive_lif(
   def init(current: Array) -> AdaptiveState:
     return AdaptiveState(jnp.zeros_like(current), jnp.zeros_like(current))
 
-  def charge(
-    state: AdaptiveState, current: Array
-  ) -> tuple[AdaptiveState, Array]:
-    potential = keep(leak * state.potential + current)
+  def integrate(state: AdaptiveState, current: Array) -> AdaptiveState:
+    return state._replace(potential=leak * state.potential + current)
+
+  def drive(state: AdaptiveState) -> Array:
     level = threshold + adaptation_strength * state.adaptation
-    return AdaptiveState(potential, state.adaptation), potential - level
+    return state.potential - level
 
   def fire(state: AdaptiveState, spikes: Array) -> AdaptiveState:
     return AdaptiveState(
@@ -240,7 +264,7 @@ def adaptive_lif(
       adaptation_leak * state.adaptation + spikes,
     )
 
-  return Neuron(init, charge, fire, strict)
+  return _neuron(init, integrate, drive, fire, strict)
 
 
 def hire(leak: float = 0.95, threshold: float = 1.0) -> Trainable:
@@ -264,11 +288,12 @@ def hire(leak: float = 0.95, threshold: float = 1.0) -> Trainable:
   def build(parameters: Mapping[str, Array]) -> Neuron:
     kept, theta = parameters["leak"], parameters["threshold"]
 
-    def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-      potential = keep(kept * potential + current)
-      return potential, potential / theta - 1
-
-    return _membrane(charge, soft_reset, theta, strict=True)
+    return _membrane(
+      lambda potential, current: kept * potential + current,
+      lambda potential: potential / theta - 1,
+      lambda potential, spikes: soft_reset(potential, spikes, theta),
+      strict=True,
+    )
 
   return Trainable({"leak": leak, "threshold": threshold}, build)
 
@@ -284,23 +309,35 @@ def integrator(leak: Constant = 1.0) -> Neuron:
   """
   check_range("leak", leak, 0, 1)
 
-  def charge(potential: Array, current: Array) -> tuple[Array, Array]:
-    potential = leak * potential + current
-    return potential, potential
-
-  return _membrane(charge, no_reset, 0.0, strict=False)
+  return _membrane(
+    lambda potential, current: leak * potential + current,
+    lambda potential: potential,
+    lambda potential, spikes: potential,
+    strict=False,
+  )
 
 
 def _membrane(
-  charge: Callable[[Array, Array], tuple[Array, Array]],
-  reset: Reset,
-  threshold: Constant,
+  integrate: Callable[[Array, Array], Array],
+  drive: Callable[[Array], Array],
+  reset: Callable[[Array, Array], Array],
   strict: bool,
 ) -> Neuron:
   """A neuron whose whole state is one potential, at rest at zero."""
-  return Neuron(
-    init=jnp.zeros_like,
-    charge=charge,
-    reset=lambda potential, spikes: reset(potential, spikes, threshold),
-    strict=strict,
-  )
+  return _neuron(jnp.zeros_like, integrate, drive, reset, strict)
+
+
+def _neuron(
+  init: Callable[[Array], State],
+  integrate: Callable[[State, Array], State],
+  drive: Callable[[State], Array],
+  reset: Callable[[State, Array], State],
+  strict: bool,
+) -> Neuron:
+  """A neuron whose drive follows from its charged state."""
+
+  def charge(state: State, current: Array) -> tuple[State, Array]:
+    state = integrate(state, current)
+    return state, drive(state)
+
+  return Neuron(init, charge, reset, strict, drive)

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from snnjax import neurons, surrogates
-from snnjax.kernels.scan import keep, neuron_scan, neuron_scan_reference
+from snnjax.kernels.scan import neuron_scan, neuron_scan_reference
 
 FORMS = [
   functools.partial(neuron_scan, unroll=True),
@@ -17,12 +17,16 @@ FORMS = [
 ]
 
 
-def step(state, current):
-  """A smooth neuron with two states and a marked potential."""
+def charge(state, now):
+  """A smooth neuron with two states."""
   potential, trace = state
-  potential = keep(0.5 * potential + jnp.sin(trace) * current["fast"])
+  return 0.5 * potential + jnp.sin(trace) * now["fast"], trace
+
+
+def fire(charged, now):
+  potential, trace = charged
   drive = potential - 0.3
-  output = jax.nn.sigmoid(3 * drive) * current["slow"]
+  output = jax.nn.sigmoid(3 * drive) * now["slow"]
   return (potential * (1 - output), 0.9 * trace + output), (output, drive)
 
 
@@ -39,7 +43,7 @@ def arrays(steps=3, batch=4):
 
 def loss(scan):
   def total(state, currents):
-    last, (output, drive) = scan(step, state, currents)
+    last, (output, drive) = scan(charge, fire, state, currents)
     ends = jnp.sum(last[0] * last[1])
     return ends + jnp.sum(jnp.square(output)) + jnp.sum(jnp.sin(drive))
 
@@ -47,7 +51,7 @@ def loss(scan):
 
 
 def value(scan):
-  return lambda state, currents: scan(step, state, currents)
+  return lambda state, currents: scan(charge, fire, state, currents)
 
 
 def gradient(scan):
@@ -57,7 +61,7 @@ def gradient(scan):
 def jvp(scan):
   def run(*primals):
     tangents = jax.tree.map(jnp.cos, primals)
-    return jax.jvp(functools.partial(scan, step), primals, tangents)
+    return jax.jvp(functools.partial(scan, charge, fire), primals, tangents)
 
   return run
 
@@ -157,13 +161,15 @@ def test_a_loop_keeps_one_array_a_state(neuron, kept):
   """The charged potentials, and the adaptation where there is one."""
 
   def spikes(currents):
-    def step(state, current):
-      state, drive = neuron.charge(state, current)
+    charge, read = neuron.halves()
+
+    def fire(charged, _):
+      state, drive = read(charged)
       spikes = surrogates.spike(drive, surrogates.triangle(1.0), neuron.strict)
       return neuron.reset(state, spikes), spikes
 
     state = neuron.init(currents[0])
-    return neuron_scan(step, state, currents, unroll=False)[1]
+    return neuron_scan(charge, fire, state, currents, unroll=False)[1]
 
   currents = jax.random.normal(jax.random.key(5), (40, 30))
   values, pull = jax.vjp(spikes, currents)
@@ -192,9 +198,9 @@ def test_batch_sharded(form):
 
 
 @pytest.mark.parametrize(
-  "currents",
+  "inputs",
   [{}, jnp.ones(()), {"a": jnp.ones((2, 1)), "b": jnp.ones((3, 1))}],
 )
-def test_bad_currents(currents):
-  with pytest.raises(ValueError, match="currents"):
-    neuron_scan(step, None, currents)
+def test_bad_inputs(inputs):
+  with pytest.raises(ValueError, match="inputs"):
+    neuron_scan(charge, fire, None, inputs)

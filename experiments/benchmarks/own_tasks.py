@@ -66,14 +66,17 @@ def layer(
   """Spikes [T, N] of the LIF layer alone: see `neuron_scan`."""
   neuron, surrogate = own_network.neuron(), surrogates.triangle(1.0)
 
-  def step(state: Array, current: Array) -> tuple[Array, Array]:
-    state, drive = neuron.charge(state, current)
+  charge, read = neuron.halves()
+
+  def fire(charged: PyTree, current: Array) -> tuple[Array, Array]:
+    del current
+    state, drive = read(charged)
     spikes = surrogates.spike(drive, surrogate, neuron.strict)
     held = jax.lax.stop_gradient(spikes) if detach_reset else spikes
     return neuron.reset(state, held), spikes
 
   state = neuron.init(currents[0])
-  return neuron_scan(step, state, currents, unroll=unroll)[1]
+  return neuron_scan(charge, fire, state, currents, unroll=unroll)[1]
 
 
 def _lif_evidence(currents: Array, cotangents: Array) -> dict[str, np.ndarray]:
@@ -294,9 +297,12 @@ def _seeds(task: Task) -> Prepared:
     )
     for n in range(task.iterations)
   ]
-  if task.kind == "seeds_vmap":
+  if task.kind != "seeds_loop":
+    mapped = task.kind == "seeds_vmap"
+    together = (
+      jax.vmap(step, (0, None)) if mapped else training.over_seeds(step)
+    )
     stacked = jax.tree.map(lambda *each: jnp.stack(each), *many)
-    together = jax.vmap(step, in_axes=(0, None))
     return Prepared(waiting(together, stacked, made.batch))
   alone = jax.jit(step)
 
@@ -333,6 +339,7 @@ _KINDS: dict[str, Callable[[Task], Prepared]] = {
   "sparsity": _sparsity,
   "seeds_loop": _seeds,
   "seeds_vmap": _seeds,
+  "over_seeds": _seeds,
   "sgemm": _sgemm,
   "copy": _copy,
   **dict.fromkeys(own_attacks.ATTACKS, own_attacks.prepare),

@@ -18,6 +18,7 @@ _PAIRS = (
   ("sr_jvp", "sr"),
   ("per_example_gradient", "summed_gradient"),
   ("seeds_vmap", "seeds_loop"),
+  ("over_seeds", "seeds_loop"),
   ("suite_survivors", "suite_all"),
 )
 

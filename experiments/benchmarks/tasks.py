@@ -11,6 +11,9 @@ SNN_PEERS = (*TORCH, "spyx")
 ATTACK_PEERS = ("foolbox", "torchattacks")
 PEERS = (*SNN_PEERS, *ATTACK_PEERS)
 
+# Single steps of every seed, one mapped step, and what the library advises.
+_SEEDS = ("seeds_loop", "seeds_vmap", "over_seeds")
+
 # Attacks on the analog network: steps or queries, and which peers have them.
 _ANALOG: dict[str, tuple[int, tuple[str, ...]]] = {
   "analog_fgsm": (1, ATTACK_PEERS),
@@ -81,7 +84,7 @@ class Task(NamedTuple):
   def name(self) -> str:
     """The task's name, unique within a run."""
     parts = [self.row, self.kind, f"T{self.steps}", f"B{self.batch}"]
-    counted = ("pgd", "seeds_vmap", "seeds_loop", "sgemm", *_ANALOG)
+    counted = ("pgd", *_SEEDS, "sgemm", *_ANALOG)
     if self.kind in counted:
       parts.append(f"n{self.iterations}")
     if self.row in "BC":
@@ -192,7 +195,7 @@ def _growth(cnn: Task, tiny: bool) -> list[Task]:
 
 def _seeds(cnn: Task, tiny: bool) -> list[Task]:
   base = cnn._replace(row="G", iterations=2 if tiny else 8)
-  return [base._replace(kind=k) for k in ("seeds_loop", "seeds_vmap")]
+  return [base._replace(kind=k) for k in _SEEDS]
 
 
 def _ceilings(tiny: bool) -> list[Task]:

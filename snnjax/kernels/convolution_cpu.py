@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax.kernels import winograd
+from snnjax.kernels.apart import apart
 from snnjax.kernels.winograd import Pads
 from snnjax.types import Array
 
@@ -21,7 +22,7 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 # shifted images: the library's packing costs more than the arithmetic.
 _SHIFTED_PAIRS = 64
 # To at most this many output channels, one matrix product for all taps, then
-# shifted sums.
+# shifted sums, which an attack would repeat for every use of its gradient.
 _FEW_OUTPUTS = 3
 # From this many channels on either side, and tiles, Winograd's transforms cost
 # less than the products that they save: 1.2 to 2 times faster from 128
@@ -54,7 +55,9 @@ def convolution(
     if channels < 4 and channels * outputs <= _SHIFTED_PAIRS:
       return _shifted_inputs(inputs, kernel, pads)
     if outputs <= _FEW_OUTPUTS < channels:
-      return _shifted_outputs(inputs, kernel, pads, precision)
+      return apart(
+        functools.partial(_shifted_outputs, pads=pads, precision=precision)
+      )(inputs, kernel)
     if inputs.shape[1] < kernel.shape[0] or inputs.shape[2] < kernel.shape[1]:
       # The library takes a plain loop, 10 to 60 times slower, for an image
       # smaller than the kernel.

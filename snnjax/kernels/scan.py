@@ -5,49 +5,41 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.ad_checkpoint import checkpoint_name
 
 from snnjax.types import Array, PyTree
 
-Step = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
+Charge = Callable[[PyTree, PyTree], PyTree]
+Fire = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
 
 # Inside a network, all steps spelled out train 2 to 5 times faster than a loop
 # for T = 4 to 128 and 8e2 to 3e6 neurons, as XLA then fuses the scan with its
 # neighbours; a loop unrolled in part is the slowest of all. But compilation
 # grows with T: twice a loop's at 64 steps, four times at 128.
 _MOST_STEPS = 32
-_KEPT = "snnjax_potential"
-
-
-def keep(potential: Array) -> Array:
-  """Marks what a loop's backward pass needs of a step, and returns it.
-
-  A neuron marks its charged potential, of which everything later in the step
-  is computed. `neuron_scan` then keeps it in place of the step's inputs.
-  """
-  return checkpoint_name(potential, _KEPT)
 
 
 def neuron_scan(
-  step: Step,
+  charge: Charge,
+  fire: Fire,
   state: PyTree,
-  currents: PyTree,
+  inputs: PyTree,
   *,
   unroll: bool | None = None,
 ) -> tuple[PyTree, PyTree]:
   """Runs neurons over the leading time axis.
 
-    state_t, outputs_t = step(state_{t-1}, currents_t)
+    charged_t = charge(state_{t-1}, inputs_t)
+    state_t, outputs_t = fire(charged_t, inputs_t)
 
-  In a loop, the backward pass recomputes each step from what the step marked
-  by `keep`, and from its currents and the state before it where that does not
-  do. For a LIF layer one array is kept, the charged potentials, and neither
-  the currents nor the drives, which took a quarter longer.
+  A loop carries what is charged from step to step, and its backward pass
+  recomputes each step from that. For a LIF layer it so keeps one array, the
+  charged potentials, and reads the currents once.
 
   Args:
-    step: (state, one step's currents) -> (state, one step's outputs).
+    charge: (state, one step's inputs) -> what is charged.
+    fire: (what is charged, one step's inputs) -> (state, one step's outputs).
     state: before the first step.
-    currents: a tree of [T, ...] arrays.
+    inputs: a tree of [T, ...] arrays.
     unroll: whether to spell out all steps. By default, up to 32 of them. A
       layer alone, outside any network, is faster in a loop if it is
       differentiated or has more than about 8 steps.
@@ -56,25 +48,52 @@ def neuron_scan(
     The state after the last step, and the outputs as [T, ...] arrays.
 
   Raises:
-    ValueError: if the currents have no arrays or differ in T.
+    ValueError: if the inputs have no arrays or differ in T.
   """
-  steps = _steps(currents)
+  steps = _steps(inputs)
+  if not steps:
+    return neuron_scan_reference(charge, fire, state, inputs)
   if unroll is None:
     unroll = steps <= _MOST_STEPS
-  if unroll and steps:
-    return _spelled_out(step, state, currents, steps)
+  form = _spelled_out if unroll else _looped
+  return form(charge, fire, state, inputs, steps)
+
+
+def _looped(
+  charge: Charge, fire: Fire, state: PyTree, inputs: PyTree, steps: int
+) -> tuple[PyTree, PyTree]:
+  """Runs a loop whose body fires and then charges for the next step.
+
+  The state is carried for its last value only: where nobody asks for it, it
+  is not computed.
+  """
+
+  def at(t: Array | int) -> PyTree:
+    return jax.tree.map(
+      lambda a: lax.dynamic_index_in_dim(a, t, keepdims=False), inputs
+    )
+
+  def body(
+    carry: tuple[PyTree, PyTree], t: Array
+  ) -> tuple[tuple[PyTree, PyTree], PyTree]:
+    state, outputs = fire(carry[0], at(t))
+    # The last step charges for nobody.
+    return (charge(state, at(jnp.minimum(t + 1, steps - 1))), state), outputs
+
   # A loop's body is never merged with its recomputation, so no guard is needed.
-  marked = jax.checkpoint_policies.save_only_these_names(_KEPT)
-  light = jax.checkpoint(step, policy=marked, prevent_cse=False)
-  return lax.scan(light, state, currents)
+  light = jax.checkpoint(body, prevent_cse=False)
+  first = (charge(state, at(0)), state)
+  (_, state), outputs = lax.scan(light, first, jnp.arange(steps))
+  return state, outputs
 
 
 def _spelled_out(
-  step: Step, state: PyTree, currents: PyTree, steps: int
+  charge: Charge, fire: Fire, state: PyTree, inputs: PyTree, steps: int
 ) -> tuple[PyTree, PyTree]:
   """Runs one step after the other, without a loop."""
-  once = jax.jit(step)  # traced and differentiated once, not T times
-  leaves, tree = jax.tree.flatten(currents)
+  # Traced and differentiated once, not T times.
+  once = jax.jit(_step(charge, fire))
+  leaves, tree = jax.tree.flatten(inputs)
   slices = [_taken_apart(leaf) for leaf in leaves]
   outputs = []
   for t in range(steps):
@@ -106,18 +125,24 @@ def _put_together(outputs: Sequence[Array]) -> Array:
 
 
 def neuron_scan_reference(
-  step: Step, state: PyTree, currents: PyTree
+  charge: Charge, fire: Fire, state: PyTree, inputs: PyTree
 ) -> tuple[PyTree, PyTree]:
   """Does what `neuron_scan` does, as a plain `jax.lax.scan`."""
-  return lax.scan(step, state, currents)
+  return lax.scan(_step(charge, fire), state, inputs)
 
 
-def _steps(currents: PyTree) -> int:
+def _step(
+  charge: Charge, fire: Fire
+) -> Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]:
+  return lambda state, now: fire(charge(state, now), now)
+
+
+def _steps(inputs: PyTree) -> int:
   """The length of the leading axis that all arrays share."""
-  shapes = [a.shape for a in jax.tree.leaves(currents)]
+  shapes = [a.shape for a in jax.tree.leaves(inputs)]
   lengths = {shape[:1] for shape in shapes}
   if len(lengths) != 1 or () in lengths:
     raise ValueError(
-      f"currents must be arrays [T, ...] of one T; got shapes {shapes}"
+      f"inputs must be arrays [T, ...] of one T; got shapes {shapes}"
     )
   return int(shapes[0][0])

@@ -189,7 +189,10 @@ class _Module(nn.Module):
     if neuron is not None:
       state = context.states.get(OUTPUT)
       state = neuron.init(outputs[0]) if state is None else state
-      state, outputs = neuron_scan(neuron.charge, state, outputs)
+      charge, read = neuron.halves()
+      state, outputs = neuron_scan(
+        charge, lambda charged, _: read(charged), state, outputs
+      )
       last[OUTPUT] = state
     if self.readout.linear and neuron is None:
       # The reduction commutes with the output layer: one product, not T.
