@@ -162,8 +162,8 @@ def over_seeds(step: TrainStep) -> TrainStep:
 
   Returns:
     ``(states, batch) -> (states, metrics)``, every array of the states and
-    metrics with a leading axis [S]:
-    ``jax.vmap(init_state, (0, None, None, None, None))`` makes such states.
+    metrics with a leading axis [S]. Such states come from ``jax.vmap(lambda
+    key: init_state(key, network, method, tx, batch))(keys)``.
   """
   alone = apart(step)
 

@@ -136,3 +136,34 @@ def test_integrator_sums_and_never_resets(x64):
 def test_constants_outside_their_range(make, name):
   with pytest.raises(ValueError, match=rf"{name} must .*got"):
     make()
+
+
+EVERY = {
+  **{name: make for name, (make, _, _) in TRACES.items()},
+  "adaptive": neurons.adaptive_lif,
+  "plif": lambda: neurons.plif().build({"rate_logit": jnp.asarray(0.3)}),
+  "hire": lambda: neurons.hire().build({"leak": 0.9, "threshold": 0.8}),
+  "integrator": lambda: neurons.integrator(0.9),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_drive_follows_from_the_charged_state(name):
+  neuron = EVERY[name]()
+  state = neuron.init(jnp.zeros(len(CURRENTS)))
+  state, _ = neuron.charge(state, jnp.asarray(CURRENTS))
+  state = neuron.reset(state, jnp.asarray([0.0, 1, 0, 1, 1]))
+  charged, drive = neuron.charge(state, jnp.asarray(CURRENTS[::-1]))
+  np.testing.assert_array_equal(neuron.drive(charged), drive)
+  assert len(set(drive.tolist())) > 1
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_halves_are_the_charge_with_and_without_a_drive(name):
+  neuron = EVERY[name]()
+  state = neuron.init(jnp.zeros(len(CURRENTS)))
+  wanted = neuron.charge(state, jnp.asarray(CURRENTS))
+  for form in (neuron, neuron._replace(drive=None)):
+    first, second = form.halves()
+    given = second(first(state, jnp.asarray(CURRENTS)))
+    jax.tree.map(np.testing.assert_array_equal, given, wanted)
