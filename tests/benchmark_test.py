@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import time
 
 import numpy as np
 import pytest
@@ -324,3 +325,22 @@ def test_help_comes_before_the_heavy_imports():
 def test_a_turn_is_long_enough_for_the_clock():
   assert measurement.calls_per_turn(10.0) == 1
   assert measurement.calls_per_turn(1e-4) * 1e-4 >= 0.04
+
+
+@pytest.mark.parametrize(("brief", "calls"), [(10.0, 2), (0.0, 1)])
+def test_a_brief_call_is_warmed_up_at_every_turn(monkeypatch, brief, calls):
+  """A second long and longer, it is not: its caches hold its own data."""
+  monkeypatch.setattr(worker, "_BRIEF", brief)
+  made = []
+
+  def prepare(task):
+    del task
+    return measurement.Prepared(lambda: (made.append(1), time.sleep(0.06)))
+
+  session = worker.Session(lambda: prepare, ())
+  session.answer({"do": "hello"})
+  task = tasks.tasks("A", (), tiny=True)[0]
+  session.answer({"do": "prepare", "task": task._asdict()})
+  before = len(made)
+  assert 0.05 < session.answer({"do": "turn"})["seconds"] < 0.5
+  assert len(made) - before == calls
