@@ -118,6 +118,7 @@ def measure(
     config, network, classify.args[0], batch
   )
   parts["tuning"] = lambda: _tuning(folder)
+  progress(sum(name in done for name in parts), len(parts), "check alarms")
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
       found = _against(part(), float(np.mean(reported)))

@@ -83,6 +83,7 @@ def study(
   size, count = config.evaluation.microbatch, len(batch.labels)
   key = jax.random.fold_in(build.key(config), len("gradient study"))
   parts = []
+  progress(0, count, "measure gradients")  # the first one compiles
   for start in range(0, count, size):
     rows = np.minimum(np.arange(start, start + size), count - 1)
     part = measured(

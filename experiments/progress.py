@@ -110,6 +110,7 @@ class Reporter:
     self._task = (description, total)
     self._first = done
     self._begun = self._clock()
+    self._written = None
     if self._terminal:
       self._bar = tqdm.tqdm(
         total=total,

@@ -25,6 +25,7 @@ from snnjax import workdir
 
 ShouldStop = Callable[[], bool]
 _LATER = ("evaluation", "leaderboard")  # keys that training does not read
+_WRITING = "write the report"
 
 
 def run(config: Any, path: pathlib.Path) -> None:
@@ -59,9 +60,12 @@ def run(config: Any, path: pathlib.Path) -> None:
           others = evaluation_run.stand_ins(whole, splits)
           bench = assessment.bench(whole, network, splits.modalities, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
-  networks = [report_run.load(path / name, config) for name in names]
-  elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
-  say(report_run.text(report_run.write(networks, path, config, elapsed)))
+    progress(0, 1, _WRITING)
+    networks = [report_run.load(path / name, config) for name in names]
+    elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
+    written = report_run.write(networks, path, config, elapsed)
+    progress(1, 1, _WRITING)
+  say(report_run.text(written))
 
 
 def compared(config: Any) -> tuple[str, ...]:

@@ -185,17 +185,24 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   batch = assessment.test_batch(made, splits)
   judge = jax.tree_util.Partial(lambda *_: None, {})
   given = (made, None, judge, batch, chunks)
-  stops = 0
+  stops, told = 0, []
   with workdir.opened(tmp_path / "new", {}) as folder:
     assert alarm_study.load(folder) is None
     while True:
       try:
-        alarm_study.measure(*given, folder, should_stop=lambda: True)
+        alarm_study.measure(
+          *given,
+          folder,
+          progress=lambda done, *_: told.append(done),
+          should_stop=lambda: True,
+        )
         break
       except Preempted:
         stops += 1
     found = alarm_study.load(folder)
   assert stops == len(PARTS) + 1
+  # Every session says where it starts before it measures anything.
+  assert told == [n + i for n in range(len(PARTS) + 2) for i in (0, 1)]
   assert found.examples == 8
   assert found.measurements.differing_alone == 0
   assert "configuration did" in found.measurements.reasons["tuning_indices"]

@@ -368,7 +368,8 @@ def test_progress_counts_the_examples(examples):
   inputs, labels = examples
   calls = []
   run(inputs, labels, progress=lambda *call: calls.append(call))
-  assert calls[:3] == [(16, 43, CLEAN), (32, 43, CLEAN), (43, 43, CLEAN)]
+  counts = (0, 16, 32, 43)
+  assert calls[:4] == [(count, 43, CLEAN) for count in counts]
   assert calls[-1][0] == calls[-1][1]
   assert calls[-1][2] == "fgsm"
 

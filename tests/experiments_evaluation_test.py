@@ -119,8 +119,14 @@ def test_an_examples_rows_do_not_depend_on_their_order(
   assert by_example(other) == by_example(whole)
 
 
-def test_two_evaluations_have_equal_arrays_and_tables(trained, whole, tmp_path):
+def test_two_evaluations_have_equal_arrays_and_tables(
+  trained, whole, tmp_path, capfd
+):
   other = evaluated(trained, tmp_path / whole.name)
+  log = capfd.readouterr()
+  for task in ("attack examples", "measure gradients"):
+    # The first piece compiles: silence would last a while.
+    assert f"{task}: 0/" in log.out + log.err
   assert tiny_runs.same(tiny_runs.rows(other), tiny_runs.rows(whole)) > 50
   made = tiny_runs.config()
   for folder in (whole, other):

@@ -48,7 +48,8 @@ def test_a_resumed_task_estimates_from_where_it_started():
   ]
 
 
-def test_short_tasks_write_only_their_ends():
+def test_every_task_says_where_it_starts():
+  """Its first piece may last, whatever was written a moment before."""
   stream, clock = io.StringIO(), Clock()
   report = progress.reporter(stream, 5.0, clock)
   for name in ("a", "b", "c"):
@@ -57,7 +58,9 @@ def test_short_tasks_write_only_their_ends():
   assert stream.getvalue().splitlines() == [
     "a: 0/2 (0 %), 0 s",
     "a: 2/2 (100 %), 0 s",
+    "b: 0/2 (0 %), 0 s",
     "b: 2/2 (100 %), 0 s",
+    "c: 0/2 (0 %), 0 s",
     "c: 2/2 (100 %), 0 s",
   ]
 

@@ -121,7 +121,8 @@ def stream(
       their examples are not computed or yielded again.
     tolerance: slack of the containment check, for rounding.
     sharding: where each microbatch is put, e.g. split over devices.
-    progress: called as ``progress(done, total, stage)`` after each chunk.
+    progress: called as ``progress(done, total, stage)`` before the first
+      microbatch of a stage and after each.
 
   Returns:
     An iterator of chunks: the clean examples, then attack by attack.
@@ -299,6 +300,8 @@ def _microbatches(
   plan: _Plan, stage: str, todo: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Inputs, Array, Array]]:
   pending = np.flatnonzero(todo)
+  if plan.progress is not None and pending.size:
+    plan.progress(0, len(pending), stage)  # what follows may compile first
   for start in range(0, len(pending), plan.microbatch):
     rows = pending[start : start + plan.microbatch]
     padded = np.resize(rows, plan.microbatch)  # repeats rows to fill up
