@@ -153,9 +153,9 @@ def over_seeds(step: TrainStep) -> TrainStep:
   """Returns the step of many runs on the same batch, one for each seed.
 
   It is ``jax.vmap(step, (0, None))``, but on a CPU the runs take their turns:
-  a mapped network reads S times the memory in passes that S networks take in
-  cache, and XLA repeats work across them. There, every run's result is that
-  of the step alone to the last bit.
+  the arrays of a mapped network are S times as large and leave the cache, and
+  XLA repeats some of the work for each of their uses. There, every run's
+  result is that of the step alone to the last bit.
 
   Args:
     step: as `make_train_step` returns it.
