@@ -15,7 +15,8 @@ _ROWS = flags.DEFINE_string(
   "rows",
   "A,B,C,D,E,F,G,H,I",
   "Rows, joined by commas: A LIF layer, B small network, C VGG-11, D "
-  "gradients, E first step, F growth, G seeds, H ceilings, I attacks.",
+  "gradients, E first step, F growth, G seeds, H ceilings, I attacks, J "
+  "suites.",
 )
 _PEERS = flags.DEFINE_string(
   "peers",

@@ -159,3 +159,24 @@ def test_a_targeted_success_is_counted_too():
   attack = attacks.bim(oracle, attacks.linf(0.4), step_size=0.1, steps=4)
   result = jax.jit(attack)(KEY, INPUTS, jnp.ones(4, int))
   assert result.iterations.tolist() == [1, 2, 4, 5]
+
+
+def test_deepfool_stops_when_all_of_its_batch_are_fooled():
+  probes = []
+
+  def watched(key, inputs):
+    jax.debug.callback(lambda: probes.append(1))
+    return line(key, inputs)
+
+  def spent(steps, examples):
+    probes.clear()
+    attack = attacks.deepfool(watched, attacks.l2(0.1), steps=steps)
+    result = jax.jit(attack)(KEY, INPUTS[examples], LABELS[examples])
+    jax.block_until_ready(result)
+    jax.effects_barrier()
+    assert np.all(result.success)
+    return len(probes)
+
+  everyone = slice(0, 4)
+  assert spent(5, everyone) == spent(50, everyone)
+  assert spent(50, slice(0, 1)) < spent(50, everyone)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
+from snnjax.attacks import flat
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
 from snnjax.attacks.results import (
   Keep,
@@ -31,6 +32,7 @@ from snnjax.validation import check_count
 
 Start = Callable[[Key, Inputs], Inputs]
 Record = Callable[[Inputs, Probe], PyTree]
+Until = Callable[[AttackResult], Array]
 
 
 class Destination(NamedTuple):
@@ -55,6 +57,7 @@ def ascend(
   restarts: int = 1,
   start: Start | None = None,
   keep: Keep = strongest,
+  until: Until | None = None,
 ) -> Attack:
   r"""Returns the attack ``x <- project(x + step(gradient(x)))``.
 
@@ -76,6 +79,8 @@ def ascend(
       starts at the clean input.
     keep: ``(held, new) -> [B]``, whether the new candidate replaces the held
       one.
+    until: ``held -> [B]``, which examples are done: they keep what they hold,
+      and a run ends when all of its batch are. None takes every step.
 
   Returns:
     ``(key, inputs, labels) -> AttackResult``.
@@ -84,7 +89,7 @@ def ascend(
     ValueError: if `steps` or `restarts` are not such counts.
   """
   check_count("restarts", restarts)
-  run = _single_run(oracle, stepper, threat, steps, start, keep)
+  run = _single_run(oracle, stepper, threat, steps, start, keep, until=until)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     _check_batch(inputs, labels)
@@ -202,6 +207,7 @@ def _single_run(
   start: Start | None,
   keep: Keep,
   record: Record = lambda inputs, probe: (),
+  until: Until | None = None,
 ) -> Callable[[Key, Inputs, Labels], tuple[AttackResult, PyTree]]:
   """Returns one run from one starting point: [B] keys in, best point out."""
   check_count("steps", steps, least=0)
@@ -233,6 +239,8 @@ def _single_run(
     carry = _Carry(
       first, stepper.init(first), oracle.init(first), nothing(first, labels)
     )
+    if until is not None:
+      return _stopped(until, step, carry, steps + 1).held, ()
     carry, past = jax.lax.scan(step, carry, jnp.arange(1, steps + 1))
     carry, probe = _visit(oracle, keep, keys, labels, carry, steps + 1)
     records = jax.tree.map(
@@ -243,6 +251,28 @@ def _single_run(
     return carry.held, records
 
   return run
+
+
+def _stopped(
+  until: Until,
+  step: Callable[[_Carry, Array], tuple[_Carry, PyTree]],
+  carry: _Carry,
+  visits: int,
+) -> _Carry:
+  """Returns the loop's end, after so many visits or when all are done."""
+
+  def going(state: tuple[Array, _Carry]) -> Array:
+    index, carry = state
+    return (index <= visits) & ~jnp.all(until(carry.held))
+
+  def advance(state: tuple[Array, _Carry]) -> tuple[Array, _Carry]:
+    index, before = state
+    after, _ = step(before, index)
+    # An example's result must not depend on how long its batch goes on.
+    held = flat.choose(until(before.held), before.held, after.held)
+    return index + 1, after._replace(held=held)
+
+  return jax.lax.while_loop(going, advance, (jnp.asarray(1), carry))[1]
 
 
 def _visit(

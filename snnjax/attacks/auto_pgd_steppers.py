@@ -17,6 +17,7 @@ import optax
 from snnjax.attacks import flat
 from snnjax.attacks.ascent import Destination
 from snnjax.attacks.threat import Geometry, Threat
+from snnjax.kernels import order
 from snnjax.types import Array, Inputs
 
 MOMENTUM = 0.25  # weight of the previous move
@@ -279,10 +280,8 @@ def _sparse_step(
 ) -> Inputs:
   rows, restore = geometry.rows(here)
   slopes = geometry.slopes(slope)
-  width = rows.shape[1]
-  place = width - moving
   magnitude = jnp.abs(slopes)
-  least = jnp.take_along_axis(jnp.sort(magnitude, 1), place[:, None], 1)
+  least = order.kth_largest(magnitude, moving[:, None])
   signs = jnp.sign(slopes) * (magnitude >= least)
   count = jnp.maximum(jnp.sum(jnp.abs(signs), 1), 1)
   length = size * jnp.asarray(threat.radius, rows.dtype) / count

@@ -19,7 +19,7 @@ from snnjax.attacks.nearest import (
   predicts,
   target_boundary,
 )
-from snnjax.attacks.results import probed, strongest
+from snnjax.attacks.results import probed
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
@@ -167,8 +167,9 @@ def deepfool(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    # A misclassified iterate stays where it is: the first success is the only.
-    run = ascend(oracle, stepper, bounds, steps=steps, keep=strongest)
+    run = ascend(
+      oracle, stepper, bounds, steps=steps, until=lambda held: held.success
+    )
     found = run(random.fold_in(keys, 0), inputs, labels)
     last = random.fold_in(keys, 1)
     return finished(logits_fn, last, gauge, found, inputs, labels, targeted)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.attacks.balls import Room, l2_norm
+from snnjax.kernels import order as orders
 from snnjax.types import Array
 
 
@@ -48,10 +49,9 @@ def onto_plane(
   ``argmin ||d||_p  subject to  slope . d = gap, point + d in the box``. With
   a = |slope| and w the room towards the wall each coordinate heads for, the
   solution moves coordinate i by ``min(t s_i, w_i)``, where s_i is 1 for linf
-  and a_i for l2; t follows exactly from sorting the points where coordinates
-  meet their walls. For l1 it fills the coordinates up to the wall, largest
-  slope first. Where no point of the box closes the gap, every coordinate
-  with a slope goes to its wall.
+  and a_i for l2; t is the first float that closes the gap. For l1 it fills
+  the coordinates up to the wall, largest slope first. Where no point of the
+  box closes the gap, every coordinate with a slope goes to its wall.
 
   Args:
     point: [B, D], inside the box.
@@ -75,8 +75,7 @@ def onto_plane(
   size, need = jnp.abs(slope), jnp.abs(gap)[:, None]
   if order == 1:
     return heading * _fill_largest(size, wall, need)
-  speed = size if order == 2 else jnp.ones_like(size)
-  return heading * _evenly(size, speed, wall)(need)
+  return heading * _fill_evenly(size, size if order == 2 else 1, wall, need)
 
 
 def headed(
@@ -198,16 +197,40 @@ def _evenly(size: Array, speed: Array, wall: Array) -> Callable[[Array], Array]:
   return fill
 
 
+def _fill_evenly(
+  size: Array, speed: Array | int, wall: Array, need: Array
+) -> Array:
+  """Returns ``min(t speed, wall)`` for the least t at which it gains enough.
+
+  For one need what `_evenly` gives for many, without its sort.
+  """
+
+  def steps(time: Array) -> Array:
+    return jnp.where(size > 0, jnp.minimum(time * speed, wall), 0)
+
+  def short(time: Array) -> Array:
+    return jnp.sum(size * steps(time), 1, keepdims=True) < need
+
+  time = jnp.maximum(orders.next_above(orders.last_true(short, need)), 0)
+  return jnp.where(short(jnp.full_like(need, jnp.inf)), wall, steps(time))
+
+
 def _fill_largest(size: Array, wall: Array, need: Array) -> Array:
   """Returns the steps that fill coordinates of the largest `size` first."""
-  order = jnp.argsort(-size, 1)
-  sizes, walls = (
-    jnp.take_along_axis(values, order, 1) for values in (size, wall)
-  )
-  missing = need - _total_before(jnp.where(sizes > 0, sizes * walls, 0))
-  steps = jnp.clip(missing / jnp.where(sizes > 0, sizes, 1), 0, walls)
-  steps = jnp.where(sizes > 0, steps, 0)
-  return jnp.take_along_axis(steps, jnp.argsort(order, 1), 1)
+  gain = jnp.where(size > 0, size * wall, 0)
+
+  def enough(least: Array) -> Array:
+    held = jnp.where(size >= least, gain, 0)
+    return jnp.sum(held, 1, keepdims=True) >= need
+
+  # The gap closes among the coordinates of this size, first come first served.
+  last = jnp.maximum(orders.last_true(enough, need), 0)
+  above, among = size > last, (size == last) & (size > 0)
+  missing = need - jnp.sum(jnp.where(above, gain, 0), 1, keepdims=True)
+  share = missing / jnp.where(last > 0, last, 1)
+  before = _total_before(jnp.where(among, wall, 0))
+  steps = jnp.where(among, jnp.clip(share - before, 0, wall), 0)
+  return jnp.where(above, wall, steps)
 
 
 def _check_order(order: float) -> None:

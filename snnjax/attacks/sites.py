@@ -12,6 +12,7 @@ import numpy as np
 from snnjax import random
 from snnjax.attacks import flat
 from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat
+from snnjax.kernels import order
 from snnjax.types import Array, Inputs, Key
 from snnjax.validation import check_range, is_concrete
 
@@ -93,9 +94,11 @@ def largest(scores: Array, count: Array) -> Array:
     scores: [B, S]; the first of equals wins.
     count: [B, 1] or [1, 1], need not be whole; may be traced.
   """
-  order = jnp.argsort(-scores, axis=1)
-  ranks = jnp.argsort(order, axis=1)
-  return ranks + 1 <= count
+  scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
+  smallest = order.kth_largest(scores, jnp.maximum(jnp.floor(count), 1))
+  above, equal = scores > smallest, scores == smallest
+  left = count - jnp.sum(above, 1, keepdims=True)
+  return above | (equal & (jnp.cumsum(equal, 1) <= left))
 
 
 def budget(sites: float | Array, like: Array) -> Array:
