@@ -20,11 +20,18 @@ CASES = {
   "wide padding": ((3, 5, 6, 4), (3, 2, 4, 17), (1, 1), ((4, 1), (0, 3))),
   "cropping": ((3, 7, 8, 4), (2, 3, 4, 5), (1, 1), ((-1, 0), (1, -2))),
   "pointwise": ((3, 4, 4, 5), (1, 1, 5, 6), (1, 1), "SAME"),
+  "one more row": ((3, 8, 7, 16), (3, 2, 16, 18), (1, 1), "SAME"),
+  "one more row, flat": (
+    (2, 7, 8, 17),
+    (3, 3, 17, 16),
+    (1, 1),
+    ((0, 2), (0, 0)),
+  ),
   "winograd": ((5, 7, 8, 65), (3, 3, 65, 64), (1, 1), ((0, 1), (2, 1))),
   "small images": ((3, 2, 4, 5), (3, 3, 5, 4), (1, 1), "SAME"),
   "strided": ((3, 7, 6, 4), (3, 3, 4, 5), (2, 2), "SAME"),
 }
-FORMS = ("few pairs", "few outputs", "library", "winograd")
+FORMS = ("few pairs", "few outputs", "library", "one more row", "winograd")
 
 
 def arrays(case):
@@ -250,6 +257,20 @@ def test_wide_kernels_take_winograds_form(transform, products):
   text = run.lower(inputs, filters).as_text()
   assert text.count("stablehlo.dot_general") == products
   assert "stablehlo.convolution" not in text
+
+
+@pytest.mark.parametrize(
+  "shape", [(16, 14, 14, 16, 32), (16, 7, 9, 32, 16), (2, 28, 28, 24, 24)]
+)
+def test_one_more_row_keeps_a_convolution_from_ynnpack(shape):
+  images, kernel = jnp.ones(shape[:4]), jnp.ones((3, 3, *shape[3:]))
+
+  def program(form):
+    return jax.jit(form).lower(images, kernel).compile().as_text()
+
+  if "__ynn_fusion" not in program(convolve_reference):
+    pytest.skip("this version of XLA has no YNNPACK")
+  assert "__ynn_fusion" not in program(convolve)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])

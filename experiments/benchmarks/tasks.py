@@ -184,7 +184,7 @@ def _starts(cnn: Task) -> list[Task]:
 
 
 def _growth(cnn: Task, tiny: bool) -> list[Task]:
-  base = cnn._replace(row="F")
+  base = cnn._replace(row="F", libraries=(OWN, "plain_torch", "spikingjelly"))
   times = (2, 4) if tiny else (4, 8, 16, 32)
   batches = (2, 4) if tiny else (16, 64, 128)
   lengths = (2, 4) if tiny else (5, 10, 20)
