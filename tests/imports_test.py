@@ -24,7 +24,7 @@ RANKS = {
   "kernels": 2,
   "surrogates": 2,
   "losses": 2,
-  "sparsity": 2,
+  "sparsity": 3,
   "encoders": 2,
   "neurons": 3,
   "input_gradients": 3,
