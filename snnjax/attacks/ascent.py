@@ -80,7 +80,8 @@ def ascend(
     keep: ``(held, new) -> [B]``, whether the new candidate replaces the held
       one.
     until: ``held -> [B]``, which examples are done: they keep what they hold,
-      and a run ends when all of its batch are. None takes every step.
+      and a run ends when all of its batch are, which makes it a loop without
+      a reverse derivative. None takes every step.
 
   Returns:
     ``(key, inputs, labels) -> AttackResult``.
