@@ -7,12 +7,12 @@ one block it is that block's. For linf blocks it is the linf norm of the row.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax.attacks import planes
 from snnjax.attacks.balls import Room
+from snnjax.kernels import order
 from snnjax.types import Array
 
 
@@ -89,9 +89,9 @@ def onto_plane(
 
   ``argmin max_m ||d_m||  subject to  slope . d = gap, point + d in the box``.
   One block, or linf blocks alone, are solved in closed form. Else every block
-  gains as much as it can within the length t, and t, at which they close the
-  gap together, is found by bisection of its logarithm, to the last digits of
-  a float: what each block gains is known exactly for every t.
+  gains as much as it can within the length t, and t is the first float at
+  which they close the gap together: what each block gains is known exactly
+  for every t.
 
   Args:
     point: [B, D], inside the box.
@@ -118,34 +118,12 @@ def onto_plane(
   def steps(length: Array) -> Array:
     return jnp.concatenate([within(length) for within in spend], 1)
 
-  def gained(length: Array) -> Array:
-    return jnp.sum(size * steps(length), 1, keepdims=True)
+  def short(length: Array) -> Array:
+    return jnp.sum(size * steps(length), 1, keepdims=True) < need
 
-  def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-    low, high = bracket
-    middle = jnp.sqrt(low) * jnp.sqrt(high)
-    over = gained(middle) >= need
-    return jnp.where(over, low, middle), jnp.where(over, middle, high)
-
-  low, high = _bracket(size, wall, need, blocks)
-  halvings = jnp.finfo(size.dtype).nmant + 8
-  _, length = jax.lax.fori_loop(0, halvings, halve, (low, high))
+  length = order.next_above(order.last_true(short, need))
   full = jnp.sum(jnp.where(size > 0, size * wall, 0), 1, keepdims=True)
   return heading * jnp.where(full >= need, steps(length), wall)
-
-
-def _bracket(
-  size: Array, wall: Array, need: Array, blocks: Blocks
-) -> tuple[Array, Array]:
-  """Returns lengths too short, or just right without a box, and enough."""
-  endless = jnp.isinf(wall)
-  steep = dual_norm(size, blocks)[:, None]
-  free = dual_norm(jnp.where(endless, size, 0), blocks)[:, None]
-  low = need / jnp.where(steep > 0, steep, 1)
-  # Walls that are met are no farther than this.
-  longest = norm(jnp.where(endless, 0, wall), blocks)[:, None]
-  high = jnp.where(free > 0, need / jnp.where(free > 0, free, 1), longest)
-  return low, jnp.maximum(high, low)
 
 
 def _each(
