@@ -180,3 +180,22 @@ def test_deepfool_stops_when_all_of_its_batch_are_fooled():
   everyone = slice(0, 4)
   assert spent(5, everyone) == spent(50, everyone)
   assert spent(50, slice(0, 1)) < spent(50, everyone)
+
+
+def test_deepfool_keeps_the_first_success_however_long_its_batch_goes_on():
+  def noisy(keys, inputs):
+    shift = jax.vmap(lambda k: jax.random.normal(k) / 5)(keys)
+    return line(keys, inputs + shift[:, None])
+
+  attack = jax.jit(attacks.deepfool(noisy, attacks.l2(0.1), steps=9))
+  given = (
+    jax.random.split(KEY, 12),
+    jnp.tile(INPUTS, (3, 1)),
+    jnp.zeros(12, int),
+  )
+  together = attack(*given)
+  assert len(set(together.iterations.tolist())) > 1
+  for row in range(12):
+    alone = attack(*(part[row : row + 1] for part in given))
+    for whole, single in zip(together, alone, strict=True):
+      np.testing.assert_array_equal(whole[row], single[0])
