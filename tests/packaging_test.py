@@ -1,10 +1,12 @@
 """What a wheel and a source distribution hold: all of it, and no more."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 
 import pytest
@@ -84,3 +86,18 @@ def test_the_source_distribution_holds_what_the_wheel_is_built_from(
     if "/" in name and not name.startswith("snnjax.egg-info/")
   }
   assert not strange
+
+
+def test_the_floor_that_is_tested_is_the_one_that_is_declared():
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  declared = dict(
+    re.fullmatch(r"([\w-]+)>=([\d.]+)", text).groups()
+    for text in project["dependencies"]
+  )
+  lines = (ROOT / ".ci" / "floor.txt").read_text().splitlines()
+  tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+  assert tested.pop("jaxlib") == tested["jax"]
+  parts = {name: text.split(".") for name, text in declared.items()}
+  for name, text in tested.items():
+    assert text.split(".")[: len(parts.pop(name))] == declared[name].split(".")
+  assert not parts
