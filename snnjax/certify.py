@@ -152,7 +152,7 @@ def certify(
   check_count("estimation", estimation)
   for leaf in jax.tree.leaves(inputs):
     # In double precision, where no rounding is forgiven: a rate has none.
-    check_box("inputs", np.asarray(leaf, np.float64), 0.0, 1.0)
+    check_box("inputs, as rates,", np.asarray(leaf, np.float64), 0.0, 1.0)
   keys = random.example_keys(key, random.batch_size(inputs))
   first, second = random.split(keys)
   chosen = np.argmax(votes(logits_fn, first, inputs, selection), 1)

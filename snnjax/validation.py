@@ -1,6 +1,7 @@
 """Checks of concrete arguments; traced values pass, their caller knows them."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def check_count(name: str, value: int, least: int = 1) -> None:
     )
 
 
-def in_box(values: Array, lower: Constant, upper: Constant) -> Array:
+def in_box(values: Any, lower: Any, upper: Any) -> Any:
   """Returns which values are finite and within the walls, up to rounding.
 
   A wall that was computed in another way than the values, (0 - 0.13) / 0.31
@@ -63,9 +64,7 @@ def in_box(values: Array, lower: Constant, upper: Constant) -> Array:
   return (values >= low) & (values <= high) & (abs(values) < np.inf)
 
 
-def check_box(
-  name: str, values: Array, lower: Constant, upper: Constant
-) -> None:
+def check_box(name: str, values: Any, lower: Any, upper: Any) -> None:
   """Raises unless concrete inputs [B, ...] lie in their box.
 
   Every place of the library that takes inputs and a box asks here. Traced

@@ -78,18 +78,20 @@ def attempt(
   else:
     gradient = case.gradient(keys[1], inputs, labels)
     zero_gradient = _every(lambda leaf: leaf == 0, gradient)
-  known = isinstance(case.threat, Threat)
+  threat = case.threat
   return Attempt(
     inputs=result.inputs,
-    boxed=case.threat.contains(inputs, inputs),
+    boxed=threat.contains(inputs, inputs),
     claimed=result.success,
     # A comparison with NaN may answer either way: finiteness is asked too.
-    contained=case.threat.contains(result.inputs, inputs) & finite,
+    contained=threat.contains(result.inputs, inputs) & finite,
     finite=finite,
-    distance=case.threat.distance(result.inputs, inputs),
+    distance=threat.distance(result.inputs, inputs),
     zero_gradient=zero_gradient.astype(jnp.float32),
     iterations=result.iterations,
-    budget=(case.threat.box, case.threat.radius) if known else None,
+    budget=(
+      (threat.box, threat.radius) if isinstance(threat, Threat) else None
+    ),
   )
 
 
