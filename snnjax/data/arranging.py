@@ -48,6 +48,8 @@ def _advice(source: Source) -> str:
   train, test = _like(source.splits, _TRAIN), _like(source.splits, _TEST)
   if train and test:
     return f"give --splits=train:{train},test:{test}"
+  if test:
+    return f"give --splits=test:{test} to prepare it for evaluations alone"
   if train or len(source.splits) == 1:
     name = train or next(iter(source.splits))
     named = "" if name == "train" else f"--splits=train:{name} "
@@ -55,8 +57,6 @@ def _advice(source: Source) -> str:
       f"give {named}--hold_out=0.2 to hold a fifth of its examples out as the "
       "test split"
     )
-  if test:
-    return f"give --splits=test:{test} to prepare it for evaluations alone"
   return "give --splits=train:NAME,test:NAME, with two of these names"
 
 

@@ -216,12 +216,12 @@ def batches(
 
 
 def train_validation(
-  data: dataset.Dataset, fraction: float, seed: int
+  labels: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Splits off a random validation part, of every class its share.
 
   Args:
-    data: N examples.
+    labels: [N] integer classes.
     fraction: the validation part's share, in (0, 1).
     seed: which examples; independent of the epochs' orders.
 
@@ -232,12 +232,12 @@ def train_validation(
   Raises:
     ValueError: if one part would be empty.
   """
-  size = len(data.labels)
+  size = len(labels)
   held = round(fraction * size)
   if not 0 < fraction < 1 or not 0 < held < size:
     raise ValueError(
       f"fraction must be in (0, 1) and leave examples on both sides of {size}; "
       f"got {fraction}"
     )
-  order = selection.stratified(data.labels, seed, Purpose.VALIDATION)
+  order = selection.stratified(labels, seed, Purpose.VALIDATION)
   return np.sort(order[held:]), np.sort(order[:held])

@@ -311,19 +311,18 @@ def recognise(path: str | pathlib.Path, name: str) -> Source:
   if not path.exists():
     raise FileNotFoundError(f"there is no file or folder {path}")
   found = _known(path, name)
-  if not found and path.is_dir():
-    inside = _inside(path)
-    if len(inside) > 1:
-      listed = ", ".join(str(file.relative_to(path)) for file in inside)
-      raise ValueError(f"{path} holds several data sets, {listed}: name one")
-    found = [_beside(s, path) for i in inside for s in _known(i, name)]
+  inside = _inside(path) if path.is_dir() else []
+  several = [one.layout for one in found]
+  several += [str(file.relative_to(path)) for file in inside]
+  if len(several) > 1:
+    raise ValueError(
+      f"{path} holds several data sets, {' and '.join(several)}: name one"
+    )
+  found += [_beside(one, path) for file in inside for one in _known(file, name)]
   if not found and (images := _images(path, name)) is not None:
-    found = [images]
-  if len(found) == 1:
-    return found[0]
+    return images
   if found:
-    layouts = " and ".join(source.layout for source in found)
-    raise ValueError(f"{path} holds several data sets: {layouts}; name a file")
+    return found[0]
   raise ValueError(
     f"{path} must be IDX files, a CIFAR-10 or CIFAR-100 archive (python or "
     "binary), SVHN's train_32x32.mat and test_32x32.mat, EMNIST's "
