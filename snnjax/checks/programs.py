@@ -32,7 +32,7 @@ from snnjax.types import (
 )
 
 _TOLERANCE = 1e-6
-_STARTS, _ROUND = 10, 33  # queries of `attacks.boundary`, each round's too
+_STARTS, _ROUND = 10, 33  # queries of `attacks.hop_skip_jump`, each round's too
 Search = Callable[[ScoredLossFn, Threat, int], Attack]
 
 
@@ -78,10 +78,12 @@ def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
   return attacks.square(source, threat, queries=queries)
 
 
-def by_boundary(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
-  """Returns the walk along the boundary, which sees predictions only."""
+def by_hop_skip_jump(
+  source: ScoredLossFn, threat: Threat, queries: int
+) -> Attack:
+  """Returns HopSkipJump, which sees predictions only."""
   rounds = max((queries - _STARTS) // _ROUND, 1)
-  walk = attacks.boundary(source, threat, rounds=rounds, starts=_STARTS)
+  walk = attacks.hop_skip_jump(source, threat, rounds=rounds, starts=_STARTS)
   return attacks.within(walk, source, threat)
 
 
