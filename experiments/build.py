@@ -21,6 +21,7 @@ from snnjax import (
   models,
   neurons,
   potential,
+  random,
   readouts,
   regularizers,
   surrogates,
@@ -30,6 +31,7 @@ from snnjax.models.layers import BatchNorm
 from snnjax.types import (
   Attack,
   BackwardRule,
+  Key,
   Network,
   Objective,
   ScoredLossFn,
@@ -385,6 +387,11 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
   return chosen(kinds, "optimizer.kind", options.kind)()
 
 
-def key(config: Config) -> jax.Array:
-  """The run's key, of ``config.seed``."""
-  return jax.random.key(config.seed)
+def key(config: Config, purpose: str) -> Key:
+  """Returns the key of one purpose of a run, of ``config.seed``.
+
+  Args:
+    config: the whole configuration.
+    purpose: in words, no other's; see `snnjax.random.fold_in_name`.
+  """
+  return random.fold_in_name(jax.random.key(config.seed), purpose)

@@ -4,9 +4,9 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from experiments import build
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
 from snnjax.data import (
@@ -227,9 +227,8 @@ def _recorded(
   if modalities == ("image",):
     return data
   made = camera.Camera(step_us=config.data.event_step_us)
-  # Not the key of the weights; one per split, so that no split's events
-  # depend on another's size.
-  key = jax.random.fold_in(jax.random.key(config.seed), len(split))
+  # One per split, so that no split's events depend on another's size.
+  key = build.key(config, f"events of the {split} split")
   paired = pairing.pair(
     data,
     key,
