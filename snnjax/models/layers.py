@@ -208,7 +208,7 @@ class Spiking(nn.Module):
           for name, value in neuron.initial.items()
         }
       )
-    name = "/".join(("dropout", *self.path))
+    name = "/".join(self.path)
     currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))
     trace = context.rule(name, neuron, currents, context.states.get(name))
     return trace.spikes, {name: trace}
@@ -264,7 +264,8 @@ class Dropout(nn.Module):
     if context.key is None:
       raise ValueError("key is needed by dropout in train mode; got None")
     keys = fold_in_name(
-      example_keys(context.key, sequence.shape[1]), "/".join(("dropout", *self.path))
+      example_keys(context.key, sequence.shape[1]),
+      "/".join(("dropout", *self.path)),
     )
 
     def draw(key: Key) -> Array:
