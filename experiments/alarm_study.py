@@ -103,7 +103,7 @@ def measure(
   cells = attack_grid.cells(config, modalities)
   cell, reported = _doubtful(cells, evaluation, count)
   examples = checks.Examples(
-    jax.random.fold_in(build.key(config), len("alarm study")),
+    build.key(config, "alarm study"),
     jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
     jnp.asarray(batch.labels[:count], jnp.int32),
   )
@@ -277,7 +277,7 @@ def _statistics(
 
   @jax.jit
   def after(variables: Variables) -> Any:
-    key = build.key(config)
+    key = build.key(config, "statistics")
     forward = network.apply(variables, inputs, rule=rule, key=key)
     return forward.batch_stats
 

@@ -187,7 +187,7 @@ def assess(
     judge,
     batch.inputs,
     batch.labels,
-    key=jax.random.fold_in(build.key(config), len("assessment")),
+    key=build.key(config, "assessment"),
     microbatch=config.evaluation.microbatch,
     survivors=attacked.survivors,
     finished=finished,
@@ -365,7 +365,7 @@ def _study(
 
   @jax.jit
   def forward(variables: Variables) -> Forward:
-    key = build.key(config)
+    key = build.key(config, "shown spikes")
     return made.network.apply(variables, one, rule=rule, key=key)
 
   traces = forward(variables).traces

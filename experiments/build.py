@@ -31,6 +31,7 @@ from snnjax.models.layers import BatchNorm
 from snnjax.types import (
   Attack,
   BackwardRule,
+  Key,
   Network,
   Objective,
   ScoredLossFn,
@@ -386,6 +387,19 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
   return chosen(kinds, "optimizer.kind", options.kind)()
 
 
-def key(config: Config) -> jax.Array:
-  """The run's key, of ``config.seed``."""
-  return random.key(config.seed)
+def key(config: Config, purpose: str) -> Key:
+  """Returns the key of one purpose of a run, of ``config.seed``.
+
+  Args:
+    config: the whole configuration.
+    purpose: in words, no other's; see `snnjax.random.fold_in_name`.
+  """
+  return random.fold_in_name(random.key(config.seed), purpose)
+
+
+def data_key(config: Config, purpose: str) -> Key:
+  """Returns the key of one purpose of the data, of ``config.data.seed``.
+
+  Networks of all seeds see the same data. Arguments as those of `key`.
+  """
+  return random.fold_in_name(random.key(config.data.seed), purpose)

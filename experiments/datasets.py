@@ -4,10 +4,9 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from experiments import examples
+from experiments import build, examples
 from experiments.examples import Used
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
@@ -296,7 +295,7 @@ def _recorded(
   made = camera.Camera(step_us=config.data.event_step_us)
   # Of the data's seed: networks of all seeds see the same events. One per
   # split, so that no split's events depend on another's size.
-  key = jax.random.fold_in(random.key(config.data.seed), len(split))
+  key = build.data_key(config, f"events of the {split} split")
   paired = pairing.pair(
     data,
     key,

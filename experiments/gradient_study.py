@@ -81,7 +81,7 @@ def study(
     progress: told of every microbatch.
   """
   size, count = config.evaluation.microbatch, len(batch.labels)
-  key = jax.random.fold_in(build.key(config), len("gradient study"))
+  key = build.key(config, "gradient study")
   parts = []
   progress(0, count, "measure gradients")  # the first one compiles
   for start in range(0, count, size):

@@ -25,6 +25,7 @@ from snnjax import (
   losses,
   metrics,
   parameters,
+  random,
   workdir,
 )
 from snnjax import training as steps
@@ -156,7 +157,9 @@ def trained(
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
     splits.prepare,
   )
-  shapes = jax.eval_shape(network.init, build.key(config), sample.inputs)
+  shapes = jax.eval_shape(
+    network.init, build.key(config, "shapes"), sample.inputs
+  )
   return network, parameters.restore(path / WEIGHTS, shapes)
 
 
@@ -178,7 +181,9 @@ def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
   total = per_epoch * config.train.epochs
   tx = build.optimizer(config, total * steps.as_method(method).updates)
   first = next(iter(splits.train.batches(size, seed=config.seed)))
-  state = steps.init_state(build.key(config), network, method, tx, first)
+  state = steps.init_state(
+    build.key(config, "training"), network, method, tx, first
+  )
   step = _augmented(config, steps.make_train_step(method, tx))
   plan = Plan(
     config,
@@ -204,10 +209,10 @@ def _augmented(config: Any, step: Callable) -> Callable:
       f"{config.data.augment!r} for {config.data.modality!r}"
     )
   transform = augmentation.batched(augmentation.compose(*chain))
-  salt = np.uint32(0x41554748)  # keeps these keys apart from the step's own
 
   def augmented(state: TrainState, batch: Batch) -> tuple:
-    key = jax.random.fold_in(jax.random.fold_in(state.key, salt), state.step)
+    own = random.fold_in_name(state.key, "augmentation")
+    key = jax.random.fold_in(own, state.step)
     images = jnp.asarray(batch.inputs)
     return step(state, batch._replace(inputs=transform(key, images)))
 
@@ -230,7 +235,7 @@ def _right(
     batches = pipeline.batches(
       data, config.train.batch_size, seed=None, prepare=splits.prepare
     )
-    key = build.key(config)
+    key = build.key(config, "validation")
     counts = [
       hits(variables, jax.random.fold_in(key, number), batch)
       for number, batch in enumerate(batches)

@@ -1,5 +1,6 @@
 """Explicit keys per example: a result never depends on its batch."""
 
+import hashlib
 from collections.abc import Callable
 
 import jax
@@ -90,11 +91,36 @@ def example_keys(key: Key, size: int) -> Key:
   return key
 
 
-def fold_in(key: Key, data: int | Array) -> Key:
+def fold_in(key: Key, data: int | np.uint32 | Array) -> Key:
   """Folds `data` into a scalar key or into each of [B] keys."""
   if key.ndim == 0:
     return jax.random.fold_in(key, data)
   return jax.vmap(jax.random.fold_in, (0, None))(key, data)
+
+
+def fold_in_name(key: Key, text: str) -> Key:
+  """Folds a purpose, said in words, into a scalar key or each of [B] keys.
+
+  The same text gives the same key in every process. Two 32-bit words of the
+  text's SHA-256 are folded in, one after the other, the first with its top
+  bit set: no count (a step, a batch, an example's index) reaches that, so a
+  name's keys are never those of a count, nor, but for one chance in 2^63,
+  those of another name.
+
+  Args:
+    key: a typed key, scalar or [B].
+    text: the purpose, such as ``"validation"``.
+
+  Raises:
+    ValueError: `text` is empty.
+  """
+  if not text:
+    raise ValueError(f"text must say what the key is for; got {text!r}")
+  first, second = np.frombuffer(
+    hashlib.sha256(text.encode()).digest()[:8], ">u4"
+  )
+  marked = np.uint32(first) | np.uint32(1 << 31)
+  return fold_in(fold_in(key, marked), np.uint32(second))
 
 
 def split(key: Key, num: int = 2) -> tuple[Key, ...]:

@@ -135,7 +135,7 @@ def test_standardised_networks_see_other_numbers_and_the_same_box(folder):
     made.model.neuron.threshold = 0.05
     made.model.standardize.mean, made.model.standardize.std = mean, std
     network = build.network(made, splits.modalities, 10)
-    variables = network.init(build.key(made), images)
+    variables = network.init(build.key(made, "training"), images)
     shifted = (
       images if not mean else images * np.float32(std) + np.float32(mean)
     )
@@ -249,7 +249,9 @@ def test_every_configuration_loads_and_builds(name, kind, data):
   network = build.network(made, modalities, 10)
   if name == "cifar10:vgg11":
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
-    shapes = jax.eval_shape(network.init, build.key(made), images)["params"]
+    shapes = jax.eval_shape(network.init, build.key(made, "training"), images)[
+      "params"
+    ]
     kernels = [leaf for leaf in jax.tree.leaves(shapes) if leaf.ndim > 1]
     assert len(kernels) == 8 + 3  # convolutions and dense layers
   with pytest.raises(UsageError, match="network must be"):

@@ -261,7 +261,7 @@ def test_remat_takes_less_memory_for_the_same_gradient():
       }
     )
     network = build.network(made, ("image",), 10)
-    variables = network.init(build.key(made), batch.inputs)
+    variables = network.init(build.key(made, "training"), batch.inputs)
     objective = build.method(made, network, ("image",))
 
     def loss(variables, objective=objective):

@@ -114,7 +114,7 @@ def measure_gradient(
   check_count("directions", directions)
   own, margin = _slopes(subject, examples)
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
-  drawn = random.fold_in(examples.keys, 6)
+  drawn = random.fold_in_name(examples.keys, "direction")
   labels = jnp.asarray(examples.labels)
   real, said = [], []
   for number in range(directions):
@@ -127,7 +127,7 @@ def measure_gradient(
     )
     # The same draw of a random network on both sides.
     ends = [
-      logits_at(subject, examples, points, 7 + number)
+      logits_at(subject, examples, points, f"difference {number}")
       for points in (above, below)
     ]
     losses_there = [np.asarray(_margin_loss(end, labels)) for end in ends]
@@ -150,7 +150,7 @@ def _slopes(
   source = partial(subject.own)
 
   def run(keys: Key, inputs: Inputs, labels: Labels) -> tuple[Array, Array]:
-    keys = random.fold_in(keys, 5)
+    keys = random.fold_in_name(keys, "slopes")
     return programs.slopes(subject.loss, source, keys, inputs, labels)
 
   return batched(subject, run, examples.keys, examples.inputs, examples.labels)
@@ -242,7 +242,7 @@ def measure_losses(
 ) -> Measurements:
   """Attacks with cross-entropy, margin and, of three classes, DLR."""
   own = reported or attacked(subject, examples)
-  shape = logits_at(subject, examples, examples.inputs, 1).shape
+  shape = logits_at(subject, examples, examples.inputs, "clean").shape
   found = {}
   for name, loss in LOSSES.items():
     if loss is losses.dlr and shape[1] < 3:
@@ -263,7 +263,8 @@ def measure_restarts(
   check_count("restarts", restarts)
 
   def run(some: Examples, number: np.ndarray) -> np.ndarray:
-    keys = jax.vmap(jax.random.fold_in)(some.keys, jnp.asarray(number))
+    restart = random.fold_in_name(some.keys, "restart")
+    keys = jax.vmap(jax.random.fold_in)(restart, jnp.asarray(number))
     own = some._replace(key=keys)
     return attacked(subject, own, first=starts(subject, own)).robust
 
@@ -318,7 +319,8 @@ def measure_batch(
 def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
   """Runs the network twice; if that differs, attacks 10 and 20 draws."""
   first, second = (
-    logits_at(subject, examples, examples.inputs, draw) for draw in (4, 5)
+    logits_at(subject, examples, examples.inputs, draw)
+    for draw in ("first forward", "second forward")
   )
   differing = int(np.sum(np.any(first != second, 1)))
   if not differing:

@@ -147,7 +147,13 @@ def attacked(
 
   def run(keys: Key, start: Inputs, inputs: Inputs, labels: Labels) -> Any:
     return programs.climb(
-      plan, source, choice, random.fold_in(keys, 0), start, inputs, labels
+      plan,
+      source,
+      choice,
+      random.fold_in_name(keys, "attack"),
+      start,
+      inputs,
+      labels,
     )
 
   start = examples.inputs if first is None else first
@@ -178,7 +184,7 @@ def searched(
       (search, subject.threat, queries),
       source,
       radius,
-      random.fold_in(keys, 0),
+      random.fold_in_name(keys, "attack"),
       inputs,
       labels,
     )
@@ -192,20 +198,28 @@ def starts(subject: Subject, examples: Examples) -> Inputs:
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
   def run(keys: Key, inputs: Inputs) -> Inputs:
-    keys = random.fold_in(keys, 3)
-    return programs.start(subject.threat, radius, keys, inputs)
+    return programs.start(
+      subject.threat, radius, random.fold_in_name(keys, "start"), inputs
+    )
 
   return batched(subject, run, examples.keys, examples.inputs)
 
 
 def logits_at(
-  subject: Subject, examples: Examples, inputs: Inputs, draw: int
+  subject: Subject, examples: Examples, inputs: Inputs, draw: str
 ) -> np.ndarray:
-  """Returns the judge's logits [N, C] at other inputs of the examples."""
+  """Returns the judge's logits [N, C] at other inputs of the examples.
+
+  Args:
+    subject: the network.
+    examples: N of them; a random network draws from their keys.
+    inputs: [N, ...].
+    draw: what for; another purpose is another draw.
+  """
   judge = partial(subject.classify)
 
   def run(keys: Key, points: Inputs) -> Array:
-    return logits_of(judge, random.fold_in(keys, draw), points)
+    return logits_of(judge, random.fold_in_name(keys, draw), points)
 
   return batched(subject, run, examples.keys, inputs)
 
@@ -245,8 +259,8 @@ def _judged(
   inside: np.ndarray,
 ) -> Judged:
   labels = np.asarray(examples.labels)
-  clean = logits_at(subject, examples, examples.inputs, 1)
-  logits = logits_at(subject, examples, result.inputs, 2)
+  clean = logits_at(subject, examples, examples.inputs, "clean")
+  logits = logits_at(subject, examples, result.inputs, "judge")
   finite = np.all(np.isfinite(logits), 1)
   right, after = (
     np.asarray(losses.predicts(jnp.asarray(z), jnp.asarray(labels)))

@@ -1,6 +1,5 @@
 """The compiled steps of an evaluation; each takes one whole microbatch."""
 
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax import random
 from snnjax.attacks import Threat
 from snnjax.evaluation.records import Case
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
@@ -24,13 +24,12 @@ def partial(function: Callable) -> jax.tree_util.Partial:
 
 def example_keys(key: Key, stage: str, draw: int, ids: Array) -> Key:
   """Returns [B] keys that follow from (key, stage, draw, example id)."""
-  # Not `hash`: that of a string differs from one process to the next.
-  return _fold(key, np.uint32(zlib.crc32(stage.encode())), draw, ids)
+  return _fold(random.fold_in_name(key, stage), draw, ids)
 
 
 @jax.jit
-def _fold(key: Key, stage: Array, draw: Array, ids: Array) -> Key:
-  own = jax.random.fold_in(jax.random.fold_in(key, stage), draw)
+def _fold(key: Key, draw: Array, ids: Array) -> Key:
+  own = jax.random.fold_in(key, draw)
   return jax.vmap(jax.random.fold_in, (None, 0))(own, ids)
 
 

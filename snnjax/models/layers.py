@@ -17,7 +17,7 @@ import numpy as np
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
 from snnjax.neurons import Neuron, Trainable
-from snnjax.random import example_keys, fold_in, per_example
+from snnjax.random import example_keys, fold_in_name, per_example
 from snnjax.types import Array, BackwardRule, Key, State, Trace
 
 Traces = dict[str, Trace]
@@ -263,8 +263,10 @@ class Dropout(nn.Module):
       return sequence, {}
     if context.key is None:
       raise ValueError("key is needed by dropout in train mode; got None")
-    salt = sum(ord(c) * 31**i for i, c in enumerate("/".join(self.path)))
-    keys = fold_in(example_keys(context.key, sequence.shape[1]), salt % (2**31))
+    keys = fold_in_name(
+      example_keys(context.key, sequence.shape[1]),
+      "/".join(("dropout", *self.path)),
+    )
 
     def draw(key: Key) -> Array:
       kept = jax.random.bernoulli(key, 1 - self.rate, sequence.shape[2:])
