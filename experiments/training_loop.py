@@ -19,7 +19,14 @@ from experiments import (
   settings,
 )
 from experiments.progress import Progress, reporter, say, silent
-from snnjax import checkpoints, environment, metrics, parameters, workdir
+from snnjax import (
+  checkpoints,
+  environment,
+  losses,
+  metrics,
+  parameters,
+  workdir,
+)
 from snnjax import training as steps
 from snnjax.data import augmentation, dataset, pipeline
 from snnjax.training import TrainState
@@ -216,7 +223,7 @@ def _right(
   @jax.jit
   def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
     forward = network.apply(variables, batch.inputs, rule=rule, key=key)
-    correct = jnp.argmax(forward.logits, axis=1) == batch.labels
+    correct = losses.predicts(forward.logits, batch.labels)
     return jnp.sum(correct & batch.mask)
 
   def right(variables: Variables, data: dataset.Dataset) -> int:
