@@ -12,6 +12,7 @@ from snnjax.checks import (
   Severity,
   State,
   check,
+  coverage,
   findings,
   measured,
 )
@@ -53,6 +54,12 @@ CASES = [
   (findings.batch_matters, (1,), (0,)),
   (findings.tuned_on_the_reported, ({1, 2}, {2, 3}), ({1, 2}, {3, 4})),
   (findings.claims_disagree, (2,), (0,)),
+  (
+    coverage.classes_missing,
+    ({"train": 0, "test": 1}, 10),
+    ({"train": 0, "test": 0}, 10),
+  ),
+  (coverage.one_class_alone, ({"train": 9}, 10), ({"train": 8}, 10)),
 ]
 
 
@@ -84,8 +91,9 @@ def test_numbers_that_decide_nothing(decide, numbers):
 def test_every_check_is_in_the_table_and_tested():
   public = {
     function
-    for name, function in inspect.getmembers(findings, inspect.isfunction)
-    if function.__module__ == findings.__name__ and not name.startswith("_")
+    for module in (findings, coverage)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_")
   }
   assert {line.decide for line in CHECKS} == public
   assert {case[0] for case in CASES} == public
