@@ -102,6 +102,10 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   found = findings.cell_summary(assessed, cell, ran)
   used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
+
+  def named(state: checks.State) -> tuple[str, ...]:
+    return tuple(alarm.name for alarm in alarms if alarm.state is state)
+
   reported = given.get("reported", -1.0)
   return Robustness(
     norm=own.evaluation.norm,
@@ -114,11 +118,11 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     robust=found.robust,
     success=found.success,
     reported=None if reported == -1 else reported,
-    zero_gradient_fraction=findings.zero_fraction(assessed),
-    alarms=tuple(a.name for a in alarms if a.fired),
-    unchecked=tuple(
-      a.name for a in alarms if a.state is checks.State.NOT_CHECKED
-    ),
+    zero_gradient_fraction=float(findings.zero_gradients(assessed).mean()),
+    alarms=named(checks.State.FIRED),
+    undecided=named(checks.State.UNDECIDED),
+    unchecked=named(checks.State.NOT_CHECKED),
+    passed=named(checks.State.PASSED),
   )
 
 

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from experiments import (
+  accuracy_table,
   attack_grid,
   attack_table,
   findings,
   perceptual_table,
-  suites,
 )
 from experiments.assessment import Assessed
 from snnjax import plots
-from snnjax.report import Column, Figure, Record, Section, Table
+from snnjax.report import Column, Figure, Record, Section, Table, wording
 
 _SHOWN = "margin"
 
@@ -58,10 +58,14 @@ def summary(networks: Sequence[Assessed]) -> str:
       f"{_told(sparse[modality, 'adversarial']['l1'])} under attack"
       for modality in each.modalities
     )
-    noise = f", {row['noise']:.1%} under random noise" if "noise" in row else ""
+    share = {
+      key: wording.number(row.get(key), percent=True)
+      for key in ("clean", "noise", "robust")
+    }
+    noise = f", {share['noise']} under random noise" if "noise" in row else ""
     lines.append(
-      f"{each.name}: {row['clean']:.1%} of the clean test examples are "
-      f"classified correctly{noise} and {row['robust']:.1%} under the worst "
+      f"{each.name}: {share['clean']} of the clean test examples are "
+      f"classified correctly{noise} and {share['robust']} under the worst "
       f"attack of radius {row['epsilon']} on {row['attacked']}. Mean l1 norm "
       f"of the margin's input gradient: {norms}."
     )
@@ -75,38 +79,6 @@ def summary(networks: Sequence[Assessed]) -> str:
 
 def _told(value: float) -> str:
   return "(no gradient)" if np.isnan(value) else f"{value:.3g}"
-
-
-def accuracy_table(networks: Sequence[Assessed]) -> Table:
-  """Returns the main table: accuracy for every network, target and radius."""
-  names = {
-    "clean": "clean",
-    "robust": "worst of all",
-    "success": "success rate",
-    **{key: head for key, (head, _) in findings.shares(networks[0]).items()},
-  }
-  suite = suites.title(networks[0].config)
-  return Table(
-    name="accuracy",
-    title="Accuracy",
-    caption=(
-      "Share of test examples classified correctly, with 95 % Wilson "
-      "intervals. 'PGD, worst rule' counts an example as lost if PGD under "
-      f"any backward rule breaks it; 'worst of all' if any attack of the suite "
-      f"{suite!r} does. 'Success rate' is the share of the correct examples "
-      "that it breaks."
-    ),
-    columns=[
-      Column("network", "network"),
-      Column("attacked", "attacked"),
-      Column("epsilon", "epsilon"),
-      *(
-        Column(key, header, True, interval=(f"{key}_low", f"{key}_high"))
-        for key, header in names.items()
-      ),
-    ],
-    rows=[row for each in networks for row in findings.accuracy_rows(each)],
-  )
 
 
 def _accuracy(networks: Sequence[Assessed]) -> Section:
@@ -137,7 +109,7 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
     "input and inside the data box. Every attack runs under several backward "
     "rules, since a fixed surrogate gradient alone overestimates robustness.",
     [
-      accuracy_table(networks),
+      accuracy_table.table(networks),
       *_rules(networks),
       *attack_table.tables(networks),
       *perceptual_table.tables(networks),

@@ -60,29 +60,30 @@ def evidence(alarm: Alarm) -> str:
     missing = ", ".join(map(_words, alarm.missing))
     return alarm.reason or f"not measured: {missing}"
   told = ", ".join(
-    f"{_words(name)} {number(value, percent=_is_share(name, value))}"
-    for name, value in alarm.evidence.items()
+    _told(name, alarm.evidence)
+    for name in alarm.evidence
+    if _whole(name) == name or _whole(name) not in alarm.evidence
   )
   place = f", radius {alarm.where}" if alarm.where else ""
-  return (
-    f"{told} ({alarm.examples} examples{place})" if alarm.examples else told
-  )
+  if alarm.examples:
+    told = f"{told} ({alarm.examples} examples{place})"
+  return f"{told}: {alarm.reason}" if alarm.reason else told
 
 
-def counts(alarms: Iterable[Alarm]) -> str:
-  """Returns how many alarms stand where; states that none has are left out."""
-  states = [alarm.state for alarm in alarms]
-  order = (
-    State.FIRED,
-    State.NOT_CHECKED,
-    State.SILENT,
-    State.NOT_APPLICABLE,
-  )
-  return ", ".join(
-    f"{states.count(state)} {state.value}"
-    for state in order
-    if state in states or state is State.FIRED
-  )
+def _whole(name: str) -> str:
+  """What an end of an interval is the end of."""
+  return name.removesuffix("_low").removesuffix("_high")
+
+
+def _told(name: str, evidence: Mapping[str, float]) -> str:
+  """A name and its number, with its interval if it has one."""
+  ends = [evidence.get(f"{name}_{end}") for end in ("low", "high")]
+  share = _is_share(name, evidence[name])
+  estimate = f"{_words(name)} {number(evidence[name], percent=share)}"
+  if None in ends:
+    return estimate
+  low, high = (number(end, percent=share).removesuffix(" %") for end in ends)
+  return f"{estimate} ({low} to {high})"
 
 
 def grouped(alarms: Iterable[Alarm], state: State) -> list[list[Alarm]]:
@@ -127,7 +128,7 @@ def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _is_share(name: str, value: Value) -> bool:
   """Whether a number of an alarm's evidence is an accuracy or a fraction."""
-  marks = ("accuracy", "chance", "fraction")
+  marks = ("accuracy", "chance", "fraction", "difference", "limit")
   return isinstance(value, float) and any(mark in name for mark in marks)
 
 
