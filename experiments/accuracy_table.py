@@ -13,8 +13,15 @@ def table(networks: Sequence[Assessed]) -> Table:
     "clean": "clean",
     "robust": "worst of all",
     "success": "success rate",
-    **{key: head for key, (head, _) in findings.shares(networks[0]).items()},
+    **{
+      key: heading
+      for each in networks
+      for key, (heading, _) in findings.shares(each).items()
+    },
   }
+  rows = [row for each in networks for row in findings.accuracy_rows(each)]
+  # What one network has no attack of is not measured for it.
+  every = dict.fromkeys(key for row in rows for key in row)
   suite = suites.title(networks[0].config)
   return Table(
     name="accuracy",
@@ -35,5 +42,5 @@ def table(networks: Sequence[Assessed]) -> Table:
         for key, header in names.items()
       ),
     ],
-    rows=[row for each in networks for row in findings.accuracy_rows(each)],
+    rows=[every | row for row in rows],
   )

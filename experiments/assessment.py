@@ -43,6 +43,7 @@ class Assessed(NamedTuple):
 
   Attributes:
     name: of the network.
+    folder: of this evaluation.
     config: it was trained and evaluated with.
     modalities: of its inputs.
     evaluation: every example under every attack.
@@ -56,6 +57,7 @@ class Assessed(NamedTuple):
   """
 
   name: str
+  folder: pathlib.Path
   config: Any
   modalities: tuple[str, ...]
   evaluation: evaluating.Evaluation
@@ -261,6 +263,7 @@ def load(
   )
   return Assessed(
     name,
+    folder.path,
     config,
     modalities,
     evaluation,

@@ -1,11 +1,10 @@
 """What a binary says at its end: accuracies, and the alarms with them."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from experiments import accuracy_table, findings
 from experiments.assessment import Assessed
-from experiments.progress import say
 from snnjax import checks
 from snnjax.checks import Alarm, State
 from snnjax.report import Table, wording
@@ -13,10 +12,24 @@ from snnjax.report import Table, wording
 _WHOLE = ("clean", "robust")  # columns that a line has room for the interval of
 
 
-def networks(assessed: Sequence[Assessed]) -> str:
-  """Returns clean and worst-case accuracy at every radius, and the alarms."""
+def networks(
+  assessed: Sequence[Assessed],
+  left_out: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+  """Returns clean and worst-case accuracy at every radius, and the alarms.
+
+  Args:
+    assessed: evaluated alike.
+    left_out: by run that was to be among them, why it is not.
+  """
   found = [alarm for each in assessed for alarm in findings.alarms(each)]
-  return f"{table(accuracy_table.table(assessed))}\n\n{alarms(found)}"
+  found += findings.unmeasured(left_out)
+  parts = [
+    table(accuracy_table.table(assessed)),
+    *(f"{name} is not reported: {why}." for name, why in left_out.items()),
+    alarms(found),
+  ]
+  return "\n\n".join(parts)
 
 
 def alarms(found: Iterable[Alarm]) -> str:

@@ -256,6 +256,19 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   return alarm_study.completed(found, assessed.alarms, assessed.name)
 
 
+def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
+  """Returns the alarms of runs without a result: each check, not checked.
+
+  Args:
+    left_out: by run, why it has none.
+  """
+  return [
+    alarm._replace(reason=reason)
+    for name, reason in left_out.items()
+    for alarm in checks.check(checks.Measurements(), name)
+  ]
+
+
 def zero_gradients(assessed: Assessed) -> np.ndarray:
   """Returns which examples have no gradient in any modality, [N]."""
   zero = [

@@ -1,6 +1,7 @@
 """The report on several evaluated networks, as one record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,18 @@ from experiments import (
   perceptual_table,
 )
 from experiments.assessment import Assessed
-from snnjax import plots
+from snnjax import plots, report
 from snnjax.report import Column, Figure, Record, Section, Table, wording
 
 _SHOWN = "margin"
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 def record(
-  networks: Sequence[Assessed], title: str, provenance: dict[str, Any]
+  networks: Sequence[Assessed],
+  title: str,
+  provenance: dict[str, Any],
+  left_out: Mapping[str, str] = _NOBODY,
 ) -> Record:
   """Returns the report on networks that were evaluated alike.
 
@@ -28,12 +33,16 @@ def record(
     networks: at least one, all with the same modalities and evaluation.
     title: of the report.
     provenance: versions, devices, seeds, configuration, times.
+    left_out: by run that was to be reported, why there is nothing to report.
   """
-  alarms = tuple(a for each in networks for a in findings.alarms(each))
+  lines = [f"{name} is not reported: {why}." for name, why in left_out.items()]
   return Record(
     title=title,
-    summary=summary(networks),
-    alarms=sorted(alarms, key=lambda alarm: not alarm.fired),
+    summary="\n\n".join([summary(networks), *lines]),
+    alarms=[
+      *(alarm for each in networks for alarm in findings.alarms(each)),
+      *findings.unmeasured(left_out),
+    ],
     sections=[
       _accuracy(networks),
       _gradients(networks),
@@ -120,9 +129,11 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
 
 def _rules(networks: Sequence[Assessed]) -> list[Table]:
   """The table of single rules, if the suite has any on all examples."""
-  rules = findings.rules_alone(networks[0])
+  rules = [rule for each in networks for rule in findings.rules_alone(each)]
   if not rules:
     return []
+  rows = [row for each in networks for row in findings.rule_rows(each)]
+  every = dict.fromkeys(key for row in rows for key in row)
   return [
     Table(
       name="rules",
@@ -136,11 +147,11 @@ def _rules(networks: Sequence[Assessed]) -> list[Table]:
         Column("network", "network"),
         Column("attacked", "attacked"),
         Column("epsilon", "epsilon"),
-        *(Column(rule, rule, True) for rule in rules),
+        *(Column(rule, rule, True) for rule in dict.fromkeys(rules)),
         Column("worst", "worst of all rules", True),
         Column("suite", "worst of the suite", True),
       ],
-      rows=[row for each in networks for row in findings.rule_rows(each)],
+      rows=[every | row for row in rows],
     )
   ]
 
@@ -291,7 +302,7 @@ def _spikes(networks: Sequence[Assessed]) -> Section:
   figures = [
     plots.spike_raster(
       each.spikes,
-      name=f"spikes_{each.name}",
+      name=f"spikes_{report.file_name(each.name)}",
       title=f"Spikes of {each.name}",
       caption="The first test example, layer by layer.",
     )

@@ -9,6 +9,7 @@ import numpy as np
 from snnjax.checks import Alarm, Severity, State
 from snnjax.report.record import Column, Row, Value
 
+_NOTHING = "n/a"
 _SEVERITIES = {
   Severity.FATAL: "the accuracy means nothing",
   Severity.SERIOUS: "the accuracy is too high",
@@ -20,13 +21,13 @@ def number(value: Value, digits: int = 3, percent: bool = False) -> str:
   """Returns a value with sensible digits; "n/a" where there is none."""
   value = value.item() if isinstance(value, np.generic) else value
   if value is None:
-    return "n/a"
+    return _NOTHING
   if isinstance(value, bool):
     return "yes" if value else "no"
   if isinstance(value, str):
     return value
   if isinstance(value, float) and not math.isfinite(value):
-    return "n/a" if math.isnan(value) else str(value)
+    return _NOTHING if math.isnan(value) else str(value)
   if percent:
     return f"{100 * value:.1f} %"
   if isinstance(value, int):
@@ -37,7 +38,7 @@ def number(value: Value, digits: int = 3, percent: bool = False) -> str:
 def cell(row: Row, column: Column) -> str:
   """Returns what a table shows: the estimate, and its interval if any."""
   estimate = number(row[column.key], column.digits, column.percent)
-  if column.interval is None:
+  if column.interval is None or estimate == _NOTHING:
     return estimate
   low, high = (
     number(row[key], column.digits, column.percent).removesuffix(" %")
