@@ -33,7 +33,7 @@ def networks(
 
 
 def alarms(found: Iterable[Alarm]) -> str:
-  """Returns the verdict, and what fired with its evidence and remedy."""
+  """Returns the verdict, what fired with its evidence, and what is open."""
   kept = list(found)
   return "\n".join(
     [
@@ -42,6 +42,12 @@ def alarms(found: Iterable[Alarm]) -> str:
         f"- {group[0].name} ({wording.severity(group[0])}): "
         f"{wording.subjects(group)}. Remedy: {group[0].remedy}"
         for group in wording.grouped(kept, State.FIRED)
+      ),
+      *(
+        f"- {state.value}: "
+        + "; ".join(group[0].name for group in wording.grouped(kept, state))
+        for state in (State.UNDECIDED, State.NOT_CHECKED)
+        if wording.grouped(kept, state)
       ),
     ]
   )

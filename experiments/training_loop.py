@@ -101,7 +101,7 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
   if not shares:
     return f"Accuracy: not measured (data.validation is 0). {after}"
   best = max(shares) if config.train.select == "validation" else shares[-1]
-  return f"Validation accuracy {best:.1%}. {after}"
+  return f"Validation accuracy {100 * best:.1f} %. {after}"
 
 
 def fit(

@@ -165,12 +165,12 @@ def gradient_points_elsewhere(
   """Fires if the median cosine with finite differences is below 0.2.
 
   Args:
-    finite_difference_cosines: [K], of the examples that have a gradient and
-      differences that are not all zero. NaN counts as below.
+    finite_difference_cosines: [K], of the examples whose differences are not
+      all zero; 0 where the gradient is. NaN counts as below.
   """
   cosines = np.asarray(finite_difference_cosines, float)
   if not cosines.size:
-    return Unmeasured("no example has a gradient to compare")
+    return Unmeasured("the loss of no example changes nearby")
   return share_above(
     ~(cosines >= _LEAST_COSINE),
     0.5,

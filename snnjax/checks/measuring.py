@@ -106,8 +106,8 @@ def measure_gradient(
 
   Along random directions u of the radius' size, the cosine between the vector
   of differences ``L(x + u) - L(x - u)`` and that of predictions ``2 <g, u>``,
-  of every example with a gradient. Unlike a cosine of estimated gradients it
-  does not shrink with the number of inputs.
+  of every example whose loss changes. Unlike a cosine of estimated gradients
+  it does not shrink with the number of inputs.
   """
   check_count("directions", directions)
   own, margin = _slopes(subject, examples)
@@ -131,12 +131,14 @@ def measure_gradient(
     losses_there = [np.asarray(_margin_loss(end, labels)) for end in ends]
     real.append(losses_there[0] - losses_there[1])
     said.append(rise)
-  length = np.linalg.norm(real, axis=0) * np.linalg.norm(said, axis=0)
+  size = np.linalg.norm(real, axis=0)
+  length = size * np.linalg.norm(said, axis=0)
   product = np.sum(np.multiply(real, said), 0)
-  known = length != 0  # NaN is no gradient that points anywhere: it is told
+  # Where the loss changes and the gradient is zero it points nowhere: 0.
+  cosines = product / np.where(length == 0, 1.0, length)
   return Measurements(
     zero_gradient=np.all(own == 0, 1),
-    finite_difference_cosines=product[known] / length[known],
+    finite_difference_cosines=cosines[size != 0],  # NaN is kept, and told
   )
 
 
