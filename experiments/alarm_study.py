@@ -234,20 +234,29 @@ def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
   return evaluating.collect(np.arange(len(labels)), labels, tuple(stages), kept)
 
 
-def _reported(cell: Cell, evaluation: Evaluation, count: int) -> np.ndarray:
-  """Which of the first examples withstood every attack of a cell, [count]."""
+def _reported(
+  cell: Cell, evaluation: Evaluation, count: int
+) -> np.ndarray | None:
+  """Which of the first examples withstood every attack of a cell, [count].
+
+  None where the cell has no attack.
+  """
   prefix = cell.case("")
   there = {
     name: outcome
     for name, outcome in evaluation.attacks.items()
     if name.startswith(prefix)
   }
+  if not there:
+    return None
   worst = evaluating.worst(evaluation._replace(attacks=there))
   return worst.robust[:count]
 
 
-def _against(part: Measurements, reported: np.ndarray) -> Measurements:
+def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:
   """Compares with what the evaluation reports, its worst case."""
+  if reported is None:
+    return part
   if part.gradient_free_robust is not None:
     part = part._replace(white_box_robust=reported)
   if part.loss_robust is not None:

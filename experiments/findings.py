@@ -1,10 +1,17 @@
 """What evaluated networks show: rows of tables, alarms, sentences."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from experiments import alarm_study, attack_grid, attack_kinds, suites
+from experiments import (
+  alarm_study,
+  attack_grid,
+  attack_kinds,
+  data_tables,
+  suites,
+)
 from experiments.assessment import LARGE, Assessed
 from snnjax import checks
 from snnjax import evaluation as evaluating
@@ -211,7 +218,6 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   levels = [cell for cell in grid if cell.target == strongest.target]
   ran = on_cell(assessed, strongest)
   rules = [n for n in rules_alone(assessed).values() if n in ran]
-  free = on_cell(assessed, strongest, *attack_kinds.GRADIENT_FREE)
   evaluation = assessed.evaluation
 
   def robust(
@@ -234,18 +240,14 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     many_steps_robust=robust(rules[:1]),
     epsilons=list(radii),
     epsilon_robust=list(radii.values()),
-    white_box_robust=robust([name for name in ran if name not in free]),
-    gradient_free_robust={
-      # What met survivors only broke nothing of what it did not meet.
-      name: evaluating.worst(only(evaluation, [strongest.case(name)])).robust
-      for name in free
-    },
+    **_without_gradient(assessed, strongest),
     own_rule_robust=robust(rules[:1]),
     all_rules_robust=robust(rules),
     rules=len(rules),
     zero_gradient=zero_gradients(assessed),
     constant_correct=checks.most_frequent(evaluation.labels),
     large_epsilon_robust=_large(assessed),
+    **data_tables.coverage(assessed.used),
   )
   found = checks.check(
     measured,
@@ -254,6 +256,43 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     where=alarm_study.where(strongest),
   )
   return alarm_study.completed(found, assessed.alarms, assessed.name)
+
+
+def _without_gradient(
+  assessed: Assessed, cell: attack_grid.Cell
+) -> dict[str, Any]:
+  """Who withstands the gradient, and who attacks without one, too.
+
+  The white box is the attacks that met every example that it leaves standing:
+  one that met survivors of others has not tried what those broke. An attack
+  without a gradient that met all examples is told alone, one that met
+  survivors together with all before it.
+  """
+  attacks = assessed.evaluation.attacks
+  free = on_cell(assessed, cell, *attack_kinds.GRADIENT_FREE)
+  white = [name for name in on_cell(assessed, cell) if name not in free]
+  while True:
+    standing = assessed.evaluation.clean.correct.copy()
+    for name in white:
+      standing &= ~attacks[cell.case(name)].success
+    met = [
+      name
+      for name in white
+      if np.all(attacks[cell.case(name)].attempted[standing])
+    ]
+    if met == white:
+      break
+    white = met
+  if not white:
+    return {}
+  found, left = {}, standing
+  for name in free:
+    outcome = attacks[cell.case(name)]
+    left = left & ~outcome.success
+    correct = assessed.evaluation.clean.correct
+    alone = bool(np.all(outcome.attempted[correct]))
+    found[name] = correct & ~outcome.success if alone else left
+  return {"white_box_robust": standing, "gradient_free_robust": found}
 
 
 def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:

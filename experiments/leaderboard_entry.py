@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import attack_grid, findings, suites
+from experiments import attack_grid, data_tables, findings, suites
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
 from snnjax import checks, files
@@ -69,6 +69,7 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
       },
     ),
     dataset=f"{own.data.name} ({own.data.modality})",
+    data=data_tables.described(assessed.used),
     architecture=given.get("architecture", "") or _architecture(own),
     method=own.method.kind,
     additional_data=given.get("additional_data", False),

@@ -13,6 +13,7 @@ from experiments import (
   console,
   datasets,
   evaluation_run,
+  examples,
   lifecycle,
   report_run,
   settings,
@@ -52,6 +53,7 @@ def run(config: Any, path: pathlib.Path) -> None:
   ):
     with lifecycle.reading_data():
       splits = datasets.load(config, progress)
+    examples.tell(datasets.evaluated(config, splits))
     bench = None
     for name in names:
       own = network_config(config, name)

@@ -10,6 +10,7 @@ from experiments import (
   accuracy_table,
   attack_grid,
   attack_table,
+  data_tables,
   findings,
   perceptual_table,
 )
@@ -44,6 +45,7 @@ def record(
       *findings.unmeasured(left_out),
     ],
     sections=[
+      data_tables.section(networks),
       _accuracy(networks),
       _gradients(networks),
       _vulnerability(networks),
@@ -201,7 +203,7 @@ def _modality_figures(
 ) -> list[Figure]:
   """Maps, histograms and the course along the attack, for one modality."""
   first = networks[0]
-  labels = [f"digit {label}" for label in first.sample["labels"]]
+  labels = [first.used.classes[label] for label in first.sample["labels"]]
   maps = plots.gradient_maps(
     {each.name: each.study[f"maps/clean/{modality}"] for each in networks},
     inputs=first.sample[modality],

@@ -12,6 +12,7 @@ from snnjax.checks import (
   Severity,
   State,
   check,
+  coverage,
   findings,
   measured,
 )
@@ -82,6 +83,8 @@ CASES = [
   (findings.batch_matters, (1, 4), (0, 4)),
   (findings.tuned_on_the_reported, ({1, 2}, {2, 3}), ({1, 2}, {3, 4})),
   (findings.claims_disagree, (2, 4), (0, 4)),
+  (coverage.classes_missing, ({"a": 1, "b": 0}, 3), ({"a": 0, "b": 0}, 3)),
+  (coverage.one_class_alone, ({"a": 2, "b": 0}, 3), ({"a": 1, "b": 0}, 3)),
 ]
 
 
@@ -171,6 +174,8 @@ def test_a_difference_at_the_limit_is_open_with_any_number():
     (findings.too_few_restarts, (robust(), robust())),
     (findings.too_few_draws, (robust(), robust())),
     (findings.tuned_on_the_reported, ({1}, ())),
+    (coverage.classes_missing, ({}, 3)),
+    (coverage.one_class_alone, ({}, 3)),
   ],
 )
 def test_nothing_to_look_at_decides_nothing(decide, numbers):
@@ -182,8 +187,9 @@ def test_nothing_to_look_at_decides_nothing(decide, numbers):
 def test_every_check_is_in_the_table_and_tested():
   public = {
     function
-    for name, function in inspect.getmembers(findings, inspect.isfunction)
-    if function.__module__ == findings.__name__ and not name.startswith("_")
+    for module in (findings, coverage)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_")
   }
   assert {line.decide for line in CHECKS} == public
   assert {case[0] for case in CASES} == public
@@ -277,7 +283,8 @@ def test_an_evaluation_measures_what_it_can():
       np.arange(4), np.zeros(4, int), clean, {"a": outcome, "b": quiet}
     )
   )
-  assert got.reported_robust.tolist() == [False, True, True, True]
+  # An output outside is no defence: there is no accuracy to report.
+  assert got.reported_robust is None
   assert (got.differing_forwards, got.forwards) == (1, 4)
   assert (got.outside, got.non_finite, got.outputs) == (1, 1, 8)
   assert got.disagreeing_claims == 1

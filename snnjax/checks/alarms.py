@@ -10,6 +10,7 @@ import numpy as np
 from snnjax.checks.decisions import Undecided, Unmeasured
 from snnjax.checks.table import CHECKS, Check, Severity
 from snnjax.evaluation import Evaluation, summarize, worst
+from snnjax.evaluation.summary import each_attack
 
 
 class State(enum.Enum):
@@ -66,8 +67,8 @@ class Measurements(NamedTuple):
 
   Names that end in ``_robust`` are booleans [N], one per example: correct, and
   not broken by the attack. The fields are the parameters of the functions in
-  `findings`, described there; and `reasons`, which maps a field to the reason
-  why it cannot be measured here, in words.
+  `findings` and `coverage`, described there; and `reasons`, which maps a field
+  to the reason why it cannot be measured here, in words.
   """
 
   one_step_robust: np.ndarray | None = None
@@ -102,6 +103,8 @@ class Measurements(NamedTuple):
   tuning_indices: Collection[int] | None = None
   reported_indices: Collection[int] | None = None
   disagreeing_claims: int | None = None
+  missing_classes: Mapping[str, int] | None = None
+  num_classes: int | None = None
   reasons: Mapping[str, str] | None = None
 
 
@@ -165,18 +168,23 @@ def _graver(one: Alarm, other: Alarm) -> Alarm:
 
 
 def measured(evaluation: Evaluation) -> Measurements:
-  """Returns what one evaluation tells; add the rest with ``_replace``."""
-  summary = summarize(evaluation)
-  attacks = summary.attacks.values()
-  outputs = sum(attack.attempted for attack in attacks)
+  """Returns what one evaluation tells; add the rest with ``_replace``.
+
+  Where `summarize` refuses to give an accuracy, or has none, there is none
+  here; outputs outside raise their alarm.
+  """
+  clean = evaluation.clean
+  attacks = each_attack(evaluation).values()
+  outside = sum(attack.outside for attack in attacks)
+  judged = not (outside or np.isnan(summarize(evaluation).robust.estimate))
   return Measurements(
-    reported_robust=worst(evaluation).robust if outputs else None,
+    reported_robust=worst(evaluation).robust if judged else None,
     zero_gradient=_zero_gradient(evaluation),
-    differing_forwards=summary.unrepeatable,
-    forwards=summary.examples,
-    outside=sum(attack.outside for attack in attacks),
-    non_finite=summary.non_finite + sum(a.non_finite for a in attacks),
-    outputs=outputs,
+    differing_forwards=int(np.sum(~clean.repeatable)),
+    forwards=len(clean.repeatable),
+    outside=outside,
+    non_finite=int(np.sum(~clean.finite)) + sum(a.non_finite for a in attacks),
+    outputs=sum(attack.attempted for attack in attacks),
     disagreeing_claims=sum(attack.disagreeing for attack in attacks),
     reported_indices=frozenset(evaluation.indices.tolist()),
   )

@@ -87,14 +87,14 @@ def test_train_takes_two_steps(trained, capsys):
 def test_evaluate_and_report_follow(trained, capsys):
   evaluate.run(tiny_runs.config(TWO_STEPS), trained)
   shown = capsys.readouterr().out
-  for text in ("worst of all", "epsilon", "clean", "Of 17 checks"):
+  for text in ("worst of all", "epsilon", "clean", "Of 19 checks"):
     assert text in shown
   assert tiny_runs.status(trained / "evaluation") == "done"
   report.run(tiny_runs.config(TWO_STEPS), trained)
   assert (trained / "report" / "report.html").stat().st_size > 10_000
   shown = capsys.readouterr().out
   assert "PGD, worst rule" in shown
-  assert "Of 17 checks" in shown
+  assert "Of 19 checks" in shown
 
 
 @pytest.mark.usefixtures("compiled")
