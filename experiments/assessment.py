@@ -209,15 +209,9 @@ def assess(
         raise Preempted(f"stopped after microbatch {number + 1}")
   if STUDY not in folder.array_names():
     _study(config, made, variables, splits, batch, folder, progress)
+  chunked, watched = load_chunks(folder), (progress, should_stop)
   alarm_study.measure(
-    config,
-    made.network,
-    judge,
-    batch,
-    load_chunks(folder),
-    folder,
-    progress,
-    should_stop,
+    config, made.network, judge, batch, chunked, folder, *watched
   )
 
 

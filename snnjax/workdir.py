@@ -2,6 +2,8 @@
 
     config.json       the resolved configuration
     environment.json  one entry per session: versions, devices, commit, seed
+    data.json         the data, how they were made, and each part's classes
+    examples.npz      which examples each part has, by position
     metrics.jsonl     one line per step or epoch, on the disk when written
     status.json       running, done, failed or preempted, and why
     checkpoints/      see `snnjax.checkpoints`

@@ -11,6 +11,7 @@ from snnjax.statistics import Interval, wilson
 ENTRY = Entry(
   paper=Paper("sparse", "On sparse gradients", venue="ICML 2026"),
   dataset="digits",
+  data={"name": "digits", "source": {"sha256": "a1" * 32}, "parts": {}},
   architecture="cnn, channels 8-16",
   method="sr",
   additional_data=False,
@@ -117,6 +118,7 @@ def test_an_entry_without_alarms_or_hits_is_fine():
     ("venue", "ICML"),
     ("link", "arxiv.org/abs/1"),
     ("dataset", " "),
+    ("data", {"name": "digits"}),
     ("architecture", ""),
     ("encoder", ""),
     ("suite", ""),

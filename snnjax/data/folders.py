@@ -129,13 +129,13 @@ def _found(tree: Tree, *, packed: bool) -> _Found | None:
     elif len(parts) > 1 and parts[0] in names:
       _refuse(leaf, in_class=len(parts) > 2)
     elif packed or not archives.is_archive(pathlib.Path(leaf.where)):
-      found.left_out[_beside(leaf.parts)] += 1
+      found.left_out[_beside(parts or leaf.parts)] += 1
   for folder in tree.folders:
     parts = place(folder)
     if len(parts) == 2 and parts[0] in names:
       found.classes.add(parts[1])
     elif len(parts) == 1 and parts[0] not in names:
-      found.left_out[_beside(folder, folder=True)] += 0  # said, though empty
+      found.left_out[_beside(parts, folder=True)] += 0  # said, though empty
   return found
 
 

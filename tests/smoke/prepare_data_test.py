@@ -42,16 +42,24 @@ def test_a_download_is_prepared_found_done_and_listed(tmp_path):
   first = start(*flags(source, folder))
   assert first.returncode == 0, first.stderr
   assert first.stdout.startswith("prepared in ")
-  assert "train 7, test 3 (from IDX files)" in first.stdout
+  told = (
+    "mnist 1.0.0 from IDX files, shuffled by seed 0\n"
+    "  train: 7 of 10 classes (0: 0, 1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, "
+    "7: 1, 8: 0, 9: 0)\n"
+    "  test: 3 of 10 classes (0: 0, 1: 1, 2: 1, 3: 1, 4: 0, 5: 0, 6: 0, "
+    "7: 0, 8: 0, 9: 0)\n"
+  )
+  assert told in first.stdout
+  assert (
+    "warning: mnist/train: 3 of 10 classes have no example: '0', '8', '9'\n"
+  ) in first.stderr
   assert "verify train: 7/7 (100 %)" in first.stderr
   assert "as published it has 60000" in first.stderr
   second = start(*flags(source, folder))
   assert second.returncode == 0
   assert second.stdout.startswith("already prepared: mnist 1.0.0")
   listed = start(f"--data_dir={folder}")
-  assert listed.stdout == (
-    f"1 data sets in {folder}\nmnist 1.0.0: train 7, test 3 (from IDX files)\n"
-  )
+  assert listed.stdout == f"1 data sets in {folder}\n{told}"
   assert len(registry.open_dataset("mnist", "train", folder).labels) == 7
 
 
