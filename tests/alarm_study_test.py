@@ -24,10 +24,10 @@ from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
 CHANGES = {
-  "data.test_examples": "32",
+  "data.test_examples": "128",
   "model.encoder": "direct",
-  "evaluation.examples": "32",
-  "evaluation.microbatch": "8",
+  "evaluation.examples": "128",
+  "evaluation.microbatch": "32",
   "evaluation.epsilons.image": "0.2,0.3",
   "evaluation.random_draws": "30",
   "evaluation.rules": "bptt_triangle,bptt_atan",
@@ -79,7 +79,7 @@ def test_the_alarms_of_a_masked_network_come_first(masked):
     assert alarm["cause"]
     assert alarm["remedy"]
     assert alarm["evidence"]
-    assert alarm["examples"] in (8, 32)
+    assert alarm["examples"] in (8, 128)
   page = (masked / "report" / "report.html").read_text()
   body = page[page.index("<main>") :]
   assert body.index("Gradients are exactly zero") < body.index("<table")
@@ -95,7 +95,7 @@ def test_the_worst_case_breaks_the_masked_network(masked):
   assert "Gradients are exactly zero" in row["alarms"]
   assert row["checkpoint_sha256"] == files.sha256(masked / "parameters.npz")
   assert row["epsilon"] == {"image": 0.3}
-  assert row["examples"] == 32
+  assert row["examples"] == 128
 
 
 def test_every_alarm_is_checked_or_says_why_not(masked):

@@ -188,6 +188,8 @@ def test_an_honest_network_raises_no_alarm():
     "statistics_change",
     "tuning_indices",
     "reported_indices",
+    "missing_classes",
+    "num_classes",
     "ten_draws_robust",
     "twenty_draws_robust",
   }
