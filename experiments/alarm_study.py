@@ -249,11 +249,13 @@ def _doubtful(
       for name, outcome in evaluation.attacks.items()
       if name.startswith(prefix)
     }
+    if not there:
+      continue  # the suite has nothing at this radius
     worst = evaluating.worst(evaluation._replace(attacks=there))
     found.append((cell, worst.robust[:count]))
     if np.any(found[-1][1]):
       return found[-1]
-  return found[0]
+  return found[0] if found else (cells[-1], evaluation.clean.correct[:count])
 
 
 def _against(part: Measurements, reported: float) -> Measurements:

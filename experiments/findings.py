@@ -39,7 +39,11 @@ def only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
 def on_cell(
   assessed: Assessed, cell: attack_grid.Cell, *kinds: str
 ) -> list[str]:
-  """Returns the attacks that ran on a cell, those of some kinds if given."""
+  """Returns the attacks that ran on a cell, those of some kinds if given.
+
+  Without kinds, they have met every example that withstood them all; some of
+  them may have met the survivors of others.
+  """
   return [
     attack.name
     for attack in suites.plan(assessed.config)
@@ -106,8 +110,13 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
       **spread("clean", everything.clean),
     }
     for key, (_, kinds) in shares(assessed).items():
-      found = cell_summary(assessed, cell, on_cell(assessed, cell, *kinds))
-      row |= spread(key, found.robust)
+      names = [
+        attack.name
+        for attack in suites.plan(assessed.config)
+        if attack.spec.meets == "all"
+        and attack.name in on_cell(assessed, cell, *kinds)
+      ]
+      row |= spread(key, cell_summary(assessed, cell, names).robust)
     row |= spread("robust", everything.robust)
     row |= spread("success", everything.success)
     rows.append(row | {"examples": everything.examples})
@@ -196,7 +205,11 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   rules = list(rules_alone(assessed).values())
   grid = attack_grid.cells(assessed.config, assessed.modalities)
   strongest = grid[-1]
-  levels = [cell for cell in grid if cell.target == strongest.target]
+  levels = [
+    cell
+    for cell in grid
+    if cell.target == strongest.target and on_cell(assessed, cell)
+  ]
   evaluation = assessed.evaluation
   ran = [cell.case(a) for cell in levels for a in on_cell(assessed, cell)]
   measured = checks.measured(only(evaluation, ran))
@@ -213,7 +226,7 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     many_step_accuracy=_robust(assessed, strongest, rules[:1]),
     epsilons=[0.0] + [max(cell.radii.values()) for cell in levels],
     epsilon_accuracies=[
-      evaluating.summarize(evaluation).clean.estimate,
+      float(np.mean(evaluation.clean.correct)),
       *(
         cell_summary(assessed, c, on_cell(assessed, c)).robust.estimate
         for c in levels
@@ -235,10 +248,17 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
 def _robust(
   assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
 ) -> float | None:
-  """Accuracy under the worst of some attacks; None if there is none."""
+  """Share that is right and that none of some attacks broke; None of none.
+
+  What they were spared, since others had broken it, counts as withstood: for
+  comparing attacks with those others, not for reporting.
+  """
   if not attacks:
     return None
-  return cell_summary(assessed, cell, attacks).robust.estimate
+  some = only(assessed.evaluation, [cell.case(name) for name in attacks])
+  evaluating.refuse_outside(some)
+  fallen = [outcome.success for outcome in some.attacks.values()]
+  return float(np.mean(some.clean.correct & ~np.any(fallen, axis=0)))
 
 
 def _white_box(assessed: Assessed, cell: attack_grid.Cell) -> list[str]:
@@ -264,8 +284,9 @@ def _gradient_free(
       .attacks[cell.case(name)]
       .alone
     )
-    shared = [name] if alone else [*white, name]
-    found[name] = cell_summary(assessed, cell, shared).robust.estimate
+    left = _robust(assessed, cell, [name] if alone else [*white, name])
+    if left is not None:
+      found[name] = left
   return found
 
 
@@ -285,9 +306,9 @@ def correct_counts(
   evaluation = assessed.evaluation
   radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
-    if cell.target != target:
-      continue
     names = [cell.case(attack) for attack in on_cell(assessed, cell)]
+    if cell.target != target or not names:
+      continue
     worst = evaluating.worst(only(evaluation, names))
     radii.append(max(cell.radii.values()))
     correct.append(int(worst.robust.sum()))

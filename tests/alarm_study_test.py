@@ -11,6 +11,7 @@ import pytest
 from experiments import (
   alarm_study,
   build,
+  chunk_files,
   evaluation_run,
   leaderboard_entry,
   report_run,
@@ -181,7 +182,7 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   splits = datasets.load(made, only_test=True)
   source = masked / "evaluation"
   with workdir.opened(source, workdir.read_config(source)) as finished:
-    chunks = assessment.load_chunks(finished)
+    chunks = chunk_files.load(finished)
   batch = assessment.test_batch(made, splits)
   judge = jax.tree_util.Partial(lambda *_: None, {})
   given = (made, None, judge, batch, chunks)
