@@ -10,7 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import build, compilation, datasets, lifecycle, settings
+from experiments import (
+  build,
+  compilation,
+  datasets,
+  examples,
+  lifecycle,
+  settings,
+)
 from experiments.progress import Progress, reporter, say, silent
 from snnjax import (
   checkpoints,
@@ -85,6 +92,7 @@ def run(config: Any, path: pathlib.Path) -> None:
       return
     with lifecycle.reading_data():
       splits = datasets.load(config, progress)
+    examples.tell(splits.used, examples.FITTED)
     fit(config, splits, folder, progress, should_stop)
     say(f"trained: {path / WEIGHTS}")
 
@@ -116,6 +124,7 @@ def fit(
   """
   seen = environment.describe(config.seed)
   environment.record(folder, seen)
+  examples.save(folder.path, splits.used)
   with lifecycle.configuring():
     plan, progressed = _begin(config, splits)
   after = None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, losses
-from tests import smooth_network
+from tests import peers, smooth_network
 
 KEY = jax.random.key(0)
 ROWS = 100
@@ -22,7 +22,7 @@ def problem():
 @pytest.fixture(scope="module")
 def theirs(problem):
   """The distances of a foolbox attack, infinite where it fails."""
-  foolbox = pytest.importorskip("foolbox")
+  foolbox = peers.load("foolbox")
   inputs, labels = problem
 
   def run(make, order):

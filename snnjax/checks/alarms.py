@@ -61,8 +61,9 @@ class Measurements(NamedTuple):
   """What the alarms look at; None where it was not measured.
 
   Accuracies are over all examples, in [0, 1]. The fields are the parameters
-  of the functions in `findings`, described there; and `reasons`, which maps a
-  field to the reason why it cannot be measured here, in words.
+  of the functions in `findings` and `coverage`, described there; and
+  `reasons`, which maps a field to the reason why it cannot be measured here,
+  in words.
   """
 
   one_step_accuracy: float | None = None
@@ -94,6 +95,8 @@ class Measurements(NamedTuple):
   tuning_indices: Collection[int] | None = None
   reported_indices: Collection[int] | None = None
   disagreeing_claims: int | None = None
+  missing_classes: Mapping[str, int] | None = None
+  num_classes: int | None = None
   reasons: Mapping[str, str] | None = None
 
 

@@ -32,7 +32,8 @@ from snnjax.types import (
   ScoredLossFn,
 )
 
-_STARTS, _ROUND = 10, 33  # queries of `attacks.boundary`, each round's too
+# Queries of `attacks.hop_skip_jump`, and of each of its rounds.
+_STARTS, _ROUND = 10, 33
 Search = Callable[[ScoredLossFn, Threat, int], Attack]
 
 
@@ -78,10 +79,12 @@ def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
   return attacks.square(source, threat, queries=queries)
 
 
-def by_boundary(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
-  """Returns the walk along the boundary, which sees predictions only."""
+def by_hop_skip_jump(
+  source: ScoredLossFn, threat: Threat, queries: int
+) -> Attack:
+  """Returns HopSkipJump, which sees predictions only."""
   rounds = max((queries - _STARTS) // _ROUND, 1)
-  walk = attacks.boundary(source, threat, rounds=rounds, starts=_STARTS)
+  walk = attacks.hop_skip_jump(source, threat, rounds=rounds, starts=_STARTS)
   return attacks.within(walk, source, threat)
 
 

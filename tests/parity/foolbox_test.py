@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, losses
-from tests import smooth_network
+from tests import peers, smooth_network
 
-foolbox = pytest.importorskip("foolbox")
-eagerpy = pytest.importorskip("eagerpy")
+foolbox, eagerpy = peers.load("foolbox"), peers.load("eagerpy")
 
 STEPS = 5
 
