@@ -52,7 +52,8 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
     name="not_run",
     title="Attacks of the suite that were not run",
     caption=(
-      "These cannot run under this budget: the numbers above are without them."
+      "These cannot run under this budget, or with so few classes: the numbers "
+      "above are without them."
     ),
     columns=[
       Column("network", "network"),

@@ -46,7 +46,11 @@ def only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
 def on_cell(
   assessed: Assessed, cell: attack_grid.Cell, *kinds: str
 ) -> list[str]:
-  """Returns the attacks that ran on a cell, those of some kinds if given."""
+  """Returns the attacks that ran on a cell, those of some kinds if given.
+
+  Without kinds, they have met every example that withstood them all; some of
+  them may have met the survivors of others.
+  """
   return [
     attack.name
     for attack in suites.plan(assessed.config)
@@ -124,8 +128,13 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
       **spread("clean", everything.clean),
     }
     for key, (_, kinds) in shares(assessed).items():
-      found = withstood(assessed, cell, on_cell(assessed, cell, *kinds))
-      row |= spread(key, found)
+      there = on_cell(assessed, cell, *kinds)
+      names = [
+        attack.name
+        for attack in suites.plan(assessed.config)
+        if attack.spec.meets == "all" and attack.name in there
+      ]
+      row |= spread(key, withstood(assessed, cell, names))
     row |= spread("robust", everything.robust if ran else None)
     row |= spread("success", everything.success if ran else None)
     rows.append(row | {"examples": everything.examples})
@@ -225,8 +234,11 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   ) -> np.ndarray | None:
     if not attacks:
       return None
-    names = [cell.case(name) for name in attacks]
-    return evaluating.worst(only(evaluation, names)).robust
+    some = only(evaluation, [cell.case(name) for name in attacks])
+    # What has not met all that it leaves standing cannot be compared.
+    if np.isnan(evaluating.summarize(some).robust.estimate):
+      return None
+    return evaluating.worst(some).robust
 
   radii = {0.0: evaluation.clean.correct}
   for cell in levels:
@@ -324,10 +336,8 @@ def correct_counts(
   evaluation = assessed.evaluation
   radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
-    if cell.target != target:
-      continue
     names = [cell.case(attack) for attack in on_cell(assessed, cell)]
-    if not names:
+    if cell.target != target or not names:
       continue
     worst = evaluating.worst(only(evaluation, names))
     radii.append(max(cell.radii.values()))

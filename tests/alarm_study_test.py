@@ -12,6 +12,7 @@ from experiments import (
   alarm_study,
   attack_grid,
   build,
+  chunk_files,
   evaluation_run,
   leaderboard_entry,
   report_run,
@@ -182,7 +183,7 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   splits = datasets.load(made, only_test=True)
   source = masked / "evaluation"
   with workdir.opened(source, workdir.read_config(source)) as finished:
-    chunks = assessment.load_chunks(finished)
+    chunks = chunk_files.load(finished)
   # A network that nothing withstands at the largest radius is checked there
   # as well: another choice for it would compare networks at different radii.
   cells = attack_grid.cells(made, ("image",))
