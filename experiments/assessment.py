@@ -17,9 +17,11 @@ from experiments import (
   alarm_study,
   attack_grid,
   build,
+  chunk_files,
   datasets,
   examples,
   gradient_study,
+  lifecycle,
   perceptual_study,
   suites,
 )
@@ -29,14 +31,13 @@ from experiments.settings import UsageError
 from snnjax import attacks, environment, metrics, parameters
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
-from snnjax.types import Batch, Forward, LogitsFn, Network, Variables
+from snnjax.types import Batch, Forward, Inputs, LogitsFn, Network, Variables
 from snnjax.workdir import Preempted, Workdir
 
 LARGE = "large epsilon"
 LARGE_RADIUS = 0.5
 STUDY = "study"
-REFUSED = "refused"  # the attacks that the budget does not allow
-_CHUNKS = "chunks"
+REFUSED = "refused"  # attacks that budget or classes do not allow
 
 
 class Assessed(NamedTuple):
@@ -44,6 +45,7 @@ class Assessed(NamedTuple):
 
   Attributes:
     name: of the network.
+    folder: of this evaluation.
     config: it was trained and evaluated with.
     modalities: of its inputs.
     evaluation: every example under every attack.
@@ -58,6 +60,7 @@ class Assessed(NamedTuple):
   """
 
   name: str
+  folder: pathlib.Path
   config: Any
   modalities: tuple[str, ...]
   evaluation: evaluating.Evaluation
@@ -120,7 +123,11 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
 
 
 def cases(
-  config: Any, made: Bench, variables: Variables, modalities: tuple[str, ...]
+  config: Any,
+  made: Bench,
+  variables: Variables,
+  modalities: tuple[str, ...],
+  inputs: Inputs,
 ) -> attack_grid.Cases:
   """Returns every attack of the evaluation, by case name.
 
@@ -128,10 +135,10 @@ def cases(
   not fail to use.
 
   Raises:
-    UsageError: the suite does not fit the radii.
+    UsageError: the suite does not fit the radii, or no attack of it can run.
   """
   wanted = attack_grid.cells(config, modalities)
-  found = attack_grid.cases(made.grid, variables, wanted)
+  found = attack_grid.cases(made.grid, variables, wanted, inputs)
   alone = [a for a in suites.alone(made.grid.attacks) if a not in found.refused]
   if config.evaluation.norm != "linf" or not alone:
     return found
@@ -169,8 +176,8 @@ def assess(
   batch = test_batch(config, splits)
   examples.save(folder.path, datasets.evaluated(config, splits))
   _check_box(config, splits.modalities, batch)
-  finished = load_chunks(folder)
-  attacked = cases(config, made, variables, splits.modalities)
+  finished = chunk_files.load(folder)
+  attacked = cases(config, made, variables, splits.modalities, batch.inputs)
   folder.save_arrays(
     REFUSED,
     {
@@ -202,7 +209,7 @@ def assess(
         {"seconds": seconds},
       )
       perceptual_study.save(visible, folder, number, chunk)
-      save_chunk(folder, number, chunk)
+      chunk_files.save(folder, number, chunk)
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
   if STUDY not in folder.array_names():
@@ -212,7 +219,7 @@ def assess(
     made.network,
     judge,
     batch,
-    load_chunks(folder),
+    chunk_files.load(folder),
     folder,
     progress,
     should_stop,
@@ -234,7 +241,7 @@ def load(
     OSError: an array file is missing.
     ValueError: one is damaged.
   """
-  chunks = load_chunks(folder)
+  chunks = chunk_files.load(folder)
   clean = [chunk for chunk in chunks if chunk.stage == evaluating.CLEAN]
   indices = np.concatenate([chunk.indices for chunk in clean])
   arrays = folder.load_arrays(STUDY)
@@ -265,6 +272,7 @@ def load(
   )
   return Assessed(
     name,
+    folder.path,
     config,
     modalities,
     evaluation,
@@ -313,36 +321,13 @@ def _whole(
   return told
 
 
-def save_chunk(folder: Workdir, number: int, chunk: evaluating.Chunk) -> None:
-  """Writes one chunk's rows; the adversarial inputs are not kept."""
-  rows = {f"rows/{key}": value for key, value in chunk.rows._asdict().items()}
-  folder.save_arrays(
-    f"{_CHUNKS}/{number:06d}",
-    {"stage": np.array(chunk.stage), "indices": chunk.indices, **rows},
-  )
-
-
-def load_chunks(folder: Workdir) -> list[evaluating.Chunk]:
-  """Reads the chunks of a folder, in the order they were written."""
-  chunks = []
-  for name in sorted(folder.array_names()):
-    if not name.startswith(f"{_CHUNKS}/"):
-      continue
-    arrays = folder.load_arrays(name)
-    stage = str(arrays.pop("stage"))
-    indices = arrays.pop("indices")
-    kind = evaluating.Clean if stage == evaluating.CLEAN else evaluating.Outcome
-    rows = {key.removeprefix("rows/"): v for key, v in arrays.items()}
-    chunks.append(evaluating.Chunk(stage, indices, kind(**rows)))
-  return chunks
-
-
 def _check_box(config: Any, modalities: tuple[str, ...], batch: Batch) -> None:
   """Clean inputs outside their box would make every number meaningless."""
   cell = attack_grid.cells(config, modalities)[0]
   radii = cell.radii if len(modalities) > 1 else next(iter(cell.radii.values()))
   threat = build.threat_of(config.evaluation.norm, radii)
-  attacks.check_inputs(threat, batch.inputs)
+  with lifecycle.reading_data():
+    attacks.check_inputs(threat, batch.inputs)
 
 
 def _study(

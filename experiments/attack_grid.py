@@ -176,7 +176,8 @@ class Cases(NamedTuple):
   Attributes:
     builders: by case, in their order.
     survivors: cases that meet only what the cases listed left correct.
-    refused: by attack, why it cannot run under this budget.
+    refused: by attack, why it cannot run under this budget or with so few
+      classes.
   """
 
   builders: Mapping[str, Any]
@@ -184,29 +185,28 @@ class Cases(NamedTuple):
   refused: Mapping[str, str]
 
 
-def cases(made: Grid, variables: Variables, wanted: Sequence[Cell]) -> Cases:
+def cases(
+  made: Grid,
+  variables: Variables,
+  wanted: Sequence[Cell],
+  inputs: Inputs,
+) -> Cases:
   """Returns every attack on every cell that its suite has it on.
 
   Args:
     made: from `grid`.
     variables: of the network under attack.
     wanted: the cells.
+    inputs: of the network; only their shapes matter.
+
+  Raises:
+    UsageError: no attack can run.
   """
   builders: dict[str, Any] = {}
   survivors: dict[str, Sequence[str]] = {}
-  refused: dict[str, str] = {}
-  for attack in made.attacks:
-    if not any(on_cell([attack], cell, wanted) for cell in wanted):
-      refused[attack.name] = (
-        f"targets must be among {sorted({cell.target for cell in wanted})} "
-        f"for these inputs; got {attack.spec.targets}"
-      )
-      continue
-    try:
-      # Constructing an attack asks its threat what it needs; nothing is run.
-      made.build[attack.name](variables, traced(wanted[-1].radii))
-    except ValueError as error:
-      refused[attack.name] = str(error)
+  refused = _refused(made, variables, wanted, inputs)
+  if len(refused) == len(made.attacks):
+    raise UsageError(f"a suite must have an attack that can run; got {refused}")
   for cell in wanted:
     before: list[str] = []
     for attack in on_cell(made.attacks, cell, wanted):
@@ -220,6 +220,32 @@ def cases(made: Grid, variables: Variables, wanted: Sequence[Cell]) -> Cases:
       )
       before.append(name)
   return Cases(builders, survivors, refused)
+
+
+def _refused(
+  made: Grid, variables: Variables, wanted: Sequence[Cell], inputs: Inputs
+) -> dict[str, str]:
+  """Returns by attack why it cannot run: no target, no budget, no classes."""
+  refused: dict[str, str] = {}
+  able: dict[str, Any] = {}
+  for attack in made.attacks:
+    if not any(on_cell([attack], cell, wanted) for cell in wanted):
+      refused[attack.name] = (
+        f"targets must be among {sorted({cell.target for cell in wanted})} "
+        f"for these inputs; got {attack.spec.targets}"
+      )
+      continue
+    build = jax.tree_util.Partial(
+      made.build[attack.name], variables, traced(wanted[-1].radii)
+    )
+    try:
+      build()  # asks its threat what it needs; nothing is run
+    except ValueError as error:
+      refused[attack.name] = str(error)
+    else:
+      able[attack.name] = build
+  judge = jax.tree_util.Partial(made.classify, variables)
+  return refused | evaluating.undefined(able, judge, inputs)
 
 
 def on_cell(

@@ -5,7 +5,7 @@
 | 0 | done, or already done | |
 | 1 | a defect of this program; a traceback was printed | report it |
 | 2 | usage: a flag, a configuration, a missing extra | correct it |
-| 3 | bad data: missing, damaged or foreign files | see the message |
+| 3 | bad data: damaged or foreign files, unjudged results | see the message |
 | 4 | non-finite: a loss or gradient is NaN or infinite | see the saved batch |
 | 5 | I/O: a file or folder cannot be read or written | see the message |
 | 6 | disk full; what was saved before is intact | free space, run again |
@@ -117,6 +117,8 @@ def exit_code(error: BaseException) -> ExitCode:
     return ExitCode.PREEMPTED
   if _is(error, "snnjax.workdir", "ConfigurationChanged"):
     return ExitCode.USAGE
+  if _is(error, "snnjax.evaluation.summary", "UnjudgedError"):
+    return ExitCode.BAD_DATA
   if _is(error, "snnjax.checkpoints", "CheckpointError"):
     return ExitCode.BAD_DATA
   if _is(error, "jax.errors", "JaxRuntimeError") and (

@@ -10,6 +10,7 @@ import ml_collections
 from experiments import (
   assessment,
   compilation,
+  console,
   datasets,
   evaluation_run,
   examples,
@@ -41,7 +42,9 @@ def run(config: Any, path: pathlib.Path) -> None:
   suites.resolved(config)  # before anything is trained
   page = assessment.report_folder(path, config) / "report.html"
   if page.exists() and all(finished(config, name, path) for name in names):
-    say(f"{path} is finished; nothing to do. report: {page}")
+    networks = [report_run.load(path / name, config, name) for name in names]
+    say(f"{path} is finished; nothing to do\n\n{console.networks(networks)}")
+    say(f"\nreport: {page}")
     return
   compilation.keep()
   with (
@@ -63,7 +66,7 @@ def run(config: Any, path: pathlib.Path) -> None:
           bench = assessment.bench(whole, network, splits.modalities, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
     progress(0, 1, _WRITING)
-    networks = [report_run.load(path / name, config) for name in names]
+    networks = [report_run.load(path / name, config, name) for name in names]
     elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
     written = report_run.write(networks, path, config, elapsed)
     progress(1, 1, _WRITING)

@@ -1,22 +1,31 @@
 """Builds the report on the evaluated runs of a folder."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from experiments import (
   assessment,
+  console,
   datasets,
   leaderboard_entry,
   lifecycle,
+  run_folders,
   settings,
   summary,
+  training_loop,
 )
 from experiments.assessment import Assessed
 from experiments.progress import say
 from snnjax import environment, report, workdir
-from snnjax.report import Table
 
+# Keys of the data that only training sees, and of the evaluation that change
+# no result.
+_UNSEEN = {
+  "data": ("data_dir", "train_examples", "validation", "augment", "stream"),
+  "evaluation": ("microbatch",),
+}
 TITLE = "Robustness and input-gradient sparsity of spiking networks"
 
 
@@ -25,49 +34,73 @@ def run(config: Any, path: pathlib.Path) -> None:
 
   Args:
     config: its suite is reported, and its seed written into the report.
-    path: the run's folder, or the runs' parent.
+    path: the run's folder, or one in which runs lie, nested or not.
 
   Raises:
     DataError: there is no evaluated run, or runs were evaluated differently.
   """
-  networks = [load(folder, config) for folder in evaluated(path, config)]
+  runs = evaluated(path, config)
+  networks = [load(run, config, name) for name, run in runs.done.items()]
   _check_alike(networks)
-  say(text(write(networks, path, config)))
+  say(text(write(networks, path, config, left_out=runs.left_out)))
 
 
-def evaluated(path: pathlib.Path, config: Any) -> list[pathlib.Path]:
-  """Returns the runs that a suite has evaluated: `path`, or those in it.
+class Runs(NamedTuple):
+  """The runs at or below a folder, by name.
+
+  Attributes:
+    done: the folders of those that the suite has evaluated.
+    left_out: why the others are not.
+  """
+
+  done: dict[str, pathlib.Path]
+  left_out: dict[str, str]
+
+
+def evaluated(path: pathlib.Path, config: Any) -> Runs:
+  """Returns the runs that a suite has evaluated: `path`, and those below it.
 
   Args:
-    path: the run's folder, or the runs' parent.
+    path: the run's folder, or one in which runs lie, nested or not.
     config: its ``evaluation.suite`` is the suite.
 
   Raises:
-    DataError: there is none.
+    DataError: none is evaluated.
   """
-  candidates = [path, *sorted(p for p in path.glob("*") if p.is_dir())]
-  found = [
-    folder
-    for folder in candidates
-    if workdir.read_status(assessment.evaluation_folder(folder, config))[0]
-    is workdir.Status.DONE
-  ]
-  if not found:
-    suite = config.evaluation.suite
+  suite = config.evaluation.suite
+  with lifecycle.reading_data():
+    folders = run_folders.found(path)
+    runs = Runs({}, {})
+    names = run_folders.names(path, folders)
+    for name, folder in zip(names, folders, strict=True):
+      evaluation = assessment.evaluation_folder(folder, config)
+      status, reason = workdir.read_status(evaluation)
+      if status is workdir.Status.DONE:
+        runs.done[name] = folder
+        continue
+      stage = f"its evaluation by the suite {suite!r}"
+      if status is None and not (folder / training_loop.WEIGHTS).exists():
+        stage, (status, reason) = "its training", workdir.read_status(folder)
+      state = "missing" if status is None else status.value
+      why = f" ({reason})" if reason else ""
+      runs.left_out[name] = f"{stage} is {state}{why}"
+  if not runs.done:
+    told = "".join(f"\n  {name}: {why}" for name, why in runs.left_out.items())
     raise lifecycle.DataError(
       f"{path} must hold a run evaluated by the suite {suite!r}, or folders of "
       f"such; it holds none. Run: python -m experiments.evaluate "
-      f"--suite={suite} --workdir=RUN"
+      f"--suite={suite} --workdir=RUN{told}"
     )
-  return found
+  return runs
 
 
-def load(path: pathlib.Path, config: Any) -> Assessed:
-  """Reads one run's evaluation; the folder's name is the network's.
+def load(path: pathlib.Path, config: Any, name: str | None = None) -> Assessed:
+  """Reads one run's evaluation.
 
   Args:
     path: the run's folder.
     config: its ``evaluation.suite`` tells which evaluation.
+    name: of the network; the folder's by default.
 
   Raises:
     DataError: the evaluation is damaged, or of an older version.
@@ -80,17 +113,19 @@ def load(path: pathlib.Path, config: Any) -> Assessed:
       f"{folder} must name its attacks; an older version made it. Remove it "
       f"and run: python -m experiments.evaluate --workdir={path}"
     )
+  (own_name,) = run_folders.names(path, [path])
   modalities = datasets.MODALITIES[own.data.modality]
   # Of a finished run, opening changes nothing.
   with lifecycle.reading_data(), workdir.opened(folder, plain) as opened:
-    return assessment.load(path.name, own, modalities, opened)
+    return assessment.load(name or own_name, own, modalities, opened)
 
 
 class Written(NamedTuple):
-  """Where a report is, and its main table."""
+  """Where a report is, and what it says of which networks."""
 
   paths: report.Paths
-  table: Table
+  networks: Sequence[Assessed]
+  left_out: Mapping[str, str]
 
 
 def write(
@@ -98,6 +133,7 @@ def write(
   path: pathlib.Path,
   config: Any,
   extra: dict[str, Any] | None = None,
+  left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> Written:
   """Writes the report on some networks into a folder of `path`.
 
@@ -107,6 +143,7 @@ def write(
     config: its seed is written into the report, and its ``leaderboard`` into
       the entries of ``leaderboard.json`` beside it.
     extra: what else its provenance says.
+    left_out: by run that was to be reported, why it is not.
   """
   provenance = {
     "environment": environment.describe(config.seed),
@@ -115,49 +152,38 @@ def write(
     },
     **(extra or {}),
   }
-  record = summary.record(networks, TITLE, provenance)
+  record = summary.record(networks, TITLE, provenance, left_out)
   folder = assessment.report_folder(path, networks[0].config)
   paths = report.write(record, folder)
   with lifecycle.configuring():
-    leaderboard_entry.write(networks, path, config, folder)
-  return Written(paths, summary.accuracy_table(networks))
+    leaderboard_entry.write(networks, config, folder)
+  return Written(paths, networks, left_out)
 
 
 def text(written: Written) -> str:
-  """Returns the main table as plain text, and where the report is."""
-  table = written.table
-  heads = [column.header for column in table.columns]
-  rows = [
-    [
-      _cell(row[column.key], column.percent, column.digits)
-      for column in table.columns
-    ]
-    for row in table.rows
-  ]
-  widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-  lines = [
-    "  ".join(
-      word.ljust(width) for word, width in zip(line, widths, strict=True)
-    )
-    for line in [heads, ["-" * width for width in widths], *rows]
-  ]
-  return "\n".join([*lines, "", f"report: {written.paths.html}"])
-
-
-def _cell(value: Any, percent: bool, digits: int) -> str:
-  if isinstance(value, float):
-    return f"{value:.1%}" if percent else f"{value:.{digits}g}"
-  return str(value)
+  """Returns accuracies and alarms as plain text, and where the report is."""
+  return (
+    f"{console.networks(written.networks, written.left_out)}\n\n"
+    f"report: {written.paths.html}"
+  )
 
 
 def _check_alike(networks: Sequence[Assessed]) -> None:
   """Networks of one report see the same inputs and the same attacks."""
-  for key in ("evaluation", "data"):
-    first = settings.to_dict(networks[0].config)[key]
-    for other in networks[1:]:
-      lines = workdir.difference(first, settings.to_dict(other.config)[key])
-      if lines:
-        raise lifecycle.DataError(
-          f"{networks[0].name} and {other.name} must be evaluated alike; "
-          f"{key} differs: {'; '.join(lines)}"
-        )
+  first, *others = [_seen(each) for each in networks]
+  for found, each in zip(others, networks[1:], strict=True):
+    lines = workdir.difference(first, found)
+    if lines:
+      raise lifecycle.DataError(
+        f"{networks[0].name} and {each.name} must be evaluated alike to be in "
+        f"one report: {'; '.join(lines)}. Report the folders one by one"
+      )
+
+
+def _seen(assessed: Assessed) -> dict[str, Any]:
+  """What of a configuration says what a network was shown, and how attacked."""
+  plain = settings.to_dict(assessed.config)
+  return {
+    part: {k: v for k, v in plain[part].items() if k not in unseen}
+    for part, unseen in _UNSEEN.items()
+  }

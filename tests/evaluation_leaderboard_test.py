@@ -81,12 +81,27 @@ def test_a_document_is_flat_json_with_every_field():
   assert flat["unreliable"] is True
 
 
+@pytest.mark.parametrize(
+  ("checks", "unreliable"),
+  [
+    ({"passed": ("a", "b")}, False),
+    ({}, None),
+    ({"passed": ("a",), "undecided": ("b",)}, None),
+    ({"passed": ("a",), "unchecked": ("b",)}, None),
+    ({"passed": ("a",), "alarms": ("b",), "unchecked": ("c",)}, True),
+  ],
+)
+def test_only_what_was_checked_is_called_reliable(checks, unreliable):
+  robustness = ENTRY.robustness._replace(**{"alarms": ()} | checks)
+  document = leaderboard.document([ENTRY._replace(robustness=robustness)])
+  assert document["entries"][0]["unreliable"] is unreliable
+
+
 def test_an_entry_without_alarms_or_hits_is_fine():
   entry = changed(
     alarms=(), clean=wilson(0, 104), robust=wilson(0, 104), success=wilson(0, 0)
   )
   (flat,) = leaderboard.document([entry])["entries"]
-  assert flat["unreliable"] is False
   assert flat["success"] is None
   perfect = changed(
     clean=wilson(104, 104), robust=wilson(104, 104), success=wilson(0, 104)

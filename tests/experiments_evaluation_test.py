@@ -81,6 +81,7 @@ def test_an_examples_rows_do_not_depend_on_how_many_there_are(
   trained, whole, tmp_path, monkeypatch, count
 ):
   monkeypatch.setattr(assessment, "_study", lambda *_: None)
+  monkeypatch.setattr(evaluation_run, "_told", lambda *_: "")
   some = evaluated(
     trained, tmp_path / "run", {"evaluation.examples": str(count)}
   )
@@ -115,6 +116,7 @@ def test_an_examples_rows_do_not_depend_on_their_order(
 
   monkeypatch.setattr(assessment.evaluating, "stream", permuted)
   monkeypatch.setattr(assessment, "_study", lambda *_: None)
+  monkeypatch.setattr(evaluation_run, "_told", lambda *_: "")
   other = evaluated(trained, tmp_path / "run")
   assert by_example(other) == by_example(whole)
 
@@ -149,9 +151,14 @@ def untimed(path):
 
 def test_a_finished_evaluation_says_so(whole, capsys):
   evaluation_run.run(tiny_runs.config(), whole)
-  assert capsys.readouterr().out == (
+  shown = capsys.readouterr().out
+  assert shown.startswith(
     f"{whole / 'evaluation'} is finished; nothing to do\n"
   )
+  # Accuracies, their radius, and the alarms are said again.
+  assert "worst of all" in shown
+  assert "0.05" in shown
+  assert "could not be measured" in shown
 
 
 def test_another_evaluation_in_the_same_folder_is_refused(whole, capsys):

@@ -171,11 +171,12 @@ def subject(trained):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
-  _, network, variables = subject
+  splits, network, variables = subject
   made = resolved(FEW | {"evaluation.suite": name, "evaluation.norm": norm})
   grid = attack_grid.grid(made, network)
   cells = attack_grid.cells(made, ("image",))
-  found = attack_grid.cases(grid, variables, cells)
+  inputs = assessment.test_batch(made, splits).inputs
+  found = attack_grid.cases(grid, variables, cells, inputs)
   # One program for all radii.
   planned = {attack.name for attack in suites.plan(made)}
   programs = {case.func for case in found.builders.values()}
@@ -226,10 +227,10 @@ def test_every_kind_of_attack_can_be_asked_for(
   others = evaluation_run.stand_ins(made, splits)
   grid = attack_grid.grid(made, network, others)
   cells = attack_grid.cells(made, ("image",))[:1]
-  found = attack_grid.cases(grid, variables, cells)
+  batch = assessment.test_batch(made, splits)
+  found = attack_grid.cases(grid, variables, cells, batch.inputs)
   assert not found.refused
   assert len(found.builders) == len(kinds) + 2
-  batch = assessment.test_batch(made, splits)
   keys = jax.random.split(jax.random.key(0), len(batch.labels))
   for builder in found.builders.values():
     result = jax.eval_shape(
@@ -319,8 +320,9 @@ def test_an_interrupted_suite_goes_on_to_the_same_bits(
 ):
   folder = tmp_path / "run"
   folder.mkdir()
-  for name in ("config.json", "status.json", "parameters.npz"):
-    (folder / name).write_bytes((trained / name).read_bytes())
+  for path in trained.iterdir():
+    if path.is_file():
+      (folder / path.name).write_bytes(path.read_bytes())
   left = iter(range(stop))
   real = assessment.assess
 

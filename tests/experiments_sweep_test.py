@@ -2,13 +2,14 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
-from experiments import sweep_run, training_loop
+from experiments import report_run, sweep_run, training_loop
 from experiments.lifecycle import ExitCode
 from experiments.settings import UsageError
-from snnjax import workdir
+from snnjax import checks, workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -63,12 +64,15 @@ def test_a_bad_grid_is_refused_before_anything_runs(grid, match):
     names(grid)
 
 
+CELLS = (tiny_runs.config(SHORT), ["model.kind=mlp,mlpp", "seed=0,1"])
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, compiled):  # noqa: F811
   """Two runs, of which one asks for a network that is not there."""
   path = tmp_path_factory.mktemp("sweep")
-  grid = ["model.kind=mlp,mlpp", "seed=0,1"]
-  code = sweep_run.run(tiny_runs.config(SHORT), path, grid)
+  made, grid = CELLS
+  code = sweep_run.run(made, path, grid)
   return path, grid, code
 
 
@@ -99,6 +103,57 @@ def test_a_failed_run_is_in_the_table_and_stops_no_other(swept):
   for suffix in ("html", "json", "md"):
     (file,) = (path / "table").glob(f"*.{suffix}")
     assert "mlpp" in file.read_text()
+
+
+def test_the_alarms_of_the_runs_are_those_of_the_sweep(swept):
+  path, *_ = swept
+  document = json.loads((path / "table" / "report.json").read_text())
+  states = {}
+  for alarm in document["alarms"]:
+    states.setdefault(alarm["subject"], []).append(alarm["state"])
+  assert set(states) == {cell.name for cell in sweep_run.cells(*CELLS)}
+  assert {len(each) for each in states.values()} == {len(checks.CHECKS)}
+  assert "passed" in states["model.kind=mlp,seed=0"]
+  # A run that failed was not measured, and unmeasured is not green.
+  assert set(states["model.kind=mlpp,seed=0"]) == {"not checked"}
+  page = (path / "table" / "report.html").read_text()
+  assert document["verdict"]["tone"] != "clear"
+  assert 'class="clear"' not in page
+  assert "No alarm fired.<" not in page
+
+
+def test_the_folder_of_a_sweep_can_be_reported(swept, capsys):
+  path, *_ = swept
+  report_run.run(tiny_runs.config(SHORT), path)
+  shown = capsys.readouterr().out
+  page = (path / "report" / "report.html").read_text()
+  for text in (shown, page):
+    assert "model.kind=mlp,seed=1" in text
+    assert "model.kind=mlpp,seed=1 is not reported: its training is" in text
+    assert "checks did not come to a result" in text or "fired" in text
+  assert "Spikes of model.kind=mlp,seed=0" in page
+  assert len(list((path / "report" / "figures").glob("spikes_*.png"))) == 2
+
+
+def test_runs_of_any_name_can_be_reported_however_deep(swept, tmp_path):
+  one = swept[0] / "model.kind=mlp,seed=0"
+  names = ["a b", "übung", "x.y/..z/deep", "_$5", "n" * 200, "bad\udcff"]
+  for name in names:
+    shutil.copytree(one, tmp_path / "all" / name)
+  (tmp_path / "all" / "loop").symlink_to(tmp_path / "all")
+  report_run.run(tiny_runs.config(SHORT), tmp_path / "all")
+  folder = tmp_path / "all" / "report"
+  document = json.loads((folder / "report.json").read_text())
+  shown = {alarm["subject"] for alarm in document["alarms"]}
+  assert shown == {*names[:-1], r"bad\xff"}
+  entries = json.loads((folder / "leaderboard.json").read_text())["entries"]
+  assert {entry["name"] for entry in entries} == shown
+  assert len(list((folder / "figures").glob("spikes_*.png"))) == len(names)
+  # One of them alone, by a path that goes around.
+  single = tmp_path / "all" / "x.y" / ".." / "übung"
+  report_run.run(tiny_runs.config(SHORT), single)
+  document = json.loads((single / "report" / "report.json").read_text())
+  assert {alarm["subject"] for alarm in document["alarms"]} == {"übung"}
 
 
 def test_a_rerun_skips_what_is_finished_and_retries_what_failed(

@@ -213,3 +213,24 @@ def test_the_report_and_the_evaluation_need_no_matplotlib():
     "import snnjax.report, snnjax.evaluation, snnjax.checks\n"
   )
   subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_any_name_of_a_network_can_be_drawn():
+  names = [
+    "_hidden",
+    "costs $5",
+    r"a$\frac$b",
+    "x" * 200 + "1" + "x" * 50,
+    "x" * 200 + "2" + "x" * 50,
+  ]
+  curve = plots.Curve([0.0, 0.1], [9, 5], 10)
+  figure = plots.accuracy_against_epsilon(
+    {"image": dict.fromkeys(names, curve)}, caption="All of them."
+  )
+  assert figure.png.startswith(b"\x89PNG")
+  assert list(figure.data["curves"]["image"]) == names
+  labels = list(plots.canvas.labels(names).values())
+  assert len(set(labels)) == len(names)
+  assert not [label for label in labels if label.startswith("_")]
+  assert max(map(len, labels)) <= 40
+  assert plots.canvas.labels(["vanilla"]) == {"vanilla": "vanilla"}

@@ -13,8 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.checks import Measurements, check
-from snnjax.report import Column, Figure, Record, Section, Table, write
+from snnjax.checks import Measurements, Tone, check, verdict
+from snnjax.report import (
+  Column,
+  Figure,
+  Record,
+  Section,
+  Table,
+  file_name,
+  write,
+)
+from snnjax.report.record import check_record
 from snnjax.report.wording import number
 
 NAN = float("nan")
@@ -73,8 +82,11 @@ FIGURE = Figure(
   png=png(),
   data={"epsilon": np.array([0.0, 0.1]), "accuracy": jnp.array([1.0, NAN])},
 )
-ALARMS = check(Measurements(outside=2, non_finite=0), "sr") + check(
-  Measurements(outside=1, non_finite=4, differing_alone=0), "vanilla"
+ALARMS = check(Measurements(outside=2, non_finite=0, outputs=9), "sr") + check(
+  Measurements(
+    outside=1, non_finite=4, outputs=9, differing_alone=0, attacked_alone=2
+  ),
+  "vanilla",
 )
 RECORD = Record(
   title="Digits & events",
@@ -136,7 +148,8 @@ def test_the_json_is_strict_and_versioned(paths):
   assert document["provenance"]["config"]["epsilons"] == [0.1, None]
   alarm = document["alarms"][0]
   assert (alarm["state"], alarm["subject"]) == ("fired", "sr")
-  assert alarm["evidence"] == {"outside": 2, "non_finite": 0}
+  assert alarm["evidence"] == {"outside": 2, "non_finite": 0, "outputs": 9}
+  assert document["verdict"]["tone"] == "fired"
 
 
 def test_the_csv_has_every_key_in_full_precision(paths):
@@ -209,17 +222,64 @@ def test_alarms_come_first_and_one_check_is_told_once(page):
   assert text.count(name) == 1
   assert text.index("Alarms") < text.index(name)
   assert text.index(name) < text.index("The first finding.")
-  assert "sr: outside 2, non finite 0" in text
-  assert "vanilla: outside 1, non finite 4" in text
-  assert "2 fired, 35 not checked, 1 silent" in text
+  assert "sr: outside 2, non finite 0, outputs 9" in text
+  assert "vanilla: outside 1, non finite 4, outputs 9" in text
+  assert "2 alarms fired." in text
+  assert "Of 38 checks 2 fired, 1 passed, 0 could not be decided" in text
+  assert "35 could not be measured" in text
   assert "sr; vanilla: not measured: tuning indices" in text
   assert "No alarm fired." not in text
 
 
-def test_silence_is_said(tmp_path):
-  alarms = check(Measurements(differing_alone=0))
-  path = write(RECORD._replace(alarms=alarms), tmp_path).html
-  assert "No alarm fired." in path.read_text()
+def test_every_format_says_of_the_alarms_what_the_verdict_says(tmp_path):
+  few = {"one_restart_robust": np.ones(32, bool)}
+  measured = {"differing_alone": 0, "attacked_alone": 2}
+  for place, (alarms, green) in enumerate(
+    [
+      ((), False),
+      (check(Measurements()), False),
+      (check(Measurements(**measured)), False),
+      (
+        check(
+          Measurements(**few, ten_restarts_robust=np.arange(32) > 0, **measured)
+        ),
+        False,
+      ),
+      ([a for a in check(Measurements(**measured)) if not a.missing], True),
+    ]
+  ):
+    said = verdict(alarms)
+    paths = write(RECORD._replace(alarms=alarms), tmp_path / str(place))
+    page = paths.html.read_text()
+    assert (said.tone is Tone.CLEAR) is green
+    assert ('class="clear"' in page) is green
+    assert ("No alarm fired.<" in page) is green
+    assert said.sentence in page
+    assert said.counts in page
+    assert said.text in paths.markdown.read_text()
+    assert json.loads(paths.json.read_text())["verdict"] == {
+      "tone": said.tone.value,
+      "text": said.text,
+    }
+  undecided = (tmp_path / "3" / "report.html").read_text()
+  assert "<details open><summary>Undecided (1)" in undecided
+  assert (
+    "newly broken fraction 3.1 % (0.1 to 16.2), limit 1.0 %: 32 examples"
+    in undecided
+  )
+
+
+def test_any_text_becomes_a_name_of_its_own():
+  texts = [
+    *("a b", "übung", "Übung", "ubung", "x.y", "..", ".x", "_x", "a/../b", "A"),
+    *("seed=0,1", "n" * 255, "日本", "a\udcffb", "-", "", "a-0123abcd", "a"),
+  ]
+  names = [file_name(text) for text in texts]
+  assert len(set(names)) == len(texts)
+  assert max(map(len, names)) < 80
+  section = Section("S", figures=[FIGURE._replace(name=name) for name in names])
+  check_record(RECORD._replace(sections=(section,)))
+  assert file_name("vanilla-2.x_y") == "vanilla-2.x_y"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def prepare(task: Task) -> Prepared:
   variables = network.init(jax.random.key(0), images)
   grid = attack_grid.grid(config, network)
   found = attack_grid.cases(
-    grid, variables, attack_grid.cells(config, ("image",))
+    grid, variables, attack_grid.cells(config, ("image",)), images
   )
   judge = jax.tree_util.Partial(grid.classify, variables)
   keys = jax.random.split(jax.random.key(1), task.batch)

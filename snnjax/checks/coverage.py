@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 
-from snnjax.checks.findings import Finding
+from snnjax.checks.decisions import Decision, Finding, Unmeasured
+
+_NO_PART = Unmeasured("no part of the data was counted")
 
 
 def classes_missing(
   missing_classes: Mapping[str, int], num_classes: int
-) -> Finding:
+) -> Decision:
   """Fires if a part of the data has no example of some class.
 
   Args:
     missing_classes: by part, how many classes it has no example of.
     num_classes: number of classes.
   """
+  if not missing_classes:
+    return _NO_PART
   counted = {
     f"{part}_classes_missing": count for part, count in missing_classes.items()
   }
@@ -24,13 +28,15 @@ def classes_missing(
 
 def one_class_alone(
   missing_classes: Mapping[str, int], num_classes: int
-) -> Finding:
+) -> Decision:
   """Fires if all examples of a part of the data are of one class.
 
   Args:
     missing_classes: by part, how many classes it has no example of.
     num_classes: number of classes.
   """
+  if not missing_classes:
+    return _NO_PART
   present = {
     f"{part}_classes_present": num_classes - count
     for part, count in missing_classes.items()

@@ -1,6 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
-from snnjax.evaluation.autoattack import Suite, autoattack, cases, defined
+from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -15,7 +15,9 @@ from snnjax.evaluation.stream import evaluate, stream
 from snnjax.evaluation.summary import (
   AttackSummary,
   Summary,
+  UnjudgedError,
   Worst,
+  refuse_outside,
   summarize,
   worst,
 )
@@ -31,13 +33,15 @@ __all__ = [
   "Outcome",
   "Suite",
   "Summary",
+  "UnjudgedError",
   "Worst",
   "autoattack",
   "cases",
   "collect",
-  "defined",
   "evaluate",
+  "refuse_outside",
   "stream",
   "summarize",
+  "undefined",
   "worst",
 ]

@@ -108,7 +108,13 @@ def autoattack(
   """
   attacks.check_inputs(attacks.threat_of(threat, epsilon), inputs)
   every = cases(suite, logits_fn, threat, epsilon)
-  some, skipped = defined(every, logits_fn, inputs)
+  skipped = undefined(every, logits_fn, inputs)
+  some = {name: case for name, case in every.items() if name not in skipped}
+  if not some:
+    raise ValueError(
+      "suite must have an attack that is defined for the network; got "
+      f"{skipped}"
+    )
   found = evaluate(
     some,
     logits_fn,
@@ -124,10 +130,10 @@ def autoattack(
   return found._replace(skipped=skipped)
 
 
-def defined(
+def undefined(
   cases: Mapping[str, Builder], logits_fn: LogitsFn, inputs: Inputs
-) -> tuple[dict[str, Builder], dict[str, str]]:
-  """Returns the cases whose losses the network has classes for, and the rest.
+) -> dict[str, str]:
+  """Returns which cases cannot run for want of classes, with the reason.
 
   DLR needs three classes and its targeted form four. The attacks of a suite
   that remain for fewer are those that the authors run.
@@ -136,28 +142,17 @@ def defined(
     cases: by name, as `evaluate` takes them.
     logits_fn: ``(key, inputs) -> [B, C]``.
     inputs: [N, ...] or a mapping of such arrays; only their shape matters.
-
-  Returns:
-    The cases that can run, and by name of the others why they cannot.
-
-  Raises:
-    ValueError: if none is left.
   """
   one = jax.tree.map(lambda leaf: leaf[:1], inputs)
   keys, label = jax.random.split(jax.random.key(0), 1), jnp.zeros(1, int)
   shape = jax.eval_shape(logits_fn, keys, one).shape
   if len(shape) != 2 or shape[1] >= _ENOUGH:
-    return dict(cases), {}
-  able, skipped = dict(cases), {}
+    return {}
+  skipped = {}
   for name, builder in cases.items():
     try:
       # Nothing is compiled, nor run.
       jax.eval_shape(lambda x, b=builder: b().attack(keys, x, label), one)
     except TooFewClassesError as error:
       skipped[name] = str(error)
-      del able[name]
-  if not able:
-    raise ValueError(
-      f"an attack must be defined for {shape[1]} classes; none is: {skipped}"
-    )
-  return able, skipped
+  return skipped

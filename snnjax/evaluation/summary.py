@@ -10,6 +10,10 @@ from snnjax.evaluation.records import Evaluation, Outcome
 from snnjax.statistics import Interval, wilson
 
 
+class UnjudgedError(ValueError):
+  """An evaluation has results that could not be judged."""
+
+
 class Worst(NamedTuple):
   """The strongest result per example over all attacks.
 
@@ -85,14 +89,14 @@ def worst(evaluation: Evaluation) -> Worst:
   A success beats a failure; among equals the larger loss is worse.
 
   Raises:
-    ValueError: what could not be judged must not look robust. An output lies
+    UnjudgedError: what could not be judged must not look robust. An output lies
       outside ball or box or is not finite; there is no attack; or an attack
       did not meet an example that withstood all others.
   """
   refuse_outside(evaluation)
   unmet = _unmet(evaluation)
   if unmet or not evaluation.attacks:
-    raise ValueError(
+    raise UnjudgedError(
       "the attacks must have met every example that withstands them; got "
       + (
         "; ".join(f"{name!r} without {n} of them" for name, n in unmet.items())
@@ -132,8 +136,9 @@ def summarize(evaluation: Evaluation, confidence: float = 0.95) -> Summary:
     confidence: coverage of the intervals, strictly between 0 and 1.
 
   Raises:
-    ValueError: if `confidence` is out of range; or an attack's output lies
-      outside ball or box or is not finite.
+    ValueError: if `confidence` is out of range.
+    UnjudgedError: if an attack's output lies outside ball or box or is not
+      finite.
   """
   refuse_outside(evaluation)
   clean = evaluation.clean
@@ -175,7 +180,7 @@ def each_attack(
 
 
 def refuse_outside(evaluation: Evaluation) -> None:
-  """Raises ValueError if an attack's output could not be judged.
+  """Raises UnjudgedError if an attack's output could not be judged.
 
   The message names the attack, its box and radius, and the share of such
   outputs: outside ball or box, or not finite. Counted as failures of the
@@ -186,7 +191,7 @@ def refuse_outside(evaluation: Evaluation) -> None:
     if not lost.any():
       continue
     budget = evaluation.budgets.get(name, "box and radius not recorded")
-    raise ValueError(
+    raise UnjudgedError(
       f"every output of the attack {name!r} must be finite and lie inside its "
       f"ball and box ({budget}); {lost.sum()} of {outcome.attempted.sum()} "
       f"({np.mean(lost[outcome.attempted]):.0%}) do not, at distances up to "

@@ -51,12 +51,13 @@ def accuracy_against_epsilon(
     raise ValueError(f"curves must hold a network per panel; got {curves}")
   networks = list(dict.fromkeys(n for panel in curves.values() for n in panel))
   drawing, grid = canvas.panels(1, len(curves), 3.6, 3.1, share=False)
+  labels = canvas.labels(networks)
   data: dict[str, dict[str, object]] = {}
   for axes, (attacked, lines) in zip(grid[0], curves.items(), strict=True):
     data[attacked] = {}
     for network, curve in lines.items():
       data[attacked][network] = _line(
-        axes, network, curve, networks.index(network)
+        axes, labels[network], curve, networks.index(network)
       )
     if chance is not None:
       axes.axhline(
@@ -78,7 +79,7 @@ def accuracy_against_epsilon(
   )
 
 
-def _line(axes: Axes, network: str, curve: Curve, place: int) -> dict:
+def _line(axes: Axes, label: str, curve: Curve, place: int) -> dict:
   order = sorted(range(len(curve.epsilons)), key=curve.epsilons.__getitem__)
   radii = [float(curve.epsilons[n]) for n in order]
   points = [wilson(int(curve.correct[n]), curve.total) for n in order]
@@ -92,7 +93,7 @@ def _line(axes: Axes, network: str, curve: Curve, place: int) -> dict:
     marker=canvas.marker(place),
     markersize=5,
     linewidth=1.8,
-    label=network,
+    label=label,
   )
   return {
     "epsilon": radii,

@@ -38,6 +38,32 @@ def marker(position: int) -> str:
   return MARKERS[position % len(MARKERS)]
 
 
+def labels(names: Iterable[str], longest: int = 36) -> dict[str, str]:
+  """Returns each name as a label that Matplotlib draws as it is: no two alike.
+
+  A dollar would start a formula, a leading underscore hide the line from the
+  legend; of what is too long the middle is left out.
+
+  Args:
+    names: of what is drawn.
+    longest: letters of a label.
+  """
+  found: dict[str, str] = {}
+  for number, name in enumerate(names, 1):
+    label = _shortened(name, longest)
+    if label in found.values():
+      end = f" ({number})"
+      label = _shortened(name, longest - len(end)) + end
+    found[name] = label
+  # A thin space before the underscore is all that Matplotlib needs.
+  return {
+    name: f"\u2009{label}".replace("$", r"\$")
+    if label.startswith("_")
+    else label.replace("$", r"\$")
+    for name, label in found.items()
+  }
+
+
 def panels(
   rows: int,
   columns: int,
@@ -110,6 +136,13 @@ def legend(drawing: Drawing, axes: Iterable[Axes]) -> None:
     frameon=False,
     labelcolor=INK,
   )
+
+
+def _shortened(name: str, longest: int) -> str:
+  if len(name) <= longest:
+    return name
+  kept = longest - 1
+  return f"{name[: kept // 2]}\u2026{name[-(kept - kept // 2) :]}"
 
 
 def png(drawing: Drawing) -> bytes:

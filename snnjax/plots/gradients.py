@@ -92,8 +92,10 @@ def _draw(
   labels: Sequence[str] | None,
   scale: float,
 ) -> Drawing:
-  rows = [(name, planes, True) for name, planes in shown.items()]
-  rows += [(name, planes, False) for name, planes in maps.items()]
+  # A row has room for few letters beside it.
+  labels_of = canvas.labels([*shown, *maps], longest=16)
+  rows = [(labels_of[name], planes, True) for name, planes in shown.items()]
+  rows += [(labels_of[name], planes, False) for name, planes in maps.items()]
   drawing, grid = canvas.panels(
     len(rows), len(rows[0][1]), 1.2, 1.1, share=False, footer=0.3
   )

@@ -40,6 +40,7 @@ def sparsity_histograms(
   everything = [v for panel in values.values() for v in panel.values()]
   edges = _edges(np.concatenate([np.ravel(v) for v in everything]))
   drawing, grid = canvas.panels(1, len(values), 3.2, 2.7)
+  labels = canvas.labels(values, longest=28)
   data: dict[str, dict[str, object]] = {}
   for axes, (network, conditions) in zip(grid[0], values.items(), strict=True):
     data[network] = {}
@@ -51,7 +52,7 @@ def sparsity_histograms(
       data[network][condition] = numbers
     left_out = f" ({undefined} undefined)" if undefined else ""
     first = "Examples" if axes is grid[0, 0] else ""
-    canvas.dress(axes, f"{network}{left_out}", metric, first)
+    canvas.dress(axes, f"{labels[network]}{left_out}", metric, first)
   canvas.legend(drawing, grid[0])
   return Figure(
     name,
@@ -98,9 +99,10 @@ def sparsity_along_attack(
     raise ValueError(f"steps must be {count} numbers; got {len(at)}")
   drawing, grid = canvas.panels(1, 1, 5.2, 3.1)
   axes = grid[0, 0]
+  labels = canvas.labels(values)
   data = {}
   for place, (network, numbers) in enumerate(values.items()):
-    data[network] = _band(axes, network, at, numbers, place)
+    data[network] = _band(axes, labels[network], at, numbers, place)
   axes.xaxis.set_major_locator(MaxNLocator(integer=True))
   canvas.dress(axes, "", "attack step (0: where it starts)", metric)
   canvas.legend(drawing, [axes])
@@ -133,7 +135,7 @@ def _histogram(
 
 
 def _band(
-  axes: Axes, network: str, at: list[int], numbers: np.ndarray, place: int
+  axes: Axes, label: str, at: list[int], numbers: np.ndarray, place: int
 ) -> dict[str, np.ndarray]:
   low, middle, high = np.stack([_quantiles(row) for row in numbers], axis=1)
   shade = canvas.colour(place)
@@ -145,7 +147,7 @@ def _band(
     marker=canvas.marker(place),
     markersize=4,
     linewidth=1.8,
-    label=network,
+    label=label,
   )
   return {
     "median": middle,

@@ -77,17 +77,24 @@ def trained(tmp_path_factory, compiled):  # noqa: F811
   return folder
 
 
-def test_train_takes_two_steps(trained):
+def test_train_takes_two_steps(trained, capsys):
   assert [line["step"] for line in tiny_runs.lines(trained)] == [1, 2]
   assert tiny_runs.status(trained) == "done"
+  train.run(tiny_runs.config(TWO_STEPS), trained)
+  assert "nothing was checked yet. Run: python -m" in capsys.readouterr().out
 
 
 def test_evaluate_and_report_follow(trained, capsys):
   evaluate.run(tiny_runs.config(TWO_STEPS), trained)
+  shown = capsys.readouterr().out
+  for text in ("worst of all", "epsilon", "clean", "Of 19 checks"):
+    assert text in shown
   assert tiny_runs.status(trained / "evaluation") == "done"
   report.run(tiny_runs.config(TWO_STEPS), trained)
   assert (trained / "report" / "report.html").stat().st_size > 10_000
-  assert "PGD, worst rule" in capsys.readouterr().out
+  shown = capsys.readouterr().out
+  assert "PGD, worst rule" in shown
+  assert "Of 19 checks" in shown
 
 
 @pytest.mark.usefixtures("compiled")
