@@ -4,7 +4,6 @@ The evaluation has a workdir of its own. Each finished microbatch is an array
 file, so that a killed evaluation goes on without computing an example twice.
 """
 
-import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -379,19 +378,3 @@ def _study(
   }
   leaves = parameters.named_leaves(tree)
   folder.save_arrays(STUDY, {k: np.asarray(v) for k, v in leaves.items()})
-
-
-def evaluation_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
-  """Where a training workdir keeps its evaluation by the configured suite."""
-  return path / _of_suite("evaluation", config)
-
-
-def report_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
-  """Where the report on evaluations by the configured suite goes."""
-  return path / _of_suite("report", config)
-
-
-def _of_suite(name: str, config: Any) -> str:
-  """The quick suite's folders bear plain names, every other's its own."""
-  title = suites.title(config)
-  return name if title == "quick" else f"{name}_{title}"

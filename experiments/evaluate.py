@@ -26,5 +26,5 @@ if __name__ == "__main__":
     run,
     default="base",
     aliases={"suite": "evaluation.suite"},
-    of_workdir=True,
+    keys=launch.Keys(("evaluation", "data.data_dir"), recorded=True),
   )

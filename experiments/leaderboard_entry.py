@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import assessment, attack_grid, findings, suites
+from experiments import attack_grid, findings, suites
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
 from snnjax import checks, files
@@ -67,7 +67,7 @@ def entry(
   name = given.get("name", "") or assessed.name
   if not alone and name != assessed.name:
     name = f"{name}, {assessed.name}"
-  evaluated = assessment.evaluation_folder(run, own)
+  evaluated = evaluations.folder(run, own)
   session = files.read_json(evaluated / "environment.json")["sessions"][-1]
   return Entry(
     paper=Paper(

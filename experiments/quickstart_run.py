@@ -9,11 +9,14 @@ import ml_collections
 
 from experiments import (
   assessment,
+  checking,
   compilation,
   datasets,
   evaluation_run,
   lifecycle,
+  preflight,
   report_run,
+  schema,
   settings,
   suites,
   training_loop,
@@ -24,7 +27,6 @@ from experiments.progress import Progress, reporter, say
 from snnjax import workdir
 
 ShouldStop = Callable[[], bool]
-_LATER = ("evaluation", "leaderboard")  # keys that training does not read
 _WRITING = "write the report"
 
 
@@ -36,8 +38,10 @@ def run(config: Any, path: pathlib.Path) -> None:
     path: gets a folder per network, and the report.
   """
   started = time.monotonic()
+  checking.check(config, (*schema.TRAINING, "evaluation", "compared"))
   names = compared(config)
-  suites.resolved(config)  # before anything is trained
+  for name in names:  # all, before anything is trained
+    preflight.check(network_config(config, name))
   page = assessment.report_folder(path, config) / "report.html"
   if page.exists() and all(finished(config, name, path) for name in names):
     say(f"{path} is finished; nothing to do. report: {page}")
@@ -87,11 +91,11 @@ def finished(config: Any, name: str, path: pathlib.Path) -> bool:
   """Returns whether a network was trained and evaluated as `config` says."""
   wanted = network_config(config, name)
   assessed = suites.resolved(wanted)
-  folder = assessment.evaluation_folder(path / name, assessed)
+  folder = evaluations.folder(path / name, assessed)
   return (
     trained(wanted, path / name)
     and workdir.read_status(folder)[0] is workdir.Status.DONE
-    and workdir.read_config(folder) == settings.to_dict(assessed)
+    and evaluations.same(folder, assessed)
   )
 
 
@@ -103,11 +107,12 @@ def trained(config: Any, path: pathlib.Path) -> bool:
   """
   if workdir.read_status(path)[0] is not workdir.Status.DONE:
     return False
-  found, wanted = (
-    {key: value for key, value in plain.items() if key not in _LATER}
-    for plain in (workdir.read_config(path), settings.to_dict(config))
+  lines = workdir.difference(
+    workdir.read_config(path),
+    settings.to_dict(config),
+    (*schema.CHANGEABLE, *schema.LATER),
   )
-  return found == wanted
+  return not lines
 
 
 def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
@@ -133,7 +138,7 @@ def _train(
 ) -> None:
   if trained(config, path):
     return
-  with workdir.opened(path, settings.to_dict(config)) as folder:
+  with training_loop.opened(path, config) as folder:
     if folder.outcome is not workdir.Outcome.FINISHED:
       training_loop.fit(config, splits, folder, progress, should_stop)
 
@@ -148,8 +153,8 @@ def _evaluate(
 ) -> None:
   _, variables = training_loop.trained(config, splits, path)
   config = suites.resolved(config)
-  folder = assessment.evaluation_folder(path, config)
-  with workdir.opened(folder, settings.to_dict(config)) as opened:
+  folder = evaluations.folder(path, config)
+  with evaluations.opened(folder, config) as opened:
     if opened.outcome is not workdir.Outcome.FINISHED:
       assessment.assess(
         config, bench, variables, splits, opened, progress, should_stop

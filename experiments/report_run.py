@@ -49,7 +49,7 @@ def evaluated(path: pathlib.Path, config: Any) -> list[pathlib.Path]:
   found = [
     folder
     for folder in candidates
-    if workdir.read_status(assessment.evaluation_folder(folder, config))[0]
+    if workdir.read_status(evaluations.folder(folder, config))[0]
     is workdir.Status.DONE
   ]
   if not found:
@@ -72,7 +72,7 @@ def load(path: pathlib.Path, config: Any) -> Assessed:
   Raises:
     DataError: the evaluation is damaged, or of an older version.
   """
-  folder = assessment.evaluation_folder(path, config)
+  folder = evaluations.folder(path, config)
   plain = workdir.read_config(folder)
   own = settings.from_dict(plain)
   if "attacks" not in own.evaluation:

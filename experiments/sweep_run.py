@@ -14,6 +14,7 @@ from experiments import (
   evaluation_run,
   findings,
   lifecycle,
+  preflight,
   report_run,
   settings,
   training_loop,
@@ -73,6 +74,11 @@ def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
   """
   outcomes = []
   runs = cells(config, grid)
+  for cell in runs:  # all, before the first is run
+    try:
+      preflight.check(cell.config)
+    except settings.UsageError as error:
+      raise settings.UsageError(f"run {cell.name}: {error}") from None
   with lifecycle.stop_on_sigterm() as should_stop:
     for number, cell in enumerate(runs, start=1):
       if should_stop():
