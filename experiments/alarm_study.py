@@ -2,8 +2,10 @@
 
 A part of the examples is attacked again in other ways: with more steps,
 restarts and draws, with other losses, without a gradient, one example at a
-time. Each part is an array file, so that a killed evaluation goes on with the
-next.
+time. The radius is that of the headline, the last target's largest: one that
+the configuration says, and the results do not, is the same for all networks
+that are compared. Each part is an array file, so that a killed evaluation goes
+on with the next.
 """
 
 import functools
@@ -48,7 +50,7 @@ class Found(NamedTuple):
   Attributes:
     measurements: all parts together.
     examples: how many examples were attacked.
-    attacked: the radius of each modality, in words.
+    attacked: the radius of each modality, in words, from `where`.
   """
 
   measurements: Measurements
@@ -101,7 +103,8 @@ def measure(
   evaluation = _collected(chunks, batch)
   modalities = datasets.MODALITIES[config.data.modality]
   cells = attack_grid.cells(config, modalities)
-  cell, reported = _doubtful(cells, evaluation, count)
+  cell = cells[-1]
+  reported = _reported(cell, evaluation, count)
   examples = checks.Examples(
     build.key(config, "alarm study"),
     jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
@@ -121,20 +124,22 @@ def measure(
   progress(sum(name in done for name in parts), len(parts), "check alarms")
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
-      found = _against(part(), float(np.mean(reported)))
+      found = _against(part(), reported)
       folder.save_arrays(f"{_FOLDER}/{name}", encoded(found))
       progress(number, len(parts), "check alarms")
       if should_stop() and number < len(parts):
         raise Preempted(f"stopped after part {number} of the alarms")
-  radii = [
-    f"{name} {radius:g}" for name, radius in cell.radii.items() if radius
-  ]
   # Comes last: where it is, every part is.
   setup = {
     "indices": np.arange(count),
-    "attacked": np.array(", ".join(radii)),
+    "attacked": np.array(where(cell)),
   }
   folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup)
+
+
+def where(cell: Cell) -> str:
+  """Returns the radius of each modality that a cell attacks, in words."""
+  return ", ".join(f"{name} {r:g}" for name, r in cell.radii.items() if r)
 
 
 def load(folder: Workdir) -> Found | None:
@@ -229,39 +234,24 @@ def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
   return evaluating.collect(np.arange(len(labels)), labels, tuple(stages), kept)
 
 
-def _doubtful(
-  cells: Sequence[Cell], evaluation: Evaluation, count: int
-) -> tuple[Cell, np.ndarray]:
-  """The largest radius that leaves something to doubt, and what it leaves.
-
-  Where no example withstands the evaluation's attacks, no alarm could fire.
-
-  Returns:
-    The cell of the target that comes last, and which of the first `count`
-    examples withstood every attack of it.
-  """
-  last = cells[-1].target
-  found = []
-  for cell in reversed([cell for cell in cells if cell.target == last]):
-    prefix = cell.case("")
-    there = {
-      name: outcome
-      for name, outcome in evaluation.attacks.items()
-      if name.startswith(prefix)
-    }
-    worst = evaluating.worst(evaluation._replace(attacks=there))
-    found.append((cell, worst.robust[:count]))
-    if np.any(found[-1][1]):
-      return found[-1]
-  return found[0]
+def _reported(cell: Cell, evaluation: Evaluation, count: int) -> np.ndarray:
+  """Which of the first examples withstood every attack of a cell, [count]."""
+  prefix = cell.case("")
+  there = {
+    name: outcome
+    for name, outcome in evaluation.attacks.items()
+    if name.startswith(prefix)
+  }
+  worst = evaluating.worst(evaluation._replace(attacks=there))
+  return worst.robust[:count]
 
 
-def _against(part: Measurements, reported: float) -> Measurements:
+def _against(part: Measurements, reported: np.ndarray) -> Measurements:
   """Compares with what the evaluation reports, its worst case."""
-  if part.gradient_free_accuracies is not None:
-    part = part._replace(white_box_accuracy=reported)
-  if part.loss_accuracies is not None:
-    part = part._replace(reported_accuracy=reported)
+  if part.gradient_free_robust is not None:
+    part = part._replace(white_box_robust=reported)
+  if part.loss_robust is not None:
+    part = part._replace(reported_robust=reported)
   return part
 
 
@@ -318,8 +308,9 @@ def decoded(arrays: Mapping[str, np.ndarray]) -> Measurements:
   values: dict[str, Any] = {}
   for name, array in arrays.items():
     field, _, key = name.partition("/")
+    value = array if array.ndim else array.item()
     if key:
-      values.setdefault(field, {})[key] = array.item()
+      values.setdefault(field, {})[key] = value
     else:
-      values[field] = array.tolist()
+      values[field] = value
   return Measurements(**values)

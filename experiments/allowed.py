@@ -1,5 +1,6 @@
 """What a value of a configuration may be, as a check and in words."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -85,7 +86,7 @@ class Listed(NamedTuple):
       return False
     if len(value) < self.least or not all(map(self.each.holds, value)):
       return False
-    pairs = zip(value, value[1:], strict=False)
+    pairs = itertools.pairwise(value)
     return not self.rising or all(a < b for a, b in pairs)
 
   def told(self) -> str:

@@ -4,6 +4,7 @@ The evaluation has a workdir of its own. Each finished microbatch is an array
 file, so that a killed evaluation goes on without computing an example twice.
 """
 
+import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ class Assessed(NamedTuple):
 
   Attributes:
     name: of the network.
+    folder: of this evaluation.
     config: it was trained and evaluated with.
     modalities: of its inputs.
     evaluation: every example under every attack.
@@ -55,6 +57,7 @@ class Assessed(NamedTuple):
   """
 
   name: str
+  folder: pathlib.Path
   config: Any
   modalities: tuple[str, ...]
   evaluation: evaluating.Evaluation
@@ -260,6 +263,7 @@ def load(
   )
   return Assessed(
     name,
+    folder.path,
     config,
     modalities,
     evaluation,

@@ -109,23 +109,27 @@ def _counts(
   assessed: Assessed,
   summaries: Mapping[str, evaluating.AttackSummary],
   cases: Sequence[str],
-) -> dict[str, float]:
+) -> dict[str, float | None]:
   """How many examples some cases met, of all they could, and broke first."""
   met = sum(summaries[case].attempted for case in cases)
   return {
     "met": met,
-    "share": met / (len(assessed.evaluation.labels) * len(cases)),
+    "share": met / (len(assessed.evaluation.labels) * len(cases))
+    if cases
+    else None,
     "newly_broken": sum(summaries[case].broken for case in cases),
   }
 
 
 def _iterations(assessed: Assessed, cases: Sequence[str]) -> float | None:
   """The median number of probes; None where nobody was met, or none counted."""
-  counts = np.concatenate(
-    [assessed.evaluation.attacks[name].iterations for name in cases]
-  )
-  counted = counts[counts >= 0]
-  return float(np.median(counted)) if counted.size else None
+  counted = [
+    count
+    for name in cases
+    for count in assessed.evaluation.attacks[name].iterations.tolist()
+    if count >= 0
+  ]
+  return float(np.median(counted)) if counted else None
 
 
 def _seconds(

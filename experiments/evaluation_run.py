@@ -7,9 +7,12 @@ from experiments import (
   assessment,
   build,
   compilation,
+  console,
   datasets,
+  evaluations,
   lifecycle,
   preflight,
+  run_folders,
   settings,
   suites,
   training_loop,
@@ -44,7 +47,7 @@ def run(config: Any, path: pathlib.Path) -> None:
     reporter() as progress,
   ):
     if opened.outcome is workdir.Outcome.FINISHED:
-      say(f"{folder} is finished; nothing to do")
+      say(f"{folder} is finished; nothing to do\n\n{_told(path, opened)}")
       return
     with lifecycle.reading_data():
       splits = datasets.load(whole, progress, only_test=True)
@@ -55,7 +58,17 @@ def run(config: Any, path: pathlib.Path) -> None:
     assessment.assess(
       whole, bench, variables, splits, opened, progress, should_stop
     )
-    say(f"evaluated: {folder}")
+    say(f"{_told(path, opened)}\n\nevaluated: {folder}")
+
+
+def _told(path: pathlib.Path, folder: workdir.Workdir) -> str:
+  """What a finished evaluation found: accuracies, and the alarms."""
+  whole = settings.from_dict(folder.config)
+  modalities = datasets.MODALITIES[whole.data.modality]
+  (name,) = run_folders.names(path, [path])
+  with lifecycle.reading_data():
+    assessed = assessment.load(name, whole, modalities, folder)
+  return console.networks([assessed])
 
 
 def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:

@@ -83,6 +83,17 @@ def opened(
   return workdir.opened(path, settings.to_dict(config), schema.CHANGEABLE)
 
 
+def matches(path: pathlib.Path, chosen: str) -> bool:
+  """Returns whether an evaluation's folder is among the chosen.
+
+  Args:
+    path: the folder.
+    chosen: its name, or some of the name's parts that follow each other, such
+      as "l2" or "quick_0.05"; every folder's if empty.
+  """
+  return not chosen or f"_{chosen.removeprefix(PREFIX)}_" in f"_{path.name}_"
+
+
 def finished(path: pathlib.Path) -> list[pathlib.Path]:
   """Returns the folders of a run's finished evaluations, by name.
 

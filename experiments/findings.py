@@ -9,7 +9,7 @@ from experiments.assessment import LARGE, Assessed
 from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.evaluation import Evaluation, Summary
-from snnjax.statistics import Interval, wilson
+from snnjax.statistics import Interval
 
 # Metrics of the report's tables, with their headings.
 METRICS = {
@@ -67,13 +67,23 @@ def cell_summary(
   return evaluating.summarize(only(assessed.evaluation, names))
 
 
-def spread(prefix: str, interval: Interval) -> dict[str, float]:
-  """Returns an interval as three columns of a row."""
-  return {
-    prefix: interval.estimate,
-    f"{prefix}_low": interval.low,
-    f"{prefix}_high": interval.high,
-  }
+def spread(prefix: str, interval: Interval | None) -> dict[str, float | None]:
+  """Returns an interval as three columns of a row; None is not measured."""
+  ends = tuple(interval) if interval else (None, None, None)
+  names = (prefix, f"{prefix}_low", f"{prefix}_high")
+  return dict(zip(names, ends, strict=True))
+
+
+def withstood(
+  assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
+) -> Interval | None:
+  """Returns the accuracy under the worst of some attacks of one cell.
+
+  None where there is no attack: what nobody attacked is not robust.
+  """
+  if not attacks:
+    return None
+  return cell_summary(assessed, cell, attacks).robust
 
 
 # Columns of the main table with a heading: which kinds of attack each counts.
@@ -98,7 +108,8 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
   """Returns clean, noise and worst-case accuracy for every cell."""
   rows = []
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
-    everything = cell_summary(assessed, cell, on_cell(assessed, cell))
+    ran = on_cell(assessed, cell)
+    everything = cell_summary(assessed, cell, ran)
     row: dict = {
       "network": assessed.name,
       "attacked": cell.target,
@@ -106,10 +117,10 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
       **spread("clean", everything.clean),
     }
     for key, (_, kinds) in shares(assessed).items():
-      found = cell_summary(assessed, cell, on_cell(assessed, cell, *kinds))
-      row |= spread(key, found.robust)
-    row |= spread("robust", everything.robust)
-    row |= spread("success", everything.success)
+      found = withstood(assessed, cell, on_cell(assessed, cell, *kinds))
+      row |= spread(key, found)
+    row |= spread("robust", everything.robust if ran else None)
+    row |= spread("success", everything.success if ran else None)
     rows.append(row | {"examples": everything.examples})
   return rows
 
@@ -124,11 +135,13 @@ def rule_rows(assessed: Assessed) -> list[dict]:
       "attacked": cell.target,
       "epsilon": radius(cell),
     }
-    for rule, attack in rules.items():
-      row |= spread(rule, cell_summary(assessed, cell, [attack]).robust)
-    worst = cell_summary(assessed, cell, list(rules.values()))
-    every = cell_summary(assessed, cell, on_cell(assessed, cell))
-    row |= spread("worst", worst.robust) | spread("suite", every.robust)
+    ran = on_cell(assessed, cell)
+    there = {rule: name for rule, name in rules.items() if name in ran}
+    for rule in rules:
+      alone = [there[rule]] if rule in there else []
+      row |= spread(rule, withstood(assessed, cell, alone))
+    row |= spread("worst", withstood(assessed, cell, list(there.values())))
+    row |= spread("suite", withstood(assessed, cell, ran))
     rows.append(row)
   return rows
 
@@ -193,89 +206,76 @@ def vulnerability_row(assessed: Assessed) -> dict:
 
 def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   """Returns the alarms of a network under the strongest attack on all."""
-  rules = list(rules_alone(assessed).values())
   grid = attack_grid.cells(assessed.config, assessed.modalities)
   strongest = grid[-1]
   levels = [cell for cell in grid if cell.target == strongest.target]
+  ran = on_cell(assessed, strongest)
+  rules = [n for n in rules_alone(assessed).values() if n in ran]
+  free = on_cell(assessed, strongest, *attack_kinds.GRADIENT_FREE)
   evaluation = assessed.evaluation
-  ran = [cell.case(a) for cell in levels for a in on_cell(assessed, cell)]
-  measured = checks.measured(only(evaluation, ran))
-  worst = _robust(assessed, strongest, on_cell(assessed, strongest))
-  white = _robust(assessed, strongest, _white_box(assessed, strongest))
-  classes = int(evaluation.labels.max()) + 1
-  counts = np.bincount(evaluation.labels, minlength=classes)
-  measured = measured._replace(
-    accuracy=worst,
-    reported_accuracy=worst,
-    one_step_accuracy=_robust(
-      assessed, strongest, on_cell(assessed, strongest, "fgsm")
-    ),
-    many_step_accuracy=_robust(assessed, strongest, rules[:1]),
-    epsilons=[0.0] + [max(cell.radii.values()) for cell in levels],
-    epsilon_accuracies=[
-      evaluating.summarize(evaluation).clean.estimate,
-      *(
-        cell_summary(assessed, c, on_cell(assessed, c)).robust.estimate
-        for c in levels
-      ),
-    ],
-    white_box_accuracy=white,
-    gradient_free_accuracies=_gradient_free(assessed, strongest),
-    own_rule_accuracy=_robust(assessed, strongest, rules[:1]),
-    all_rules_accuracy=_robust(assessed, strongest, rules),
+
+  def robust(
+    attacks: Sequence[str], cell: attack_grid.Cell = strongest
+  ) -> np.ndarray | None:
+    if not attacks:
+      return None
+    names = [cell.case(name) for name in attacks]
+    return evaluating.worst(only(evaluation, names)).robust
+
+  radii = {0.0: evaluation.clean.correct}
+  for cell in levels:
+    there = robust(on_cell(assessed, cell), cell)
+    if there is not None:
+      radii[max(cell.radii.values())] = there
+  every = [cell.case(a) for cell in levels for a in on_cell(assessed, cell)]
+  measured = checks.measured(only(evaluation, every))._replace(
+    reported_robust=robust(ran),
+    one_step_robust=robust(on_cell(assessed, strongest, "fgsm")),
+    many_steps_robust=robust(rules[:1]),
+    epsilons=list(radii),
+    epsilon_robust=list(radii.values()),
+    white_box_robust=robust([name for name in ran if name not in free]),
+    gradient_free_robust={
+      # What met survivors only broke nothing of what it did not meet.
+      name: evaluating.worst(only(evaluation, [strongest.case(name)])).robust
+      for name in free
+    },
+    own_rule_robust=robust(rules[:1]),
+    all_rules_robust=robust(rules),
     rules=len(rules),
-    zero_gradient_fraction=zero_fraction(assessed),
-    chance=float(counts.max() / counts.sum()),
-    large_epsilon_accuracy=_large(assessed),
+    zero_gradient=zero_gradients(assessed),
+    constant_correct=checks.most_frequent(evaluation.labels),
+    large_epsilon_robust=_large(assessed),
   )
-  found = checks.check(measured, assessed.name, examples=len(evaluation.labels))
+  found = checks.check(
+    measured,
+    assessed.name,
+    examples=len(evaluation.labels),
+    where=alarm_study.where(strongest),
+  )
   return alarm_study.completed(found, assessed.alarms, assessed.name)
 
 
-def _robust(
-  assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
-) -> float | None:
-  """Accuracy under the worst of some attacks; None if there is none."""
-  if not attacks:
-    return None
-  return cell_summary(assessed, cell, attacks).robust.estimate
+def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
+  """Returns the alarms of runs without a result: each check, not checked.
 
-
-def _white_box(assessed: Assessed, cell: attack_grid.Cell) -> list[str]:
-  """The attacks of a cell that follow a gradient of the network."""
-  free = on_cell(assessed, cell, *attack_kinds.GRADIENT_FREE)
-  return [name for name in on_cell(assessed, cell) if name not in free]
-
-
-def _gradient_free(
-  assessed: Assessed, cell: attack_grid.Cell
-) -> dict[str, float]:
-  """Accuracies that say whether an attack without gradient finds more.
-
-  One that met all examples is taken alone. One that met the survivors of
-  others is taken together with the white box, below which it can only be by
-  what it broke itself.
+  Args:
+    left_out: by run, why it has none.
   """
-  white = _white_box(assessed, cell)
-  found = {}
-  for name in on_cell(assessed, cell, *attack_kinds.GRADIENT_FREE):
-    alone = (
-      evaluating.summarize(only(assessed.evaluation, [cell.case(name)]))
-      .attacks[cell.case(name)]
-      .alone
-    )
-    shared = [name] if alone else [*white, name]
-    found[name] = cell_summary(assessed, cell, shared).robust.estimate
-  return found
+  return [
+    alarm._replace(reason=reason)
+    for name, reason in left_out.items()
+    for alarm in checks.check(checks.Measurements(), name)
+  ]
 
 
-def zero_fraction(assessed: Assessed) -> float:
-  """Returns the share of examples with no gradient in any modality."""
+def zero_gradients(assessed: Assessed) -> np.ndarray:
+  """Returns which examples have no gradient in any modality, [N]."""
   zero = [
     metric_values(assessed, "margin", "clean", modality)["is_zero"]
     for modality in assessed.modalities
   ]
-  return float(np.mean(np.logical_and.reduce(zero)))
+  return np.logical_and.reduce(zero).astype(bool)
 
 
 def correct_counts(
@@ -288,18 +288,19 @@ def correct_counts(
     if cell.target != target:
       continue
     names = [cell.case(attack) for attack in on_cell(assessed, cell)]
+    if not names:
+      continue
     worst = evaluating.worst(only(evaluation, names))
     radii.append(max(cell.radii.values()))
     correct.append(int(worst.robust.sum()))
   return {"radii": radii, "correct": correct}
 
 
-def _large(assessed: Assessed) -> float | None:
-  """Accuracy under linf 0.5; None where that was not run."""
+def _large(assessed: Assessed) -> np.ndarray | None:
+  """Who withstands linf 0.5, [N]; None where that was not run."""
   names = [
     name for name in assessed.evaluation.attacks if name.startswith(f"{LARGE}/")
   ]
   if not names:
     return None
-  robust = evaluating.worst(only(assessed.evaluation, names)).robust
-  return wilson(int(robust.sum()), len(robust)).estimate
+  return evaluating.worst(only(assessed.evaluation, names)).robust

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import attack_grid, findings, suites
+from experiments import attack_grid, findings, settings, suites
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
 from snnjax import checks, files
@@ -20,17 +20,14 @@ FILE = "leaderboard.json"
 
 
 def write(
-  networks: Sequence[Assessed],
-  path: pathlib.Path,
-  config: Any,
-  folder: pathlib.Path,
+  networks: Sequence[Assessed], config: Any, folder: pathlib.Path
 ) -> pathlib.Path:
   """Writes ``leaderboard.json`` of some networks into a report's folder.
 
   Args:
     networks: evaluated alike.
-    path: the run's folder, or the runs' parent.
-    config: its ``leaderboard`` is what only the authors know.
+    config: its ``leaderboard`` is what only the authors know; where it has
+      the values of the base configuration, each run's own counts.
     folder: the report's; it exists.
 
   Returns:
@@ -41,34 +38,28 @@ def write(
       names it.
     OSError: the weights cannot be read, or the file not written.
   """
-  entries = []
-  for each in networks:
-    run = path if (path / WEIGHTS).exists() else path / each.name
-    entries.append(entry(each, run, config, alone=len(networks) == 1))
+  alone = len(networks) == 1
+  entries = [entry(each, config, alone=alone) for each in networks]
   found = folder / FILE
   files.write_json(found, document(entries))
   return found
 
 
-def entry(
-  assessed: Assessed, run: pathlib.Path, config: Any, *, alone: bool
-) -> Entry:
+def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
   """Returns one network's entry, under the last target's largest radius.
 
   Args:
     assessed: the network.
-    run: the folder it was trained in.
     config: its ``leaderboard`` is what only the authors know.
     alone: whether the name of ``config.leaderboard`` is for this network
       only; else the run's is put behind it.
   """
   own = assessed.config
-  given = config.get("leaderboard", {})
+  given = _known(config, own)
   name = given.get("name", "") or assessed.name
   if not alone and name != assessed.name:
     name = f"{name}, {assessed.name}"
-  evaluated = evaluations.folder(run, own)
-  session = files.read_json(evaluated / "environment.json")["sessions"][-1]
+  sessions = files.read_json(assessed.folder / "environment.json")["sessions"]
   return Entry(
     paper=Paper(
       name=name,
@@ -90,9 +81,20 @@ def entry(
     ),
     robustness=_robustness(assessed, given),
     seeds=(own.seed,),
-    checkpoint_sha256=files.sha256(run / WEIGHTS),
-    software=_software(session),
+    checkpoint_sha256=files.sha256(assessed.folder.parent / WEIGHTS),
+    software=_software(sessions[-1]),
   )
+
+
+def _known(config: Any, own: Any) -> dict[str, Any]:
+  """What the authors said: for this report, or when they trained the run."""
+  default = settings.load("base").leaderboard
+  said = {
+    key: value
+    for key, value in config.get("leaderboard", {}).items()
+    if value != default[key]
+  }
+  return {**own.get("leaderboard", {}), **said}
 
 
 def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
@@ -102,6 +104,10 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   found = findings.cell_summary(assessed, cell, ran)
   used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
+
+  def named(state: checks.State) -> tuple[str, ...]:
+    return tuple(alarm.name for alarm in alarms if alarm.state is state)
+
   reported = given.get("reported", -1.0)
   return Robustness(
     norm=own.evaluation.norm,
@@ -114,11 +120,11 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     robust=found.robust,
     success=found.success,
     reported=None if reported == -1 else reported,
-    zero_gradient_fraction=findings.zero_fraction(assessed),
-    alarms=tuple(a.name for a in alarms if a.fired),
-    unchecked=tuple(
-      a.name for a in alarms if a.state is checks.State.NOT_CHECKED
-    ),
+    zero_gradient_fraction=float(findings.zero_gradients(assessed).mean()),
+    alarms=named(checks.State.FIRED),
+    undecided=named(checks.State.UNDECIDED),
+    unchecked=named(checks.State.NOT_CHECKED),
+    passed=named(checks.State.PASSED),
   )
 
 

@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -11,8 +11,10 @@ from experiments import (
   assessment,
   checking,
   compilation,
+  console,
   datasets,
   evaluation_run,
+  evaluations,
   lifecycle,
   preflight,
   report_run,
@@ -21,9 +23,10 @@ from experiments import (
   suites,
   training_loop,
 )
-from experiments.assessment import Bench
+from experiments.assessment import Assessed, Bench
 from experiments.datasets import Splits
 from experiments.progress import Progress, reporter, say
+from experiments.report_groups import Group
 from snnjax import workdir
 
 ShouldStop = Callable[[], bool]
@@ -42,9 +45,13 @@ def run(config: Any, path: pathlib.Path) -> None:
   names = compared(config)
   for name in names:  # all, before anything is trained
     preflight.check(network_config(config, name))
-  page = assessment.report_folder(path, config) / "report.html"
+  suite = suites.title(config)
+  chosen = "" if suite == "quick" else suite
+  page = report_run.folder_of(path, chosen) / "report.html"
   if page.exists() and all(finished(config, name, path) for name in names):
-    say(f"{path} is finished; nothing to do. report: {page}")
+    networks = _loaded(config, names, path)
+    say(f"{path} is finished; nothing to do\n\n{console.networks(networks)}")
+    say(f"\nreport: {page}")
     return
   compilation.keep()
   with (
@@ -65,11 +72,20 @@ def run(config: Any, path: pathlib.Path) -> None:
           bench = assessment.bench(whole, network, splits.modalities, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
     progress(0, 1, _WRITING)
-    networks = [report_run.load(path / name, config) for name in names]
+    group = Group(suite, _loaded(config, names, path))
     elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
-    written = report_run.write(networks, path, config, elapsed)
+    written = report_run.write([group], path, config, elapsed, chosen)
     progress(1, 1, _WRITING)
   say(report_run.text(written))
+
+
+def _loaded(
+  config: Any, names: Sequence[str], path: pathlib.Path
+) -> list[Assessed]:
+  return [
+    report_run.load(path / name, network_config(config, name), name)
+    for name in names
+  ]
 
 
 def compared(config: Any) -> tuple[str, ...]:

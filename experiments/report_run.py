@@ -1,163 +1,208 @@
 """Builds the report on the evaluated runs of a folder."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments import (
   assessment,
+  console,
   datasets,
+  evaluations,
   leaderboard_entry,
   lifecycle,
+  report_groups,
+  run_folders,
   settings,
-  summary,
+  suites,
+  training_loop,
 )
 from experiments.assessment import Assessed
 from experiments.progress import say
+from experiments.report_groups import Group
 from snnjax import environment, report, workdir
-from snnjax.report import Table
-
-TITLE = "Robustness and input-gradient sparsity of spiking networks"
 
 
-def run(config: Any, path: pathlib.Path) -> None:
+def run(config: Any, path: pathlib.Path, chosen: str = "") -> None:
   """Runs the report binary on one evaluated run, or a folder of them.
 
   Args:
-    config: its suite is reported, and its seed written into the report.
-    path: the run's folder, or the runs' parent.
+    config: its ``leaderboard`` is what only the authors know.
+    path: the run's folder, or one in which runs lie, nested or not.
+    chosen: part of the names of the evaluations to report; all by default.
 
   Raises:
-    DataError: there is no evaluated run, or runs were evaluated differently.
+    DataError: there is no such evaluation.
   """
-  networks = [load(folder, config) for folder in evaluated(path, config)]
-  _check_alike(networks)
-  say(text(write(networks, path, config)))
+  runs = evaluated(path, chosen)
+  groups = report_groups.alike(
+    [
+      loaded(folder, name)
+      for name, folders in runs.done.items()
+      for folder in folders
+    ],
+    {name: [f.name for f in folders] for name, folders in runs.done.items()},
+    runs.left_out,
+  )
+  say(text(write(groups, path, config, chosen=chosen)))
 
 
-def evaluated(path: pathlib.Path, config: Any) -> list[pathlib.Path]:
-  """Returns the runs that a suite has evaluated: `path`, or those in it.
+class Runs(NamedTuple):
+  """The runs at or below a folder, by name.
+
+  Attributes:
+    done: the folders of their finished evaluations, where there are some.
+    left_out: why there are none of the others.
+  """
+
+  done: dict[str, list[pathlib.Path]]
+  left_out: dict[str, str]
+
+
+def evaluated(path: pathlib.Path, chosen: str = "") -> Runs:
+  """Returns the runs that have been evaluated: `path`, and those below it.
 
   Args:
-    path: the run's folder, or the runs' parent.
-    config: its ``evaluation.suite`` is the suite.
+    path: the run's folder, or one in which runs lie, nested or not.
+    chosen: part of the names of the evaluations; all by default.
 
   Raises:
-    DataError: there is none.
+    DataError: none is evaluated.
   """
-  candidates = [path, *sorted(p for p in path.glob("*") if p.is_dir())]
-  found = [
-    folder
-    for folder in candidates
-    if workdir.read_status(evaluations.folder(folder, config))[0]
-    is workdir.Status.DONE
-  ]
-  if not found:
-    suite = config.evaluation.suite
+  with lifecycle.reading_data():
+    folders = run_folders.found(path)
+    runs = Runs({}, {})
+    names = run_folders.names(path, folders)
+    for name, folder in zip(names, folders, strict=True):
+      found = [
+        each
+        for each in evaluations.finished(folder)
+        if evaluations.matches(each, chosen)
+      ]
+      if found:
+        runs.done[name] = found
+      else:
+        runs.left_out[name] = _state(folder, chosen)
+  if not runs.done:
+    told = "".join(f"\n  {name}: {why}" for name, why in runs.left_out.items())
+    wanted = f" named {chosen!r}" if chosen else ""
     raise lifecycle.DataError(
-      f"{path} must hold a run evaluated by the suite {suite!r}, or folders of "
-      f"such; it holds none. Run: python -m experiments.evaluate "
-      f"--suite={suite} --workdir=RUN"
+      f"{path} must hold a run with a finished evaluation{wanted}, or folders "
+      f"of such; it holds none. Run: python -m experiments.evaluate "
+      f"--workdir=RUN{told}"
     )
-  return found
+  return runs
 
 
-def load(path: pathlib.Path, config: Any) -> Assessed:
-  """Reads one run's evaluation; the folder's name is the network's.
+def _state(run: pathlib.Path, chosen: str) -> str:
+  """Why a run has nothing to report, in words."""
+  stage, folder = "its training", run
+  if (run / training_loop.WEIGHTS).exists():
+    stage, folder = "its evaluation", run / evaluations.PREFIX
+    for found in sorted(run.glob(f"{evaluations.PREFIX}*")):
+      if evaluations.matches(found, chosen):
+        folder = found
+  status, reason = workdir.read_status(folder)
+  state = "missing" if status is None else status.value
+  return f"{stage} is {state}{f' ({reason})' if reason else ''}"
+
+
+def load(path: pathlib.Path, config: Any, name: str | None = None) -> Assessed:
+  """Reads one evaluation of a run.
 
   Args:
     path: the run's folder.
-    config: its ``evaluation.suite`` tells which evaluation.
+    config: the whole configuration, which tells the evaluation.
+    name: of the network; the folder's by default.
 
   Raises:
     DataError: the evaluation is damaged, or of an older version.
   """
-  folder = evaluations.folder(path, config)
-  plain = workdir.read_config(folder)
+  (own_name,) = run_folders.names(path, [path])
+  folder = evaluations.folder(path, suites.resolved(config))
+  return loaded(folder, name or own_name)
+
+
+def loaded(folder: pathlib.Path, name: str) -> Assessed:
+  """Reads the evaluation in a folder of its own.
+
+  Args:
+    folder: of the evaluation.
+    name: of the network.
+
+  Raises:
+    DataError: the evaluation is damaged, or of an older version.
+  """
+  with lifecycle.reading_data():
+    plain = workdir.read_config(folder)
   own = settings.from_dict(plain)
   if "attacks" not in own.evaluation:
     raise lifecycle.DataError(
       f"{folder} must name its attacks; an older version made it. Remove it "
-      f"and run: python -m experiments.evaluate --workdir={path}"
+      f"and run: python -m experiments.evaluate --workdir={folder.parent}"
     )
   modalities = datasets.MODALITIES[own.data.modality]
   # Of a finished run, opening changes nothing.
   with lifecycle.reading_data(), workdir.opened(folder, plain) as opened:
-    return assessment.load(path.name, own, modalities, opened)
+    return assessment.load(name, own, modalities, opened)
 
 
 class Written(NamedTuple):
-  """Where a report is, and its main table."""
+  """Where a report is, and what it is on."""
 
   paths: report.Paths
-  table: Table
+  groups: Sequence[Group]
+
+
+def folder_of(path: pathlib.Path, chosen: str = "") -> pathlib.Path:
+  """Returns where the report on all, or the chosen, evaluations goes."""
+  safe = report.file_name(chosen) if chosen else ""
+  return path / (f"report_{safe}" if chosen else "report")
 
 
 def write(
-  networks: Sequence[Assessed],
+  groups: Sequence[Group],
   path: pathlib.Path,
   config: Any,
-  extra: dict[str, Any] | None = None,
+  extra: Mapping[str, Any] | None = None,
+  chosen: str = "",
 ) -> Written:
   """Writes the report on some networks into a folder of `path`.
 
   Args:
-    networks: evaluated alike.
+    groups: networks that were evaluated alike.
     path: parent of the report's folder.
-    config: its seed is written into the report, and its ``leaderboard`` into
-      the entries of ``leaderboard.json`` beside it.
+    config: its ``leaderboard`` goes into the entries of ``leaderboard.json``
+      beside the report.
     extra: what else its provenance says.
+    chosen: which evaluations, see `run`.
   """
+  networks = [each for group in groups for each in group.networks]
+  seeds = {each.config.seed for each in networks}
   provenance = {
-    "environment": environment.describe(config.seed),
+    "environment": environment.describe(
+      min(seeds) if len(seeds) == 1 else None
+    ),
     "configuration": {
       each.name: settings.to_dict(each.config) for each in networks
     },
     **(extra or {}),
   }
-  record = summary.record(networks, TITLE, provenance)
-  folder = assessment.report_folder(path, networks[0].config)
-  paths = report.write(record, folder)
+  folder = folder_of(path, chosen)
+  paths = report.write(report_groups.record(groups, provenance), folder)
   with lifecycle.configuring():
-    leaderboard_entry.write(networks, path, config, folder)
-  return Written(paths, summary.accuracy_table(networks))
+    leaderboard_entry.write(networks, config, folder)
+  return Written(paths, groups)
 
 
 def text(written: Written) -> str:
-  """Returns the main table as plain text, and where the report is."""
-  table = written.table
-  heads = [column.header for column in table.columns]
-  rows = [
+  """Returns accuracies and alarms as plain text, and where the report is."""
+  several = len(written.groups) > 1
+  return "\n\n".join(
     [
-      _cell(row[column.key], column.percent, column.digits)
-      for column in table.columns
+      f"{f'{group.title}:\n\n' if several else ''}"
+      f"{console.networks(group.networks, group.left_out)}"
+      for group in written.groups
     ]
-    for row in table.rows
-  ]
-  widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-  lines = [
-    "  ".join(
-      word.ljust(width) for word, width in zip(line, widths, strict=True)
-    )
-    for line in [heads, ["-" * width for width in widths], *rows]
-  ]
-  return "\n".join([*lines, "", f"report: {written.paths.html}"])
-
-
-def _cell(value: Any, percent: bool, digits: int) -> str:
-  if isinstance(value, float):
-    return f"{value:.1%}" if percent else f"{value:.{digits}g}"
-  return str(value)
-
-
-def _check_alike(networks: Sequence[Assessed]) -> None:
-  """Networks of one report see the same inputs and the same attacks."""
-  for key in ("evaluation", "data"):
-    first = settings.to_dict(networks[0].config)[key]
-    for other in networks[1:]:
-      lines = workdir.difference(first, settings.to_dict(other.config)[key])
-      if lines:
-        raise lifecycle.DataError(
-          f"{networks[0].name} and {other.name} must be evaluated alike; "
-          f"{key} differs: {'; '.join(lines)}"
-        )
+    + [f"report: {written.paths.html}"]
+  )

@@ -186,6 +186,8 @@ CHANGEABLE = (
   "leaderboard",  # read by the report alone
 )
 TRAINING = ("seed", "data", "model", "method", "optimizer", "train")
+EVALUATING = ("evaluation", "data.data_dir")
+REPORTING = ("leaderboard", "data.data_dir")
 # What training only keeps, for the binaries that come after it.
 LATER = ("evaluation", "leaderboard")
 NETWORKS = "networks"  # of a quickstart: changes to `method`, by name

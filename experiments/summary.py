@@ -1,26 +1,31 @@
 """The report on several evaluated networks, as one record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from experiments import (
+  accuracy_table,
   attack_grid,
   attack_table,
   findings,
   perceptual_table,
-  suites,
 )
 from experiments.assessment import Assessed
-from snnjax import plots
-from snnjax.report import Column, Figure, Record, Section, Table
+from snnjax import plots, report
+from snnjax.report import Column, Figure, Record, Section, Table, wording
 
 _SHOWN = "margin"
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 def record(
-  networks: Sequence[Assessed], title: str, provenance: dict[str, Any]
+  networks: Sequence[Assessed],
+  title: str,
+  provenance: dict[str, Any],
+  left_out: Mapping[str, str] = _NOBODY,
 ) -> Record:
   """Returns the report on networks that were evaluated alike.
 
@@ -28,12 +33,16 @@ def record(
     networks: at least one, all with the same modalities and evaluation.
     title: of the report.
     provenance: versions, devices, seeds, configuration, times.
+    left_out: by run that was to be reported, why there is nothing to report.
   """
-  alarms = tuple(a for each in networks for a in findings.alarms(each))
+  lines = [f"{name} is not reported: {why}." for name, why in left_out.items()]
   return Record(
     title=title,
-    summary=summary(networks),
-    alarms=sorted(alarms, key=lambda alarm: not alarm.fired),
+    summary="\n\n".join([summary(networks), *lines]),
+    alarms=[
+      *(alarm for each in networks for alarm in findings.alarms(each)),
+      *findings.unmeasured(left_out),
+    ],
     sections=[
       _accuracy(networks),
       _gradients(networks),
@@ -58,10 +67,14 @@ def summary(networks: Sequence[Assessed]) -> str:
       f"{_told(sparse[modality, 'adversarial']['l1'])} under attack"
       for modality in each.modalities
     )
-    noise = f", {row['noise']:.1%} under random noise" if "noise" in row else ""
+    share = {
+      key: wording.number(row.get(key), percent=True)
+      for key in ("clean", "noise", "robust")
+    }
+    noise = f", {share['noise']} under random noise" if "noise" in row else ""
     lines.append(
-      f"{each.name}: {row['clean']:.1%} of the clean test examples are "
-      f"classified correctly{noise} and {row['robust']:.1%} under the worst "
+      f"{each.name}: {share['clean']} of the clean test examples are "
+      f"classified correctly{noise} and {share['robust']} under the worst "
       f"attack of radius {row['epsilon']} on {row['attacked']}. Mean l1 norm "
       f"of the margin's input gradient: {norms}."
     )
@@ -75,38 +88,6 @@ def summary(networks: Sequence[Assessed]) -> str:
 
 def _told(value: float) -> str:
   return "(no gradient)" if np.isnan(value) else f"{value:.3g}"
-
-
-def accuracy_table(networks: Sequence[Assessed]) -> Table:
-  """Returns the main table: accuracy for every network, target and radius."""
-  names = {
-    "clean": "clean",
-    "robust": "worst of all",
-    "success": "success rate",
-    **{key: head for key, (head, _) in findings.shares(networks[0]).items()},
-  }
-  suite = suites.title(networks[0].config)
-  return Table(
-    name="accuracy",
-    title="Accuracy",
-    caption=(
-      "Share of test examples classified correctly, with 95 % Wilson "
-      "intervals. 'PGD, worst rule' counts an example as lost if PGD under "
-      f"any backward rule breaks it; 'worst of all' if any attack of the suite "
-      f"{suite!r} does. 'Success rate' is the share of the correct examples "
-      "that it breaks."
-    ),
-    columns=[
-      Column("network", "network"),
-      Column("attacked", "attacked"),
-      Column("epsilon", "epsilon"),
-      *(
-        Column(key, header, True, interval=(f"{key}_low", f"{key}_high"))
-        for key, header in names.items()
-      ),
-    ],
-    rows=[row for each in networks for row in findings.accuracy_rows(each)],
-  )
 
 
 def _accuracy(networks: Sequence[Assessed]) -> Section:
@@ -137,7 +118,7 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
     "input and inside the data box. Every attack runs under several backward "
     "rules, since a fixed surrogate gradient alone overestimates robustness.",
     [
-      accuracy_table(networks),
+      accuracy_table.table(networks),
       *_rules(networks),
       *attack_table.tables(networks),
       *perceptual_table.tables(networks),
@@ -148,9 +129,11 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
 
 def _rules(networks: Sequence[Assessed]) -> list[Table]:
   """The table of single rules, if the suite has any on all examples."""
-  rules = findings.rules_alone(networks[0])
+  rules = [rule for each in networks for rule in findings.rules_alone(each)]
   if not rules:
     return []
+  rows = [row for each in networks for row in findings.rule_rows(each)]
+  every = dict.fromkeys(key for row in rows for key in row)
   return [
     Table(
       name="rules",
@@ -164,11 +147,11 @@ def _rules(networks: Sequence[Assessed]) -> list[Table]:
         Column("network", "network"),
         Column("attacked", "attacked"),
         Column("epsilon", "epsilon"),
-        *(Column(rule, rule, True) for rule in rules),
+        *(Column(rule, rule, True) for rule in dict.fromkeys(rules)),
         Column("worst", "worst of all rules", True),
         Column("suite", "worst of the suite", True),
       ],
-      rows=[row for each in networks for row in findings.rule_rows(each)],
+      rows=[every | row for row in rows],
     )
   ]
 
@@ -319,7 +302,7 @@ def _spikes(networks: Sequence[Assessed]) -> Section:
   figures = [
     plots.spike_raster(
       each.spikes,
-      name=f"spikes_{each.name}",
+      name=f"spikes_{report.file_name(each.name)}",
       title=f"Spikes of {each.name}",
       caption="The first test example, layer by layer.",
     )

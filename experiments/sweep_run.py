@@ -11,6 +11,7 @@ import jax
 import ml_collections
 
 from experiments import (
+  console,
   evaluation_run,
   findings,
   lifecycle,
@@ -19,6 +20,7 @@ from experiments import (
   settings,
   training_loop,
 )
+from experiments.assessment import Assessed
 from experiments.lifecycle import ExitCode
 from experiments.progress import say
 from snnjax import environment, report, workdir
@@ -88,7 +90,9 @@ def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
       jax.clear_caches()  # another run is another program
   record = _record(outcomes, path, config.seed)
   paths = report.write(record, path / FOLDER)
-  say(f"\n{record.summary}\ntable: {paths.html}")
+  (table,) = record.tables()
+  say(f"\n{record.summary}\n\n{console.table(table)}\n")
+  say(f"{console.alarms(record.alarms)}\n\ntable: {paths.html}")
   codes = [each.code for each in outcomes if each.code]
   return codes[0] if codes else ExitCode.DONE
 
@@ -166,11 +170,19 @@ def _record(
     f"{len(outcomes) - len(failed)} of {len(outcomes)} runs are finished.",
     *(f"{each.cell.name} failed: {each.reason}" for each in failed),
   ]
+  done = [
+    report_run.load(path / each.cell.name, each.cell.config, each.cell.name)
+    for each in outcomes
+    if not each.code
+  ]
   return Record(
     title="Sweep",
     summary="\n\n".join(lines),
-    alarms=(),
-    sections=[Section("Runs", "", [_table(outcomes, path)])],
+    alarms=[
+      *(alarm for each in done for alarm in findings.alarms(each)),
+      *findings.unmeasured({each.cell.name: each.reason for each in failed}),
+    ],
+    sections=[Section("Runs", "", [_table(outcomes, done)])],
     provenance={
       "environment": environment.describe(seed),
       "configuration": {
@@ -180,21 +192,25 @@ def _record(
   )
 
 
-def _table(outcomes: Sequence[Outcome], path: pathlib.Path) -> Table:
+def _table(outcomes: Sequence[Outcome], done: Sequence[Assessed]) -> Table:
   """A row per run and attack, or one that says why there is none."""
   columns = [
     *(Column(key, key) for key in outcomes[0].cell.values),
     *(Column(key, key) for key in ("status", "attacked", "epsilon")),
     Column("examples", "examples"),
-    Column("clean", "clean", percent=True),
+    Column("clean", "clean", True, interval=("clean_low", "clean_high")),
     Column("noise", "random noise", percent=True),
     Column("pgd", "PGD, worst rule", percent=True),
-    Column("robust", "worst of all", percent=True),
+    Column(
+      "robust", "worst of all", True, interval=("robust_low", "robust_high")
+    ),
     Column("reason", "reason"),
   ]
-  rows = [row for each in outcomes for row in _rows(each, path)]
+  found = {each.name: findings.accuracy_rows(each) for each in done}
+  rows = [row for each in outcomes for row in _rows(each, found)]
   # A run that failed has nothing where the others have numbers.
-  every = dict.fromkeys([c.key for c in columns] + [k for r in rows for k in r])
+  shown = [key for column in columns for key in report.keys_of(column)]
+  every = dict.fromkeys(shown + [key for row in rows for key in row])
   return Table(
     name="runs",
     title="Accuracy of every run",
@@ -208,14 +224,13 @@ def _table(outcomes: Sequence[Outcome], path: pathlib.Path) -> Table:
   )
 
 
-def _rows(outcome: Outcome, path: pathlib.Path) -> list[dict[str, Any]]:
+def _rows(
+  outcome: Outcome, found: Mapping[str, list[dict]]
+) -> list[dict[str, Any]]:
   cell = outcome.cell
   about = {"run": cell.name, **cell.values}
   if outcome.code:
     ended = {"status": "failed", "exit_code": int(outcome.code)}
     return [{**about, **ended, "reason": outcome.reason}]
-  assessed = report_run.load(path / cell.name, cell.config)
-  measured = findings.accuracy_rows(assessed)
-  return [
-    {**row, **about, "status": "done", "exit_code": 0} for row in measured
-  ]
+  ended = {"status": "done", "exit_code": 0}
+  return [{**row, **about, **ended} for row in found[cell.name]]

@@ -94,13 +94,35 @@ def run(config: Any, path: pathlib.Path) -> None:
     reporter() as progress,
   ):
     if folder.outcome is workdir.Outcome.FINISHED:
-      say(f"{path} is finished; nothing to do")
+      say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
       _tell_unread(config, path)
       return
     with lifecycle.reading_data():
       splits = datasets.load(config, progress)
     fit(config, splits, folder, progress, should_stop)
-    say(f"trained: {path / WEIGHTS}")
+    say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
+
+
+def accuracy(config: Any, path: pathlib.Path) -> str:
+  """Returns what a finished run knows of its accuracy, in words.
+
+  Args:
+    config: of the run.
+    path: its workdir.
+  """
+  shares = [
+    line["validation_accuracy"]
+    for line in metrics.read(path / "metrics.jsonl")
+    if "validation_accuracy" in line
+  ]
+  after = (
+    "Test accuracy, robust accuracy and alarms: nothing was checked yet. Run: "
+    f"python -m experiments.evaluate --workdir={path}"
+  )
+  if not shares:
+    return f"Accuracy: not measured (data.validation is 0). {after}"
+  best = max(shares) if config.train.select == "validation" else shares[-1]
+  return f"Validation accuracy {best:.1%}. {after}"
 
 
 def opened(

@@ -1,4 +1,4 @@
-"""Binomial intervals for accuracies and success rates."""
+"""Binomial intervals: of accuracies, of success rates, of their differences."""
 
 import math
 import statistics
@@ -41,15 +41,7 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
     E. B. Wilson (1927), Probable inference, the law of succession, and
     statistical inference, Journal of the American Statistical Association 22.
   """
-  if not 0 <= successes <= total:
-    raise ValueError(
-      "successes must lie between 0 and total; got successes="
-      f"{successes}, total={total}"
-    )
-  if not 0.0 < confidence < 1.0:
-    raise ValueError(
-      f"confidence must lie strictly between 0 and 1; got {confidence}"
-    )
+  _check(successes, total, confidence)
   if total == 0:
     return Interval(math.nan, 0.0, 1.0)
   p = successes / total
@@ -61,3 +53,104 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
   low = 0.0 if successes == 0 else centre - half
   high = 1.0 if successes == total else centre + half
   return Interval(p, low, high)
+
+
+def clopper_pearson(
+  successes: int, total: int, confidence: float = 0.95
+) -> Interval:
+  r"""Returns the exact interval of a binomial proportion.
+
+  It never covers less than `confidence`: each end is the proportion at which
+  what was seen, or anything farther, has the probability
+  ``(1 - confidence)/2``. Its ends decide; `wilson`'s, which are right on
+  average, are for showing.
+
+  Args:
+    successes: how many succeeded, 0 to `total`.
+    total: how many were tried, n. Zero gives (NaN, 0, 1): nothing is known.
+    confidence: the coverage wanted, strictly between 0 and 1.
+
+  Returns:
+    The proportion and its interval, all in [0, 1].
+
+  Raises:
+    ValueError: if the counts or the confidence are out of range.
+
+  References:
+    C. J. Clopper, E. S. Pearson (1934), The use of confidence or fiducial
+    limits illustrated in the case of the binomial, Biometrika 26.
+  """
+  # At the top it would cost every import of the package a sixth of a second.
+  from scipy import special
+
+  _check(successes, total, confidence)
+  if total == 0:
+    return Interval(math.nan, 0.0, 1.0)
+  tail, failures = (1.0 - confidence) / 2.0, total - successes
+  low, high = 0.0, 1.0
+  if successes:
+    low = float(special.betaincinv(successes, failures + 1, tail))
+  if failures:
+    high = float(special.betaincinv(successes + 1, failures, 1.0 - tail))
+  return Interval(successes / total, low, high)
+
+
+def paired_difference(
+  first_only: int, second_only: int, total: int, confidence: float = 0.95
+) -> Interval:
+  r"""Returns the interval of a difference of two shares of the same examples.
+
+  ``p_1 - p_2 = q (2 t - 1)``: q is the share of the examples of which exactly
+  one of two things holds, t the share of the first among these. Both have
+  exact intervals, and the ends here are the products of theirs. So the lower
+  end is above 0 exactly where the sign test (McNemar's exact test) finds the
+  first larger.
+
+  Args:
+    first_only: of how many examples only the first holds.
+    second_only: of how many only the second.
+    total: how many examples there are, n. Zero gives (NaN, -1, 1).
+    confidence: the coverage wanted, strictly between 0 and 1.
+
+  Returns:
+    The difference of the shares and its interval, all in [-1, 1].
+
+  Raises:
+    ValueError: if the counts or the confidence are out of range.
+
+  References:
+    M. P. Fay, K. Lumbard (2021), Confidence intervals for difference in
+    proportions for matched pairs compatible with exact McNemar's or sign
+    tests, Statistics in Medicine 40.
+
+  Differs from: they meld the two distributions, where this multiplies their
+  limits, which is wider.
+  """
+  apart = first_only + second_only
+  if min(first_only, second_only) < 0 or apart > total:
+    raise ValueError(
+      "first_only and second_only must be at least 0 and at most total "
+      f"together; got {first_only}, {second_only} and total={total}"
+    )
+  share = clopper_pearson(apart, total, confidence)
+  first = clopper_pearson(first_only, apart, confidence)
+  if total == 0:
+    return Interval(math.nan, -1.0, 1.0)
+  low, high = 2.0 * first.low - 1.0, 2.0 * first.high - 1.0
+  return Interval(
+    (first_only - second_only) / total,
+    low * (share.low if low > 0 else share.high),
+    high * (share.high if high > 0 else share.low),
+  )
+
+
+def _check(successes: int, total: int, confidence: float) -> None:
+  if not 0 <= successes <= total:
+    raise ValueError(
+      "successes must lie between 0 and total; got successes="
+      f"{successes}, total={total}"
+    )
+  if not 0.0 < confidence < 1.0:
+    raise ValueError(
+      f"confidence must lie strictly between 0 and 1; got {confidence}"
+    )

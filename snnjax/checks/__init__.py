@@ -8,6 +8,7 @@ from snnjax.checks.alarms import (
   graver,
   measured,
 )
+from snnjax.checks.decisions import Finding, Undecided, Unmeasured
 from snnjax.checks.driver import (
   Effort,
   measure,
@@ -15,9 +16,9 @@ from snnjax.checks.driver import (
   parts,
   statistics_change,
 )
-from snnjax.checks.findings import Finding, Undecided
-from snnjax.checks.subject import Examples, Subject
+from snnjax.checks.subject import Examples, Subject, most_frequent
 from snnjax.checks.table import CHECKS, Check, Severity
+from snnjax.checks.verdict import Tone, Verdict, verdict
 
 __all__ = [
   "CHECKS",
@@ -30,12 +31,17 @@ __all__ = [
   "Severity",
   "State",
   "Subject",
+  "Tone",
   "Undecided",
+  "Unmeasured",
+  "Verdict",
   "check",
   "graver",
   "measure",
   "measured",
   "merged",
+  "most_frequent",
   "parts",
   "statistics_change",
+  "verdict",
 ]

@@ -5,17 +5,23 @@ import inspect
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from snnjax.checks.findings import Undecided
+import numpy as np
+
+from snnjax.checks.decisions import Undecided, Unmeasured
 from snnjax.checks.table import CHECKS, Check, Severity
-from snnjax.evaluation import Evaluation, summarize
+from snnjax.evaluation import Evaluation, summarize, worst
 
 
 class State(enum.Enum):
-  """Where an alarm stands."""
+  """Where an alarm stands.
+
+  Only what was measured, on enough examples to tell, has passed.
+  """
 
   FIRED = "fired"
-  SILENT = "silent"
+  UNDECIDED = "undecided"
   NOT_CHECKED = "not checked"
+  PASSED = "passed"
   NOT_APPLICABLE = "not applicable"
 
 
@@ -24,11 +30,12 @@ class Alarm(NamedTuple):
 
   Attributes:
     name: the check's name, in words.
-    state: fired, silent, not checked, or without meaning here.
+    state: where it stands.
     severity: what it means if it fires.
     cause: what it tells when it fires.
     remedy: what to do then.
-    evidence: the numbers it was decided by; empty if it was not decided.
+    evidence: the numbers it was decided by, or left open by; empty if there
+      are none.
     missing: the measurements it lacked, if it was not checked.
     subject: what was checked: a network, an attack, a modality.
     reason: why it was not decided, in words, where that is known.
@@ -50,56 +57,52 @@ class Alarm(NamedTuple):
 
   @property
   def fired(self) -> bool:
-    """Whether the alarm fired; False also if it was not checked."""
+    """Whether the alarm fired; False also if it was not decided."""
     return self.state is State.FIRED
 
 
 class Measurements(NamedTuple):
   """What the alarms look at; None where it was not measured.
 
-  Accuracies are over all examples, in [0, 1]. The fields are the parameters
-  of the functions in `findings`, described there; and `reasons`, which maps a
-  field to the reason why it cannot be measured here, in words.
+  Names that end in ``_robust`` are booleans [N], one per example: correct, and
+  not broken by the attack. The fields are the parameters of the functions in
+  `findings`, described there; and `reasons`, which maps a field to the reason
+  why it cannot be measured here, in words.
   """
 
-  one_step_accuracy: float | None = None
-  many_step_accuracy: float | None = None
-  accuracy: float | None = None
-  doubled_steps_accuracy: float | None = None
+  one_step_robust: np.ndarray | None = None
+  many_steps_robust: np.ndarray | None = None
+  steps_robust: np.ndarray | None = None
+  doubled_steps_robust: np.ndarray | None = None
   epsilons: Sequence[float] | None = None
-  epsilon_accuracies: Sequence[float] | None = None
-  large_epsilon_accuracy: float | None = None
-  chance: float | None = None
-  white_box_accuracy: float | None = None
-  gradient_free_accuracies: Mapping[str, float] | None = None
-  zero_gradient_fraction: float | None = None
-  own_rule_accuracy: float | None = None
-  all_rules_accuracy: float | None = None
+  epsilon_robust: Sequence[np.ndarray] | None = None
+  large_epsilon_robust: np.ndarray | None = None
+  constant_correct: np.ndarray | None = None
+  white_box_robust: np.ndarray | None = None
+  gradient_free_robust: Mapping[str, np.ndarray] | None = None
+  zero_gradient: np.ndarray | None = None
+  own_rule_robust: np.ndarray | None = None
+  all_rules_robust: np.ndarray | None = None
   rules: int | None = None
-  finite_difference_cosine: float | None = None
-  ten_draws_accuracy: float | None = None
-  twenty_draws_accuracy: float | None = None
+  finite_difference_cosines: np.ndarray | None = None
+  ten_draws_robust: np.ndarray | None = None
+  twenty_draws_robust: np.ndarray | None = None
   differing_forwards: int | None = None
+  forwards: int | None = None
   statistics_change: float | None = None
   outside: int | None = None
   non_finite: int | None = None
-  one_restart_accuracy: float | None = None
-  ten_restarts_accuracy: float | None = None
-  loss_accuracies: Mapping[str, float] | None = None
-  reported_accuracy: float | None = None
+  outputs: int | None = None
+  one_restart_robust: np.ndarray | None = None
+  ten_restarts_robust: np.ndarray | None = None
+  loss_robust: Mapping[str, np.ndarray] | None = None
+  reported_robust: np.ndarray | None = None
   differing_alone: int | None = None
+  attacked_alone: int | None = None
   tuning_indices: Collection[int] | None = None
   reported_indices: Collection[int] | None = None
   disagreeing_claims: int | None = None
   reasons: Mapping[str, str] | None = None
-
-
-_ORDER = (
-  State.FIRED,
-  State.NOT_CHECKED,
-  State.SILENT,
-  State.NOT_APPLICABLE,
-)
 
 
 def check(
@@ -119,8 +122,7 @@ def check(
     where: the radius they were attacked within; repeated in each alarm.
 
   Returns:
-    Fired alarms, then those not checked, the silent ones, and those that do
-    not apply.
+    In the order of `State`: fired alarms first.
   """
   found = (_alarm(measurements, subject, line) for line in checks)
   return _ordered(
@@ -133,47 +135,67 @@ def graver(
 ) -> tuple[Alarm, ...]:
   """Returns of each check the graver of two alarms, in the order of `check`.
 
-  What fired on either counts; else what was silent; then what does not apply.
+  What fired on either counts, then what one of them passed. What the other
+  left open stays open, unless the one that passed looked at all of it.
 
   Args:
     first: of one network; preferred where both say the same.
     second: of the same network, measured otherwise: on other examples, or by
       other attacks.
   """
-  rank = (
-    State.FIRED,
-    State.SILENT,
-    State.NOT_APPLICABLE,
-    State.NOT_CHECKED,
-  )
   kept: dict[tuple[str, str], Alarm] = {}
   for alarm in (*first, *second):
     held = kept.setdefault((alarm.name, alarm.subject), alarm)
-    if rank.index(alarm.state) < rank.index(held.state):
-      kept[alarm.name, alarm.subject] = alarm
+    kept[alarm.name, alarm.subject] = _graver(held, alarm)
   return _ordered(kept.values())
+
+
+def _graver(one: Alarm, other: Alarm) -> Alarm:
+  rank = (
+    State.FIRED,
+    State.PASSED,
+    State.UNDECIDED,
+    State.NOT_APPLICABLE,
+    State.NOT_CHECKED,
+  )
+  first, second = sorted((one, other), key=lambda a: rank.index(a.state))
+  if (first.state, second.state) == (State.PASSED, State.UNDECIDED):
+    return first if set(second.evidence) <= set(first.evidence) else second
+  return first
 
 
 def measured(evaluation: Evaluation) -> Measurements:
   """Returns what one evaluation tells; add the rest with ``_replace``."""
   summary = summarize(evaluation)
   attacks = summary.attacks.values()
-  fractions = [a.zero_gradient for a in attacks if a.zero_gradient is not None]
+  outputs = sum(attack.attempted for attack in attacks)
   return Measurements(
-    accuracy=summary.robust.estimate,
-    reported_accuracy=summary.robust.estimate,
-    zero_gradient_fraction=max(fractions, default=None),
+    reported_robust=worst(evaluation).robust if outputs else None,
+    zero_gradient=_zero_gradient(evaluation),
     differing_forwards=summary.unrepeatable,
+    forwards=summary.examples,
     outside=sum(attack.outside for attack in attacks),
     non_finite=summary.non_finite + sum(a.non_finite for a in attacks),
+    outputs=outputs,
     disagreeing_claims=sum(attack.disagreeing for attack in attacks),
     reported_indices=frozenset(evaluation.indices.tolist()),
   )
 
 
+def _zero_gradient(evaluation: Evaluation) -> np.ndarray | None:
+  """Of the attack that found most zero gradients, where it measured any."""
+  known = [
+    outcome.zero_gradient[outcome.attempted & ~np.isnan(outcome.zero_gradient)]
+    for outcome in evaluation.attacks.values()
+  ]
+  shares = [values != 0 for values in known if len(values)]
+  return max(shares, key=lambda zero: float(zero.mean()), default=None)
+
+
 def _ordered(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+  order = tuple(State)
   return tuple(
-    sorted(alarms, key=lambda a: (_ORDER.index(a.state), -a.severity))
+    sorted(alarms, key=lambda a: (order.index(a.state), -a.severity))
   )
 
 
@@ -198,9 +220,15 @@ def _alarm(measurements: Measurements, subject: str, line: Check) -> Alarm:
       return alarm
     return alarm._replace(state=State.NOT_APPLICABLE, reason="; ".join(reasons))
   finding = line.decide(**values)
-  if isinstance(finding, Undecided):
+  if isinstance(finding, Unmeasured):
     return alarm._replace(reason=finding.reason)
+  if isinstance(finding, Undecided):
+    return alarm._replace(
+      state=State.UNDECIDED,
+      reason=finding.reason,
+      evidence=dict(finding.evidence),
+    )
   return alarm._replace(
-    state=State.FIRED if finding.fired else State.SILENT,
+    state=State.FIRED if finding.fired else State.PASSED,
     evidence=dict(finding.evidence),
   )

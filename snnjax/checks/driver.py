@@ -122,7 +122,7 @@ def merged(*some: Measurements) -> Measurements:
   Outputs outside the threat and the like are counts of attacks of their own:
   they are added. Mappings are joined.
   """
-  counts = ("outside", "non_finite", "disagreeing_claims")
+  counts = ("outside", "non_finite", "outputs", "disagreeing_claims")
   values: dict = {}
   for part in some:
     for name, value in part._asdict().items():

@@ -1,7 +1,13 @@
-"""The decision of each alarm: a pure function of measured numbers.
+"""The decision of each alarm: a pure function of what was measured.
 
-Accuracies, fractions and rates are in [0, 1]; one point is 0.01. What numbers
-cannot decide is `Undecided`, with the reason.
+What was measured of examples is given per example, booleans [N]: ``robust``
+says that an example was classified correctly and withstood an attack. Two
+such arrays of one check are about the same examples, so that what is compared
+is paired. Every limit is held against an interval, see `decisions`: too few
+examples leave a check undecided, they do not pass it. One point is 0.01.
+
+What is a count of accidents (`outputs_invalid`, `forwards_differ`, ...) needs
+no interval: one is enough.
 
 References:
   F. Croce, M. Hein (2020), Reliable evaluation of adversarial robustness with
@@ -12,227 +18,232 @@ References:
   1902.06705.
 """
 
-import math
+import itertools
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
-_POINT = 0.01
-# Accuracies are quotients of counts: differences below this are rounding.
-_ROUNDING = 1e-9
+import numpy as np
+
+from snnjax.checks.decisions import (
+  POINT,
+  Decision,
+  Finding,
+  Undecided,
+  Unmeasured,
+  alike,
+  difference_above,
+  flags,
+  share_above,
+)
+
 MINIMUM_RULES = 4
-
-
-def _exceeds(value: float, limit: float) -> bool:
-  # NaN exceeds: a number that could not be computed must not look safe.
-  return not value <= limit + _ROUNDING
-
-
-def _named(accuracies: Mapping[str, float]) -> dict[str, float]:
-  return {f"{name}_accuracy": value for name, value in accuracies.items()}
-
-
-class Finding(NamedTuple):
-  """Whether an alarm fires, and the numbers that say so."""
-
-  fired: bool
-  evidence: Mapping[str, float]
-
-
-class Undecided(NamedTuple):
-  """Why the numbers given do not decide the question, in words."""
-
-  reason: str
+_LEAST_COSINE = 0.2
 
 
 def one_step_beats_many(
-  one_step_accuracy: float, many_step_accuracy: float
-) -> Finding:
+  one_step_robust: np.ndarray, many_steps_robust: np.ndarray
+) -> Decision:
   """Fires if many steps leave over half a point more than one step does."""
-  return Finding(
-    _exceeds(many_step_accuracy - one_step_accuracy, 0.5 * _POINT),
-    {
-      "one_step_accuracy": one_step_accuracy,
-      "many_step_accuracy": many_step_accuracy,
-    },
+  one, many = alike(
+    one_step_robust=one_step_robust, many_steps_robust=many_steps_robust
   )
+  accuracies = {
+    "one_step_accuracy": _share(one),
+    "many_steps_accuracy": _share(many),
+  }
+  return difference_above(many, one, POINT / 2, accuracies)
 
 
 def steps_not_converged(
-  accuracy: float, doubled_steps_accuracy: float
-) -> Finding:
-  """Fires if twice the steps change the accuracy by over one point."""
-  return Finding(
-    _exceeds(abs(accuracy - doubled_steps_accuracy), _POINT),
-    {"accuracy": accuracy, "doubled_steps_accuracy": doubled_steps_accuracy},
+  steps_robust: np.ndarray, doubled_steps_robust: np.ndarray
+) -> Decision:
+  """Fires if twice the steps break over one point more."""
+  return _broken_beyond(
+    {"steps": steps_robust}, {"doubled_steps": doubled_steps_robust}
   )
 
 
 def accuracy_rises(
-  epsilons: Sequence[float], epsilon_accuracies: Sequence[float]
-) -> Finding | Undecided:
-  """Fires if the accuracy at one radius exceeds that at a smaller one.
+  epsilons: Sequence[float], epsilon_robust: Sequence[np.ndarray]
+) -> Decision:
+  """Fires if one radius leaves over half a point more than a smaller one.
+
+  With R radii there are R (R - 1) / 2 pairs: the confidence in each is such
+  that all intervals together are right 95 times of 100.
 
   Raises:
-    ValueError: if the sequences differ in length or an accuracy is NaN.
+    ValueError: if the sequences differ in length.
   """
-  if len(epsilons) != len(epsilon_accuracies):
+  if len(epsilons) != len(epsilon_robust):
     raise ValueError(
-      "epsilons and epsilon_accuracies must have the same length; got "
-      f"{len(epsilons)} and {len(epsilon_accuracies)}"
-    )
-  if any(math.isnan(accuracy) for accuracy in epsilon_accuracies):
-    raise ValueError(
-      f"epsilon_accuracies must be numbers; got {list(epsilon_accuracies)}"
+      "epsilons and epsilon_robust must have the same length; got "
+      f"{len(epsilons)} and {len(epsilon_robust)}"
     )
   if len(set(epsilons)) < 2:
-    return Undecided("there is only one radius")
-  worst = 0.0
-  evidence: dict[str, float] = {"radii": len(set(epsilons))}
-  pairs = sorted(zip(epsilons, epsilon_accuracies, strict=True))
-  for smaller, before in pairs:
-    for larger, after in pairs:
-      if larger > smaller and _exceeds(after - before, worst):
-        worst = after - before
-        evidence = {
+    return Unmeasured("there is only one radius")
+  names = [f"epsilon_robust[{place}]" for place in range(len(epsilons))]
+  arrays = alike(**dict(zip(names, epsilon_robust, strict=True)))
+  rows = sorted(zip(epsilons, arrays, strict=True), key=lambda row: row[0])
+  pairs = [
+    pair for pair in itertools.combinations(rows, 2) if pair[0][0] < pair[1][0]
+  ]
+  return _gravest(
+    [
+      difference_above(
+        after,
+        before,
+        POINT / 2,
+        {
           "smaller_epsilon": smaller,
-          "accuracy_at_smaller": before,
+          "accuracy_at_smaller": _share(before),
           "larger_epsilon": larger,
-          "accuracy_at_larger": after,
-        }
-  return Finding(worst > 0, evidence)
+          "accuracy_at_larger": _share(after),
+        },
+        confidence=1 - 0.05 / len(pairs),
+      )
+      for (smaller, before), (larger, after) in pairs
+    ]
+  )
 
 
 def survives_any_epsilon(
-  large_epsilon_accuracy: float, chance: float
-) -> Finding:
-  """Fires if linf 0.5 leaves more than chance plus two points."""
-  return Finding(
-    _exceeds(large_epsilon_accuracy, chance + 2 * _POINT),
-    {"large_epsilon_accuracy": large_epsilon_accuracy, "chance": chance},
+  large_epsilon_robust: np.ndarray, constant_correct: np.ndarray
+) -> Decision:
+  """Fires if linf 0.5 leaves over two points more than a constant answer.
+
+  The constant is the most frequent class, and `constant_correct` says of
+  which examples it is the label.
+  """
+  large, constant = alike(
+    large_epsilon_robust=large_epsilon_robust, constant_correct=constant_correct
+  )
+  return difference_above(
+    large,
+    constant,
+    2 * POINT,
+    {"large_epsilon_accuracy": _share(large), "chance": _share(constant)},
   )
 
 
 def gradient_free_beats_white_box(
-  white_box_accuracy: float, gradient_free_accuracies: Mapping[str, float]
-) -> Finding | Undecided:
-  """Fires if an attack without the gradient leaves less than the white box."""
-  if not gradient_free_accuracies:
-    return Undecided("no attack without a gradient was run")
-  return Finding(
-    _exceeds(white_box_accuracy, min(gradient_free_accuracies.values())),
-    {
-      "white_box_accuracy": white_box_accuracy,
-      **_named(gradient_free_accuracies),
-    },
-  )
+  white_box_robust: np.ndarray, gradient_free_robust: Mapping[str, np.ndarray]
+) -> Decision:
+  """Fires if attacks without the gradient break over one point beyond it."""
+  if not gradient_free_robust:
+    return Unmeasured("no attack without a gradient was run")
+  return _broken_beyond({"white_box": white_box_robust}, gradient_free_robust)
 
 
-def gradients_vanish(zero_gradient_fraction: float) -> Finding:
+def gradients_vanish(zero_gradient: np.ndarray) -> Decision:
   """Fires if over 1 % of the input gradients are exactly zero."""
-  return Finding(
-    _exceeds(zero_gradient_fraction, _POINT),
-    {"zero_gradient_fraction": zero_gradient_fraction},
-  )
+  zero = flags("zero_gradient", zero_gradient)
+  return share_above(zero, POINT, "zero_gradient_fraction", {})
 
 
 def own_rule_is_weak(
-  own_rule_accuracy: float, all_rules_accuracy: float, rules: int
-) -> Finding | Undecided:
-  """Fires if the worst over four or more rules is over five points below one.
+  own_rule_robust: np.ndarray, all_rules_robust: np.ndarray, rules: int
+) -> Decision:
+  """Fires if four or more rules break over five points more than one.
 
   The one is the rule whose result would be reported alone, usually that of
   training. With fewer than four rules nothing can be said.
   """
   if rules < MINIMUM_RULES:
-    return Undecided(
+    return Unmeasured(
       f"fewer than {MINIMUM_RULES} backward rules were tried: {rules}"
     )
-  return Finding(
-    _exceeds(own_rule_accuracy - all_rules_accuracy, 5 * _POINT),
-    {
-      "own_rule_accuracy": own_rule_accuracy,
-      "all_rules_accuracy": all_rules_accuracy,
-      "rules": rules,
-    },
+  return _broken_beyond(
+    {"own_rule": own_rule_robust},
+    {"all_rules": all_rules_robust},
+    5 * POINT,
+    {"rules": rules},
   )
 
 
-def gradient_points_elsewhere(finite_difference_cosine: float) -> Finding:
-  """Fires if its cosine with a finite-difference estimate is below 0.2."""
-  return Finding(
-    not finite_difference_cosine >= 0.2,
-    {"finite_difference_cosine": finite_difference_cosine},
+def gradient_points_elsewhere(
+  finite_difference_cosines: np.ndarray,
+) -> Decision:
+  """Fires if the median cosine with finite differences is below 0.2.
+
+  Args:
+    finite_difference_cosines: [K], of the examples that have a gradient and
+      differences that are not all zero. NaN counts as below.
+  """
+  cosines = np.asarray(finite_difference_cosines, float)
+  if not cosines.size:
+    return Unmeasured("no example has a gradient to compare")
+  return share_above(
+    ~(cosines >= _LEAST_COSINE),
+    0.5,
+    "fraction_below",
+    {
+      "median_cosine": float(np.median(cosines)),
+      "least_cosine": _LEAST_COSINE,
+      "gradients_compared": len(cosines),
+    },
   )
 
 
 def too_few_draws(
-  ten_draws_accuracy: float, twenty_draws_accuracy: float
-) -> Finding:
+  ten_draws_robust: np.ndarray, twenty_draws_robust: np.ndarray
+) -> Decision:
   """Fires if EOT over 10 and over 20 draws differ by over one point."""
-  return Finding(
-    _exceeds(abs(ten_draws_accuracy - twenty_draws_accuracy), _POINT),
-    {
-      "ten_draws_accuracy": ten_draws_accuracy,
-      "twenty_draws_accuracy": twenty_draws_accuracy,
-    },
+  ten, twenty = alike(
+    ten_draws_robust=ten_draws_robust, twenty_draws_robust=twenty_draws_robust
   )
+  accuracies = {
+    "ten_draws_accuracy": _share(ten),
+    "twenty_draws_accuracy": _share(twenty),
+  }
+  return difference_above(ten, twenty, POINT, accuracies, either=True)
 
 
-def forwards_differ(differing_forwards: int) -> Finding:
+def forwards_differ(differing_forwards: int, forwards: int) -> Decision:
   """Fires if the logits of any example changed in a second forward pass."""
-  return Finding(
-    differing_forwards > 0, {"differing_forwards": differing_forwards}
-  )
+  return _none_of("differing_forwards", differing_forwards, forwards)
 
 
-def statistics_moved(statistics_change: float) -> Finding:
+def statistics_moved(statistics_change: float) -> Decision:
   """Fires if an attack changed a normalisation statistic at all."""
   return Finding(statistics_change != 0, {"largest_change": statistics_change})
 
 
-def outputs_invalid(outside: int, non_finite: int) -> Finding:
+def outputs_invalid(outside: int, non_finite: int, outputs: int) -> Decision:
   """Fires if any output left ball or box or is not finite."""
-  return Finding(
-    outside > 0 or non_finite > 0,
-    {"outside": outside, "non_finite": non_finite},
-  )
+  found = {"outside": outside, "non_finite": non_finite}
+  if not (outputs or any(found.values())):
+    return Unmeasured("no attack was run")
+  return Finding(any(found.values()), {**found, "outputs": outputs})
 
 
 def too_few_restarts(
-  one_restart_accuracy: float, ten_restarts_accuracy: float
-) -> Finding:
-  """Fires if ten restarts leave over one point less than one restart."""
-  return Finding(
-    _exceeds(one_restart_accuracy - ten_restarts_accuracy, _POINT),
-    {
-      "one_restart_accuracy": one_restart_accuracy,
-      "ten_restarts_accuracy": ten_restarts_accuracy,
-    },
+  one_restart_robust: np.ndarray, ten_restarts_robust: np.ndarray
+) -> Decision:
+  """Fires if ten restarts break over one point more than one restart."""
+  return _broken_beyond(
+    {"one_restart": one_restart_robust}, {"ten_restarts": ten_restarts_robust}
   )
 
 
 def losses_disagree(
-  loss_accuracies: Mapping[str, float], reported_accuracy: float
-) -> Finding | Undecided:
-  """Fires if losses disagree and more than their minimum was reported."""
-  if len(loss_accuracies) < 2:
-    return Undecided("fewer than two losses were tried")
-  least, most = min(loss_accuracies.values()), max(loss_accuracies.values())
-  return Finding(
-    _exceeds(most, least) and _exceeds(reported_accuracy, least),
-    {"reported_accuracy": reported_accuracy, **_named(loss_accuracies)},
-  )
+  loss_robust: Mapping[str, np.ndarray], reported_robust: np.ndarray
+) -> Decision:
+  """Fires if other losses break over one point beyond what was reported."""
+  if len(loss_robust) < 2:
+    return Unmeasured("fewer than two losses were tried")
+  return _broken_beyond({"reported": reported_robust}, loss_robust)
 
 
-def batch_matters(differing_alone: int) -> Finding:
+def batch_matters(differing_alone: int, attacked_alone: int) -> Decision:
   """Fires if any example attacked alone fares other than in its batch."""
-  return Finding(differing_alone > 0, {"differing_alone": differing_alone})
+  return _none_of("differing_alone", differing_alone, attacked_alone)
 
 
 def tuned_on_the_reported(
   tuning_indices: Collection[int], reported_indices: Collection[int]
-) -> Finding:
+) -> Decision:
   """Fires if the attack was tuned on examples that are reported."""
+  if not len(reported_indices):
+    return Unmeasured("no example is reported")
   shared = set(tuning_indices) & set(reported_indices)
   return Finding(
     bool(shared),
@@ -243,8 +254,51 @@ def tuned_on_the_reported(
   )
 
 
-def claims_disagree(disagreeing_claims: int) -> Finding:
+def claims_disagree(disagreeing_claims: int, outputs: int) -> Decision:
   """Fires if an attack's own claims contradict the independent judge."""
-  return Finding(
-    disagreeing_claims > 0, {"disagreeing_claims": disagreeing_claims}
+  return _none_of("disagreeing_claims", disagreeing_claims, outputs)
+
+
+def _share(marked: np.ndarray) -> float:
+  return float(marked.mean()) if len(marked) else float("nan")
+
+
+def _none_of(name: str, count: int, total: int) -> Decision:
+  """Fires if there is any; decides nothing where none could be."""
+  if not (total or count):
+    return Unmeasured("nothing was looked at")
+  return Finding(count > 0, {name: count, "of": total})
+
+
+def _broken_beyond(
+  before: Mapping[str, np.ndarray],
+  others: Mapping[str, np.ndarray],
+  limit: float = POINT,
+  more: Mapping[str, float] | None = None,
+) -> Decision:
+  """Whether others break what withstood the first, on over a share of all."""
+  named = {
+    name if name.endswith("_robust") else f"{name}_robust": values
+    for name, values in {**before, **others}.items()
+  }
+  first, *rest = alike(**named)
+  accuracies = {
+    name.replace("_robust", "_accuracy"): _share(values)
+    for name, values in zip(named, (first, *rest), strict=True)
+  }
+  broken = first & ~np.logical_and.reduce(rest)
+  return share_above(
+    broken, limit, "newly_broken_fraction", {**accuracies, **(more or {})}
   )
+
+
+def _gravest(decisions: Sequence[Decision]) -> Decision:
+  """What fired, else what is open; of several that with most difference."""
+
+  def rank(decision: Decision) -> tuple[int, float]:
+    if isinstance(decision, Unmeasured):
+      return 0, 0.0
+    grave = 2 if isinstance(decision, Undecided) else 3 * decision.fired
+    return max(grave, 1), decision.evidence["difference"]
+
+  return max(decisions, key=rank)

@@ -22,7 +22,7 @@ from snnjax.checks.subject import (
   attacked,
   batched,
   logits_at,
-  mean,
+  most_frequent,
   searched,
   starts,
 )
@@ -31,7 +31,6 @@ from snnjax.types import Array, Inputs, Key, Labels
 from snnjax.validation import check_count
 
 LARGE_RADIUS = 0.5
-_NAN = float("nan")
 _SAME = 1e-3  # relative difference of losses that rounding may make
 _DETERMINISTIC = "two forward passes are equal: one draw is all there is"
 _margin_loss = jax.jit(losses.margin_loss)
@@ -44,8 +43,8 @@ def measure_one_step(
   single = subject._replace(steps=1, step_share=1.0)
   many = reported or attacked(subject, examples)
   return Measurements(
-    one_step_accuracy=mean(attacked(single, examples).robust),
-    many_step_accuracy=mean(many.robust),
+    one_step_robust=attacked(single, examples).robust,
+    many_steps_robust=many.robust,
   )
 
 
@@ -60,10 +59,11 @@ def measure_steps(
   many = reported or attacked(subject, examples)
   again = attacked(subject, examples, first=many.inputs)
   return Measurements(
-    accuracy=mean(many.robust),
-    doubled_steps_accuracy=mean(many.robust & again.robust),
+    steps_robust=many.robust,
+    doubled_steps_robust=many.robust & again.robust,
     outside=int(np.sum(many.outside)),
     non_finite=int(np.sum(many.non_finite)),
+    outputs=len(many.robust),
     disagreeing_claims=int(
       np.sum((many.claimed == many.robust) & ~many.outside)
     ),
@@ -76,14 +76,14 @@ def measure_radii(
   """Attacks within a half, one and two radii."""
   many = reported or attacked(subject, examples)
   largest = max(float(np.max(r)) for r in jax.tree.leaves(subject.radius))
-  found = {1.0: mean(many.robust)}
+  found = {1.0: many.robust}
   for factor in (0.5, 2.0):
     scaled = jax.tree.map(lambda r, f=factor: f * r, subject.radius)
     other = attacked(subject._replace(radius=scaled), examples)
-    found[factor] = mean(other.robust)
+    found[factor] = other.robust
   return Measurements(
     epsilons=[factor * largest for factor in sorted(found)],
-    epsilon_accuracies=[found[factor] for factor in sorted(found)],
+    epsilon_robust=[found[factor] for factor in sorted(found)],
   )
 
 
@@ -93,11 +93,9 @@ def measure_large(subject: Subject, examples: Examples) -> Measurements:
     threat=functools.partial(attacks.linf, box=subject.box),
     radius=LARGE_RADIUS,
   )
-  counts = np.bincount(np.asarray(examples.labels))
   return Measurements(
-    large_epsilon_accuracy=mean(attacked(far, examples).robust),
-    # What a constant answer gets on these examples.
-    chance=float(counts.max() / counts.sum()),
+    large_epsilon_robust=attacked(far, examples).robust,
+    constant_correct=most_frequent(np.asarray(examples.labels)),
   )
 
 
@@ -108,8 +106,8 @@ def measure_gradient(
 
   Along random directions u of the radius' size, the cosine between the vector
   of differences ``L(x + u) - L(x - u)`` and that of predictions ``2 <g, u>``,
-  averaged over the examples with a gradient. Unlike a cosine of estimated
-  gradients it does not shrink with the number of inputs.
+  of every example with a gradient. Unlike a cosine of estimated gradients it
+  does not shrink with the number of inputs.
   """
   check_count("directions", directions)
   own, margin = _slopes(subject, examples)
@@ -135,11 +133,10 @@ def measure_gradient(
     said.append(rise)
   length = np.linalg.norm(real, axis=0) * np.linalg.norm(said, axis=0)
   product = np.sum(np.multiply(real, said), 0)
-  known = length > 0
-  cosines = product[known] / length[known]
+  known = length != 0  # NaN is no gradient that points anywhere: it is told
   return Measurements(
-    zero_gradient_fraction=mean(np.all(own == 0, 1)),
-    finite_difference_cosine=float(cosines.mean()) if cosines.size else _NAN,
+    zero_gradient=np.all(own == 0, 1),
+    finite_difference_cosines=product[known] / length[known],
   )
 
 
@@ -167,8 +164,8 @@ def measure_noise(
   white = reported or attacked(subject, examples)
   random_ones = searched(subject, examples, by_noise, draws)
   return Measurements(
-    white_box_accuracy=mean(white.robust),
-    gradient_free_accuracies={"random": mean(random_ones.robust)},
+    white_box_robust=white.robust,
+    gradient_free_robust={"random": random_ones.robust},
   )
 
 
@@ -190,8 +187,8 @@ def measure_gradient_free(
     pairs=pairs,
   )
   return Measurements(
-    white_box_accuracy=mean(white.robust),
-    gradient_free_accuracies={"spsa": mean(free.robust)},
+    white_box_robust=white.robust,
+    gradient_free_robust={"spsa": free.robust},
   )
 
 
@@ -214,12 +211,10 @@ def measure_search(
   if all(ball.geometry is not None for ball in balls):
     searches["square"] = by_square
   found = {
-    name: mean(searched(subject, examples, search, queries).robust)
+    name: searched(subject, examples, search, queries).robust
     for name, search in searches.items()
   }
-  return Measurements(
-    white_box_accuracy=mean(white.robust), gradient_free_accuracies=found
-  )
+  return Measurements(white_box_robust=white.robust, gradient_free_robust=found)
 
 
 def measure_rules(
@@ -231,8 +226,8 @@ def measure_rules(
   for logits_fn in list(subject.rules.values())[1:]:
     worst &= attacked(subject, examples, logits_fn=logits_fn).robust
   return Measurements(
-    own_rule_accuracy=mean(own),
-    all_rules_accuracy=mean(worst),
+    own_rule_robust=own,
+    all_rules_robust=worst,
     rules=len(subject.rules),
   )
 
@@ -249,8 +244,8 @@ def measure_losses(
       continue
     same = loss is subject.loss
     judged = own if same else attacked(subject, examples, loss=loss)
-    found[name] = mean(judged.robust)
-  return Measurements(loss_accuracies=found, reported_accuracy=mean(own.robust))
+    found[name] = judged.robust
+  return Measurements(loss_robust=found, reported_robust=own.robust)
 
 
 def measure_restarts(
@@ -269,8 +264,8 @@ def measure_restarts(
     return attacked(subject, own, first=starts(subject, own)).robust
 
   count = len(examples.labels)
-  robust = run(examples, np.full(count, 1))
-  one = mean(robust)
+  one = run(examples, np.full(count, 1))
+  robust = one.copy()
   left = [
     (row, number)
     for number in range(2, restarts + 1)
@@ -285,9 +280,7 @@ def measure_restarts(
     found = run(examples.taken(rows[full]), numbers[full])
     robust[rows[full][~found]] = False
     left = [pair for pair in left if robust[pair[0]]]
-  return Measurements(
-    one_restart_accuracy=one, ten_restarts_accuracy=mean(robust)
-  )
+  return Measurements(one_restart_robust=one, ten_restarts_robust=robust)
 
 
 def measure_batch(
@@ -305,15 +298,15 @@ def measure_batch(
   check_count("alone", alone)
   whole = reported or attacked(subject, examples)
   count = len(examples.labels)
-  differing = 0
-  for row in range(min(alone, count)):
+  differing, tried = 0, min(alone, count)
+  for row in range(tried):
     copies = examples.taken(np.full(subject.batch or count, row))
     single = attacked(subject, copies)
     same = np.isclose(
       single.loss[0], whole.loss[row], rtol=_SAME, atol=_SAME, equal_nan=True
     )
     differing += not (same and single.robust[0] == whole.robust[row])
-  return Measurements(differing_alone=differing)
+  return Measurements(differing_alone=differing, attacked_alone=tried)
 
 
 def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
@@ -324,15 +317,18 @@ def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
   )
   differing = int(np.sum(np.any(first != second, 1)))
   if not differing:
-    fields = ("ten_draws_accuracy", "twenty_draws_accuracy")
+    fields = ("ten_draws_robust", "twenty_draws_robust")
     return Measurements(
-      differing_forwards=0, reasons=dict.fromkeys(fields, _DETERMINISTIC)
+      differing_forwards=0,
+      forwards=len(first),
+      reasons=dict.fromkeys(fields, _DETERMINISTIC),
     )
   ten, twenty = (
-    mean(attacked(subject, examples, draws=draws).robust) for draws in (10, 20)
+    attacked(subject, examples, draws=draws).robust for draws in (10, 20)
   )
   return Measurements(
     differing_forwards=differing,
-    ten_draws_accuracy=ten,
-    twenty_draws_accuracy=twenty,
+    forwards=len(first),
+    ten_draws_robust=ten,
+    twenty_draws_robust=twenty,
   )

@@ -244,9 +244,9 @@ def batched(subject: Subject, run: Callable, *arrays: Any) -> Any:
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def mean(flags: Any) -> float:
-  """Returns the share of true flags."""
-  return float(np.mean(np.asarray(flags, np.float64)))
+def most_frequent(labels: np.ndarray) -> np.ndarray:
+  """Returns which examples have the most frequent label, [N]."""
+  return labels == np.argmax(np.bincount(labels))
 
 
 def _judged(

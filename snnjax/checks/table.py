@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from snnjax.checks import findings
-from snnjax.checks.findings import Finding, Undecided
+from snnjax.checks.decisions import Decision
 
 
 class Severity(enum.IntEnum):
@@ -24,7 +24,7 @@ class Check(NamedTuple):
   """One line of the table: a decision, and what to say about it."""
 
   name: str
-  decide: Callable[..., Finding | Undecided]
+  decide: Callable[..., Decision]
   severity: Severity
   cause: str
   remedy: str

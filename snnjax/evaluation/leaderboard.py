@@ -73,7 +73,9 @@ class Robustness(NamedTuple):
     reported: the robust accuracy that the publication claims, if it does.
     zero_gradient_fraction: of examples whose input gradient is exactly zero.
     alarms: names of the alarms that fired, the gravest first.
+    undecided: names of those that so few examples do not decide.
     unchecked: names of those that were not checked.
+    passed: names of those that were checked and did not fire.
   """
 
   norm: str
@@ -88,7 +90,9 @@ class Robustness(NamedTuple):
   reported: float | None = None
   zero_gradient_fraction: float | None = None
   alarms: Sequence[str] = ()
+  undecided: Sequence[str] = ()
   unchecked: Sequence[str] = ()
+  passed: Sequence[str] = ()
 
 
 class Entry(NamedTuple):
@@ -127,8 +131,9 @@ def document(entries: Sequence[Entry]) -> dict[str, Any]:
   entry has the fields of `Entry`, with `Paper`, `Spiking` and `Robustness`
   laid out flat beside them; an `Interval` becomes three keys, ``clean``,
   ``clean_low`` and ``clean_high``. What is not known is null. RobustBench's
-  ``unreliable`` says whether any alarm fired. Accuracies are shares, where
-  RobustBench has percentages.
+  ``unreliable`` is true where an alarm fired, false where all checks that
+  apply have passed, and null where some came to no result. Accuracies are
+  shares, where RobustBench has percentages.
 
   Args:
     entries: each is checked, see `check`.
@@ -256,7 +261,15 @@ def _flat(entry: Entry) -> dict[str, Any]:
         flat |= _plain(name, inner)
     else:
       flat |= _plain(field, value)
-  return flat | {"unreliable": bool(entry.robustness.alarms)}
+  return flat | {"unreliable": _unreliable(entry.robustness)}
+
+
+def _unreliable(found: Robustness) -> bool | None:
+  """Whether an alarm fired; None where that is not known of all checks."""
+  if found.alarms:
+    return True
+  known = found.passed and not (found.undecided or found.unchecked)
+  return False if known else None
 
 
 def _plain(name: str, value: Any) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from snnjax.report.record import (
   Record,
   Section,
   Table,
+  file_name,
   jsonable,
+  keys_of,
 )
 from snnjax.report.text import SCHEMA, VERSION
 from snnjax.report.writing import Paths, write
@@ -20,6 +22,8 @@ __all__ = [
   "Record",
   "Section",
   "Table",
+  "file_name",
   "jsonable",
+  "keys_of",
   "write",
 ]

@@ -4,7 +4,7 @@ import base64
 import html
 from collections.abc import Sequence
 
-from snnjax.checks import Alarm, State
+from snnjax.checks import Alarm, State, verdict
 from snnjax.report import wording
 from snnjax.report.record import Column, Figure, Record, Section, Table
 
@@ -12,11 +12,12 @@ _SHORT = 32  # letters of a cell that stays on one line
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2129; --soft: #5b6472;
   --paper: #ffffff; --panel: #f5f6f8; --line: #dcdfe5; --link: #0b57a4;
-  --fired: #a3261b; --fired-panel: #fdecea; --quiet: #2c6e49; }
+  --fired: #a3261b; --fired-panel: #fdecea; --quiet: #2c6e49;
+  --open: #8a5a00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ec;
   --soft: #a3abb8; --paper: #15181d; --panel: #1e2229; --line: #343a44;
   --link: #7db7f2; --fired: #ff9d92; --fired-panel: #3a1d1a;
-  --quiet: #84cfa4; } }
+  --quiet: #84cfa4; --open: #e8b95a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 68rem;
   background: var(--paper); color: var(--ink);
@@ -50,7 +51,10 @@ figcaption { margin-top: .5rem; max-width: 46rem; color: var(--soft);
   background: var(--fired-panel); border-left: 5px solid var(--fired); }
 .alarm h3 { margin: 0 0 .25rem; color: var(--fired); }
 .alarm p { margin: .2rem 0; }
-.clear { color: var(--quiet); font-weight: 600; }
+.clear, .open, .fired { font-weight: 600; font-size: 1.1rem; }
+.clear { color: var(--quiet); }
+.open { color: var(--open); }
+.fired { color: var(--fired); }
 details { margin: .5rem 0; }
 summary { cursor: pointer; color: var(--link); }
 details li { margin: .25rem 0; }
@@ -94,17 +98,17 @@ def _paragraphs(text: str, kind: str = "") -> str:
 
 
 def _alarms(alarms: Sequence[Alarm]) -> str:
-  counts = wording.counts(alarms)
-  groups = wording.grouped(alarms, State.FIRED)
-  fired = "".join(_fired(group) for group in groups)
-  calm = "" if groups else '<p class="clear">No alarm fired.</p>\n'
+  said = verdict(alarms)
+  fired = "".join(map(_fired, wording.grouped(alarms, State.FIRED)))
+  quiet = "".join(
+    _quiet(state, wording.grouped(alarms, state))
+    for state in State
+    if state is not State.FIRED
+  )
   return (
-    f'<section id="part-0"><h2>Alarms</h2>\n{calm}'
-    f"<p>Of the checks on how the attacks behaved: {counts}.</p>\n{fired}"
-    + _quiet("Not checked", wording.grouped(alarms, State.NOT_CHECKED))
-    + _quiet("Silent", wording.grouped(alarms, State.SILENT))
-    + _quiet("Not applicable", wording.grouped(alarms, State.NOT_APPLICABLE))
-    + "</section>"
+    f'<section id="part-0"><h2>Alarms</h2>\n'
+    f'<p class="{said.tone.value}">{_text(said.sentence)}</p>\n'
+    f"{_paragraphs(said.counts)}{fired}{quiet}</section>"
   )
 
 
@@ -119,15 +123,20 @@ def _fired(group: list[Alarm]) -> str:
   )
 
 
-def _quiet(title: str, groups: list[list[Alarm]]) -> str:
+def _quiet(state: State, groups: list[list[Alarm]]) -> str:
+  """A list of checks; what is open is shown, what is settled is folded."""
   if not groups:
     return ""
+  shown = " open" if state in (State.UNDECIDED, State.NOT_CHECKED) else ""
   items = "".join(
     f"<li>{_text(group[0].name)} "
     f'<span class="caption">({_text(wording.subjects(group))})</span></li>'
     for group in groups
   )
-  return f"<details><summary>{title}</summary><ul>{items}</ul></details>\n"
+  title = f"{state.value.capitalize()} ({len(groups)})"
+  return (
+    f"<details{shown}><summary>{title}</summary><ul>{items}</ul></details>\n"
+  )
 
 
 def _section(section: Section, number: int) -> str:

@@ -1,7 +1,9 @@
 """What a report holds, checked when it is built into files."""
 
+import hashlib
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +15,25 @@ Value = str | bool | int | float | None
 Row = Mapping[str, Value]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_LONGEST, _DIGITS = 60, 8  # letters of a name, and of the digest behind it
+_MADE = re.compile(rf"-[0-9a-f]{{{_DIGITS}}}$")
+
+
+def file_name(text: str) -> str:
+  """Returns a text as a name that `Table` and `Figure` may have.
+
+  Another for every text: what is not such a name already is spelt with the
+  letters that are allowed, and has a digest of the text behind it.
+
+  Args:
+    text: any, such as the name of a folder.
+  """
+  if _NAME.fullmatch(text) and len(text) <= _LONGEST and not _MADE.search(text):
+    return text
+  plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+  safe = re.sub(r"[^a-z0-9_.-]+", "-", plain.lower()).strip("-._")
+  digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+  return f"{safe[:_LONGEST] or 'name'}-{digest[:_DIGITS]}"
 
 
 class Column(NamedTuple):

@@ -5,7 +5,7 @@ import io
 import json
 from typing import Any
 
-from snnjax.checks import Alarm, State
+from snnjax.checks import Alarm, State, verdict
 from snnjax.report import wording
 from snnjax.report.record import (
   Figure,
@@ -23,15 +23,17 @@ VERSION = 1
 def to_json(record: Record) -> str:
   """Returns the record as strict JSON.
 
-  ``{"schema": "snnjax.report", "version": 1, "title", "summary", "alarms",
-  "sections", "provenance"}``. Numbers that are not finite (NaN, infinite)
-  are null; so is what was not measured. Pictures are named by path.
+  ``{"schema": "snnjax.report", "version": 1, "title", "summary", "verdict",
+  "alarms", "sections", "provenance"}``. Numbers that are not finite (NaN,
+  infinite) are null; so is what was not measured. Pictures are named by path.
   """
+  said = verdict(record.alarms)
   document = {
     "schema": SCHEMA,
     "version": VERSION,
     "title": record.title,
     "summary": record.summary,
+    "verdict": {"tone": said.tone.value, "text": said.text},
     "alarms": [_alarm(alarm) for alarm in record.alarms],
     "sections": [_section(section) for section in record.sections],
     "provenance": jsonable(record.provenance, "provenance"),
@@ -85,15 +87,16 @@ def to_markdown(record: Record) -> str:
 
 
 def _alarms(record: Record) -> str:
-  counts = wording.counts(record.alarms)
-  lines = ["## Alarms", "", f"Of the checks: {counts}.", ""]
+  lines = ["## Alarms", "", verdict(record.alarms).text, ""]
   for group in wording.grouped(record.alarms, State.FIRED):
     first = group[0]
     lines.append(
       f"- **{first.name}** ({wording.severity(first)}): {first.cause} "
       f"Evidence: {wording.subjects(group)}. Remedy: {first.remedy}"
     )
-  for state in (State.NOT_CHECKED, State.SILENT, State.NOT_APPLICABLE):
+  for state in State:
+    if state is State.FIRED:
+      continue
     for group in wording.grouped(record.alarms, state):
       told = wording.subjects(group)
       lines.append(f"- {group[0].name}: {state.value} ({told})")

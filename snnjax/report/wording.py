@@ -9,6 +9,7 @@ import numpy as np
 from snnjax.checks import Alarm, Severity, State
 from snnjax.report.record import Column, Row, Value
 
+_NOTHING = "n/a"
 _SEVERITIES = {
   Severity.FATAL: "the accuracy means nothing",
   Severity.SERIOUS: "the accuracy is too high",
@@ -20,13 +21,13 @@ def number(value: Value, digits: int = 3, percent: bool = False) -> str:
   """Returns a value with sensible digits; "n/a" where there is none."""
   value = value.item() if isinstance(value, np.generic) else value
   if value is None:
-    return "n/a"
+    return _NOTHING
   if isinstance(value, bool):
     return "yes" if value else "no"
   if isinstance(value, str):
     return value
   if isinstance(value, float) and not math.isfinite(value):
-    return "n/a" if math.isnan(value) else str(value)
+    return _NOTHING if math.isnan(value) else str(value)
   if percent:
     return f"{100 * value:.1f} %"
   if isinstance(value, int):
@@ -37,7 +38,7 @@ def number(value: Value, digits: int = 3, percent: bool = False) -> str:
 def cell(row: Row, column: Column) -> str:
   """Returns what a table shows: the estimate, and its interval if any."""
   estimate = number(row[column.key], column.digits, column.percent)
-  if column.interval is None:
+  if column.interval is None or estimate == _NOTHING:
     return estimate
   low, high = (
     number(row[key], column.digits, column.percent).removesuffix(" %")
@@ -60,29 +61,30 @@ def evidence(alarm: Alarm) -> str:
     missing = ", ".join(map(_words, alarm.missing))
     return alarm.reason or f"not measured: {missing}"
   told = ", ".join(
-    f"{_words(name)} {number(value, percent=_is_share(name, value))}"
-    for name, value in alarm.evidence.items()
+    _told(name, alarm.evidence)
+    for name in alarm.evidence
+    if _whole(name) == name or _whole(name) not in alarm.evidence
   )
   place = f", radius {alarm.where}" if alarm.where else ""
-  return (
-    f"{told} ({alarm.examples} examples{place})" if alarm.examples else told
-  )
+  if alarm.examples:
+    told = f"{told} ({alarm.examples} examples{place})"
+  return f"{told}: {alarm.reason}" if alarm.reason else told
 
 
-def counts(alarms: Iterable[Alarm]) -> str:
-  """Returns how many alarms stand where; states that none has are left out."""
-  states = [alarm.state for alarm in alarms]
-  order = (
-    State.FIRED,
-    State.NOT_CHECKED,
-    State.SILENT,
-    State.NOT_APPLICABLE,
-  )
-  return ", ".join(
-    f"{states.count(state)} {state.value}"
-    for state in order
-    if state in states or state is State.FIRED
-  )
+def _whole(name: str) -> str:
+  """What an end of an interval is the end of."""
+  return name.removesuffix("_low").removesuffix("_high")
+
+
+def _told(name: str, evidence: Mapping[str, float]) -> str:
+  """A name and its number, with its interval if it has one."""
+  ends = [evidence.get(f"{name}_{end}") for end in ("low", "high")]
+  share = _is_share(name, evidence[name])
+  estimate = f"{_words(name)} {number(evidence[name], percent=share)}"
+  if None in ends:
+    return estimate
+  low, high = (number(end, percent=share).removesuffix(" %") for end in ends)
+  return f"{estimate} ({low} to {high})"
 
 
 def grouped(alarms: Iterable[Alarm], state: State) -> list[list[Alarm]]:
@@ -127,7 +129,7 @@ def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _is_share(name: str, value: Value) -> bool:
   """Whether a number of an alarm's evidence is an accuracy or a fraction."""
-  marks = ("accuracy", "chance", "fraction")
+  marks = ("accuracy", "chance", "fraction", "difference", "limit")
   return isinstance(value, float) and any(mark in name for mark in marks)
 
 

@@ -1,0 +1,69 @@
+"""The one sentence that is said of some alarms, wherever it is said."""
+
+import enum
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from snnjax.checks.alarms import Alarm, State
+
+
+class Tone(enum.Enum):
+  """How a sentence about alarms is meant."""
+
+  FIRED = "fired"
+  OPEN = "open"
+  CLEAR = "clear"
+
+
+class Verdict(NamedTuple):
+  """What some alarms come to.
+
+  Attributes:
+    tone: fired, clear, or open: nothing fired, and not all was decided.
+    sentence: the same in words, for the first line.
+    counts: how many checks stand where, in words.
+  """
+
+  tone: Tone
+  sentence: str
+  counts: str
+
+  @property
+  def text(self) -> str:
+    """Both, as one line."""
+    return " ".join(part for part in (self.sentence, self.counts) if part)
+
+
+def verdict(alarms: Iterable[Alarm]) -> Verdict:
+  """Returns what is said of some alarms.
+
+  "No alarm fired" alone is said where every check that applies has passed,
+  and at least one did. What was not measured, or on too few examples to tell,
+  is said in the same sentence.
+
+  Args:
+    alarms: of one network or many, from `check`.
+  """
+  states = [alarm.state for alarm in alarms]
+  number = {state: states.count(state) for state in State}
+  fired, passed = number[State.FIRED], number[State.PASSED]
+  open_ones = number[State.UNDECIDED] + number[State.NOT_CHECKED]
+  counts = (
+    f"Of {_checks(len(states))} {fired} fired, {passed} passed, "
+    f"{number[State.UNDECIDED]} could not be decided with so few examples, "
+    f"{number[State.NOT_CHECKED]} could not be measured and "
+    f"{number[State.NOT_APPLICABLE]} did not apply."
+  )
+  if fired:
+    said = "1 alarm fired." if fired == 1 else f"{fired} alarms fired."
+    return Verdict(Tone.FIRED, said, counts)
+  if not (passed or open_ones) or len(states) == number[State.NOT_CHECKED]:
+    return Verdict(Tone.OPEN, "Nothing was checked.", counts if states else "")
+  if open_ones:
+    said = f"No alarm fired, but {_checks(open_ones)} did not come to a result."
+    return Verdict(Tone.OPEN, said, counts)
+  return Verdict(Tone.CLEAR, "No alarm fired.", counts)
+
+
+def _checks(number: int) -> str:
+  return "1 check" if number == 1 else f"{number} checks"
