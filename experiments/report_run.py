@@ -179,10 +179,9 @@ def write(
   """
   networks = [each for group in groups for each in group.networks]
   seeds = {each.config.seed for each in networks}
+  alone = len(seeds) == 1
   provenance = {
-    "environment": environment.describe(
-      min(seeds) if len(seeds) == 1 else None
-    ),
+    "environment": environment.describe(seeds.pop() if alone else None),
     "configuration": {
       each.name: settings.to_dict(each.config) for each in networks
     },
@@ -197,12 +196,9 @@ def write(
 
 def text(written: Written) -> str:
   """Returns accuracies and alarms as plain text, and where the report is."""
-  several = len(written.groups) > 1
-  return "\n\n".join(
-    [
-      f"{f'{group.title}:\n\n' if several else ''}"
-      f"{console.networks(group.networks, group.left_out)}"
-      for group in written.groups
-    ]
-    + [f"report: {written.paths.html}"]
-  )
+  parts = []
+  for group in written.groups:
+    if len(written.groups) > 1:
+      parts.append(f"{group.title}:")
+    parts.append(console.networks(group.networks, group.left_out))
+  return "\n\n".join([*parts, f"report: {written.paths.html}"])
