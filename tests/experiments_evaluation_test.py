@@ -46,7 +46,7 @@ def whole(trained, tmp_path_factory):
 def by_example(folder):
   """Each attack's rows by the example's index."""
   found = {}
-  for path in sorted((folder / "evaluation/arrays/chunks").glob("*.npz")):
+  for path in sorted((tiny_runs.evaluation(folder) / "arrays/chunks").glob("*.npz")):
     arrays = files.read_arrays(path)
     stage, indices = str(arrays.pop("stage")), arrays.pop("indices")
     for row, index in enumerate(indices.tolist()):
@@ -94,7 +94,7 @@ def test_the_gradients_of_a_padded_microbatch_are_those_of_a_full_one(
 ):
   some = evaluated(trained, tmp_path / "run", {"evaluation.examples": "11"})
   study, full = (
-    files.read_arrays(f / "evaluation/arrays/study.npz") for f in (some, whole)
+    files.read_arrays(tiny_runs.evaluation(f) / "arrays/study.npz") for f in (some, whole)
   )
   names = [name for name in study if name.startswith("study/metrics/")]
   assert names
