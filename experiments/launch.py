@@ -16,6 +16,7 @@ flags and calls `launch.plain(main)`. Both end with the exit codes of
 """
 
 import json
+import os
 import pathlib
 import re
 import sys
@@ -293,6 +294,24 @@ def _help(default: str | None, keys: Keys | None) -> str:
   return f"{text}\nExit codes: {codes.replace('_', ' ')}.\n"
 
 
+def _check_platform() -> None:
+  """Raises where JAX_PLATFORMS asks for what this machine does not have."""
+  wanted = os.environ.get("JAX_PLATFORMS")
+  if not wanted:
+    return
+  import jax
+
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # the latter says nothing
+    why = " ".join(str(error).split())
+    raise settings.UsageError(
+      f"JAX_PLATFORMS={wanted}: JAX finds no such device"
+      f"{f' ({why})' if why else ''}; unset it, set it to cpu, or install the "
+      "extra for the device (cuda12, cuda13 or tpu)"
+    ) from None
+
+
 def _warn(name: str, text: Warning | str) -> None:
   sys.stderr.write(f"{name}: warning: {text}\n")
 
@@ -323,7 +342,12 @@ def _start(
     allocation.keep_freed_memory()
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
-    return int(lifecycle.guarded(body, name, debug))
+
+    def whole() -> None:
+      _check_platform()
+      body()
+
+    return int(lifecycle.guarded(whole, name, debug))
 
   # A person reads these; the line of source says nothing to them.
   warnings.showwarning = lambda text, *_: _warn(name, text)

@@ -67,7 +67,7 @@ def test_a_bad_grid_is_refused_before_anything_runs(grid, match):
 def swept(tmp_path_factory, compiled):  # noqa: F811
   """Two runs, of which one asks for a network that is not there."""
   path = tmp_path_factory.mktemp("sweep")
-  grid = ["model.kind=mlp,mlpp", "seed=0,1"]
+  grid = ["data.train_examples=200,99999", "seed=0,1"]
   code = sweep_run.run(tiny_runs.config(SHORT), path, grid)
   return path, grid, code
 
@@ -81,24 +81,24 @@ def test_a_failed_run_is_in_the_table_and_stops_no_other(swept):
   path, _, code = swept
   assert code is ExitCode.USAGE
   rows = table(path)
-  assert [(r["model.kind"], r["seed"], r["status"]) for r in rows] == [
-    ("mlp", "0", "done"),
-    ("mlp", "0", "done"),  # two radii
-    ("mlp", "1", "done"),
-    ("mlp", "1", "done"),
-    ("mlpp", "0", "failed"),
-    ("mlpp", "1", "failed"),
+  assert [(r["data.train_examples"], r["seed"], r["status"]) for r in rows] == [
+    ("200", "0", "done"),
+    ("200", "0", "done"),  # two radii
+    ("200", "1", "done"),
+    ("200", "1", "done"),
+    ("99999", "0", "failed"),
+    ("99999", "1", "failed"),
   ]
   for row in rows[:4]:
     assert 0 <= float(row["robust"]) <= float(row["clean"]) <= 1
     assert row["examples"] == "16"
     assert row["reason"] == ""
   for row in rows[4:]:
-    assert row["reason"].startswith("model.kind must be one of")
+    assert row["reason"].startswith("data.train_examples must lie in")
     assert (row["exit_code"], row["robust"]) == ("2", "")
   for suffix in ("html", "json", "md"):
     (file,) = (path / "table").glob(f"*.{suffix}")
-    assert "mlpp" in file.read_text()
+    assert "99999" in file.read_text()
 
 
 def test_a_rerun_skips_what_is_finished_and_retries_what_failed(
@@ -106,20 +106,24 @@ def test_a_rerun_skips_what_is_finished_and_retries_what_failed(
 ):
   path, grid, _ = swept
   fitted = []
-  real = training_loop.fit
+  real = training_loop.datasets.load
 
-  def spy(config, *arguments):
-    fitted.append((config.model.kind, config.seed))
-    return real(config, *arguments)
+  def spy(config, *arguments, **options):
+    fitted.append((config.data.train_examples, config.seed))
+    return real(config, *arguments, **options)
 
   before = table(path)
-  stamp = (path / "model.kind=mlp,seed=0/parameters.npz").stat().st_mtime_ns
-  monkeypatch.setattr(training_loop, "fit", spy)
+  stamp = (
+    (path / "data.train_examples=200,seed=0/parameters.npz").stat().st_mtime_ns
+  )
+  monkeypatch.setattr(training_loop.datasets, "load", spy)
   code = sweep_run.run(tiny_runs.config(SHORT), path, grid)
   assert code is ExitCode.USAGE
-  assert fitted == [("mlpp", 0), ("mlpp", 1)]
+  assert fitted == [(99999, 0), (99999, 1)]
   assert table(path) == before
-  again = (path / "model.kind=mlp,seed=0/parameters.npz").stat().st_mtime_ns
+  again = (
+    (path / "data.train_examples=200,seed=0/parameters.npz").stat().st_mtime_ns
+  )
   assert again == stamp
   out = capsys.readouterr().out
   assert "2 of 4 runs are finished." in out
@@ -139,7 +143,10 @@ def test_a_failed_run_that_was_mended_is_finished(swept, tmp_path, monkeypatch):
   assert [row["status"] for row in table(tmp_path)] == ["done", "done"]
   pair = (
     p / s
-    for p, s in ((swept[0], "model.kind=mlp,seed=0"), (tmp_path, "seed=0"))
+    for p, s in (
+      (swept[0], "data.train_examples=200,seed=0"),
+      (tmp_path, "seed=0"),
+    )
   )
   assert tiny_runs.same(*map(tiny_runs.parameters, pair)) == 4
 
@@ -149,7 +156,7 @@ def test_a_changed_configuration_fails_its_runs_and_says_what(swept):
   made = tiny_runs.config(SHORT | {"train.epochs": "2"})
   outcomes = [
     sweep_run._attempt(cell, path / cell.name)
-    for cell in sweep_run.cells(made, ["model.kind=mlp", "seed=0"])
+    for cell in sweep_run.cells(made, ["data.train_examples=200", "seed=0"])
   ]
   assert outcomes[0].code is ExitCode.USAGE
   assert outcomes[0].reason.endswith("train.epochs: 1 -> 2")
@@ -166,3 +173,27 @@ def test_a_signal_stops_the_whole_sweep(tmp_path, monkeypatch):
   assert json.loads((tmp_path / "seed=0/status.json").read_text())[
     "status"
   ] == ("preempted")
+
+
+def test_all_runs_are_checked_before_the_first(tmp_path):
+  grid = ["evaluation.norm=linf,l3"]
+  with pytest.raises(UsageError, match=r"run evaluation.norm=l3: .* one of"):
+    sweep_run.run(tiny_runs.config(SHORT), tmp_path / "none", grid)
+  assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("compiled")
+def test_two_workers_share_a_sweep(tmp_path):
+  words = [*tiny_runs.words(tmp_path, SHORT), "--grid=seed=0,1,2,3"]
+  workers = [tiny_runs.start("sweep", *words) for _ in range(2)]
+  ends = []
+  for child in workers:
+    with child:
+      ends.append((*child.communicate(timeout=300), child.returncode))
+  for out, err, code in ends:
+    assert code == 0, err
+    assert "4 of 4 runs are finished." in out
+    assert "failed" not in err
+  assert {row["status"] for row in table(tmp_path)} == {"done"}
+  # One of them met what the other had in hand, and went on with the next.
+  assert any("another process runs it" in out for out, *_ in ends)

@@ -85,6 +85,7 @@ def test_train_takes_two_steps(trained):
 def test_evaluate_and_report_follow(trained, capsys):
   evaluate.run(tiny_runs.config(TWO_STEPS), trained)
   assert tiny_runs.status(tiny_runs.evaluation(trained)) == "done"
+  report.flags.FLAGS(["report"])
   report.run(tiny_runs.config(TWO_STEPS), trained)
   assert (trained / "report" / "report.html").stat().st_size > 10_000
   assert "PGD, worst rule" in capsys.readouterr().out
