@@ -367,19 +367,3 @@ def _study(
   }
   leaves = parameters.named_leaves(tree)
   folder.save_arrays(STUDY, {k: np.asarray(v) for k, v in leaves.items()})
-
-
-def evaluation_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
-  """Where a training workdir keeps its evaluation by the configured suite."""
-  return path / _of_suite("evaluation", config)
-
-
-def report_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
-  """Where the report on evaluations by the configured suite goes."""
-  return path / _of_suite("report", config)
-
-
-def _of_suite(name: str, config: Any) -> str:
-  """The quick suite's folders bear plain names, every other's its own."""
-  title = suites.title(config)
-  return name if title == "quick" else f"{name}_{title}"

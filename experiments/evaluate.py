@@ -4,14 +4,14 @@
 says what was trained, and how it is attacked unless ``--config`` or keys of
 ``--config.evaluation`` say otherwise. ``--suite`` names the attacks: "quick",
 "standard", "full" or a file, see `experiments.suites`. Results go to
-``WORKDIR/evaluation``, or ``WORKDIR/evaluation_SUITE`` for all but "quick".
+``WORKDIR/evaluation_NORM_SUITE_RADII``; a run may have many evaluations.
 """
 
 import pathlib
 
 import ml_collections
 
-from experiments import launch
+from experiments import launch, schema
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -26,5 +26,5 @@ if __name__ == "__main__":
     run,
     default="base",
     aliases={"suite": "evaluation.suite"},
-    of_workdir=True,
+    keys=launch.Keys(schema.EVALUATING, recorded=True),
   )

@@ -9,8 +9,10 @@ from experiments import (
   compilation,
   console,
   datasets,
+  evaluations,
   examples,
   lifecycle,
+  preflight,
   run_folders,
   settings,
   suites,
@@ -25,21 +27,23 @@ def run(config: Any, path: pathlib.Path) -> None:
   """Runs the evaluate binary on the run in `path`.
 
   Args:
-    config: its ``evaluation`` says how, by which suite; the rest is that of
-      the run.
+    config: its ``evaluation`` says how, by which suite, and its
+      ``data.data_dir`` where the data lie now; the rest is that of the run.
     path: the folder of a finished training run.
 
   Raises:
+    UsageError: the evaluation is not allowed; nothing is written.
     DataError: the folder has no finished training run.
   """
   compilation.keep()
   whole = trained_config(path)
   with whole.unlocked():
     whole.evaluation = config.evaluation
-  whole = suites.resolved(whole)
-  folder = assessment.evaluation_folder(path, whole)
+    whole.data.data_dir = config.data.data_dir  # the data may have moved
+  whole = preflight.resolved(whole)
+  folder = evaluations.folder(path, whole)
   with (
-    workdir.opened(folder, settings.to_dict(whole)) as opened,
+    evaluations.opened(folder, whole) as opened,
     lifecycle.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):

@@ -19,7 +19,7 @@ from snnjax import (
   vulnerability,
 )
 from snnjax.attacks.steppers import scaled, steepest
-from snnjax.random import split
+from snnjax.random import example_keys, split
 from snnjax.types import Array, Batch, Inputs, Key, Labels, Network, Variables
 
 CONFIDENCES = {
@@ -82,13 +82,15 @@ def study(
   """
   size, count = config.evaluation.microbatch, len(batch.labels)
   key = build.key(config, "gradient study")
+  # Of the example, so that no result depends on the microbatch.
+  keys = example_keys(key, count)
   parts = []
   progress(0, count, "measure gradients")  # the first one compiles
   for start in range(0, count, size):
     rows = np.minimum(np.arange(start, start + size), count - 1)
     part = measured(
       variables,
-      jax.random.split(jax.random.fold_in(key, start), size),
+      keys[rows],
       jax.tree.map(lambda leaf, rows=rows: leaf[rows], batch.inputs),
       batch.labels[rows],
     )

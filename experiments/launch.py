@@ -16,6 +16,7 @@ flags and calls `launch.plain(main)`. Both end with the exit codes of
 """
 
 import json
+import os
 import pathlib
 import re
 import sys
@@ -26,11 +27,28 @@ from typing import NamedTuple, NoReturn
 import ml_collections
 from absl import app, flags, logging
 
-from experiments import lifecycle, settings
+from experiments import checking, lifecycle, schema, settings
 
 Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]
 _HELP = re.compile(r"--?(h|help|helpshort|helpfull)$")
 _OVERRIDE = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
+
+
+class Keys(NamedTuple):
+  """Which keys of a configuration a binary reads, or groups of them.
+
+  Attributes:
+    read: what it reads.
+    kept: what it only writes down, for the binaries of `later`.
+    later: those.
+    recorded: whether everything else is that of the run in the workdir: other
+      values are refused, and of ``--config`` only what is read is taken.
+  """
+
+  read: tuple[str, ...]
+  kept: tuple[str, ...] = ()
+  later: str = ""
+  recorded: bool = False
 
 
 class Command(NamedTuple):
@@ -51,8 +69,7 @@ def configured(
   run: Run,
   default: str | None = None,
   aliases: Mapping[str, str] | None = None,
-  *,
-  of_workdir: bool = False,
+  keys: Keys | None = None,
 ) -> NoReturn:
   """Runs ``run(config, workdir)`` as the process's command line says.
 
@@ -61,17 +78,16 @@ def configured(
     default: the configuration without ``--config``; None demands that flag.
     aliases: short flags for keys: ``{"modality": "data.modality"}`` makes
       ``--modality=image`` mean ``--config.data.modality=image``.
-    of_workdir: whether the configuration of the run in the workdir, where
-      there is one, takes the place of `default`.
+    keys: which keys are read; all if None.
   """
   short = dict(aliases or {})
   define(flags.FLAGS, default, short)
 
   def prepare(argv: Sequence[str]) -> tuple[Callable[[], object], bool]:
-    command = parse(argv, flags.FLAGS, short, of_workdir=of_workdir)
+    command = parse(argv, flags.FLAGS, short, keys)
     return lambda: run(command.config, command.workdir), command.debug
 
-  _start(prepare, default)
+  _start(prepare, default, keys)
 
 
 def plain(main: Callable[[], object]) -> NoReturn:
@@ -117,8 +133,7 @@ def parse(
   argv: Sequence[str],
   values: flags.FlagValues,
   aliases: Mapping[str, str],
-  *,
-  of_workdir: bool = False,
+  keys: Keys | None = None,
 ) -> Command:
   """Reads a command line.
 
@@ -126,7 +141,7 @@ def parse(
     argv: the program's name, then its arguments.
     values: as given to `define`.
     aliases: as given to `define`.
-    of_workdir: as in `configured`.
+    keys: as in `configured`.
 
   Returns:
     The configuration and the workdir.
@@ -150,26 +165,77 @@ def parse(
     raise settings.UsageError("--config is needed: a file or a known name")
   if not values.workdir:
     raise settings.UsageError("--workdir is needed: the folder of the run")
-  config = _configuration(values, of_workdir)
+  overrides += [
+    (key, values[name].value)
+    for name, key in aliases.items()
+    if values[name].value is not None
+  ]
+  path = pathlib.Path(values.workdir)
+  recorded = _recorded(path) if keys and keys.recorded else None
+  config = _configuration(values, keys, recorded)
+  before = settings.flatten(config)
   for key, text in overrides:
     settings.override(config, key, text)
-  for name, key in aliases.items():
-    if values[name].value is not None:
-      settings.override(config, key, values[name].value)
-  return Command(config, pathlib.Path(values.workdir), values.debug)
+  if keys and keys.recorded:
+    _refuse_unread(config, before, [key for key, _ in overrides], keys, path)
+  return Command(config, path, values.debug)
+
+
+def _recorded(path: pathlib.Path) -> ml_collections.ConfigDict | None:
+  """What the run in the workdir had; None where there is no run."""
+  file = path / "config.json"
+  if not file.is_file():
+    return None
+  try:
+    return settings.from_dict(json.loads(file.read_bytes()))
+  except (ValueError, TypeError, AttributeError) as error:
+    raise settings.UsageError(f"{file} is damaged: {error}") from None
 
 
 def _configuration(
-  values: flags.FlagValues, of_workdir: bool
+  values: flags.FlagValues,
+  keys: Keys | None,
+  recorded: ml_collections.ConfigDict | None,
 ) -> ml_collections.ConfigDict:
   """The file of ``--config``, or what the run in the workdir had."""
-  recorded = pathlib.Path(values.workdir) / "config.json"
-  if not of_workdir or values["config"].present or not recorded.is_file():
+  if keys is None or recorded is None:
     return settings.load(values.config)
-  try:
-    return settings.from_dict(json.loads(recorded.read_bytes()))
-  except (ValueError, TypeError) as error:
-    raise settings.UsageError(f"{recorded} is damaged: {error}") from None
+  if values["config"].present:
+    file = settings.load(values.config)
+    with recorded.unlocked():
+      for group in keys.read:
+        if group in file:
+          recorded[group] = file[group]
+  return recorded
+
+
+def _refuse_unread(
+  config: ml_collections.ConfigDict,
+  before: Mapping[str, object],
+  given: Sequence[str],
+  keys: Keys,
+  path: pathlib.Path,
+) -> None:
+  """Raises where a value was given that would be believed and not read.
+
+  To say again what the run in the workdir has is no harm: the words of one
+  command line may be used for the next.
+  """
+  found = [
+    f"{key} is that of the run in {path}, {settings.spelt(before[key])}"
+    for key, value in settings.flatten(config).items()
+    if key in given
+    and not schema.covers(keys.read, key)
+    and value != before[key]
+  ]
+  if found:
+    readable = " and ".join(
+      f"{key}.*" if key in config and key not in before else key
+      for key in keys.read
+    )
+    raise settings.UsageError(
+      f"{'; '.join(found)}: it is not read here, only {readable}"
+    )
 
 
 def _define_debug(values: flags.FlagValues) -> None:
@@ -181,8 +247,23 @@ def _define_debug(values: flags.FlagValues) -> None:
 def _read_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
   try:
     return list(values(list(argv)))[1:]
+  except flags.UnrecognizedFlagError as error:
+    raise settings.UsageError(_unknown(error, values)) from None
   except flags.Error as error:
     raise settings.UsageError(str(error)) from None
+
+
+def _unknown(
+  error: flags.UnrecognizedFlagError, values: flags.FlagValues
+) -> str:
+  """Of a flag that is not known: the flags and keys that are like it."""
+  word = error.flagname.removeprefix("no").replace("-", "_")
+  near = [f"--{name}" for name in settings.close(word, list(values))]
+  if "config" in values:
+    known = settings.close(word, list(schema.KEYS))
+    near = [f"--config.{key}" for key in known] + near
+  hint = f"; did you mean {' or '.join(near)}?" if near else ""
+  return f"unknown flag --{error.flagname}{hint}"
 
 
 def _no_words(words: Sequence[str]) -> None:
@@ -192,7 +273,7 @@ def _no_words(words: Sequence[str]) -> None:
     )
 
 
-def _help(default: str | None) -> str:
+def _help(default: str | None, keys: Keys | None) -> str:
   """The binary's docstring, its flags, and the configuration's keys."""
   module = sys.modules["__main__"]
   text = f"{module.__doc__ or ''}\nFlags:\n"
@@ -201,12 +282,34 @@ def _help(default: str | None) -> str:
     text += f"  --{flag.name}: {flag.help}"
     text += f" (default: {flag.default})\n" if flag.default else "\n"
   if default is not None:
-    text += f"\nKeys of --config={default}:\n"
-    config = settings.load(default).to_dict()
-    for key, value in settings.flatten(config).items():
-      text += f"  --config.{key}={value!r}\n"
+    text += f"\nKeys, with the values of --config={default}:\n"
+    config = settings.load(default)
+    text += checking.lines(config, keys.read if keys else tuple(config))
+    if keys and keys.kept:
+      text += (
+        f"\nKeys of {' and '.join(keys.kept)} are checked and kept for "
+        f"{keys.later}; their --help tells of them.\n"
+      )
   codes = ", ".join(f"{c.value} {c.name.lower()}" for c in lifecycle.ExitCode)
   return f"{text}\nExit codes: {codes.replace('_', ' ')}.\n"
+
+
+def _check_platform() -> None:
+  """Raises where JAX_PLATFORMS asks for what this machine does not have."""
+  wanted = os.environ.get("JAX_PLATFORMS")
+  if not wanted:
+    return
+  import jax
+
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # the latter says nothing
+    why = " ".join(str(error).split())
+    raise settings.UsageError(
+      f"JAX_PLATFORMS={wanted}: JAX finds no such device"
+      f"{f' ({why})' if why else ''}; unset it, set it to cpu, or install the "
+      "extra for the device (cuda12, cuda13 or tpu)"
+    ) from None
 
 
 def _warn(name: str, text: Warning | str) -> None:
@@ -216,13 +319,14 @@ def _warn(name: str, text: Warning | str) -> None:
 def _start(
   prepare: Callable[[Sequence[str]], tuple[Callable[[], object], bool]],
   default: str | None,
+  keys: Keys | None = None,
 ) -> NoReturn:
   """Reads the flags, runs the body and exits."""
   name = f"experiments.{pathlib.Path(sys.argv[0]).stem}"
 
   def parser(argv: list[str]) -> tuple[Callable[[], object], bool]:
     if any(_HELP.match(word) for word in argv[1:]):
-      sys.stdout.write(_help(default))
+      sys.stdout.write(_help(default, keys))
       sys.exit(lifecycle.ExitCode.DONE)
     try:
       return prepare(argv)
@@ -238,7 +342,12 @@ def _start(
     allocation.keep_freed_memory()
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
-    return int(lifecycle.guarded(body, name, debug))
+
+    def whole() -> None:
+      _check_platform()
+      body()
+
+    return int(lifecycle.guarded(whole, name, debug))
 
   # A person reads these; the line of source says nothing to them.
   warnings.showwarning = lambda text, *_: _warn(name, text)

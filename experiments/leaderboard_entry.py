@@ -4,7 +4,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import attack_grid, data_tables, findings, suites
+from experiments import (
+  attack_grid,
+  data_tables,
+  findings,
+  settings,
+  suites,
+)
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
 from snnjax import checks, files
@@ -26,7 +32,8 @@ def write(
 
   Args:
     networks: evaluated alike.
-    config: its ``leaderboard`` is what only the authors know.
+    config: its ``leaderboard`` is what only the authors know; where it has
+      the values of the base configuration, each run's own counts.
     folder: the report's; it exists.
 
   Returns:
@@ -54,7 +61,7 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
       only; else the run's is put behind it.
   """
   own = assessed.config
-  given = config.get("leaderboard", {})
+  given = _known(config, own)
   name = given.get("name", "") or assessed.name
   if not alone and name != assessed.name:
     name = f"{name}, {assessed.name}"
@@ -84,6 +91,17 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
     checkpoint_sha256=files.sha256(assessed.folder.parent / WEIGHTS),
     software=_software(sessions[-1]),
   )
+
+
+def _known(config: Any, own: Any) -> dict[str, Any]:
+  """What the authors said: for this report, or when they trained the run."""
+  default = settings.load("base").leaderboard
+  said = {
+    key: value
+    for key, value in config.get("leaderboard", {}).items()
+    if value != default[key]
+  }
+  return {**own.get("leaderboard", {}), **said}
 
 
 def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:

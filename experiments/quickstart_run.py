@@ -2,31 +2,35 @@
 
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
 
 from experiments import (
   assessment,
+  checking,
   compilation,
   console,
   datasets,
   evaluation_run,
+  evaluations,
   examples,
   lifecycle,
+  preflight,
   report_run,
+  schema,
   settings,
   suites,
   training_loop,
 )
-from experiments.assessment import Bench
+from experiments.assessment import Assessed, Bench
 from experiments.datasets import Splits
 from experiments.progress import Progress, reporter, say
+from experiments.report_groups import Group
 from snnjax import workdir
 
 ShouldStop = Callable[[], bool]
-_LATER = ("evaluation", "leaderboard")  # keys that training does not read
 _WRITING = "write the report"
 
 
@@ -38,11 +42,15 @@ def run(config: Any, path: pathlib.Path) -> None:
     path: gets a folder per network, and the report.
   """
   started = time.monotonic()
+  checking.check(config, (*schema.TRAINING, "evaluation", "compared"))
   names = compared(config)
-  suites.resolved(config)  # before anything is trained
-  page = assessment.report_folder(path, config) / "report.html"
+  for name in names:  # all, before anything is trained
+    preflight.check(network_config(config, name))
+  suite = suites.title(config)
+  chosen = "" if suite == "quick" else suite
+  page = report_run.folder_of(path, chosen) / "report.html"
   if page.exists() and all(finished(config, name, path) for name in names):
-    networks = [report_run.load(path / name, config, name) for name in names]
+    networks = _loaded(config, names, path)
     say(f"{path} is finished; nothing to do\n\n{console.networks(networks)}")
     say(f"\nreport: {page}")
     return
@@ -66,11 +74,20 @@ def run(config: Any, path: pathlib.Path) -> None:
           bench = assessment.bench(whole, network, splits.modalities, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
     progress(0, 1, _WRITING)
-    networks = [report_run.load(path / name, config, name) for name in names]
+    group = Group(suite, _loaded(config, names, path))
     elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
-    written = report_run.write(networks, path, config, elapsed)
+    written = report_run.write([group], path, config, elapsed, chosen)
     progress(1, 1, _WRITING)
   say(report_run.text(written))
+
+
+def _loaded(
+  config: Any, names: Sequence[str], path: pathlib.Path
+) -> list[Assessed]:
+  return [
+    report_run.load(path / name, network_config(config, name), name)
+    for name in names
+  ]
 
 
 def compared(config: Any) -> tuple[str, ...]:
@@ -92,11 +109,11 @@ def finished(config: Any, name: str, path: pathlib.Path) -> bool:
   """Returns whether a network was trained and evaluated as `config` says."""
   wanted = network_config(config, name)
   assessed = suites.resolved(wanted)
-  folder = assessment.evaluation_folder(path / name, assessed)
+  folder = evaluations.folder(path / name, assessed)
   return (
     trained(wanted, path / name)
     and workdir.read_status(folder)[0] is workdir.Status.DONE
-    and workdir.read_config(folder) == settings.to_dict(assessed)
+    and evaluations.same(folder, assessed)
   )
 
 
@@ -108,11 +125,12 @@ def trained(config: Any, path: pathlib.Path) -> bool:
   """
   if workdir.read_status(path)[0] is not workdir.Status.DONE:
     return False
-  found, wanted = (
-    {key: value for key, value in plain.items() if key not in _LATER}
-    for plain in (workdir.read_config(path), settings.to_dict(config))
+  lines = workdir.difference(
+    workdir.read_config(path),
+    settings.to_dict(config),
+    (*schema.CHANGEABLE, *schema.LATER),
   )
-  return found == wanted
+  return not lines
 
 
 def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
@@ -138,7 +156,7 @@ def _train(
 ) -> None:
   if trained(config, path):
     return
-  with workdir.opened(path, settings.to_dict(config)) as folder:
+  with training_loop.opened(path, config) as folder:
     if folder.outcome is not workdir.Outcome.FINISHED:
       training_loop.fit(config, splits, folder, progress, should_stop)
 
@@ -153,8 +171,8 @@ def _evaluate(
 ) -> None:
   _, variables = training_loop.trained(config, splits, path)
   config = suites.resolved(config)
-  folder = assessment.evaluation_folder(path, config)
-  with workdir.opened(folder, settings.to_dict(config)) as opened:
+  folder = evaluations.folder(path, config)
+  with evaluations.opened(folder, config) as opened:
     if opened.outcome is not workdir.Outcome.FINISHED:
       assessment.assess(
         config, bench, variables, splits, opened, progress, should_stop

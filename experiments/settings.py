@@ -47,7 +47,7 @@ def load(name: str) -> ml_collections.ConfigDict:
     path = FOLDER / f"{spelt.removesuffix('.py')}.py"
   if not path.is_file():
     known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
-    raise UsageError(f"no configuration {spelt!r}{_nearest(spelt, known)}")
+    raise UsageError(f"no configuration {spelt!r}{nearest(spelt, known)}")
   try:
     function = runpy.run_path(str(path))["get_config"]
   except KeyError:
@@ -85,7 +85,7 @@ def override(
   for part in parents:
     holder = holder[part] if _has(holder, part) else None
   if not _has(holder, last):
-    hint = _nearest(key, list(flatten(config)))
+    hint = nearest(key, list(flatten(config)))
     raise UsageError(f"no configuration key {key!r}{hint}")
   value = holder[last]
   kind = holder.get_type(last)
@@ -148,6 +148,15 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
+def spelt(value: Any) -> str:
+  """Returns a value as a command line says it."""
+  if isinstance(value, bool):
+    return str(value).lower()
+  if isinstance(value, tuple | list) and value:
+    return ",".join(map(spelt, value))
+  return str(value)
+
+
 def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The resolved configuration as JSON holds it.
 
@@ -196,18 +205,33 @@ def _tuples(value: Any) -> Any:
   return value
 
 
-def _nearest(word: str, names: Sequence[str]) -> str:
-  """A hint at the known names most like `word`, by last part or by whole."""
+def nearest(word: str, names: Sequence[str]) -> str:
+  """Returns a hint at the known names most like one that is not known.
+
+  Args:
+    word: what was written.
+    names: dotted, such as ``train.epochs``; its last part counts too.
+  """
+  found = close(word, names)
+  if found:
+    return "; did you mean " + " or ".join(found) + "?"
+  return "; there are " + ", ".join(names)
+
+
+def close(word: str, names: Sequence[str]) -> list[str]:
+  """Returns the known names most like a word, by last part or by whole.
+
+  Args:
+    word: what was written.
+    names: as in `nearest`.
+  """
   tails = [name.rpartition(".")[2] for name in names]
   last = word.rpartition(".")[2]
   like = difflib.get_close_matches(last, tails, len(tails) or 1, 0.75)
-  close = [n for n, t in zip(names, tails, strict=True) if t in like]
-  close = difflib.get_close_matches(
-    word, close or names, 3, 0.0 if close else 0.5
+  found = [n for n, t in zip(names, tails, strict=True) if t in like]
+  return difflib.get_close_matches(
+    word, found or names, 3, 0.0 if found else 0.5
   )
-  if close:
-    return "; did you mean " + " or ".join(close) + "?"
-  return "; there are " + ", ".join(names)
 
 
 def _number(text: str) -> float:

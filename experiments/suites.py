@@ -103,8 +103,17 @@ def _said(spec: Spec) -> dict[str, Any]:
 
 
 def title(config: Any) -> str:
-  """Returns the suite's name, fit for a folder's."""
-  spelt = str(config.evaluation.suite).partition(":")[0]
+  """Returns the name of the configured suite, fit for a folder's."""
+  return title_of(config.evaluation.suite)
+
+
+def title_of(suite: str) -> str:
+  """Returns the name of a suite, as ``evaluation.suite`` has it, for a folder.
+
+  Args:
+    suite: a name, or a file's path, with or without a text behind it.
+  """
+  spelt = suite.partition(":")[0]
   return re.sub(r"[^\w.-]", "-", spelt.rpartition("/")[2].removesuffix(".py"))
 
 

@@ -18,7 +18,7 @@ import sys
 import ml_collections
 from absl import flags
 
-from experiments import launch
+from experiments import launch, schema
 
 _GRID = flags.DEFINE_multi_string(
   "grid", [], "KEY=VALUE,VALUE,... of the configuration; may be repeated."
@@ -35,4 +35,12 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(run, default="base")
+  launch.configured(
+    run,
+    default="base",
+    keys=launch.Keys(
+      (*schema.TRAINING, "evaluation"),
+      kept=("leaderboard",),
+      later="experiments.report",
+    ),
+  )

@@ -4,7 +4,8 @@ import itertools
 import pathlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from experiments import (
   evaluation_run,
   findings,
   lifecycle,
+  preflight,
   report_run,
   settings,
   training_loop,
@@ -25,6 +27,7 @@ from experiments.progress import say
 from snnjax import environment, report, workdir
 from snnjax.report import Column, Record, Section, Table
 
+_LOOK_AGAIN = 1.0  # seconds between looks at what others run
 FOLDER = "table"  # what the report on the grid is written into
 _BRACKETS = {"(": 1, "[": 1, ")": -1, "]": -1}
 _STRANGE = re.compile(r"[^A-Za-z0-9._=,()+-]")
@@ -73,15 +76,14 @@ def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
     UsageError: the grid is empty, or does not fit the configuration.
     Preempted: a signal asked to stop.
   """
-  outcomes = []
   runs = cells(config, grid)
+  for cell in runs:  # all, before the first is run
+    try:
+      preflight.check(cell.config)
+    except settings.UsageError as error:
+      raise settings.UsageError(f"run {cell.name}: {error}") from None
   with lifecycle.stop_on_sigterm() as should_stop:
-    for number, cell in enumerate(runs, start=1):
-      if should_stop():
-        raise workdir.Preempted(f"stopped before run {number} of {len(runs)}")
-      say(f"run {number} of {len(runs)}: {cell.name}")
-      outcomes.append(_attempt(cell, path / cell.name))
-      jax.clear_caches()  # another run is another program
+    outcomes = _all(runs, path, should_stop)
   record = _record(outcomes, path, config.seed)
   paths = report.write(record, path / FOLDER)
   (table,) = record.tables()
@@ -89,6 +91,38 @@ def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
   say(f"{console.alarms(record.alarms)}\n\ntable: {paths.html}")
   codes = [each.code for each in outcomes if each.code]
   return codes[0] if codes else ExitCode.DONE
+
+
+def _all(
+  runs: Sequence[Cell], path: pathlib.Path, should_stop: Callable[[], bool]
+) -> list[Outcome]:
+  """Attempts every run; several processes may share the folder.
+
+  A run that another process has in hand is passed over, and looked at again
+  when all others are done: then it is finished, or, where the other one has
+  failed or gone away, it is taken on here.
+  """
+  ended: dict[str, Outcome] = {}
+  told: set[str] = set()
+  while len(ended) < len(runs):
+    before = len(ended)
+    for number, cell in enumerate(runs, start=1):
+      if cell.name in ended:
+        continue
+      if should_stop():
+        raise workdir.Preempted(f"stopped before run {number} of {len(runs)}")
+      if cell.name not in told:
+        say(f"run {number} of {len(runs)}: {cell.name}")
+      try:
+        ended[cell.name] = _attempt(cell, path / cell.name)
+      except workdir.WorkdirBusy:
+        if cell.name not in told:
+          say(f"{cell.name}: another process runs it; looked at again later")
+        told.add(cell.name)
+      jax.clear_caches()  # another run is another program
+    if len(ended) == before:
+      time.sleep(_LOOK_AGAIN)
+  return [ended[cell.name] for cell in runs]
 
 
 def cells(config: Any, grid: Sequence[str]) -> list[Cell]:
@@ -143,11 +177,14 @@ def _cell(config: Any, values: dict[str, str]) -> Cell:
 
 
 def _attempt(cell: Cell, path: pathlib.Path) -> Outcome:
-  """Trains and evaluates one run; only a signal gets out of here."""
+  """Trains and evaluates one run.
+
+  Only a signal gets out of here, and that another process has the run.
+  """
   try:
     training_loop.run(cell.config, path)
     evaluation_run.run(cell.config, path)
-  except (workdir.Preempted, KeyboardInterrupt):
+  except (workdir.Preempted, workdir.WorkdirBusy, KeyboardInterrupt):
     raise
   except Exception as error:  # whatever it is, the other runs can go on
     reason = lifecycle.message(error)

@@ -4,7 +4,7 @@ import pathlib
 
 import ml_collections
 
-from experiments import launch
+from experiments import launch, schema
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -15,4 +15,12 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(run, default="base")
+  launch.configured(
+    run,
+    default="base",
+    keys=launch.Keys(
+      schema.TRAINING,
+      kept=schema.LATER,
+      later="experiments.evaluate and experiments.report",
+    ),
+  )

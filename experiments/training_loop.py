@@ -16,6 +16,8 @@ from experiments import (
   datasets,
   examples,
   lifecycle,
+  preflight,
+  schema,
   settings,
 )
 from experiments.progress import Progress, reporter, say, silent
@@ -81,15 +83,21 @@ class Plan(NamedTuple):
 
 
 def run(config: Any, path: pathlib.Path) -> None:
-  """Runs the train binary: fits ``config`` in the workdir at `path`."""
+  """Runs the train binary: fits ``config`` in the workdir at `path`.
+
+  Raises:
+    UsageError: the configuration is not allowed; nothing is written.
+  """
+  preflight.check(config)
   compilation.keep()
   with (
-    workdir.opened(path, settings.to_dict(config)) as folder,
+    opened(path, config) as folder,
     lifecycle.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
     if folder.outcome is workdir.Outcome.FINISHED:
       say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
+      _tell_unread(config, path)
       return
     with lifecycle.reading_data():
       splits = datasets.load(config, progress)
@@ -118,6 +126,32 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
     return f"Accuracy: not measured (data.validation is 0). {after}"
   best = max(shares) if config.train.select == "validation" else shares[-1]
   return f"Validation accuracy {100 * best:.1f} %. {after}"
+
+
+def opened(
+  path: pathlib.Path, config: Any
+) -> contextlib.AbstractContextManager[Workdir]:
+  """Opens the workdir of a run; what training does not read may change.
+
+  Args:
+    path: the workdir.
+    config: the whole configuration.
+  """
+  return workdir.opened(
+    path, settings.to_dict(config), (*schema.CHANGEABLE, *schema.LATER)
+  )
+
+
+def _tell_unread(config: Any, path: pathlib.Path) -> None:
+  """Says which values came too late for a run that is finished."""
+  lines = workdir.difference(
+    workdir.read_config(path), settings.to_dict(config)
+  )
+  if lines:
+    say(
+      "not read, as the run is finished (there -> now); give it to the binary "
+      "that reads it, see its --help:\n  " + "\n  ".join(lines)
+    )
 
 
 def fit(
@@ -188,13 +222,6 @@ def trained(
 def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
   """Builds everything from the configuration, and the state of step 0."""
   size = config.train.batch_size
-  selects = ("last", "validation")
-  if config.train.select not in selects:
-    raise ValueError(
-      f"train.select must be one of {selects}; got {config.train.select!r}"
-    )
-  if config.train.select == "validation" and splits.validation is None:
-    raise ValueError("data.validation must be above 0 to select on it; got 0")
   if splits.train is None:
     raise ValueError("splits must have training examples; got the test alone")
   network = build.network(config, splits.modalities, splits.train.num_classes)
@@ -225,11 +252,6 @@ def _augmented(config: Any, step: Callable) -> Callable:
   chain = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
   if not chain:
     return step
-  if config.data.modality != "image":
-    raise ValueError(
-      "data.augment must be 'none' unless data.modality is 'image'; got "
-      f"{config.data.augment!r} for {config.data.modality!r}"
-    )
   transform = augmentation.batched(augmentation.compose(*chain))
 
   def augmented(state: TrainState, batch: Batch) -> tuple:
@@ -346,7 +368,7 @@ def _check(
   """Raises on the first metric that is not finite, with its batch saved."""
   for term, value in values.items():
     if not math.isfinite(value):
-      name = f"non_finite/step_{step}"
+      name = f"{workdir.ACCIDENTS}/step_{step}"
       arrays = {
         f"batch{jax.tree_util.keystr(path)}": np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(batch)

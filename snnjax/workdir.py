@@ -27,7 +27,7 @@ import os
 import pathlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from snnjax import files
 
 _CONFIG = "config.json"
 _STATUS = "status.json"
+ACCIDENTS = "non_finite"  # arrays that no run goes on from
 
 
 class ConfigurationChanged(ValueError):  # noqa: N818 (a state, not a fault)
@@ -161,15 +162,22 @@ class Workdir:
     return self.path / "arrays" / f"{name}.npz"
 
 
-def open(path: pathlib.Path | str, config: Mapping[str, Any]) -> Workdir:
+def open(
+  path: pathlib.Path | str,
+  config: Mapping[str, Any],
+  changeable: Collection[str] = (),
+) -> Workdir:
   """Opens the workdir of a run: a new one, or one to go on with.
 
   A new folder gets `config`, and the status ``running``. Of a finished run
-  nothing is written.
+  nothing is written. A run of which there is neither checkpoint nor result
+  does not hold its folder: another configuration begins anew there.
 
   Args:
     path: the folder; made where it is missing.
     config: the resolved configuration, of what JSON holds.
+    changeable: dotted keys, or groups of keys, that change no result: an
+      unfinished run goes on with other values of them.
 
   Returns:
     The workdir; see its `outcome`.
@@ -185,7 +193,7 @@ def open(path: pathlib.Path | str, config: Mapping[str, Any]) -> Workdir:
   plain = _plain(config)
   lock = _lock(root)
   try:
-    outcome = _settle(root, plain)
+    outcome = _settle(root, plain, changeable)
   except BaseException:
     lock.close()
     raise
@@ -197,7 +205,9 @@ def open(path: pathlib.Path | str, config: Mapping[str, Any]) -> Workdir:
 
 @contextlib.contextmanager
 def opened(
-  path: pathlib.Path | str, config: Mapping[str, Any]
+  path: pathlib.Path | str,
+  config: Mapping[str, Any],
+  changeable: Collection[str] = (),
 ) -> Iterator[Workdir]:
   """Opens a workdir and writes how the body ended into its status.
 
@@ -207,6 +217,7 @@ def opened(
   Args:
     path: as in `open`.
     config: as in `open`.
+    changeable: as in `open`.
 
   Yields:
     The workdir.
@@ -214,7 +225,7 @@ def opened(
   Raises:
     What `open` raises, and what the body raises.
   """
-  workdir = open(path, config)
+  workdir = open(path, config, changeable)
   try:
     yield workdir
     if workdir.outcome is not Outcome.FINISHED:
@@ -273,19 +284,27 @@ def read_config(path: pathlib.Path | str) -> dict[str, Any]:
   return config
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def difference(
+  old: Mapping[str, Any],
+  new: Mapping[str, Any],
+  changeable: Collection[str] = (),
+) -> list[str]:
   """What changed between two configurations, a line per key.
 
   Args:
     old: nested mappings of JSON values.
     new: likewise.
+    changeable: dotted keys, or groups of keys, that are passed over.
 
   Returns:
     Lines such as ``attack.steps: 10 -> 20``, sorted by key.
   """
   before, after = _flat(old), _flat(new)
   lines = []
+  groups = tuple(f"{key}." for key in changeable)
   for key in sorted(before.keys() | after.keys()):
+    if key in changeable or key.startswith(groups):
+      continue
     if key not in after:
       lines.append(f"{key}: {json.dumps(before[key])} -> (absent)")
     elif key not in before:
@@ -297,7 +316,36 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
   return lines
 
 
-def _settle(root: pathlib.Path, config: dict[str, Any]) -> Outcome:
+def begun(path: pathlib.Path | str) -> bool:
+  """Whether a folder holds what a run can go on from, or has finished.
+
+  Args:
+    path: a workdir, or any folder.
+
+  Returns:
+    False where nothing was opened, or the run ended before its first
+    checkpoint and its first array; what an accident left does not count.
+
+  Raises:
+    ValueError: status.json is damaged.
+  """
+  root = pathlib.Path(path)
+  if read_status(root)[0] is Status.DONE:
+    return True
+  found = [
+    *(root / "checkpoints").glob("*"),
+    *(
+      file
+      for file in (root / "arrays").rglob("*.npz")
+      if file.relative_to(root / "arrays").parts[0] != ACCIDENTS
+    ),
+  ]
+  return not all(p.name.startswith(files.TEMPORARY) for p in found)
+
+
+def _settle(
+  root: pathlib.Path, config: dict[str, Any], changeable: Collection[str]
+) -> Outcome:
   """Compares a locked folder with `config`; writes that where it is new."""
   if not (root / _CONFIG).exists():
     ours = [
@@ -312,14 +360,21 @@ def _settle(root: pathlib.Path, config: dict[str, Any]) -> Outcome:
       )
     files.write_json(root / _CONFIG, config)
     return Outcome.FRESH
-  lines = difference(read_config(root), config)
+  there = read_config(root)
+  lines = difference(there, config, changeable)
+  if lines and not begun(root):
+    files.write_json(root / _CONFIG, config)
+    return Outcome.FRESH
   if lines:
     raise ConfigurationChanged(
       f"workdir {root} belongs to another configuration; choose another "
       "folder, or undo (there -> now):\n  " + "\n  ".join(lines)
     )
-  done = read_status(root)[0] is Status.DONE
-  return Outcome.FINISHED if done else Outcome.RESUMED
+  if read_status(root)[0] is Status.DONE:
+    return Outcome.FINISHED
+  if there != config:
+    files.write_json(root / _CONFIG, config)
+  return Outcome.RESUMED
 
 
 def _lock(root: pathlib.Path) -> io.FileIO:

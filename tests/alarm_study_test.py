@@ -117,7 +117,7 @@ def test_every_alarm_is_checked_or_says_why_not(masked):
 
 
 def test_how_visible_each_attack_is_is_kept_per_example(masked):
-  root = masked / "evaluation" / "arrays"
+  root = tiny_runs.evaluation(masked) / "arrays"
   chunks = {
     path.stem: files.read_arrays(path)
     for path in (root / "chunks").glob("[!.]*.npz")
@@ -142,13 +142,13 @@ def test_a_stopped_study_goes_on_with_the_next_part(
 ):
   folder = tmp_path / "run"
   shutil.copytree(masked, folder)
-  whole = folder / "evaluation" / "arrays" / "alarms"
+  whole = tiny_runs.evaluation(folder) / "arrays" / "alarms"
   finished = {p.name: p.read_bytes() for p in whole.iterdir()}
   kept = ("randomness.npz", "gradient.npz", "steps.npz", "losses.npz")
   for path in whole.iterdir():
     if path.name not in kept:
       path.unlink()
-  status = folder / "evaluation" / "status.json"
+  status = tiny_runs.evaluation(folder) / "status.json"
   state = json.loads(status.read_text()) | {"status": Status.PREEMPTED.value}
   status.write_text(json.dumps(state))
   saved = []
@@ -181,7 +181,7 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   from snnjax import workdir
 
   splits = datasets.load(made, only_test=True)
-  source = masked / "evaluation"
+  source = tiny_runs.evaluation(masked)
   with workdir.opened(source, workdir.read_config(source)) as finished:
     chunks = chunk_files.load(finished)
   # A network that nothing withstands at the largest radius is checked there

@@ -15,6 +15,7 @@ from experiments import (
   launch,
   lifecycle,
   report_run,
+  schema,
   training_loop,
 )
 from experiments.settings import UsageError
@@ -46,7 +47,9 @@ def whole(trained, tmp_path_factory):
 def by_example(folder):
   """Each attack's rows by the example's index."""
   found = {}
-  for path in sorted((folder / "evaluation/arrays/chunks").glob("*.npz")):
+  for path in sorted(
+    (tiny_runs.evaluation(folder) / "arrays/chunks").glob("*.npz")
+  ):
     arrays = files.read_arrays(path)
     stage, indices = str(arrays.pop("stage")), arrays.pop("indices")
     for row, index in enumerate(indices.tolist()):
@@ -95,7 +98,8 @@ def test_the_gradients_of_a_padded_microbatch_are_those_of_a_full_one(
 ):
   some = evaluated(trained, tmp_path / "run", {"evaluation.examples": "11"})
   study, full = (
-    files.read_arrays(f / "evaluation/arrays/study.npz") for f in (some, whole)
+    files.read_arrays(tiny_runs.evaluation(f) / "arrays/study.npz")
+    for f in (some, whole)
   )
   names = [name for name in study if name.startswith("study/metrics/")]
   assert names
@@ -153,7 +157,7 @@ def test_a_finished_evaluation_says_so(whole, capsys):
   evaluation_run.run(tiny_runs.config(), whole)
   shown = capsys.readouterr().out
   assert shown.startswith(
-    f"{whole / 'evaluation'} is finished; nothing to do\n"
+    f"{tiny_runs.evaluation(whole)} is finished; nothing to do\n"
   )
   # Accuracies, their radius, and the alarms are said again.
   assert "worst of all" in shown
@@ -161,14 +165,24 @@ def test_a_finished_evaluation_says_so(whole, capsys):
   assert "could not be measured" in shown
 
 
-def test_another_evaluation_in_the_same_folder_is_refused(whole, capsys):
-  made = tiny_runs.config({"evaluation.steps": "5"})
-
-  def body():
-    evaluation_run.run(made, whole)
-
-  assert lifecycle.guarded(body, "x", False) is lifecycle.ExitCode.USAGE
-  assert capsys.readouterr().err.endswith("\n  evaluation.steps: 2 -> 5\n")
+def test_another_evaluation_has_a_folder_of_its_own(whole, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(whole, folder)
+  first = tiny_runs.evaluation(folder)
+  assert first.name == "evaluation_linf_quick_0.05_0.1"
+  before = tiny_runs.rows(folder)
+  made = tiny_runs.config({"evaluation.steps": "3", "evaluation.examples": "8"})
+  evaluation_run.run(made, folder)
+  (other,) = set(folder.glob("evaluation_*")) - {first}
+  assert other.name.startswith(f"{first.name}_")
+  assert tiny_runs.status(other) == "done"
+  shutil.move(other, tmp_path / other.name)
+  assert tiny_runs.same(tiny_runs.rows(folder), before) > 50
+  shutil.move(tmp_path / other.name, other)
+  report_run.run(made, folder)
+  record = json.loads((folder / "report" / "report.json").read_text())
+  told = json.dumps(record)
+  assert "linf quick 0.05 0.1 (2)" in told
 
 
 def test_what_was_not_trained_is_not_evaluated(trained, tmp_path):
@@ -189,7 +203,9 @@ def test_an_evaluation_is_as_the_run_was_configured(trained, tmp_path):
     values = flags.FlagValues()
     launch.define(values, "base", {})
     argv = ["evaluate", f"--workdir={folder}", *words]
-    return launch.parse(argv, values, {}, of_workdir=True).config
+    return launch.parse(
+      argv, values, {}, launch.Keys(schema.EVALUATING, recorded=True)
+    ).config
 
   own = parsed(trained, "--config.evaluation.steps=7")
   assert own.evaluation.microbatch == 8

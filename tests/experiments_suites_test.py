@@ -13,10 +13,12 @@ from experiments import (
   attack_kinds,
   datasets,
   evaluation_run,
+  evaluations,
   launch,
   lifecycle,
   quickstart_run,
   report_run,
+  schema,
   settings,
   suites,
   training_loop,
@@ -141,15 +143,25 @@ def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
   assert settings.to_dict(suites.resolved(again)) == settings.to_dict(made)
 
 
-def test_a_folder_for_each_suite(tmp_path):
-  for name, folder in (
-    ("quick", "evaluation"),
-    ("standard", "evaluation_standard"),
-    ("full:a,b", "evaluation_full"),
-    ("some/where/mine.py", "evaluation_mine"),
+def test_an_evaluation_is_named_by_what_it_is():
+  for changes, name in (
+    ({"evaluation.suite": "standard"}, "linf_standard_0.05_0.1"),
+    ({"evaluation.suite": "full:a,b"}, "linf_full_0.05_0.1"),
+    ({"evaluation.suite": "some/where/mine.py"}, "linf_mine_0.05_0.1"),
+    (
+      {"evaluation.norm": "l2", "evaluation.epsilons.image": "8/255,1"},
+      "l2_quick_0.03137_1",
+    ),
+    (
+      {"evaluation.epsilons.image": "1,2,3,4,5"},
+      "linf_quick_1_to5_5",
+    ),
+    (
+      {"data.modality": "both"},
+      "linf_quick_events_0.05_0.1_image_0.05_0.1",
+    ),
   ):
-    config = tiny_runs.config({"evaluation.suite": name})
-    assert assessment.evaluation_folder(tmp_path, config).name == folder
+    assert evaluations.name(tiny_runs.config(changes)) == name
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +277,9 @@ def mixed(trained, tmp_path_factory):
 
 
 def test_what_a_suite_did_is_reported(trained, mixed):
-  assert assessment.evaluation_folder(trained, mixed).name == "evaluation_mine"
-  report_run.run(mixed, trained)
+  made = evaluations.folder(trained, suites.resolved(mixed))
+  assert made.name.startswith("evaluation_linf_mine_")
+  report_run.run(mixed, trained, "mine")
   folder = trained / "report_mine" / "tables"
 
   def table(name):
@@ -333,7 +346,7 @@ def test_an_interrupted_suite_goes_on_to_the_same_bits(
   with pytest.raises(assessment.Preempted):
     evaluation_run.run(mixed, folder)
   monkeypatch.setattr(assessment, "assess", real)
-  chunks = folder / "evaluation_mine" / "arrays" / "chunks"
+  chunks = tiny_runs.evaluation(folder) / "arrays" / "chunks"
   before = {path: path.stat().st_mtime_ns for path in chunks.iterdir()}
   assert len(before) == stop + 1
   evaluation_run.run(mixed, folder)
@@ -348,7 +361,9 @@ def test_the_binary_knows_the_suite(trained):
   short = {"suite": "evaluation.suite"}
   launch.define(values, "base", short)
   argv = ["evaluate", f"--workdir={trained}", "--suite=standard"]
-  parsed = launch.parse(argv, values, short, of_workdir=True)
+  parsed = launch.parse(
+    argv, values, short, launch.Keys(schema.EVALUATING, recorded=True)
+  )
   assert parsed.config.evaluation.suite == "standard"
   code, out, err = tiny_runs.finished(
     "evaluate", f"--workdir={trained}", "--suite=standart"
@@ -359,8 +374,8 @@ def test_the_binary_knows_the_suite(trained):
     "report", f"--workdir={trained}", "--suite=full"
   )
   assert code == lifecycle.ExitCode.BAD_DATA
-  assert "evaluated by the suite 'full'" in err
-  assert "python -m experiments.evaluate --suite=full" in err
+  assert "a finished evaluation named 'full'" in err
+  assert "python -m experiments.evaluate --workdir=" in err
 
 
 def test_another_suite_does_not_train_a_network_again(tmp_path):

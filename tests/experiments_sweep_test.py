@@ -64,7 +64,7 @@ def test_a_bad_grid_is_refused_before_anything_runs(grid, match):
     names(grid)
 
 
-CELLS = (tiny_runs.config(SHORT), ["model.kind=mlp,mlpp", "seed=0,1"])
+CELLS = (tiny_runs.config(SHORT), ["data.train_examples=200,99999", "seed=0,1"])
 
 
 @pytest.fixture(scope="module")
@@ -85,24 +85,24 @@ def test_a_failed_run_is_in_the_table_and_stops_no_other(swept):
   path, _, code = swept
   assert code is ExitCode.USAGE
   rows = table(path)
-  assert [(r["model.kind"], r["seed"], r["status"]) for r in rows] == [
-    ("mlp", "0", "done"),
-    ("mlp", "0", "done"),  # two radii
-    ("mlp", "1", "done"),
-    ("mlp", "1", "done"),
-    ("mlpp", "0", "failed"),
-    ("mlpp", "1", "failed"),
+  assert [(r["data.train_examples"], r["seed"], r["status"]) for r in rows] == [
+    ("200", "0", "done"),
+    ("200", "0", "done"),  # two radii
+    ("200", "1", "done"),
+    ("200", "1", "done"),
+    ("99999", "0", "failed"),
+    ("99999", "1", "failed"),
   ]
   for row in rows[:4]:
     assert 0 <= float(row["robust"]) <= float(row["clean"]) <= 1
     assert row["examples"] == "16"
     assert row["reason"] == ""
   for row in rows[4:]:
-    assert row["reason"].startswith("model.kind must be one of")
+    assert row["reason"].startswith("data.train_examples must lie in")
     assert (row["exit_code"], row["robust"]) == ("2", "")
   for suffix in ("html", "json", "md"):
     (file,) = (path / "table").glob(f"*.{suffix}")
-    assert "mlpp" in file.read_text()
+    assert "99999" in file.read_text()
 
 
 def test_the_alarms_of_the_runs_are_those_of_the_sweep(swept):
@@ -113,9 +113,9 @@ def test_the_alarms_of_the_runs_are_those_of_the_sweep(swept):
     states.setdefault(alarm["subject"], []).append(alarm["state"])
   assert set(states) == {cell.name for cell in sweep_run.cells(*CELLS)}
   assert {len(each) for each in states.values()} == {len(checks.CHECKS)}
-  assert "passed" in states["model.kind=mlp,seed=0"]
+  assert "passed" in states["data.train_examples=200,seed=0"]
   # A run that failed was not measured, and unmeasured is not green.
-  assert set(states["model.kind=mlpp,seed=0"]) == {"not checked"}
+  assert set(states["data.train_examples=99999,seed=0"]) == {"not checked"}
   page = (path / "table" / "report.html").read_text()
   assert document["verdict"]["tone"] != "clear"
   assert 'class="clear"' not in page
@@ -128,15 +128,18 @@ def test_the_folder_of_a_sweep_can_be_reported(swept, capsys):
   shown = capsys.readouterr().out
   page = (path / "report" / "report.html").read_text()
   for text in (shown, page):
-    assert "model.kind=mlp,seed=1" in text
-    assert "model.kind=mlpp,seed=1 is not reported: its training is" in text
+    assert "data.train_examples=200,seed=1" in text
+    assert (
+      "data.train_examples=99999,seed=1 is not reported: its training is"
+      in text
+    )
     assert "checks did not come to a result" in text or "fired" in text
-  assert "Spikes of model.kind=mlp,seed=0" in page
+  assert "Spikes of data.train_examples=200,seed=0" in page
   assert len(list((path / "report" / "figures").glob("spikes_*.png"))) == 2
 
 
 def test_runs_of_any_name_can_be_reported_however_deep(swept, tmp_path):
-  one = swept[0] / "model.kind=mlp,seed=0"
+  one = swept[0] / "data.train_examples=200,seed=0"
   names = ["a b", "übung", "x.y/..z/deep", "_$5", "n" * 200, "bad\udcff"]
   for name in names:
     shutil.copytree(one, tmp_path / "all" / name)
@@ -161,20 +164,24 @@ def test_a_rerun_skips_what_is_finished_and_retries_what_failed(
 ):
   path, grid, _ = swept
   fitted = []
-  real = training_loop.fit
+  real = training_loop.datasets.load
 
-  def spy(config, *arguments):
-    fitted.append((config.model.kind, config.seed))
-    return real(config, *arguments)
+  def spy(config, *arguments, **options):
+    fitted.append((config.data.train_examples, config.seed))
+    return real(config, *arguments, **options)
 
   before = table(path)
-  stamp = (path / "model.kind=mlp,seed=0/parameters.npz").stat().st_mtime_ns
-  monkeypatch.setattr(training_loop, "fit", spy)
+  stamp = (
+    (path / "data.train_examples=200,seed=0/parameters.npz").stat().st_mtime_ns
+  )
+  monkeypatch.setattr(training_loop.datasets, "load", spy)
   code = sweep_run.run(tiny_runs.config(SHORT), path, grid)
   assert code is ExitCode.USAGE
-  assert fitted == [("mlpp", 0), ("mlpp", 1)]
+  assert fitted == [(99999, 0), (99999, 1)]
   assert table(path) == before
-  again = (path / "model.kind=mlp,seed=0/parameters.npz").stat().st_mtime_ns
+  again = (
+    (path / "data.train_examples=200,seed=0/parameters.npz").stat().st_mtime_ns
+  )
   assert again == stamp
   out = capsys.readouterr().out
   assert "2 of 4 runs are finished." in out
@@ -194,7 +201,10 @@ def test_a_failed_run_that_was_mended_is_finished(swept, tmp_path, monkeypatch):
   assert [row["status"] for row in table(tmp_path)] == ["done", "done"]
   pair = (
     p / s
-    for p, s in ((swept[0], "model.kind=mlp,seed=0"), (tmp_path, "seed=0"))
+    for p, s in (
+      (swept[0], "data.train_examples=200,seed=0"),
+      (tmp_path, "seed=0"),
+    )
   )
   assert tiny_runs.same(*map(tiny_runs.parameters, pair)) == 4
 
@@ -204,7 +214,7 @@ def test_a_changed_configuration_fails_its_runs_and_says_what(swept):
   made = tiny_runs.config(SHORT | {"train.epochs": "2"})
   outcomes = [
     sweep_run._attempt(cell, path / cell.name)
-    for cell in sweep_run.cells(made, ["model.kind=mlp", "seed=0"])
+    for cell in sweep_run.cells(made, ["data.train_examples=200", "seed=0"])
   ]
   assert outcomes[0].code is ExitCode.USAGE
   assert outcomes[0].reason.endswith("train.epochs: 1 -> 2")
@@ -221,3 +231,27 @@ def test_a_signal_stops_the_whole_sweep(tmp_path, monkeypatch):
   assert json.loads((tmp_path / "seed=0/status.json").read_text())[
     "status"
   ] == ("preempted")
+
+
+def test_all_runs_are_checked_before_the_first(tmp_path):
+  grid = ["evaluation.norm=linf,l3"]
+  with pytest.raises(UsageError, match=r"run evaluation.norm=l3: .* one of"):
+    sweep_run.run(tiny_runs.config(SHORT), tmp_path / "none", grid)
+  assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("compiled")
+def test_two_workers_share_a_sweep(tmp_path):
+  words = [*tiny_runs.words(tmp_path, SHORT), "--grid=seed=0,1,2,3"]
+  workers = [tiny_runs.start("sweep", *words) for _ in range(2)]
+  ends = []
+  for child in workers:
+    with child:
+      ends.append((*child.communicate(timeout=300), child.returncode))
+  for out, err, code in ends:
+    assert code == 0, err
+    assert "4 of 4 runs are finished." in out
+    assert "failed" not in err
+  assert {row["status"] for row in table(tmp_path)} == {"done"}
+  # One of them met what the other had in hand, and went on with the next.
+  assert any("another process runs it" in out for out, *_ in ends)

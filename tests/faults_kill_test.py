@@ -87,7 +87,7 @@ def test_evaluation_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
   folder = tmp_path / "run"
   arguments = tiny_runs.words(folder, LONG)
   assert server.run("train", arguments) == 0
-  arrays = folder / "evaluation" / "arrays"
+  arrays = tiny_runs.evaluation(folder) / "arrays"
   choose = random.Random(8)
   written = {}
 
@@ -108,4 +108,4 @@ def test_evaluation_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
     assert (arrays / "chunks" / name).stat().st_mtime_ns == stamp
   expected = tiny_runs.rows(whole)
   assert tiny_runs.same(tiny_runs.rows(folder), expected) > 100
-  assert tiny_runs.status(folder / "evaluation") == "done"
+  assert tiny_runs.status(tiny_runs.evaluation(folder)) == "done"

@@ -158,7 +158,7 @@ def test_a_full_disk_in_an_evaluation_keeps_what_is_finished(
 ):
   made = tiny_runs.config()
   training_loop.run(made, tmp_path)
-  arrays = tmp_path / "evaluation" / "arrays"
+  arrays = tiny_runs.evaluation(tmp_path) / "arrays"
   real = files.write_arrays
 
   def full(path, content):
@@ -206,14 +206,14 @@ def test_sigterm_stops_an_evaluation_between_microbatches(tmp_path):
   }
   training_loop.run(tiny_runs.config(many), folder)
   child = tiny_runs.start("evaluate", *tiny_runs.words(folder, many))
-  chunks = folder / "evaluation" / "arrays" / "chunks"
+  chunks = tiny_runs.evaluation(folder) / "arrays" / "chunks"
   with child:
     tiny_runs.wait_for(lambda: len(list(chunks.glob("[0-9]*"))) > 5)
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=60)
   assert child.returncode == ExitCode.PREEMPTED, err
   assert "stopped after microbatch" in err
-  assert tiny_runs.status(folder / "evaluation") == "preempted"
+  assert tiny_runs.status(tiny_runs.evaluation(folder)) == "preempted"
 
 
 def test_a_home_that_cannot_be_written_costs_only_the_cache(tmp_path):

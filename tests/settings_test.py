@@ -236,7 +236,7 @@ def test_a_flag_file_may_hold_overrides(file, tmp_path):
   [
     (["--workdir=x"], "--config is needed"),
     (["--config=FILE"], "--workdir is needed"),
-    (["--config=FILE", "--wrokdir=x"], "Did you mean: workdir"),
+    (["--config=FILE", "--wrokdir=x"], "did you mean --workdir"),
     (["--config=FILE", "--workdir=x", "y"], "unexpected 'y'"),
     (["--config=FILE", "--workdir=x", "--config.sed=1"], "mean seed"),
     (["--config=FILE", "--workdir=x", "--config.seed", "1"], "unexpected '1'"),

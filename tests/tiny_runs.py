@@ -82,7 +82,7 @@ def parameters(folder):
 
 def rows(folder):
   """All per-example arrays of an evaluation, by file and name."""
-  root = folder / "evaluation" / "arrays"
+  root = evaluation(folder) / "arrays"
   return {
     f"{path.relative_to(root)}:{name}": array
     for path in sorted(root.rglob("[!.]*.npz"))  # less drafts of killed runs
@@ -203,3 +203,9 @@ def count_lines(path):
 def equal_metrics(one, other):
   """Whether two metrics files agree but for wall times; NaN equals NaN."""
   return json.dumps(lines(one)) == json.dumps(lines(other))
+
+
+def evaluation(folder):
+  """The folder of a run's only evaluation."""
+  (found,) = folder.glob("evaluation_*")
+  return found

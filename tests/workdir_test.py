@@ -54,7 +54,9 @@ def test_a_finished_run_is_left_alone(folder):
 
 
 def test_a_changed_configuration_is_refused_key_by_key(folder):
-  workdir.open(folder, CONFIG).close()
+  run = workdir.open(folder, CONFIG)
+  run.save_arrays("clean", {})  # without a result it would not be held
+  run.close()
   before = (folder / "config.json").read_bytes()
   changed = {"attack": {"epsilon": 0.5, "steps": [10, 20]}, "name": "x"}
   with pytest.raises(workdir.ConfigurationChanged) as caught:

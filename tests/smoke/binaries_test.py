@@ -89,7 +89,8 @@ def test_evaluate_and_report_follow(trained, capsys):
   shown = capsys.readouterr().out
   for text in ("worst of all", "epsilon", "clean", "Of 19 checks"):
     assert text in shown
-  assert tiny_runs.status(trained / "evaluation") == "done"
+  assert tiny_runs.status(tiny_runs.evaluation(trained)) == "done"
+  report.flags.FLAGS(["report"])
   report.run(tiny_runs.config(TWO_STEPS), trained)
   assert (trained / "report" / "report.html").stat().st_size > 10_000
   shown = capsys.readouterr().out
@@ -127,7 +128,7 @@ def test_quickstart_compares_its_networks(tmp_path, capsys):
   quickstart.run(made, tmp_path)
   shown = capsys.readouterr().out
   for name in made.networks:
-    assert tiny_runs.status(tmp_path / name / "evaluation") == "done"
+    assert tiny_runs.status(tiny_runs.evaluation(tmp_path / name)) == "done"
     assert name in shown
   assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
   stamps = [p.stat().st_mtime_ns for p in tmp_path.rglob("chunks/*")]
