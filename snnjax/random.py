@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from snnjax.sharding import spread_like
 from snnjax.types import Array, Inputs, Key
 
 
@@ -84,4 +85,6 @@ def per_example(draw: Callable[..., Array], keys: Key, *arrays: Array) -> Array:
   Returns:
     The results, stacked along a leading axis of length B.
   """
+  if arrays:
+    keys = spread_like(keys, arrays[0])
   return jax.vmap(draw)(keys, *arrays)
