@@ -24,7 +24,7 @@ import scipy.stats
 
 from snnjax import random
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
-from snnjax.validation import check_count
+from snnjax.validation import check_box, check_count
 
 ABSTAINED = -1
 
@@ -67,7 +67,7 @@ def votes(logits_fn: LogitsFn, key: Key, inputs: Inputs, draws: int) -> Array:
   def add(counts: Array, index: Array) -> tuple[Array, None]:
     logits = logits_fn(random.fold_in(keys, index), inputs)
     hit = jax.nn.one_hot(jnp.argmax(logits, 1), shape[1], dtype=counts.dtype)
-    known = ~jnp.any(jnp.isnan(logits), 1, keepdims=True)
+    known = jnp.all(jnp.isfinite(logits), 1, keepdims=True)
     return counts + hit * known, None
 
   return jax.lax.scan(add, jnp.zeros(shape, int), jnp.arange(draws))[0]
@@ -151,11 +151,8 @@ def certify(
   check_count("selection", selection)
   check_count("estimation", estimation)
   for leaf in jax.tree.leaves(inputs):
-    if not bool(np.all((np.asarray(leaf) >= 0) & (np.asarray(leaf) <= 1))):
-      raise ValueError(
-        "inputs must be rates in [0, 1]; they span "
-        f"[{float(np.min(leaf))}, {float(np.max(leaf))}]"
-      )
+    # In double precision, where no rounding is forgiven: a rate has none.
+    check_box("inputs, as rates,", np.asarray(leaf, np.float64), 0.0, 1.0)
   keys = random.example_keys(key, random.batch_size(inputs))
   first, second = random.split(keys)
   chosen = np.argmax(votes(logits_fn, first, inputs, selection), 1)

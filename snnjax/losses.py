@@ -34,7 +34,8 @@ _TINY = 1e-12  # keeps tied logits from dividing zero by zero in DLR
 def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
   """Raises unless `labels` are one class index per row of `logits`.
 
-  The range is checked where the values are known, that is, outside of `jit`.
+  The range is checked where the values are known, that is, outside of `jit`;
+  under it, the losses of a label that names no class are NaN.
 
   Args:
     logits: [B, C].
@@ -56,6 +57,11 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
     raise ValueError(
       f"{name} must be integer classes; got {jnp.result_type(labels)}"
     )
+  if classes < 2:
+    raise ValueError(
+      f"logits must be of at least two classes; got shape {jnp.shape(logits)}. "
+      "A single logit z is [0, z] in two: jnp.pad(z, ((0, 0), (1, 0)))"
+    )
   known = is_concrete(labels) and getattr(labels, "is_fully_addressable", True)
   if known and examples:
     values = np.asarray(labels)  # under jit, a reduction in jax would be traced
@@ -66,14 +72,39 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
       )
 
 
+def are_classes(logits: Array, labels: Labels) -> Array:
+  """Returns which labels name a class of logits [B, C], [B] booleans."""
+  return (labels >= 0) & (labels < logits.shape[1])
+
+
+def predicts(logits: Array, labels: Labels) -> Array:
+  """Returns whether the prediction is the label, [B].
+
+  Logits that are not all finite predict nothing, whatever argmax says of
+  them: they are wrong, never right.
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+  """
+  finite = jnp.all(jnp.isfinite(logits), axis=1)
+  return (jnp.argmax(logits, axis=1) == labels) & finite
+
+
 def _pick(values: Array, classes: Labels) -> Array:
-  """Returns values[b, classes[b]], [B]."""
-  return jnp.take_along_axis(values, classes[:, None], axis=1)[:, 0]
+  """Returns values[b, classes[b]], [B]; NaN where there is no such class."""
+  # An index of -1 is the last one to JAX.
+  found = jnp.take_along_axis(values, classes[:, None], axis=1)[:, 0]
+  return jnp.where(are_classes(values, classes), found, jnp.nan)
+
+
+class TooFewClassesError(ValueError):
+  """A loss is not defined for logits of so few classes."""
 
 
 def _require_classes(logits: Array, least: int, who: str) -> None:
   if logits.shape[1] < least:
-    raise ValueError(
+    raise TooFewClassesError(
       f"{who} needs logits of at least {least} classes; got {logits.shape[1]}"
     )
 
