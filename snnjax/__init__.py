@@ -41,6 +41,7 @@ _SUBMODULES = (
   "readouts",
   "regularizers",
   "report",
+  "sharding",
   "sparsity",
   "statistics",
   "surrogates",

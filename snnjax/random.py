@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.sharding import spread_like
 from snnjax.types import Array, Inputs, Key
 
 _SEEDS = 1 << 32  # JAX takes a seed modulo this
@@ -142,4 +143,6 @@ def per_example(draw: Callable[..., Array], keys: Key, *arrays: Array) -> Array:
   Returns:
     The results, stacked along a leading axis of length B.
   """
+  if arrays:
+    keys = spread_like(keys, arrays[0])
   return jax.vmap(draw)(keys, *arrays)

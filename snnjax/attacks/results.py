@@ -59,9 +59,9 @@ def nothing(inputs: Inputs, labels: Labels) -> AttackResult:
   dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(inputs))
   return AttackResult(
     inputs,
-    jnp.full(labels.shape, -jnp.inf, dtype),
-    jnp.zeros(labels.shape, bool),
-    jnp.zeros(labels.shape, jnp.int32),
+    jnp.full_like(labels, -jnp.inf, dtype),
+    jnp.zeros_like(labels, bool),
+    jnp.zeros_like(labels, jnp.int32),
   )
 
 
@@ -79,7 +79,7 @@ def probed(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
     loss: [B].
     success: [B] booleans.
   """
-  return AttackResult(inputs, loss, success, jnp.ones(success.shape, jnp.int32))
+  return AttackResult(inputs, loss, success, jnp.ones_like(success, jnp.int32))
 
 
 def settled(keep: Keep, held: AttackResult, new: AttackResult) -> AttackResult:

@@ -15,6 +15,7 @@ from jax import lax
 from snnjax.kernels import convolution_primitives as primitives
 from snnjax.kernels.convolution_cpu import LAYOUT
 from snnjax.kernels.winograd import Pads
+from snnjax.sharding import typed_axes
 from snnjax.types import Array
 
 Padding = str | Sequence[tuple[int, int]]
@@ -70,10 +71,10 @@ def convolve_reference(
 
 
 def _covered(inputs: Array, kernel: Array) -> bool:
-  """Whether the primitives apply: one floating type, no manual mesh axes."""
-  manual = any(getattr(jax.typeof(a), "vma", ()) for a in (inputs, kernel))
+  """Whether the primitives apply: one floating type, without mesh axes."""
   same = inputs.dtype == kernel.dtype
-  return same and jnp.issubdtype(inputs.dtype, jnp.floating) and not manual
+  placed = typed_axes(inputs) | typed_axes(kernel)
+  return same and jnp.issubdtype(inputs.dtype, jnp.floating) and not placed
 
 
 def _pads(

@@ -28,9 +28,11 @@ def average_pool(inputs: Array, window: tuple[int, int]) -> Array:
   """
   rows, columns = _counts(inputs, window)
   trimmed = inputs[:, : rows * window[0], : columns * window[1]]
-  blocks = trimmed.reshape(
-    inputs.shape[0], rows, window[0], columns, window[1], inputs.shape[3]
-  )
+  # One axis at a time: where mesh axes are part of types (`jax.make_mesh`), a
+  # reshape that merges two pairs of axes, as the gradient's would, is refused.
+  batch, _, width, channels = trimmed.shape
+  strips = trimmed.reshape(batch, rows, window[0], width, channels)
+  blocks = strips.reshape(*strips.shape[:3], columns, window[1], channels)
   return jnp.mean(blocks, axis=(2, 4))
 
 
