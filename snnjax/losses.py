@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax import logistic
+from snnjax.logistic import pick
 from snnjax.types import (
   Array,
   Inputs,
@@ -66,11 +68,6 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
       )
 
 
-def _pick(values: Array, classes: Labels) -> Array:
-  """Returns values[b, classes[b]], [B]."""
-  return jnp.take_along_axis(values, classes[:, None], axis=1)[:, 0]
-
-
 def _require_classes(logits: Array, least: int, who: str) -> None:
   if logits.shape[1] < least:
     raise ValueError(
@@ -108,7 +105,7 @@ def cross_entropy(logits: Array, labels: Labels) -> Array:
     ValueError: if labels do not fit the logits.
   """
   check_labels(logits, labels)
-  return -_pick(jax.nn.log_softmax(logits, axis=1), labels)
+  return -pick(logistic.log_softmax(logits), labels)
 
 
 def margin_loss(logits: Array, labels: Labels) -> Array:
@@ -143,10 +140,10 @@ def dlr(logits: Array, labels: Labels) -> Array:
     Croce, Hein 2020, Reliable Evaluation of Adversarial Robustness with an
     Ensemble of Diverse Parameter-free Attacks, arXiv 2003.01690.
   """
-  loss = margin_loss(logits, labels)
+  strongest = rival(logits, labels)
   _require_classes(logits, 3, "dlr")
-  top = jax.lax.top_k(logits, 3)[0]
-  return loss / (top[:, 0] - top[:, 2] + _TINY)
+  third = jax.lax.top_k(logits, 3)[0][:, 2]
+  return _over_spread(logits, labels, strongest, third)
 
 
 def targeted_dlr(logits: Array, labels: Labels, targets: Labels) -> Array:
@@ -165,10 +162,29 @@ def targeted_dlr(logits: Array, labels: Labels, targets: Labels) -> Array:
   References:
     Croce, Hein 2020, arXiv 2003.01690.
   """
-  loss = targeted_margin_loss(logits, labels, targets)
+  check_labels(logits, labels)
+  check_labels(logits, targets, "targets")
   _require_classes(logits, 4, "targeted_dlr")
   top = jax.lax.top_k(logits, 4)[0]
-  return loss / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _TINY)
+  return _over_spread(logits, labels, targets, (top[:, 2] + top[:, 3]) / 2)
+
+
+def _over_spread(
+  logits: Array, labels: Labels, targets: Labels, level: Array
+) -> Array:
+  """Returns (z_t - z_y) / (z_(1) - level + 1e-12), [B].
+
+  With z_(1) in the numerator too it is +-1 plus a rest without z_(1). Where
+  the rest is the smaller part, the derivative of the quotient would cancel.
+  """
+  own, other = pick(logits, labels), pick(logits, targets)
+  top = jnp.argmax(logits, axis=1)
+  spread = pick(logits, top) - level + _TINY
+  down, up = labels == top, targets == top
+  rest = jnp.where(down, other - level + _TINY, level - own - _TINY)
+  least = (down | up) & (jnp.abs(rest) < jnp.abs(other - own))
+  sign = jnp.where(down, -1, 1).astype(logits.dtype)
+  return jnp.where(least, sign + rest / spread, (other - own) / spread)
 
 
 def targeted_margin_loss(
@@ -213,8 +229,8 @@ def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
       f"{jnp.shape(logits_p)} and {jnp.shape(logits_q)}"
     )
   check_positive("temperature", temperature)
-  log_p = jax.nn.log_softmax(logits_p / temperature, axis=1)
-  log_q = jax.nn.log_softmax(logits_q / temperature, axis=1)
+  log_p = logistic.log_softmax(logits_p / temperature)
+  log_q = logistic.log_softmax(logits_q / temperature)
   return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
 
 
@@ -263,7 +279,7 @@ def margin(logits: Array, labels: Labels, rival: Labels) -> Array:
   """
   check_labels(logits, labels)
   check_labels(logits, rival, "rival")
-  return _pick(logits, labels) - _pick(logits, rival)
+  return pick(logits, labels) - pick(logits, rival)
 
 
 def rival_probability(logits: Array, labels: Labels, rival: Labels) -> Array:
@@ -284,7 +300,7 @@ def rival_probability(logits: Array, labels: Labels, rival: Labels) -> Array:
   Differs from: the released code, which forms exp(z_y)/(exp(z_y) + exp(z_r))
     and overflows for large logits.
   """
-  return jax.nn.sigmoid(margin(logits, labels, rival))
+  return logistic.sigmoid(margin(logits, labels, rival))
 
 
 def softmax_probability(logits: Array, labels: Labels, rival: Labels) -> Array:
