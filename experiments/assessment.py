@@ -18,6 +18,7 @@ from experiments import (
   attack_grid,
   build,
   datasets,
+  examples,
   gradient_study,
   perceptual_study,
   suites,
@@ -53,6 +54,7 @@ class Assessed(NamedTuple):
     seconds: by case, the wall time of each of its microbatches.
     alarms: what was measured for them alone, on a part of the examples.
     perceived: by case, how visible its changes are.
+    used: which examples it was trained and evaluated on.
   """
 
   name: str
@@ -66,6 +68,7 @@ class Assessed(NamedTuple):
   seconds: Mapping[str, list[float]]
   alarms: alarm_study.Found | None
   perceived: Mapping[str, perceptual_study.Perceived]
+  used: examples.Used
 
 
 class Bench(NamedTuple):
@@ -164,6 +167,7 @@ def assess(
   """
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
+  examples.save(folder.path, datasets.evaluated(config, splits))
   _check_box(config, splits.modalities, batch)
   finished = load_chunks(folder)
   attacked = cases(config, made, variables, splits.modalities)
@@ -271,6 +275,7 @@ def load(
     _seconds(folder),
     alarm_study.load(folder),
     perceptual_study.load(folder, order),
+    examples.load(folder.path),
   )
 
 
@@ -293,7 +298,7 @@ def _timed(
 
 
 def _whole(
-  progress: Progress, attacked: Mapping[str, Any], examples: int
+  progress: Progress, attacked: Mapping[str, Any], count: int
 ) -> Progress:
   """One count over all stages of an evaluation, in place of one for each."""
   stages = (evaluating.CLEAN, *attacked)
@@ -303,9 +308,7 @@ def _whole(
     # total is reached.
     share = done / total if total else 1.0
     position = stages.index(stage) + share
-    progress(
-      round(position * examples), len(stages) * examples, "attack examples"
-    )
+    progress(round(position * count), len(stages) * count, "attack examples")
 
   return told
 

@@ -218,9 +218,9 @@ def _estimated(request: Request) -> Attack:
   )
 
 
-def _boundary(request: Request) -> Attack:
+def _hop_skip_jump(request: Request) -> Attack:
   threat = request.threat
-  walk = attacks.boundary(request.margin, threat, rounds=request.steps)
+  walk = attacks.hop_skip_jump(request.margin, threat, rounds=request.steps)
   return attacks.within(walk, request.margin, threat)
 
 
@@ -290,9 +290,9 @@ TABLE: Mapping[str, Kind] = {
   "random": Kind(_random, steps="random_draws", restarts=False, oracle=False),
   "square": Kind(_square, losses=(), steps=5000, oracle=False),
   "spsa": Kind(_estimated, oracle=False, options={"pairs": 32, "width": 0.01}),
-  "boundary": Kind(
-    _boundary, losses=(), steps=20, restarts=False, oracle=False
+  "hop_skip_jump": Kind(
+    _hop_skip_jump, losses=(), steps=20, restarts=False, oracle=False
   ),
   "transfer": Kind(_transfer, losses=(), oracle=False, options={"runs": ()}),
 }
-GRADIENT_FREE = ("random", "square", "spsa", "boundary", "transfer")
+GRADIENT_FREE = ("random", "square", "spsa", "hop_skip_jump", "transfer")

@@ -21,6 +21,7 @@ from snnjax import (
   models,
   neurons,
   potential,
+  random,
   readouts,
   regularizers,
   surrogates,
@@ -387,4 +388,4 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
 
 def key(config: Config) -> jax.Array:
   """The run's key, of ``config.seed``."""
-  return jax.random.key(config.seed)
+  return random.key(config.seed)

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments import examples
+from experiments.examples import Used
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
+from snnjax import random
 from snnjax.data import (
   camera,
   dataset,
@@ -17,6 +20,7 @@ from snnjax.data import (
   pairing,
   pipeline,
   registry,
+  selection,
 )
 from snnjax.types import Batch, Inputs
 
@@ -52,6 +56,7 @@ class Splits(NamedTuple):
     test: what is reported, never selected on.
     prepare: from stored to network inputs, run on the device.
     modalities: "image", "events" or both.
+    used: which examples of the data set all these are.
   """
 
   train: Training | None
@@ -59,12 +64,17 @@ class Splits(NamedTuple):
   test: dataset.Dataset
   prepare: Prepare
   modalities: tuple[str, ...]
+  used: Used
 
 
 def load(
   config: Any, progress: Progress = silent, *, only_test: bool = False
 ) -> Splits:
   """Loads, splits and, for events, simulates the data of ``config.data``.
+
+  A part of a split has of every class its share; which examples is a function
+  of ``data.seed`` and the data alone: the same for all networks compared. The
+  test examples are in an order each beginning of which is such a part.
 
   Args:
     config: the whole configuration; the number of event frames is that of the
@@ -78,20 +88,43 @@ def load(
     ValueError: a file is damaged.
   """
   modalities = _modalities(config)
-  stored = _taken(config, _split(config, "test"), "test")
+  _check_seeds(config)
+  stored = _split(config, "test")
   _check_channels(config, stored)
+  taken = _subset(config, stored.labels, "test")
   splits = Splits(
     None,
     None,
-    _recorded(config, modalities, progress, stored, "test"),
+    _recorded(
+      config, modalities, progress, dataset.subset(stored, taken), "test"
+    ),
     _prepare(modalities, config.data.event_cap),
     modalities,
+    _used(config, stored.classes, "test", stored.labels, {"test": taken}),
   )
   if only_test:
     return splits
   read = _streamed if config.data.stream else _in_memory
-  train, validation = read(config, splits, progress)
-  return splits._replace(train=train, validation=validation)
+  return read(config, splits, progress)
+
+
+def evaluated(config: Any, splits: Splits) -> Used:
+  """Which examples a network is fitted to, and which are evaluated."""
+  labels = splits.test.labels[: config.evaluation.examples or None]
+  return splits.used.first("test", labels)
+
+
+def _check_seeds(config: Any) -> None:
+  if "seed" not in config.data:
+    raise UsageError(
+      "data.seed is missing: an older version made this run, of other "
+      "examples; train it again"
+    )
+  try:
+    for name, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
+      random.check_seed(seed, name)
+  except ValueError as error:
+    raise UsageError(str(error)) from None
 
 
 def _modalities(config: Any) -> tuple[str, ...]:
@@ -125,55 +158,90 @@ def _check_channels(config: Any, data: dataset.Dataset) -> None:
       )
 
 
-def _count(config: Any, size: int, split: str) -> int:
-  count = config.data[f"{split}_examples"]
+def _subset(config: Any, labels: np.ndarray, split: str) -> np.ndarray:
+  """The positions of as many examples as the configuration wants."""
+  count, size = config.data[f"{split}_examples"], len(labels)
   if not 0 <= count <= size:
     raise UsageError(
       f"data.{split}_examples must lie in 0..{size} for {config.data.name}; "
       f"got {count}"
     )
-  return count or size
+  return selection.subset(labels, count, config.data.seed)
 
 
-def _taken(config: Any, data: dataset.Dataset, split: str) -> dataset.Dataset:
-  count = _count(config, len(data.labels), split)
-  # The whole split as it is: a copy of it would cost its memory again.
-  return data if count == len(data.labels) else dataset.take(data, count)
-
-
-def _held_out(
-  config: Any, data: dataset.Dataset
-) -> tuple[dataset.Dataset, dataset.Dataset | None]:
+def _fitted(config: Any, labels: np.ndarray) -> dict[str, np.ndarray]:
+  """Ascending positions of the training and the validation examples."""
+  kept = np.sort(_subset(config, labels, "train"))
   share = config.data.validation
   if not share:
-    return data, None
+    return {"train": kept}
   try:
-    return pipeline.train_validation(data, share, config.seed)
+    train, held = pipeline.train_validation(
+      labels[kept], share, config.data.seed
+    )
   except ValueError as error:
     raise UsageError(f"data.validation: {error}") from None
+  return {"train": kept[train], "validation": kept[held]}
 
 
-def _in_memory(
-  config: Any, splits: Splits, progress: Progress
-) -> tuple[Training, dataset.Dataset | None]:
-  train, validation = _held_out(
-    config, _taken(config, _split(config, "train"), "train")
+def _used(
+  config: Any,
+  classes: tuple[str, ...],
+  split: str,
+  labels: np.ndarray,
+  chosen: dict[str, np.ndarray],
+) -> Used:
+  """What is used of one split, by the parts' names."""
+  data = config.data
+  parts = {
+    name: examples.part(split, labels, indices, len(classes))
+    for name, indices in chosen.items()
+  }
+  made = registry.provenance(data.name, data.data_dir or None)
+  return Used(made, data.seed, classes, parts)
+
+
+def _with_training(
+  splits: Splits,
+  train: Training,
+  validation: dataset.Dataset | None,
+  used: Used,
+) -> Splits:
+  return splits._replace(
+    train=train,
+    validation=validation,
+    used=used._replace(parts={**used.parts, **splits.used.parts}),
   )
-  record = functools.partial(_recorded, config, splits.modalities, progress)
-  recorded = record(train, "train")
-  return (
+
+
+def _in_memory(config: Any, splits: Splits, progress: Progress) -> Splits:
+  stored = _split(config, "train")
+  chosen = _fitted(config, stored.labels)
+  parts = {
+    # The whole split as it is: a copy of it would cost its memory again.
+    name: stored
+    if len(indices) == len(stored.labels)
+    else dataset.subset(stored, indices)
+    for name, indices in chosen.items()
+  }
+  recorded = {
+    name: _recorded(config, splits.modalities, progress, data, name)
+    for name, data in parts.items()
+  }
+  train = recorded["train"]
+  return _with_training(
+    splits,
     Training(
-      len(recorded.labels),
-      recorded.num_classes,
-      functools.partial(pipeline.batches, recorded, prepare=splits.prepare),
+      len(train.labels),
+      train.num_classes,
+      functools.partial(pipeline.batches, train, prepare=splits.prepare),
     ),
-    None if validation is None else record(validation, "validation"),
+    recorded.get("validation"),
+    _used(config, stored.classes, "train", stored.labels, chosen),
   )
 
 
-def _streamed(
-  config: Any, splits: Splits, progress: Progress
-) -> tuple[Training, dataset.Dataset | None]:
+def _streamed(config: Any, splits: Splits, progress: Progress) -> Splits:
   """Leaves the training split on the disk; the validation part is loaded."""
   del progress
   data = config.data
@@ -187,32 +255,31 @@ def _streamed(
   from snnjax.data import prepared, streaming
 
   records = prepared.records(data.name, "train", data.data_dir or None)
-  count = _count(config, records.size, "train")
-  # Positions stand for their examples: split as those in memory are.
-  positions = dataset.Dataset(
-    np.arange(count),
-    np.zeros(count, np.int32),
-    records.num_classes,
-    records.name,
-    records.classes,
-  )
-  train, held = _held_out(config, positions)
-  kept = np.asarray(train.inputs)
+  labels = records.labels()
+  chosen = _fitted(config, labels)
+  kept = chosen["train"]
   part = records._replace(
     read=lambda wanted: records.read(kept[np.asarray(wanted)].tolist()),
+    labels=lambda: labels[kept],
     size=len(kept),
   )
   validation = None
-  if held is not None:
-    images, labels = records.read(np.asarray(held.inputs).tolist())
-    validation = held._replace(inputs=images, labels=labels)
-  return (
+  if "validation" in chosen:
+    validation = dataset.Dataset(
+      *records.read(chosen["validation"].tolist()),
+      records.num_classes,
+      records.name,
+      records.classes,
+    )
+  return _with_training(
+    splits,
     Training(
       part.size,
       part.num_classes,
       functools.partial(streaming.batches, part, prepare=splits.prepare),
     ),
     validation,
+    _used(config, records.classes, "train", labels, chosen),
   )
 
 
@@ -227,9 +294,9 @@ def _recorded(
   if modalities == ("image",):
     return data
   made = camera.Camera(step_us=config.data.event_step_us)
-  # Not the key of the weights; one per split, so that no split's events
-  # depend on another's size.
-  key = jax.random.fold_in(jax.random.key(config.seed), len(split))
+  # Of the data's seed: networks of all seeds see the same events. One per
+  # split, so that no split's events depend on another's size.
+  key = jax.random.fold_in(random.key(config.data.seed), len(split))
   paired = pairing.pair(
     data,
     key,

@@ -8,6 +8,7 @@ from experiments import (
   build,
   compilation,
   datasets,
+  examples,
   lifecycle,
   settings,
   suites,
@@ -45,14 +46,26 @@ def run(config: Any, path: pathlib.Path) -> None:
       return
     with lifecycle.reading_data():
       splits = datasets.load(whole, progress, only_test=True)
+      splits = _with_fitted(splits, path)
       network, variables = training_loop.trained(whole, splits, path)
       others = stand_ins(whole, splits)
+    examples.tell(datasets.evaluated(whole, splits), ("test",))
     with lifecycle.configuring():
       bench = assessment.bench(whole, network, splits.modalities, others)
     assessment.assess(
       whole, bench, variables, splits, opened, progress, should_stop
     )
     say(f"evaluated: {folder}")
+
+
+def _with_fitted(
+  splits: datasets.Splits, path: pathlib.Path
+) -> datasets.Splits:
+  """The splits, with what the run in `path` was fitted to."""
+  fitted = examples.load(path).parts
+  parts = {name: fitted[name] for name in examples.FITTED if name in fitted}
+  used = splits.used
+  return splits._replace(used=used._replace(parts={**parts, **used.parts}))
 
 
 def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:

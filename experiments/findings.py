@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import alarm_study, attack_grid, attack_kinds, suites
+from experiments import (
+  alarm_study,
+  attack_grid,
+  attack_kinds,
+  data_tables,
+  suites,
+)
 from experiments.assessment import LARGE, Assessed
 from snnjax import checks
 from snnjax import evaluation as evaluating
@@ -227,6 +233,7 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     zero_gradient_fraction=zero_fraction(assessed),
     chance=float(counts.max() / counts.sum()),
     large_epsilon_accuracy=_large(assessed),
+    **data_tables.coverage(assessed.used),
   )
   found = checks.check(measured, assessed.name, examples=len(evaluation.labels))
   return alarm_study.completed(found, assessed.alarms, assessed.name)

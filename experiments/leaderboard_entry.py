@@ -4,7 +4,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import assessment, attack_grid, findings, suites
+from experiments import (
+  assessment,
+  attack_grid,
+  data_tables,
+  findings,
+  suites,
+)
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
 from snnjax import checks, files
@@ -79,6 +85,7 @@ def entry(
       },
     ),
     dataset=f"{own.data.name} ({own.data.modality})",
+    data=data_tables.described(assessed.used),
     architecture=given.get("architecture", "") or _architecture(own),
     method=own.method.kind,
     additional_data=given.get("additional_data", False),

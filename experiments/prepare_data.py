@@ -6,9 +6,14 @@
 The source is what the publisher offers, as downloaded: the IDX files of MNIST,
 Fashion-MNIST or EMNIST in a folder; cifar-10-python.tar.gz,
 cifar-10-binary.tar.gz and the same of CIFAR-100, or what they unpack to;
-SVHN's train_32x32.mat and test_32x32.mat in a folder; or images as
-split/class/file, unpacked or as split.tar.xz. It becomes an array_record TFDS
-data set, without TensorFlow. A second run says that it is done.
+SVHN's train_32x32.mat and test_32x32.mat in a folder; EMNIST's
+emnist-SET.mat; or images as split/class/file, unpacked or in a tar. It becomes
+an array_record TFDS data set, in a random order, without TensorFlow. A second
+run says that it is done.
+
+Training reads the splits train and test. Others are named with
+--splits=train:Train,test:Test; where there is no test split, --hold_out=0.2
+makes a fifth of the training examples one, of each class its share.
 """
 
 import pathlib
@@ -41,6 +46,17 @@ _DATA_DIR = flags.DEFINE_string(
 _OVERWRITE = flags.DEFINE_bool(
   "overwrite", False, "Replace a data set made from other files, or damaged."
 )
+_SPLITS = flags.DEFINE_string(
+  "splits",
+  None,
+  "Which splits to prepare, and as what: train:Train,test:Test.",
+)
+_HOLD_OUT = flags.DEFINE_float(
+  "hold_out", 0.0, "Share of the training examples for the test split."
+)
+_SEED = flags.DEFINE_integer(
+  "seed", 0, "Of the order of the examples, and of what is held out."
+)
 
 
 def run(
@@ -49,6 +65,9 @@ def run(
   data_dir: str | pathlib.Path | None = None,
   *,
   overwrite: bool = False,
+  splits: str | None = None,
+  hold_out: float = 0.0,
+  seed: int = 0,
   report: progress.Progress = progress.silent,
 ) -> "builders.Outcome":
   """Prepares a data set.
@@ -57,7 +76,11 @@ def run(
     source: what was downloaded.
     name: of the data set.
     data_dir: where to write; TFDS' own data folder if None.
-    overwrite: whether to replace one made from other files, or damaged.
+    overwrite: whether to replace one made from other files, or otherwise, or
+      damaged.
+    splits: such as ``train:Train,test:Test``; None keeps all.
+    hold_out: share of the training examples for the test split.
+    seed: of the order of the examples, and of what is held out.
     report: called with (done, total, description).
 
   Returns:
@@ -68,20 +91,42 @@ def run(
       is there and made from other files.
     OSError: if the data set cannot be written.
   """
-  from snnjax.data import builders
+  from snnjax.data import arranging, builders
 
   with lifecycle.reading_data():
     return builders.prepare(
-      source, name, data_dir, overwrite=overwrite, progress=report
+      source,
+      name,
+      data_dir,
+      overwrite=overwrite,
+      splits=None if splits is None else arranging.parsed(splits),
+      hold_out=hold_out,
+      seed=seed,
+      progress=report,
     )
 
 
 def line(one: "manifest.Prepared") -> str:
-  """Returns one data set as a person reads it."""
-  splits = ", ".join(f"{name} {size}" for name, size in one.splits.items())
-  made = one.manifest["source"]["layout"] if one.manifest else "TFDS"
-  state = one.fault or f"{splits} (from {made})"
-  return f"{one.name} {one.version}: {state}\n"
+  """Returns one data set as a person reads it, a line more for each split."""
+  from snnjax.data import counts
+
+  if one.fault:
+    return f"{one.name} {one.version}: {one.fault}\n"
+  if one.manifest is None:
+    sizes = ", ".join(f"{split} {size:,}" for split, size in one.splits.items())
+    return f"{one.name} {one.version}: {sizes} (from TFDS)\n"
+  noted, made = one.manifest, one.manifest["made"]
+  formats = "".join(f", {kind}" for kind in made["formats"])
+  told = "".join(
+    f"  {split}: {counts.told(counted, noted['classes'])}\n"
+    for split, counted in sorted(
+      noted["counts"].items(), key=lambda item: (item[0] != "train", item[0])
+    )
+  )
+  return (
+    f"{one.name} {one.version} from {noted['source']['layout']}{formats}, "
+    f"shuffled by seed {made['shuffle_seed']}\n{told}"
+  )
 
 
 def _list() -> None:
@@ -109,6 +154,9 @@ def main() -> None:
       _NAME.value,
       _DATA_DIR.value,
       overwrite=_OVERWRITE.value,
+      splits=_SPLITS.value,
+      hold_out=_HOLD_OUT.value,
+      seed=_SEED.value,
       report=report,
     )
   for warning in outcome.warnings:

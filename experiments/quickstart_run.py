@@ -12,6 +12,7 @@ from experiments import (
   compilation,
   datasets,
   evaluation_run,
+  examples,
   lifecycle,
   report_run,
   settings,
@@ -49,6 +50,7 @@ def run(config: Any, path: pathlib.Path) -> None:
   ):
     with lifecycle.reading_data():
       splits = datasets.load(config, progress)
+    examples.tell(datasets.evaluated(config, splits))
     bench = None
     for name in names:
       own = network_config(config, name)

@@ -8,6 +8,7 @@ import numpy as np
 from experiments import (
   attack_grid,
   attack_table,
+  data_tables,
   findings,
   perceptual_table,
   suites,
@@ -35,6 +36,7 @@ def record(
     summary=summary(networks),
     alarms=sorted(alarms, key=lambda alarm: not alarm.fired),
     sections=[
+      data_tables.section(networks),
       _accuracy(networks),
       _gradients(networks),
       _vulnerability(networks),
@@ -218,7 +220,7 @@ def _modality_figures(
 ) -> list[Figure]:
   """Maps, histograms and the course along the attack, for one modality."""
   first = networks[0]
-  labels = [f"digit {label}" for label in first.sample["labels"]]
+  labels = [first.used.classes[label] for label in first.sample["labels"]]
   maps = plots.gradient_maps(
     {each.name: each.study[f"maps/clean/{modality}"] for each in networks},
     inputs=first.sample[modality],

@@ -10,9 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import build, compilation, datasets, lifecycle, settings
+from experiments import (
+  build,
+  compilation,
+  datasets,
+  examples,
+  lifecycle,
+  settings,
+)
 from experiments.progress import Progress, reporter, say, silent
-from snnjax import checkpoints, environment, metrics, parameters, workdir
+from snnjax import (
+  checkpoints,
+  environment,
+  losses,
+  metrics,
+  parameters,
+  workdir,
+)
 from snnjax import training as steps
 from snnjax.data import augmentation, dataset, pipeline
 from snnjax.training import TrainState
@@ -78,6 +92,7 @@ def run(config: Any, path: pathlib.Path) -> None:
       return
     with lifecycle.reading_data():
       splits = datasets.load(config, progress)
+    examples.tell(splits.used, examples.FITTED)
     fit(config, splits, folder, progress, should_stop)
     say(f"trained: {path / WEIGHTS}")
 
@@ -109,6 +124,7 @@ def fit(
   """
   seen = environment.describe(config.seed)
   environment.record(folder, seen)
+  examples.save(folder.path, splits.used)
   with lifecycle.configuring():
     plan, progressed = _begin(config, splits)
   after = None
@@ -207,7 +223,7 @@ def _right(
   @jax.jit
   def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
     forward = network.apply(variables, batch.inputs, rule=rule, key=key)
-    correct = jnp.argmax(forward.logits, axis=1) == batch.labels
+    correct = losses.predicts(forward.logits, batch.labels)
     return jnp.sum(correct & batch.mask)
 
   def right(variables: Variables, data: dataset.Dataset) -> int:

@@ -14,8 +14,11 @@ from snnjax.types import Array, Labels
 
 
 def pick(values: Array, classes: Labels) -> Array:
-  """Returns values[b, classes[b]], [B]."""
-  return jnp.take_along_axis(values, classes[:, None], axis=1)[:, 0]
+  """Returns values[b, classes[b]], [B]; NaN where there is no such class."""
+  # An index of -1 is the last one to JAX.
+  found = jnp.take_along_axis(values, classes[:, None], axis=1)[:, 0]
+  known = (classes >= 0) & (classes < values.shape[1])
+  return jnp.where(known, found, jnp.nan)
 
 
 def log_softmax(logits: Array) -> Array:

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import logistic
-from snnjax.logistic import pick
 from snnjax.types import (
   Array,
   Inputs,
@@ -36,7 +35,8 @@ _TINY = 1e-12  # keeps tied logits from dividing zero by zero in DLR
 def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
   """Raises unless `labels` are one class index per row of `logits`.
 
-  The range is checked where the values are known, that is, outside of `jit`.
+  The range is checked where the values are known, that is, outside of `jit`;
+  under it, the losses of a label that names no class are NaN.
 
   Args:
     logits: [B, C].
@@ -58,6 +58,11 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
     raise ValueError(
       f"{name} must be integer classes; got {jnp.result_type(labels)}"
     )
+  if classes < 2:
+    raise ValueError(
+      f"logits must be of at least two classes; got shape {jnp.shape(logits)}. "
+      "A single logit z is [0, z] in two: jnp.pad(z, ((0, 0), (1, 0)))"
+    )
   known = is_concrete(labels) and getattr(labels, "is_fully_addressable", True)
   if known and examples:
     values = np.asarray(labels)  # under jit, a reduction in jax would be traced
@@ -68,9 +73,32 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
       )
 
 
+def are_classes(logits: Array, labels: Labels) -> Array:
+  """Returns which labels name a class of logits [B, C], [B] booleans."""
+  return (labels >= 0) & (labels < logits.shape[1])
+
+
+def predicts(logits: Array, labels: Labels) -> Array:
+  """Returns whether the prediction is the label, [B].
+
+  Logits that are not all finite predict nothing, whatever argmax says of
+  them: they are wrong, never right.
+
+  Args:
+    logits: [B, C].
+    labels: [B].
+  """
+  finite = jnp.all(jnp.isfinite(logits), axis=1)
+  return (jnp.argmax(logits, axis=1) == labels) & finite
+
+
+class TooFewClassesError(ValueError):
+  """A loss is not defined for logits of so few classes."""
+
+
 def _require_classes(logits: Array, least: int, who: str) -> None:
   if logits.shape[1] < least:
-    raise ValueError(
+    raise TooFewClassesError(
       f"{who} needs logits of at least {least} classes; got {logits.shape[1]}"
     )
 
@@ -105,7 +133,7 @@ def cross_entropy(logits: Array, labels: Labels) -> Array:
     ValueError: if labels do not fit the logits.
   """
   check_labels(logits, labels)
-  return -pick(logistic.log_softmax(logits), labels)
+  return -logistic.pick(logistic.log_softmax(logits), labels)
 
 
 def margin_loss(logits: Array, labels: Labels) -> Array:
@@ -174,15 +202,15 @@ def _over_spread(
 ) -> Array:
   """Returns (z_t - z_y) / (z_(1) - level + 1e-12), [B].
 
-  With z_(1) in the numerator too it is +-1 plus a rest without z_(1). Where
-  the rest is the smaller part, the derivative of the quotient would cancel.
+  With z_(1) in the numerator too it is +-1 plus a rest without it: the form
+  whose derivative does not cancel where the rest is the smaller part.
   """
-  own, other = pick(logits, labels), pick(logits, targets)
+  own, other = logistic.pick(logits, labels), logistic.pick(logits, targets)
   top = jnp.argmax(logits, axis=1)
-  spread = pick(logits, top) - level + _TINY
-  down, up = labels == top, targets == top
+  spread = logistic.pick(logits, top) - level + _TINY
+  down = labels == top
   rest = jnp.where(down, other - level + _TINY, level - own - _TINY)
-  least = (down | up) & (jnp.abs(rest) < jnp.abs(other - own))
+  least = (down | (targets == top)) & (jnp.abs(rest) < jnp.abs(other - own))
   sign = jnp.where(down, -1, 1).astype(logits.dtype)
   return jnp.where(least, sign + rest / spread, (other - own) / spread)
 
@@ -279,7 +307,7 @@ def margin(logits: Array, labels: Labels, rival: Labels) -> Array:
   """
   check_labels(logits, labels)
   check_labels(logits, rival, "rival")
-  return pick(logits, labels) - pick(logits, rival)
+  return logistic.pick(logits, labels) - logistic.pick(logits, rival)
 
 
 def rival_probability(logits: Array, labels: Labels, rival: Labels) -> Array:

@@ -4,8 +4,40 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from snnjax.types import Array, Inputs, Key
+
+_SEEDS = 1 << 32  # JAX takes a seed modulo this
+
+
+def check_seed(seed: int, name: str = "seed") -> int:
+  """Returns the seed if it is one: a whole number in [0, 2^32).
+
+  JAX's keys are functions of a seed modulo 2^32: beyond it, two seeds would
+  give the same numbers.
+
+  Raises:
+    ValueError: if it is anything else, naming it.
+  """
+  whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+  if not whole or not 0 <= seed < _SEEDS:
+    raise ValueError(
+      f"{name} must be a whole number in 0..{_SEEDS - 1}; got {seed!r}"
+    )
+  return int(seed)
+
+
+def key(seed: int) -> Key:
+  """Returns the typed key of a seed; different for different seeds.
+
+  Args:
+    seed: see `check_seed`.
+
+  Raises:
+    ValueError: if it is out of range.
+  """
+  return jax.random.key(check_seed(seed))
 
 
 def batch_size(inputs: Inputs) -> int:

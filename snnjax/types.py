@@ -109,9 +109,13 @@ class AttackResult(NamedTuple):
 
   Attributes:
     inputs: like the clean inputs.
-    loss: [B], the loss at `inputs`.
+    loss: [B], the loss at `inputs`; NaN where an example could not be judged:
+      no loss was a number, the label names no class, or the clean input or
+      the result lies outside the threat.
     success: [B] booleans, True where the prediction is wrong (or, for a
-      targeted attack, is the target).
+      targeted attack, is the target) at inputs that the threat allows. Logits
+      that are not finite predict nothing, which is wrong. False where an
+      example could not be judged, but for such logits.
     iterations: [B] int32, how often the oracle was probed for each example,
       the clean input included: up to its first success, or in all where it
       had none. One probe is a gradient, or a query where no gradient is used;

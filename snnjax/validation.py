@@ -1,13 +1,17 @@
 """Checks of concrete arguments; traced values pass, their caller knows them."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from snnjax.types import Array
 
 Constant = float | Array
+
+_BOX_SLACK = 4  # units in the last place by which a wall may be missed
 
 
 def is_concrete(value: Constant) -> bool:
@@ -42,3 +46,56 @@ def check_count(name: str, value: int, least: int = 1) -> None:
     raise ValueError(
       f"{name} must be a whole number of at least {least}; got {value!r}"
     )
+
+
+def in_box(values: Any, lower: Any, upper: Any) -> Any:
+  """Returns which values are finite and within the walls, up to rounding.
+
+  A wall that was computed in another way than the values, (0 - 0.13) / 0.31
+  for instance, may be missed by some units in the last place.
+
+  Args:
+    values: of any shape; NumPy's or JAX's.
+    lower: the smallest, broadcasting against the values.
+    upper: the largest.
+  """
+  slack = _BOX_SLACK * float(jnp.finfo(values.dtype).eps)
+  low, high = lower - slack * abs(lower), upper + slack * abs(upper)
+  return (values >= low) & (values <= high) & (abs(values) < np.inf)
+
+
+def check_box(name: str, values: Any, lower: Any, upper: Any) -> None:
+  """Raises unless concrete inputs [B, ...] lie in their box.
+
+  Every place of the library that takes inputs and a box asks here. Traced
+  values pass: what is then computed must not be believed without asking
+  `in_box`.
+
+  Args:
+    name: of the inputs, for the message.
+    values: [B, ...]; values that this process cannot see pass as well.
+    lower: the smallest value allowed, broadcasting against the inputs.
+    upper: the largest.
+
+  Raises:
+    ValueError: if an input is outside its box or not finite.
+  """
+  known = all(map(is_concrete, (values, lower, upper)))
+  if not known or not getattr(values, "is_fully_addressable", True):
+    return
+  seen = np.asarray(values)
+  if seen.dtype.itemsize < 4:  # NumPy knows little of bfloat16.
+    seen = seen.astype(np.float32)
+  inside = np.asarray(in_box(seen, np.asarray(lower), np.asarray(upper)))
+  if inside.all():
+    return
+  rows = np.flatnonzero(~inside.reshape(len(seen), -1).all(1))
+  walls = tuple(
+    float(f"{end:.6g}") for end in (float(np.min(lower)), float(np.max(upper)))
+  )
+  raise ValueError(
+    f"{name} must lie in the box {walls}; they span [{seen.min():.6g}, "
+    f"{seen.max():.6g}], and {len(rows)} of {len(seen)} examples are outside "
+    f"or not finite, the first {rows[0]}. If they are standardised or 0..255, "
+    "put the normalisation inside the model, or give the box that they live in"
+  )

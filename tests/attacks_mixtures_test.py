@@ -169,7 +169,7 @@ def test_boundary_search_comes_near_by_labels_alone():
   labels = jnp.argmax(logits_fn(KEY, INPUTS), 1)
   for make in (attacks.l2, attacks.linf):
     threat = make(1.0)
-    run = attacks.boundary(
+    run = attacks.hop_skip_jump(
       labels_only, threat, rounds=12, starts=40, halvings=8, draws=16
     )
     result = compiled(run)(KEY, INPUTS, labels)

@@ -107,8 +107,8 @@ ATTACKS = {
   "slide": lambda threat: attacks.slide(
     LOSS, threat, step_size={"image": 0.5, "events": 1.0}, steps=8
   ),
-  "boundary": lambda threat: attacks.within(
-    attacks.boundary(MARGIN, threat, rounds=4, halvings=6, draws=10),
+  "hop_skip_jump": lambda threat: attacks.within(
+    attacks.hop_skip_jump(MARGIN, threat, rounds=4, halvings=6, draws=10),
     MARGIN,
     threat,
   ),
@@ -121,7 +121,7 @@ NORMS = {
   "targeted_fab": ("l2",),
   "deepfool": ("linf", "l1"),
   "sa_pgd_steepest": ("l2", "l1"),
-  "boundary": ("linf", "l1"),
+  "hop_skip_jump": ("linf", "l1"),
 }
 
 

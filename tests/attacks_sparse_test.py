@@ -100,7 +100,7 @@ def test_projection_keeps_the_largest_pixels_whole():
     for pixel in kept:
       expected[pixel] = np.clip(moved.reshape(4, 2)[pixel], 0, 1)
     np.testing.assert_allclose(out, expected)
-  assert attacks.l0(2).contains(moved, origin, 0.0).tolist() == [False]
+  assert attacks.l0(2).contains(moved, origin).tolist() == [False]
   features = attacks.l0(2, site_axes=0)
   assert features.distance(moved, origin).tolist() == [5.0]
 

@@ -170,7 +170,7 @@ def test_bad_arguments():
     certify.certified_radius(np.array([0.9]), 0)
   with pytest.raises(ValueError, match=r"successes must lie in \[0, 10\]"):
     certify.lower_bound(np.array([11]), 10, 0.1)
-  with pytest.raises(ValueError, match="inputs must be rates"):
+  with pytest.raises(ValueError, match="inputs, as rates, must lie in"):
     certify.certify(
       lambda key, x: x, jax.random.key(0), jnp.array([[1.5]]), steps=1
     )

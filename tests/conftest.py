@@ -18,10 +18,26 @@ if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):
 import jax
 import pytest
 
+from tests import peers
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_terminal_summary(terminalreporter):
+  """Says in the last lines how many comparisons with peers were left out."""
+  reasons = [
+    str(report.longrepr[2])
+    for report in terminalreporter.stats.get("skipped", ())
+    if isinstance(report.longrepr, tuple)
+  ]
+  left_out = [text for text in reasons if peers.UNTESTED in text]
+  if left_out:
+    terminalreporter.write_sep("!", "PARITY NOT TESTED", red=True, bold=True)
+    for text in sorted(set(left_out)):
+      terminalreporter.write_line(f"{left_out.count(text)} x {text}", red=True)
 
 
 @pytest.fixture(autouse=True)

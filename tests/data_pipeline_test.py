@@ -30,7 +30,7 @@ def indices(batch):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 50), st.integers(0, 2**64 - 1), st.integers(0, 2**40))
+@given(st.integers(1, 50), st.integers(0, 2**32 - 1), st.integers(0, 2**40))
 def test_the_order_is_a_function_of_seed_and_epoch(size, seed, epoch):
   order = pipeline.epoch_order(size, seed, epoch)
   np.testing.assert_array_equal(np.sort(order), np.arange(size))
@@ -144,7 +144,7 @@ def test_prepare_is_the_step_to_network_inputs():
     ({"batch_size": 3, "process_count": 2}, "multiple of process_count 2"),
     ({"batch_size": 2, "process_index": 1}, "process_index"),
     ({"batch_size": 2, "process_count": 0}, "process_count at least 1"),
-    ({"batch_size": 2, "seed": -1}, r"seed must be in \[0, 2\^64\); got -1"),
+    ({"batch_size": 2, "seed": -1}, r"in 0\.\.4294967295; got -1"),
     ({"batch_size": 2, "epoch": -1}, "epoch must be"),
     ({"batch_size": 2, "first": 4}, "first must be between 0 and 3; got 4"),
   ],
@@ -162,19 +162,18 @@ def test_an_empty_order_has_no_batches():
 
 
 def test_validation_is_split_off_once():
-  data = numbered(40)
-  train, validation = pipeline.train_validation(data, 0.25, seed=3)
-  assert (len(train.labels), len(validation.labels)) == (30, 10)
-  kept = np.rint(train.inputs["image"][:, 0] * 1024).astype(int)
-  held = np.rint(validation.inputs["image"][:, 0] * 1024).astype(int)
+  labels = np.arange(40) % 4
+  kept, held = pipeline.train_validation(labels, 0.25, seed=3)
+  assert (len(kept), len(held)) == (30, 10)
   assert np.all(np.diff(kept) > 0)
+  assert np.all(np.diff(held) > 0)
   np.testing.assert_array_equal(
     np.sort(np.concatenate([kept, held])), np.arange(40)
   )
-  again = pipeline.train_validation(data, 0.25, seed=3)[1]
-  np.testing.assert_array_equal(again.labels, validation.labels)
-  other = pipeline.train_validation(data, 0.25, seed=4)[1]
-  assert np.any(other.inputs["image"] != validation.inputs["image"])
+  assert sorted(np.bincount(labels[held]).tolist()) == [2, 2, 3, 3]
+  again = pipeline.train_validation(labels, 0.25, seed=3)[1]
+  np.testing.assert_array_equal(again, held)
+  assert np.any(pipeline.train_validation(labels, 0.25, seed=4)[1] != held)
   first = np.sort(pipeline.epoch_order(40, 3, 0)[:10])
   assert np.any(held != first)  # not what the first epoch begins with
 
@@ -182,7 +181,7 @@ def test_validation_is_split_off_once():
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 0.01, 0.99])
 def test_a_split_with_an_empty_side_is_refused(fraction):
   with pytest.raises(ValueError, match=f"got {fraction}"):
-    pipeline.train_validation(numbered(10), fraction, seed=0)
+    pipeline.train_validation(np.zeros(10, int), fraction, seed=0)
 
 
 EVERYTHING = augmentation.compose(

@@ -18,7 +18,7 @@ record_one = jax.jit(saccade.simulate, static_argnames=("camera", "frames"))
 @pytest.fixture(scope="module")
 def digits():
   return dataset.map_inputs(
-    dataset.take(embedded.mnist("train"), 24), dataset.to_unit
+    dataset.subset(embedded.mnist("train"), np.arange(24)), dataset.to_unit
   )
 
 
@@ -214,7 +214,7 @@ def test_counts_that_do_not_fit_a_byte_are_refused(digits):
 
 
 def test_pairs_hold_the_image_and_its_events():
-  stored = dataset.take(embedded.mnist("test"), 3)
+  stored = dataset.subset(embedded.mnist("test"), np.arange(3))
   paired = pairing.pair(stored, jax.random.key(0), COARSE, frames=5)
   assert paired.inputs["image"].dtype == np.float32
   assert paired.inputs["events"].dtype == np.uint8

@@ -24,10 +24,10 @@ class Ball:
   def __init__(self, epsilon):
     self.epsilon = epsilon
 
-  def contains(self, candidate, origin, tolerance):
-    box = (candidate >= -tolerance) & (candidate <= 1 + tolerance)
+  def contains(self, candidate, origin):
+    box = (candidate >= 0) & (candidate <= 1)
     return jnp.all(box, axis=1) & (
-      self.distance(candidate, origin) <= self.epsilon + tolerance
+      self.distance(candidate, origin) <= self.epsilon + 1e-6
     )
 
   def distance(self, candidate, origin):
@@ -277,9 +277,9 @@ def test_two_modalities_and_sharded_inputs(examples):
     def distance(self, candidate, origin):
       return super().distance(joined(candidate), joined(origin))
 
-    def contains(self, candidate, origin, tolerance):
-      near = self.distance(candidate, origin) <= self.epsilon + tolerance
-      return near & jnp.all(joined(candidate) >= -tolerance, axis=1)
+    def contains(self, candidate, origin):
+      near = self.distance(candidate, origin) <= self.epsilon + 1e-6
+      return near & jnp.all(joined(candidate) >= 0, axis=1)
 
   def joined(tree):
     return jnp.concatenate([tree["image"], tree["events"]], axis=1)

@@ -197,7 +197,7 @@ def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
 
 
 FEW_STEPS = {
-  "boundary": {"steps": 1},
+  "hop_skip_jump": {"steps": 1},
   "carlini_wagner": {"steps": 2, "options": {"searches": 2}},
   "ead": {"steps": 2, "options": {"searches": 2}},
   "fgsm": {},

@@ -1,7 +1,9 @@
 """The directions of the design, read from the source of every module."""
 
 import ast
+import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -59,6 +61,11 @@ ONLY_IN = {
   "orbax": {"checkpoints"},
   "matplotlib": {"plots"},
 }
+BINARIES = sorted(
+  path.stem
+  for path in (ROOT / "experiments").glob("*.py")
+  if "\nif __name__ ==" in path.read_text()
+)
 NOWHERE = {"torch", "tensorflow", "pickle", "foolbox", "tonic", "expelliarmus"}
 
 
@@ -117,3 +124,29 @@ def test_import_is_light():
     cwd=ROOT,
   )
   assert result.stdout.strip() == "[]"
+
+
+def seconds(code: str) -> float:
+  """The CPU time of a process: other work makes the wall's longer."""
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
+  subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_import_takes_little_more_than_jax():
+  # The best of three tries: a busy machine slows even CPU time.
+  jax, tries = "import jax.numpy", range(3)
+  assert any(seconds("import snnjax") < seconds(jax) + 0.3 for _ in tries)
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_help_is_quick(binary):
+  code = (
+    f"import runpy, sys; sys.argv = [{binary!r}, '--help']; "
+    f"sys.stdout = open({os.devnull!r}, 'w')\n"
+    f"try: runpy.run_module('experiments.{binary}', run_name='__main__')\n"
+    "except SystemExit as end: assert not end.code\n"
+    "assert 'jax' not in sys.modules"
+  )
+  assert any(seconds(code) < 0.5 for _ in range(3))

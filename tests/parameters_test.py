@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from snnjax import files, parameters
+from tests import peers
 
 SUFFIXES = (".npz", ".safetensors")
 
@@ -65,7 +66,7 @@ def test_other_tools_read_the_names(tmp_path):
   parameters.export(weights, tmp_path / "w.npz")
   with np.load(tmp_path / "w.npz", allow_pickle=False) as archive:
     np.testing.assert_array_equal(archive["a/b"], weights["a"]["b"])
-  numpy = pytest.importorskip("safetensors.numpy")
+  numpy = peers.load("safetensors.numpy")
   parameters.export(weights, tmp_path / "w.safetensors")
   loaded = numpy.load_file(tmp_path / "w.safetensors")
   np.testing.assert_array_equal(loaded["a/b"], weights["a"]["b"])
@@ -75,7 +76,7 @@ def test_files_of_other_tools_are_read(tmp_path):
   weights = {"a": {"b": np.ones((2, 3), np.float32)}}
   np.savez(tmp_path / "w.npz", **{"a/b": weights["a"]["b"]})
   equal(weights, parameters.restore(tmp_path / "w.npz", weights))
-  numpy = pytest.importorskip("safetensors.numpy")
+  numpy = peers.load("safetensors.numpy")
   numpy.save_file({"a/b": weights["a"]["b"]}, tmp_path / "w.safetensors")
   equal(weights, parameters.restore(tmp_path / "w.safetensors", weights))
 

@@ -11,6 +11,7 @@ def get_config() -> ml_collections.ConfigDict:
     {
       "name": "digits",  # the embedded MNIST subset, or a prepared data set
       "data_dir": "",  # where prepared data sets lie; "" is TFDS's default
+      "seed": 0,  # which examples a part takes: one for all networks compared
       "modality": "image",  # "image", "events" or "both"
       "train_examples": 0,  # 0 takes all
       "test_examples": 0,

@@ -19,7 +19,7 @@ from snnjax.attacks.compose import frozen, joint, per_modality
 from snnjax.attacks.elastic_net import ead
 from snnjax.attacks.fab import fab, targeted_fab
 from snnjax.attacks.greedy import corner_search, jsma
-from snnjax.attacks.hard_label import boundary
+from snnjax.attacks.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.minimal import (
   MinimalAttack,
   MinimalResult,
@@ -86,7 +86,6 @@ __all__ = [
   "autoattack_standard",
   "best_loss",
   "bim",
-  "boundary",
   "carlini_wagner",
   "check_inputs",
   "choose_sharpness",
@@ -99,6 +98,7 @@ __all__ = [
   "fgsm",
   "frozen",
   "gradient_mean",
+  "hop_skip_jump",
   "imperceptible",
   "joint",
   "jsma",

@@ -9,9 +9,11 @@ import optax
 
 from snnjax import random
 from snnjax.attacks import flat
+from snnjax.attacks.admission import admitted, check_batch
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
 from snnjax.attacks.results import (
   Keep,
+  known,
   last,
   nothing,
   probed,
@@ -87,21 +89,23 @@ def ascend(
     ``(key, inputs, labels) -> AttackResult``.
 
   Raises:
-    ValueError: if `steps` or `restarts` are not such counts.
+    ValueError: if `steps` or `restarts` are not such counts; from the attack,
+      if inputs or labels do not fit, see `check_inputs`.
   """
   check_count("restarts", restarts)
   run = _single_run(oracle, stepper, threat, steps, start, keep, until=until)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    _check_batch(inputs, labels)
+    check_batch(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     held = restarted(lambda *given: run(*given)[0], restarts)(
       keys, inputs, labels
     )
-    if start is None:
-      return held
-    clean = _probe_clean(oracle, random.fold_in(keys, restarts), inputs, labels)
-    return settled(keep, clean, held)
+    if start is not None:
+      last_keys = random.fold_in(keys, restarts)
+      clean = _probe_clean(oracle, last_keys, inputs, labels)
+      held = settled(keep, clean, held)
+    return admitted(threat, held, inputs)
 
   return attack
 
@@ -144,7 +148,7 @@ def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
       return attack(random.fold_in(keys, 0), inputs, labels)
     # From nothing, not from a first run: that would compile the attack twice.
     none = nothing(inputs, labels)
-    return jax.lax.scan(again, none, jnp.arange(restarts))[0]
+    return known(jax.lax.scan(again, none, jnp.arange(restarts))[0])
 
   return repeated
 
@@ -193,9 +197,10 @@ def ascend_recorded(
   def attack(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
-    _check_batch(inputs, labels)
+    check_batch(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
-    return run(random.fold_in(keys, 0), inputs, labels)
+    held, records = run(random.fold_in(keys, 0), inputs, labels)
+    return admitted(threat, held, inputs), records
 
   return attack
 
@@ -313,18 +318,3 @@ def _move(inputs: Array, update: Array) -> Array:
 
 def _finite(moved: Array, inputs: Array) -> Array:
   return jnp.where(jnp.isfinite(moved), moved, inputs)
-
-
-def _check_batch(inputs: Inputs, labels: Labels) -> None:
-  for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
-    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-      raise ValueError(
-        f"inputs{jax.tree_util.keystr(path)} must be floating point to be "
-        f"attacked; got {jnp.result_type(leaf)}"
-      )
-  size = random.batch_size(inputs)
-  if jnp.shape(labels) != (size,):
-    raise ValueError(
-      f"labels must have one class per example, ({size},); got "
-      f"{jnp.shape(labels)}"
-    )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from snnjax.kernels import order
 from snnjax.types import Array, Key
@@ -39,6 +40,39 @@ class Ball(NamedTuple):
   project: Callable[[Array, Array, Room, Array], Array]
   draw: Callable[[Key, int, jnp.dtype], Array]
   direction: Callable[[Array, Array, Room], Array]
+
+
+def slack(order: float, width: int, dtype: jnp.dtype) -> float:
+  """Returns by how much rounding may carry a perturbation out of its ball.
+
+  Relative to the largest of radius and inputs: each of `width` numbers is off
+  by half a unit in the last place when the perturbation is added, and the sum
+  by as much for each of its terms, which makes ``width^(1/p) eps/2``; the
+  radius and a weight add some units of their own. Projections aim at the
+  radius itself, so this is what the check of a result allows, and no more.
+
+  Args:
+    order: p of the norm.
+    width: how many numbers the norm is of.
+    dtype: of the inputs.
+  """
+  return (5 + width ** (1 / order)) * float(jnp.finfo(dtype).eps) / 2
+
+
+def held_back(moved: Array, origin: Array, too_far: Array) -> Array:
+  """Returns points one float nearer to their origin where they are too far.
+
+  An addition rounds to the nearest float, half of the time away from the
+  origin, which thousands of small changes sum up to more than the radius.
+
+  Args:
+    moved: of any shape.
+    origin: like `moved`.
+    too_far: booleans like `moved`.
+  """
+  # The derivative is that of `moved`.
+  back = lax.stop_gradient(jnp.nextafter(moved, origin) - moved)
+  return moved + jnp.where(too_far, back, 0)
 
 
 def _linf_project(
@@ -130,6 +164,7 @@ def l1_box_project(
   length = kept(threshold)
   length = _shrunk(length, jnp.sum(length, 1, keepdims=True), radius)
   moved = origin + jnp.sign(delta) * length
+  moved = held_back(moved, origin, jnp.abs(moved - origin) > length)
   unchanged = inside & (magnitude <= wall)
   return jnp.clip(
     jnp.where(unchanged, candidate, moved), room.lower, room.upper

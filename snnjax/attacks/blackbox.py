@@ -1,7 +1,7 @@
 """Gradients estimated from losses alone: NES and SPSA.
 
 Other attacks without a gradient: `random_noise` with many draws, `sparse_rs`,
-`corner_search`, `boundary` and `transfer`.
+`corner_search`, `hop_skip_jump` and `transfer`.
 """
 
 from collections.abc import Callable

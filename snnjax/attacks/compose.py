@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
-from snnjax.attacks import flat
+from snnjax.attacks import balls, flat
 from snnjax.attacks.threat import UNIT_BOX, Bounds, Geometry, Threat, linf
 from snnjax.types import Array, Inputs, Key, PyTree
 
@@ -49,10 +49,8 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     keys = {name: random.fold_in(key, places[name]) for name in threats}
     return each(lambda threat, o, k: threat.sample(k, o), origin, keys)
 
-  def contains(candidate: Inputs, origin: Inputs, tolerance: float) -> Array:
-    inside = each(
-      lambda threat, o, c: threat.contains(c, o, tolerance), origin, candidate
-    )
+  def contains(candidate: Inputs, origin: Inputs) -> Array:
+    inside = each(lambda threat, o, c: threat.contains(c, o), origin, candidate)
     return jnp.all(jnp.stack(list(inside.values())), 0)
 
   def distance(candidate: Inputs, origin: Inputs) -> Array:
@@ -131,12 +129,23 @@ def joint(
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     before, home = weighted(candidate), weighted(origin)
     after = inner.project(before, home)
-    # Weighing and back rounds: what did not move must come back bit for bit.
-    exact = jax.tree.map(
-      lambda a, b, h, r, c, o: jnp.where(a == h, o, jnp.where(a == b, c, r)),
-      *(after, before, home, raw(after), candidate, origin),
+    back = raw(after)
+    # Weighing and back rounds: what did not move must come back bit for bit,
+    # and what did must not have moved further.
+    back = jax.tree.map(
+      lambda r, again, a, h, o: balls.held_back(
+        r, o, jnp.abs(again - h) > jnp.abs(a - h)
+      ),
+      *(back, weighted(back), after, home, origin),
     )
-    return flat.map_modalities(jnp.clip, exact, lower, upper)
+    exact = jax.tree.map(
+      lambda a, b, r, c: jnp.where(a == b, c, r),
+      *(after, before, back, candidate),
+    )
+    inside = flat.map_modalities(jnp.clip, exact, lower, upper)
+    return jax.tree.map(
+      lambda a, h, i, o: jnp.where(a == h, o, i), after, home, inside, origin
+    )
 
   def rows(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
     matrix, restore = flat.flatten(weighted(inputs))
@@ -152,8 +161,8 @@ def joint(
     ascent=lambda gradient, candidate: raw(
       inner.ascent(raw(gradient), weighted(candidate))
     ),
-    contains=lambda candidate, origin, tolerance: inner.contains(
-      weighted(candidate), weighted(origin), tolerance
+    contains=lambda candidate, origin: inner.contains(
+      weighted(candidate), weighted(origin)
     ),
     distance=lambda candidate, origin: inner.distance(
       weighted(candidate), weighted(origin)

@@ -6,6 +6,7 @@ import optax
 
 from snnjax import random
 from snnjax.attacks import blocks
+from snnjax.attacks.admission import check_batch
 from snnjax.attacks.ascent import Destination, Start, ascend, restarted
 from snnjax.attacks.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.minimal import MinimalAttack, MinimalResult, finished
@@ -95,7 +96,7 @@ def fab(
       random.fold_in(keys, 0), inputs, labels
     )
     last = random.fold_in(keys, 1)
-    return finished(logits_fn, last, gauge, found, inputs, labels, targeted)
+    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
 
   return attack
 
@@ -140,6 +141,8 @@ def targeted_fab(
   walk = _walk(gauge, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
+    check_batch(threat, inputs, labels)
+
     def towards(
       key: Key, inputs: Inputs, labels: Labels, rival: Labels
     ) -> AttackResult:
@@ -153,7 +156,7 @@ def targeted_fab(
       random.fold_in(keys, 0), inputs, labels
     )
     last = random.fold_in(keys, 1)
-    return finished(logits_fn, last, gauge, found, inputs, labels, False)
+    return finished(logits_fn, last, threat, found, inputs, labels, False)
 
   return attack
 

@@ -18,6 +18,7 @@ from snnjax.attacks import blocks, flat
 from snnjax.attacks.balls import Room
 from snnjax.attacks.threat import Geometry, Threat
 from snnjax.types import Array, Inputs, PyTree
+from snnjax.validation import in_box
 
 T = TypeVar("T")
 
@@ -225,7 +226,25 @@ def _modal(parts: Mapping[str, _Part]) -> Gauge:
 
 
 def boxed(threat: Threat) -> Threat:
-  """Returns the threat without its ball: only the box is projected onto."""
+  """Returns the threat without its ball: the box alone binds.
+
+  It still contains nothing of an origin that is outside the box.
+  """
+
+  def contains(candidate: Inputs, origin: Inputs) -> Array:
+    return _in_box(threat.box, candidate) & threat.contains(origin, origin)
+
   return threat._replace(
-    project=lambda candidate, origin: clipped(threat.box, candidate)
+    project=lambda candidate, origin: clipped(threat.box, candidate),
+    contains=contains,
   )
+
+
+def _in_box(box: Any, inputs: Any) -> Array:
+  """Returns which examples lie in a threat's box, [B]."""
+  if isinstance(box, Mapping):
+    each = [_in_box(box[name], inputs[name]) for name in inputs]
+    return jnp.all(jnp.stack(each), 0)
+  matrix = flat.flatten(inputs)[0]
+  lower, upper = (flat.row(end, inputs).astype(matrix.dtype) for end in box)
+  return jnp.all(in_box(matrix, lower, upper), 1)

@@ -8,7 +8,13 @@ import jax.numpy as jnp
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.oracle import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.oracle import (
+  Oracle,
+  OracleState,
+  Probe,
+  as_oracle,
+  withstood,
+)
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import Sites, budget, largest, sites_of, walls
 from snnjax.attacks.threat import Threat
@@ -55,7 +61,7 @@ def saliency(logits_fn: LogitsFn) -> Oracle:
     def one(a: Array, b: Array) -> Array:
       return jnp.where(a * b < 0, jnp.sign(a) * jnp.abs(a * b), 0)
 
-    correct = jnp.argmax(logits, 1) == labels
+    correct = withstood(logits, labels)
     loss = margin_loss(logits, labels)
     return Probe(loss, jax.tree.map(one, up, down), correct), state
 

@@ -12,13 +12,11 @@ import optax
 
 from snnjax import losses, random
 from snnjax.attacks import blocks, flat
+from snnjax.attacks.admission import admitted
 from snnjax.attacks.ascent import Destination, ascend
 from snnjax.attacks.gauge import Gauge, boxed, gauge_of
-from snnjax.attacks.nearest import (
-  nearest_boundary,
-  predicts,
-  target_boundary,
-)
+from snnjax.attacks.nearest import nearest_boundary, target_boundary
+from snnjax.attacks.oracle import withstood
 from snnjax.attacks.results import probed
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
@@ -44,7 +42,8 @@ class MinimalResult(NamedTuple):
     success: [B] booleans, whether an adversarial example was found.
     distance: [B], from the clean input, in the threat's norm; for budgets per
       modality, the largest share of one that is spent. Infinite where none
-      was found, 0 where the clean input is one.
+      was found, 0 where the clean input is one, NaN where the example could
+      not be judged, as the loss is (see `AttackResult`).
     iterations: [B] int32, how often the network was probed; all of a search
       that goes on to come nearer, see `AttackResult`.
   """
@@ -81,13 +80,13 @@ def judged(
   logits = logits_fn(keys, inputs)
   sign = -1 if targeted else 1
   loss = sign * losses.margin_loss(logits, labels)
-  return probed(inputs, loss, predicts(logits, labels) == targeted)
+  return probed(inputs, loss, ~withstood(logits, labels, targeted))
 
 
 def finished(
   logits_fn: LogitsFn,
   keys: Key,
-  gauge: Gauge,
+  threat: Threat,
   found: AttackResult,
   origin: Inputs,
   labels: Labels,
@@ -98,20 +97,25 @@ def finished(
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     keys: [B].
-    gauge: tells the distance.
-    found: the search's result; its success is believed, its loss is not.
+    threat: tells the box and the distance.
+    found: the search's result; its success is believed in the box, its loss
+      is not, but for NaN.
     origin: the clean inputs.
     labels: [B].
     targeted: whether labels are targets.
   """
+  found = admitted(boxed(threat), found, origin)
   inputs = flat.choose(found.success, found.inputs, origin)
   again = judged(logits_fn, keys, inputs, labels, targeted)
-  distance = gauge.distance(inputs, origin)
+  distance = gauge_of(threat).distance(inputs, origin)
+  # That nothing was found where nothing could be judged says nothing.
+  unknown = jnp.isnan(found.loss) & ~found.success
+  none = jnp.where(unknown, jnp.nan, jnp.inf)
   return MinimalResult(
     inputs,
-    again.loss,
+    jnp.where(unknown, jnp.nan, again.loss),
     found.success,
-    jnp.where(found.success, distance, jnp.inf),
+    jnp.where(found.success, distance, none),
     found.iterations + again.iterations,
   )
 
@@ -172,7 +176,7 @@ def deepfool(
     )
     found = run(random.fold_in(keys, 0), inputs, labels)
     last = random.fold_in(keys, 1)
-    return finished(logits_fn, last, gauge, found, inputs, labels, targeted)
+    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
 
   return attack
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from snnjax import random
 from snnjax.attacks import balls, flat
+from snnjax.attacks.admission import admitted, check_batch
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, as_oracle
 from snnjax.attacks.results import probed, settled, strongest
 from snnjax.attacks.threat import Threat
@@ -96,6 +97,8 @@ def transfer(attacks: Sequence[Attack], target: ScoredLossFn) -> Attack:
 
   No gradient of the target is used: where this beats the white-box attack,
   the target's gradient is masked. Its iterations are queries of the target.
+  It has no threat of its own: where traced inputs are outside the box, the
+  stand-ins' results are, and only an evaluation's own check tells.
 
   Args:
     attacks: attacks on other classifiers, at least one.
@@ -131,7 +134,8 @@ def within(
   """Returns a minimal-norm attack's results as far as a threat allows them.
 
   What the attack found is projected into the threat and tried again; the
-  clean input competes.
+  clean input competes. An evaluation refuses results beyond a budget, which
+  those of a bare minimal-norm attack are where none was found within it.
 
   Args:
     attack: one without a budget, as a rule.
@@ -140,6 +144,7 @@ def within(
   """
 
   def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    check_batch(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     found = attack(random.fold_in(keys, 0), inputs, labels)
     near = threat.project(found.inputs, inputs)
@@ -148,7 +153,7 @@ def within(
       for index, points in ((1, inputs), (2, near))
     )
     found_and_new = new._replace(iterations=found.iterations + new.iterations)
-    return settled(strongest, clean, found_and_new)
+    return admitted(threat, settled(strongest, clean, found_and_new), inputs)
 
   return bounded
 
@@ -202,7 +207,8 @@ def choose_sharpness(
 
   Raises:
     ValueError: if there is no candidate, the indices do not fit the inputs,
-      or a tuning example is also reported.
+      a tuning example is also reported, or an attack's loss is NaN, so that
+      nothing can be chosen by it.
   """
   if not candidates:
     raise ValueError("candidates must hold at least one value; got none")
@@ -232,6 +238,13 @@ def choose_sharpness(
     )
     for value in candidates
   }
+  unknown = [value for value, (_, loss) in scores.items() if np.isnan(loss)]
+  if unknown:
+    raise ValueError(
+      "inputs must be such that every attack on them can be judged; the loss "
+      f"is NaN for the candidates {unknown}: logits that are not finite, "
+      "labels that name no class, or inputs outside the box"
+    )
   best = max(scores, key=lambda value: scores[value])
   successes = {value: success for value, (success, _) in scores.items()}
   return Chosen(best, successes, indices)

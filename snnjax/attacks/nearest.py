@@ -6,7 +6,13 @@ import jax.numpy as jnp
 from snnjax import losses
 from snnjax.attacks import blocks
 from snnjax.attacks.gauge import Gauge
-from snnjax.attacks.oracle import Oracle, OracleState, Probe, white_box
+from snnjax.attacks.oracle import (
+  Oracle,
+  OracleState,
+  Probe,
+  white_box,
+  withstood,
+)
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.rivals import strongest_rivals
 from snnjax.types import (
@@ -55,7 +61,7 @@ def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
     gap, slope = jax.tree.map(
       lambda leaf: leaf[nearest, jnp.arange(len(labels))], (gaps, slopes)
     )
-    return Probe(gap, slope, predicts(logits, labels)), state
+    return Probe(gap, slope, withstood(logits, labels)), state
 
   return Oracle(init=lambda inputs: (), grad=grad)
 
@@ -83,12 +89,6 @@ def target_boundary(logits_fn: LogitsFn) -> Oracle:
     logits_fn: ``(key, inputs) -> [B, C]``.
   """
   return white_box(losses.scored(logits_fn, losses.margin_loss), targeted=True)
-
-
-def predicts(logits: Array, labels: Labels) -> Array:
-  """Returns whether the prediction is the label; NaN predicts nothing."""
-  known = ~jnp.any(jnp.isnan(logits), 1)
-  return (jnp.argmax(logits, 1) == labels) & known
 
 
 def closest(gauge: Gauge, origin: Inputs) -> Nearest:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.losses import are_classes, predicts
 from snnjax.types import Array, Inputs, Key, Labels, Scored, ScoredLossFn
 from snnjax.validation import check_count
 
@@ -45,6 +46,22 @@ class Oracle(NamedTuple):
 
   init: Callable[[Inputs], OracleState]
   grad: Callable[[Key, OracleState, Inputs, Labels], tuple[Probe, OracleState]]
+
+
+def withstood(logits: Array, labels: Labels, targeted: bool = False) -> Array:
+  """Returns whether an attack has not succeeded at these logits, [B].
+
+  Logits that are not finite predict nothing: an attack on a label has
+  succeeded there, one towards a target has not. Nothing succeeds against a
+  label that names no class.
+
+  Args:
+    logits: [B, C].
+    labels: [B], or targets.
+    targeted: whether labels are targets to be predicted.
+  """
+  hit = predicts(logits, labels)
+  return (hit ^ targeted) | ~are_classes(logits, labels)
 
 
 def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
@@ -90,10 +107,9 @@ def remembering(
       return sign * jnp.sum(scored.loss), (scored, memory)
 
     gradient, (scored, memory) = jax.grad(total, has_aux=True)(inputs)
-    # Logits that are not numbers predict nothing, whatever argmax says.
-    known = ~jnp.any(jnp.isnan(scored.logits), 1)
-    hit = (jnp.argmax(scored.logits, 1) == labels) & known
-    return Probe(sign * scored.loss, gradient, hit ^ targeted), memory
+    loss = jnp.where(are_classes(scored.logits, labels), scored.loss, jnp.nan)
+    correct = withstood(scored.logits, labels, targeted)
+    return Probe(sign * loss, gradient, correct), memory
 
   return Oracle(init=init, grad=grad)
 

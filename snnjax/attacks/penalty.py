@@ -14,6 +14,7 @@ import optax
 
 from snnjax import losses, random
 from snnjax.attacks import flat
+from snnjax.attacks.admission import check_batch
 from snnjax.attacks.ascent import ascend
 from snnjax.attacks.balls import Room
 from snnjax.attacks.gauge import Gauge, gauge_of, geometry_of
@@ -23,8 +24,8 @@ from snnjax.attacks.minimal import (
   finished,
   judged,
 )
-from snnjax.attacks.nearest import closest, predicts
-from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.nearest import closest
+from snnjax.attacks.oracle import Oracle, OracleState, Probe, withstood
 from snnjax.attacks.results import Nearest, nothing, settled
 from snnjax.attacks.threat import Threat, linf
 from snnjax.types import (
@@ -112,7 +113,7 @@ def _penalised(
       margin = -margin if given.targeted else margin
       lacking = jnp.maximum(given.confidence - margin, 0)
       loss = -jnp.sum((rows - center) ** 2, 1) - weights * lacking
-      won = predicts(logits, labels) == given.targeted
+      won = ~withstood(logits, labels, given.targeted)
       won &= margin >= given.confidence
       return jnp.sum(loss), (loss, won)
 
@@ -149,6 +150,7 @@ def minimised(
   gauge = _of_order(threat, order)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
+    check_batch(threat, inputs, labels)
     rows, restore = gauge.rows(inputs)
     way = descent(rows, gauge.room(inputs))
 
@@ -172,16 +174,16 @@ def minimised(
 
       return one
 
-    return _bisected(search, logits_fn, gauge, given)(key, inputs, labels)
+    return _bisected(search, logits_fn, threat, given)(key, inputs, labels)
 
   return attack
 
 
 def _bisected(
-  search: Search, logits_fn: LogitsFn, gauge: Gauge, given: Settings
+  search: Search, logits_fn: LogitsFn, threat: Threat, given: Settings
 ) -> MinimalAttack:
   """Returns the nearest success over values of c, each example with its own."""
-  targeted = given.targeted
+  targeted, gauge = given.targeted, gauge_of(threat)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
@@ -203,7 +205,7 @@ def _bisected(
       again, (start, clean), jnp.arange(1, given.searches + 1)
     )
     last = random.fold_in(keys, given.searches + 1)
-    return finished(logits_fn, last, gauge, found, inputs, labels, targeted)
+    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
 
   return attack
 

@@ -65,6 +65,12 @@ def nothing(inputs: Inputs, labels: Labels) -> AttackResult:
   )
 
 
+def known(result: AttackResult) -> AttackResult:
+  """Returns a result whose loss is NaN where no candidate had a loss."""
+  loss = jnp.where(result.loss == -jnp.inf, jnp.nan, result.loss)
+  return result._replace(loss=loss)
+
+
 def probed(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
   """Returns points as a result that cost one probe.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
-from snnjax.attacks.results import Keep, nothing, settled, strongest
+from snnjax.attacks.results import Keep, known, nothing, settled, strongest
 from snnjax.types import (
   Array,
   Attack,
@@ -67,6 +67,6 @@ def over_rivals(
     turns = (jnp.arange(1, count + 1), ranked.T)
     found = jax.lax.scan(again, nothing(inputs, labels), turns)[0]
     # The ranking is a query, too.
-    return found._replace(iterations=found.iterations + 1)
+    return known(found._replace(iterations=found.iterations + 1))
 
   return attack

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.attacks.admission import admitted, check_batch
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
 from snnjax.attacks.results import (
   Keep,
@@ -81,11 +82,13 @@ def explore(
     keep: as in `ascend`.
 
   Raises:
-    ValueError: if `steps` is not a positive whole number.
+    ValueError: if `steps` is not a positive whole number; from the attack, if
+      inputs or labels do not fit, see `check_inputs`.
   """
   check_count("steps", steps)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    check_batch(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     first, memory = search.begin(random.fold_in(keys, 0), inputs, labels)
 
@@ -107,6 +110,7 @@ def explore(
       return _Carry(point, memory, state, held), None
 
     start = _Carry(inputs, memory, oracle.init(inputs), nothing(inputs, labels))
-    return jax.lax.scan(step, start, jnp.arange(steps + 1))[0].held
+    held = jax.lax.scan(step, start, jnp.arange(steps + 1))[0].held
+    return admitted(threat, held, inputs)
 
   return attack

@@ -16,7 +16,7 @@ import numpy as np
 from snnjax import random
 from snnjax.attacks import balls, flat
 from snnjax.types import Array, Inputs, Key, PyTree
-from snnjax.validation import check_range, is_concrete
+from snnjax.validation import check_box, check_range, in_box, is_concrete
 
 Bounds = tuple[flat.Amounts, flat.Amounts]  # lower, upper
 UNIT_BOX = (0.0, 1.0)
@@ -51,9 +51,9 @@ class Threat(NamedTuple):
       one draw per example, whatever else is in the batch.
     ascent: ``(gradient, candidate) -> direction``, the unit step along which
       the gradient promises most; zero where the gradient is.
-    contains: ``(candidate, origin, tolerance) -> [B]`` booleans; the radius is
-      allowed to be exceeded by ``tolerance * max(1, radius)``, the box by
-      `tolerance`. Not finite is not contained.
+    contains: ``(candidate, origin) -> [B]`` booleans, inside ball and box up
+      to what rounding does to the projection, `balls.slack`. Not finite is
+      not contained. Of the origin itself it tells whether it is in the box.
     distance: ``(candidate, origin) -> [B]``, in the threat's norm.
     radius: the budget, for the array or for each modality.
     box: (lower, upper), for the array or for each modality.
@@ -65,7 +65,7 @@ class Threat(NamedTuple):
   project: Callable[[Inputs, Inputs], Inputs]
   sample: Callable[[Key, Inputs], Inputs]
   ascent: Callable[[Inputs, Inputs], Inputs]
-  contains: Callable[[Inputs, Inputs, float], Array]
+  contains: Callable[[Inputs, Inputs], Array]
   distance: Callable[[Inputs, Inputs], Array]
   radius: PyTree
   box: PyTree
@@ -135,6 +135,9 @@ def l1(
 def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   """Raises unless concrete clean inputs fit the threat and lie in its box.
 
+  Every attack asks this of what it is called with. Traced inputs pass: an
+  attack claims no success there, and `evaluation.summarize` refuses them.
+
   Args:
     threat: the threat that `inputs` are about to be attacked under.
     inputs: clean inputs [B, ...], or a mapping of them.
@@ -149,21 +152,17 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
         f"{name}{jax.tree_util.keystr(path)} must be floating point to be "
         f"attacked; got {jnp.result_type(leaf)}"
       )
-  inside = threat.contains(inputs, inputs, 0.0)
-  if not is_concrete(inside) or bool(np.all(inside)):
+  if isinstance(threat.box, Mapping):
+    boxes = flat.matched("the threat", threat.box, inputs)
+    for modality, (lower, upper) in boxes.items():
+      check_box(f"{name}[{modality!r}]", inputs[modality], lower, upper)
     return
-  outside = np.flatnonzero(~np.asarray(inside))
-  spans = {
-    f"{name}{jax.tree_util.keystr(path)}": (
-      float(np.min(leaf)),
-      float(np.max(leaf)),
-    )
-    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs)
-  }
-  raise ValueError(
-    f"{name} must lie in the box {threat.box}; they span {spans}, and "
-    f"{len(outside)} examples are outside, the first {outside[0]}"
-  )
+  lowers, uppers = (flat.matched("box", end, inputs) for end in threat.box)
+  if not isinstance(inputs, Mapping):
+    check_box(name, inputs, lowers, uppers)
+    return
+  for modality, leaf in inputs.items():
+    check_box(f"{name}[{modality!r}]", leaf, lowers[modality], uppers[modality])
 
 
 def _check(epsilon: float | Array, box: Bounds) -> None:
@@ -198,10 +197,20 @@ def _threat(
   def radius(like: Array) -> Array:
     return jnp.reshape(jnp.asarray(epsilon, like.dtype), (-1, 1))
 
-  def room(inputs: Inputs) -> balls.Room:
+  def walls(inputs: Inputs) -> balls.Room:
     dtype = jnp.result_type(*jax.tree.leaves(inputs))
     lower, upper = (flat.row(bound, inputs).astype(dtype) for bound in box)
     return balls.Room(lower, upper)
+
+  def room(inputs: Inputs) -> balls.Room:
+    # A clean input that rounding put behind a wall may stay where it is.
+    lower, upper = walls(inputs)
+    matrix = flat.flatten(inputs)[0]
+    inside = in_box(matrix, lower, upper)
+    return balls.Room(
+      jnp.where(inside, jnp.minimum(lower, matrix), lower),
+      jnp.where(inside, jnp.maximum(upper, matrix), upper),
+    )
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     center, restore = flat.flatten(origin)
@@ -225,17 +234,13 @@ def _threat(
   def distance(candidate: Inputs, origin: Inputs) -> Array:
     return ball.norm(flat.flatten(candidate)[0] - flat.flatten(origin)[0])
 
-  def contains(candidate: Inputs, origin: Inputs, tolerance: float) -> Array:
-    moved = flat.flatten(candidate)[0]
-    limits = room(origin)
-    boxed = (moved >= limits.lower - tolerance) & (
-      moved <= limits.upper + tolerance
-    )
+  def contains(candidate: Inputs, origin: Inputs) -> Array:
+    moved, center = flat.flatten(candidate)[0], flat.flatten(origin)[0]
     limit = radius(moved)[:, 0]
-    near = distance(candidate, origin) <= limit + tolerance * jnp.maximum(
-      1, limit
-    )
-    return near & jnp.all(boxed & jnp.isfinite(moved), 1)
+    scale = jnp.maximum(limit, jnp.max(jnp.abs(center), 1))
+    rounding = balls.slack(order, moved.shape[1], moved.dtype) * scale
+    near = distance(candidate, origin) <= limit + rounding
+    return near & jnp.all(in_box(moved, *walls(origin)), 1)
 
   return Threat(
     project,

@@ -5,9 +5,12 @@ import inspect
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from snnjax.checks.findings import Undecided
 from snnjax.checks.table import CHECKS, Check, Severity
 from snnjax.evaluation import Evaluation, summarize
+from snnjax.evaluation.summary import each_attack
 
 
 class State(enum.Enum):
@@ -58,8 +61,9 @@ class Measurements(NamedTuple):
   """What the alarms look at; None where it was not measured.
 
   Accuracies are over all examples, in [0, 1]. The fields are the parameters
-  of the functions in `findings`, described there; and `reasons`, which maps a
-  field to the reason why it cannot be measured here, in words.
+  of the functions in `findings` and `coverage`, described there; and
+  `reasons`, which maps a field to the reason why it cannot be measured here,
+  in words.
   """
 
   one_step_accuracy: float | None = None
@@ -91,6 +95,8 @@ class Measurements(NamedTuple):
   tuning_indices: Collection[int] | None = None
   reported_indices: Collection[int] | None = None
   disagreeing_claims: int | None = None
+  missing_classes: Mapping[str, int] | None = None
+  num_classes: int | None = None
   reasons: Mapping[str, str] | None = None
 
 
@@ -155,17 +161,24 @@ def graver(
 
 
 def measured(evaluation: Evaluation) -> Measurements:
-  """Returns what one evaluation tells; add the rest with ``_replace``."""
-  summary = summarize(evaluation)
-  attacks = summary.attacks.values()
+  """Returns what one evaluation tells; add the rest with ``_replace``.
+
+  Where `summarize` refuses to give an accuracy, or has none, there is none
+  here; outputs outside raise their alarm.
+  """
+  clean = evaluation.clean
+  attacks = each_attack(evaluation).values()
   fractions = [a.zero_gradient for a in attacks if a.zero_gradient is not None]
+  outside = sum(attack.outside for attack in attacks)
+  robust = np.nan if outside else summarize(evaluation).robust.estimate
+  accuracy = None if np.isnan(robust) else robust
   return Measurements(
-    accuracy=summary.robust.estimate,
-    reported_accuracy=summary.robust.estimate,
+    accuracy=accuracy,
+    reported_accuracy=accuracy,
     zero_gradient_fraction=max(fractions, default=None),
-    differing_forwards=summary.unrepeatable,
-    outside=sum(attack.outside for attack in attacks),
-    non_finite=summary.non_finite + sum(a.non_finite for a in attacks),
+    differing_forwards=int(np.sum(~clean.repeatable)),
+    outside=outside,
+    non_finite=int(np.sum(~clean.finite)) + sum(a.non_finite for a in attacks),
     disagreeing_claims=sum(attack.disagreeing for attack in attacks),
     reported_indices=frozenset(evaluation.indices.tolist()),
   )

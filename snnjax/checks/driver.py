@@ -38,7 +38,7 @@ class Effort(NamedTuple):
     pairs: of queries, for a step without a gradient.
     directions: along which gradients are compared with differences.
     noise: random samples of the attack without any gradient.
-    queries: of each of the searches, Square and the hard-label boundary.
+    queries: of each of the searches, Square and HopSkipJump.
     alone: how many examples to attack on their own.
   """
 

@@ -13,7 +13,7 @@ import numpy as np
 from snnjax import attacks, losses, random
 from snnjax.checks import programs
 from snnjax.checks.alarms import Measurements
-from snnjax.checks.programs import by_boundary, by_noise, by_square
+from snnjax.checks.programs import by_hop_skip_jump, by_noise, by_square
 from snnjax.checks.subject import (
   LOSSES,
   Examples,
@@ -202,7 +202,7 @@ def measure_search(
   *,
   queries: int = 640,
 ) -> Measurements:
-  """Attacks by Square and along the hard-label boundary, and with the gradient.
+  """Attacks by Square, by HopSkipJump, and with the gradient.
 
   Square needs a norm ball, or one for each modality; under another threat it
   is left out of the accuracies.
@@ -210,7 +210,7 @@ def measure_search(
   white = reported or attacked(subject, examples)
   made = subject.threat(subject.radius)
   balls = [made] if made.parts is None else made.parts.values()
-  searches = {"boundary": by_boundary}
+  searches = {"hop_skip_jump": by_hop_skip_jump}
   if all(ball.geometry is not None for ball in balls):
     searches["square"] = by_square
   found = {

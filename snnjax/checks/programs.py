@@ -16,6 +16,7 @@ import optax
 from snnjax import attacks, losses, random
 from snnjax.attacks import flat
 from snnjax.attacks.flat import Amounts
+from snnjax.attacks.oracle import withstood
 from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threat import Threat
 from snnjax.losses import LogitsLoss
@@ -31,8 +32,8 @@ from snnjax.types import (
   ScoredLossFn,
 )
 
-_TOLERANCE = 1e-6
-_STARTS, _ROUND = 10, 33  # queries of `attacks.boundary`, each round's too
+# Queries of `attacks.hop_skip_jump`, and of each of its rounds.
+_STARTS, _ROUND = 10, 33
 Search = Callable[[ScoredLossFn, Threat, int], Attack]
 
 
@@ -78,10 +79,12 @@ def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
   return attacks.square(source, threat, queries=queries)
 
 
-def by_boundary(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
-  """Returns the walk along the boundary, which sees predictions only."""
+def by_hop_skip_jump(
+  source: ScoredLossFn, threat: Threat, queries: int
+) -> Attack:
+  """Returns HopSkipJump, which sees predictions only."""
   rounds = max((queries - _STARTS) // _ROUND, 1)
-  walk = attacks.boundary(source, threat, rounds=rounds, starts=_STARTS)
+  walk = attacks.hop_skip_jump(source, threat, rounds=rounds, starts=_STARTS)
   return attacks.within(walk, source, threat)
 
 
@@ -100,8 +103,10 @@ def climb(
 
   def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
     logits = logits_fn(keys, inputs)
-    # One branch runs: the gradient of another may be infinite.
-    loss = jax.lax.switch(choice.loss, plan.losses, logits, labels)
+    # One branch runs: the gradient of another may be infinite. Those of few
+    # classes that have no such loss are never chosen.
+    defined = losses_of(plan.losses, logits)
+    loss = jax.lax.switch(choice.loss, defined, logits, labels)
     return Scored(loss, logits)
 
   oracle = attacks.white_box(scored)
@@ -113,7 +118,8 @@ def climb(
   steps = jax.tree.map(lambda r: choice.share * r, choice.radius)
   # The loop starts where it is told and stays around the clean input.
   around = threat._replace(
-    project=lambda moved, _: threat.project(moved, origin)
+    project=lambda moved, _: threat.project(moved, origin),
+    contains=lambda moved, _: threat.contains(moved, origin),
   )
   attack = attacks.ascend(
     oracle,
@@ -122,7 +128,22 @@ def climb(
     steps=plan.steps,
   )
   result = attack(keys, first, labels)
-  return result, threat.contains(result.inputs, origin, _TOLERANCE)
+  return result, threat.contains(result.inputs, origin)
+
+
+def losses_of(
+  wanted: tuple[LogitsLoss, ...], logits: Array
+) -> tuple[LogitsLoss, ...]:
+  """Returns the losses, each that needs more classes replaced by the first.
+
+  Args:
+    wanted: the losses; the first must be defined for these logits.
+    logits: [B, C], as a program sees them.
+  """
+  few = logits.shape[1] < 3
+  return tuple(
+    wanted[0] if few and loss is losses.dlr else loss for loss in wanted
+  )
 
 
 def _asked(loss: ScoredLossFn) -> attacks.Oracle:
@@ -132,7 +153,7 @@ def _asked(loss: ScoredLossFn) -> attacks.Oracle:
     key: Key, state: tuple[()], inputs: Inputs, labels: Labels
   ) -> tuple[attacks.Probe, tuple[()]]:
     scored = loss(key, inputs, labels)
-    correct = jnp.argmax(scored.logits, 1) == labels
+    correct = withstood(scored.logits, labels)
     nothing = jax.tree.map(jnp.zeros_like, inputs)
     return attacks.Probe(scored.loss, nothing, correct), state
 
@@ -153,7 +174,7 @@ def search(
   made = threat(radius)
   judged = losses.scored(logits_fn, losses.margin_loss)
   result = build(judged, made, queries)(keys, inputs, labels)
-  return result, made.contains(result.inputs, inputs, _TOLERANCE)
+  return result, made.contains(result.inputs, inputs)
 
 
 @functools.partial(jax.jit, static_argnums=0)

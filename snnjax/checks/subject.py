@@ -9,7 +9,7 @@ import numpy as np
 
 from snnjax import losses, random
 from snnjax.attacks.flat import Amounts
-from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat
+from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat, check_inputs
 from snnjax.checks import programs
 from snnjax.evaluation.steps import logits_of, partial
 from snnjax.losses import LogitsLoss
@@ -95,7 +95,8 @@ class Judged(NamedTuple):
   """What an attack did, per example, [B], on the host.
 
   Attributes:
-    robust: right on the clean input and on the attack's.
+    robust: right on the clean input and on the attack's, which is within the
+      threat: what left it could not be judged and defends nothing.
     claimed: what the attack said of its success.
     outside: whether its output left ball or box.
     non_finite: whether the logits there are not finite.
@@ -133,6 +134,7 @@ def attacked(
     draws: as in `programs.Plan`.
     pairs: as in `programs.Plan`.
   """
+  check_inputs(subject.threat(subject.radius), examples.inputs)
   wanted = loss or subject.loss
   known = tuple(dict.fromkeys((subject.loss, *LOSSES.values(), wanted)))
   plan = programs.Plan(subject.threat, known, subject.steps, draws, pairs)
@@ -167,6 +169,7 @@ def searched(
     queries: how many it may ask, at least.
   """
   check_count("queries", queries)
+  check_inputs(subject.threat(subject.radius), examples.inputs)
   source = partial(subject.classify)
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
@@ -245,11 +248,12 @@ def _judged(
   clean = logits_at(subject, examples, examples.inputs, 1)
   logits = logits_at(subject, examples, result.inputs, 2)
   finite = np.all(np.isfinite(logits), 1)
-  right = (np.argmax(logits, 1) == labels) & finite
-  # An output that is not allowed breaks nothing.
-  robust = (np.argmax(clean, 1) == labels) & (right | ~inside)
+  right, after = (
+    np.asarray(losses.predicts(jnp.asarray(z), jnp.asarray(labels)))
+    for z in (clean, logits)
+  )
   return Judged(
-    robust=robust,
+    robust=right & after & inside,
     claimed=np.asarray(result.success),
     outside=~inside,
     non_finite=~finite,

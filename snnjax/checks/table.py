@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
-from snnjax.checks import findings
+from snnjax.checks import coverage, findings
 from snnjax.checks.findings import Finding, Undecided
 
 
@@ -39,6 +39,15 @@ CHECKS = (
     "that are not numbers; its result measures something else.",
     "Fix the projection; look for a division by a zero gradient; compute in "
     "float32.",
+  ),
+  Check(
+    "One class alone",
+    coverage.one_class_alone,
+    Severity.FATAL,
+    "All examples of a part of the data are of one class: a network that "
+    "always names it is right on all of them, and robust.",
+    "Prepare the data again, with prepare_data, which mixes the classes; take "
+    "more examples.",
   ),
   Check(
     "Tuned on the reported examples",
@@ -109,6 +118,14 @@ CHECKS = (
     Severity.SERIOUS,
     "A larger ball holds the smaller one: the attack failed to use the room.",
     "Scale the step size with epsilon, add steps and restarts.",
+  ),
+  Check(
+    "Classes are missing",
+    coverage.classes_missing,
+    Severity.SERIOUS,
+    "A part of the data has no example of some class: the numbers are about "
+    "an easier problem than the data set's.",
+    "Take more examples, or prepare the data again from all files.",
   ),
   Check(
     "The attack has not converged",

@@ -8,6 +8,7 @@ import pathlib
 import tarfile
 import zlib
 from collections.abc import Callable, Container, Iterator
+from typing import NamedTuple
 
 _OPENERS: dict[bytes, Callable[[pathlib.Path], io.BufferedIOBase]] = {
   b"\x1f\x8b": gzip.GzipFile,
@@ -33,8 +34,28 @@ def is_archive(path: pathlib.Path) -> bool:
   return path.is_file() and (".tar" in path.name or path.suffix == ".tgz")
 
 
-def members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-  """Iterates over the regular files of an archive.
+class Member(NamedTuple):
+  """One entry of an archive.
+
+  Attributes:
+    name: with its folders, "/" between.
+    content: of a file; None for a folder.
+  """
+
+  name: str
+  content: bytes | None
+
+
+def shown(name: str) -> str:
+  """Returns a name as it can be printed: one line, in valid text."""
+  plain = name.encode("utf-8", "surrogateescape").decode(
+    "utf-8", "backslashreplace"
+  )
+  return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in plain)
+
+
+def entries(path: pathlib.Path) -> Iterator[Member]:
+  """Iterates over the files and folders of an archive.
 
   The whole stream is read, so that its checksum is compared as well.
 
@@ -42,10 +63,11 @@ def members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     path: a tar compressed with gzip, bzip2 or xz; seen from its content.
 
   Yields:
-    Name and content of each file, in the archive's order.
+    Each member, in the archive's order.
 
   Raises:
-    ValueError: if the archive is damaged or truncated, or no such archive.
+    ValueError: if the archive is damaged or truncated, or no such archive; if
+      it holds something else than files and folders, such as links.
     FileNotFoundError: if there is no such file.
   """
   opener = _opener(path)
@@ -59,9 +81,7 @@ def members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
       # Streaming asks for no seeking, which these formats do slowly.
       with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
-          content = archive.extractfile(member) if member.isreg() else None
-          if content is not None:
-            yield member.name, content.read()
+          yield _read(path, archive, member)
       while stream.read(_CHUNK):  # its checksum stands at the very end
         pass
   except (
@@ -78,13 +98,40 @@ def members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     ) from error
 
 
+def _read(
+  path: pathlib.Path, archive: tarfile.TarFile, member: tarfile.TarInfo
+) -> Member:
+  if member.isdir():
+    return Member(member.name, None)
+  content = archive.extractfile(member) if member.isreg() else None
+  if content is None:
+    raise ValueError(
+      f"{path}: {shown(member.name)} must be a file or a folder; it is a link "
+      "or a device: pack the files themselves (tar --dereference "
+      "--hard-dereference)"
+    )
+  return Member(member.name, content.read())
+
+
+def members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+  """Iterates over the files of an archive: name and content of each.
+
+  Raises:
+    ValueError: as `entries`.
+    FileNotFoundError: as `entries`.
+  """
+  for member in entries(path):
+    if member.content is not None:
+      yield member.name, member.content
+
+
 def names(path: pathlib.Path) -> list[str]:
   """Returns the names of all regular files of an archive or a folder.
 
   A folder's are those directly inside it.
 
   Raises:
-    ValueError: as `members`.
+    ValueError: as `entries`.
   """
   if path.is_dir():
     return sorted(entry.name for entry in path.iterdir() if entry.is_file())

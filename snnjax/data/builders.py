@@ -13,14 +13,26 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from snnjax import files
-from snnjax.data import manifest, prepared, registry, sources, writing
+from snnjax import files, random
+from snnjax.data import (
+  archives,
+  arranging,
+  counts,
+  manifest,
+  pictures,
+  prepared,
+  registry,
+  selection,
+  sources,
+  writing,
+)
 
 RESERVED = (registry.EMBEDDED,)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CHOSEN = ("importer", "shuffle_seed", "splits", "hold_out")
 
 
 class Outcome(NamedTuple):
@@ -54,9 +66,10 @@ def _digest(
   lines = "".join(
     f"{digest}  {name}\n" for name, digest in sorted(each.items())
   )
+  content = lines.encode("utf-8", "surrogateescape")  # as the disk has names
   noted: dict[str, Any] = {
     "layout": source.layout,
-    "sha256": hashlib.sha256(lines.encode()).hexdigest(),
+    "sha256": hashlib.sha256(content).hexdigest(),
     "count": total,
     "bytes": size,
   }
@@ -68,6 +81,7 @@ def _digest(
 def _compare(
   folder: pathlib.Path,
   name: str,
+  classes: tuple[str, ...],
   digests: dict[str, str],
   progress: writing.Progress,
 ) -> None:
@@ -77,6 +91,11 @@ def _compare(
     raise OSError(f"{written.fault}, as just written; is the disk full?")
   for split, expected in digests.items():
     records = prepared.open_prepared(written, split)
+    if records.classes != classes:
+      raise ValueError(
+        f"{folder}: the classes read back as {records.classes}; they were "
+        f"written as {classes}"
+      )
     digest = hashlib.sha256()
     for begin in range(0, records.size, writing.CHUNK):
       rows = range(begin, min(begin + writing.CHUNK, records.size))
@@ -101,18 +120,24 @@ def _write(
 ) -> None:
   """Fills `folder` with a whole data set and its manifest."""
   writer = writing.Writer(name, version, folder, source)
-  digests = {
-    split: writer.write(split, open_split(), progress)
-    for split, open_split in source.splits.items()
-  }
-  _compare(folder, name, digests, progress)
+  digests, counted = {}, {}
+  for split, load in source.splits.items():
+    examples = load()
+    order = selection.permutation(
+      examples.size, noted["made"]["shuffle_seed"], selection.Purpose.WRITING
+    )
+    digests[split] = writer.write(split, examples.part(order), progress)
+    counted[split] = counts.of(examples.labels, len(source.classes))
+  _compare(folder, name, source.classes, digests, progress)
   written = sorted(path for path in folder.iterdir() if path.is_file())
   for path in written:
     files.sync_file(path)
   files.write_json(
     folder / manifest.FILE,
     {
-      "source": noted,
+      **noted,
+      "classes": source.classes,
+      "counts": counted,
       "examples": digests,
       "files": {path.name: files.sha256(path) for path in written},
     },
@@ -138,19 +163,40 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _warnings(one: manifest.Prepared) -> tuple[str, ...]:
+  """What a person should know of a set, each in a line."""
+  noted = one.manifest or {}
+  made = noted.get("made", {})
+  found = [
+    f"{one.name}/{split}: {fault}"
+    for split, counted in noted.get("counts", {}).items()
+    if (fault := counts.fault(counted, noted["classes"]))
+  ]
+  if left := made.get("left_out"):
+    listed = ", ".join(
+      f"{name} ({number})" if number else name for name, number in left.items()
+    )
+    found.append(f"{one.name}: not read, left out: {listed}")
   known = manifest.KNOWN.get(one.name)
   if known is None:
-    return ()
+    return tuple(found)
+  found += [
+    f"{one.name}: {number:,} images are {kind}, which loses detail; as "
+    "published none is: say so beside any result"
+    for kind, number in made.get("formats", {}).items()
+    if kind in pictures.LOSSY
+  ]
   missing = set(known.counts) - set(one.splits) - {"extra"}
-  return tuple(
+  found += [
     f"{one.name} has no split {split}; as published it has one"
     for split in sorted(missing)
-  ) + tuple(
+  ]
+  found += [
     f"{one.name}/{split} has {count} examples; as published it has "
     f"{known.counts[split]}"
     for split, count in one.splits.items()
     if known.counts.get(split, count) != count
-  )
+  ]
+  return tuple(found)
 
 
 def _settled(
@@ -162,13 +208,23 @@ def _settled(
   newest = present[-1]
   if newest.manifest is None:
     raise ValueError(f"{newest.fault}: give --overwrite to prepare it again")
-  if newest.manifest["source"]["sha256"] != noted["sha256"]:
+  was, now = newest.manifest["source"], noted["source"]
+  if was["sha256"] != now["sha256"]:
     raise ValueError(
-      f"{newest.path} was made from other files ("
-      f"{newest.manifest['source']['layout']}, SHA-256 "
-      f"{newest.manifest['source']['sha256'][:12]}; these are "
-      f"{noted['layout']}, {noted['sha256'][:12]}): give --overwrite to "
-      "replace it, or another --name"
+      f"{newest.path} was made from other files ({was['layout']}, SHA-256 "
+      f"{was['sha256'][:12]}; these are {now['layout']}, "
+      f"{now['sha256'][:12]}): give --overwrite to replace it, or another "
+      "--name"
+    )
+  changed = [
+    f"{key} {newest.manifest['made'][key]} -> {noted['made'][key]}"
+    for key in _CHOSEN
+    if newest.manifest["made"][key] != noted["made"][key]
+  ]
+  if changed:
+    raise ValueError(
+      f"{newest.path} was made otherwise (there -> now: {'; '.join(changed)}): "
+      "give --overwrite to replace it, or another --name"
     )
   manifest.verify(newest, newest.splits)
   return newest
@@ -190,6 +246,24 @@ def _check_name(name: str, present: list[manifest.Prepared]) -> None:
     )
 
 
+def _check_source(source: sources.Source, path: pathlib.Path) -> None:
+  """Refuses names that the written set could not hold as they are."""
+  for split in source.splits:
+    if not re.fullmatch(r"\w+", split) or split == "all":
+      raise ValueError(
+        f"splits must be words and none called 'all'; got {split!r}: name them "
+        "with --splits=train:NAME,test:NAME"
+      )
+  for name in source.classes:
+    if not name or name != archives.shown(name) or name != name.strip():
+      raise ValueError(
+        f"{path}: class names must be one line of valid text, without spaces "
+        f"at the ends; got {archives.shown(name)!r}: rename it"
+      )
+  if len(set(source.classes)) < len(source.classes):
+    raise ValueError(f"{path}: class names must differ; got {source.classes}")
+
+
 def _silent(done: int, total: int, description: str) -> None:
   del done, total, description
 
@@ -200,6 +274,9 @@ def prepare(
   data_dir: str | pathlib.Path | None = None,
   *,
   overwrite: bool = False,
+  splits: Mapping[str, str] | None = None,
+  hold_out: float = 0.0,
+  seed: int = 0,
   progress: writing.Progress = _silent,
 ) -> Outcome:
   """Turns a download into an array_record TFDS data set.
@@ -208,7 +285,12 @@ def prepare(
     path: what was downloaded; see `sources.recognise`.
     name: under which the data set will be opened.
     data_dir: where to write; see `manifest.data_folder`.
-    overwrite: whether to replace one made from other files, or damaged.
+    overwrite: whether to replace one made from other files, or otherwise, or
+      damaged.
+    splits: names of splits, see `arranging.arranged`.
+    hold_out: share of the training examples for the test split, likewise.
+    seed: of the order that the examples are written in, so that no part of
+      the set is one class alone; and of what is held out.
     progress: called with (done, total, description).
 
   Returns:
@@ -217,19 +299,29 @@ def prepare(
 
   Raises:
     ValueError: if the source is damaged or unknown, or does not fit the name;
-      if the data set is there, but damaged or made from other files.
+      if it has no train or test split and `splits` names none; if the data
+      set is there, but damaged or made from other files, or otherwise.
     FileNotFoundError: if there is no source.
     OSError: if it cannot be written. Nothing half-written is left.
   """
   root = manifest.data_folder(data_dir)
   _check_name(name, manifest.versions(name, root))
-  source = sources.recognise(path, name)
-  for split in source.splits:
-    if not re.fullmatch(r"\w+", split) or split == "all":
-      raise ValueError(
-        f"splits must be words and none called 'all'; got {split!r}"
-      )
-  noted = _digest(source, pathlib.Path(path).expanduser(), progress)
+  random.check_seed(seed)
+  path = pathlib.Path(path).expanduser()
+  found = sources.recognise(path, name)
+  source = arranging.arranged(found, splits, hold_out, seed)
+  _check_source(source, path)
+  noted = {
+    "source": _digest(source, path, progress),
+    "made": {
+      "importer": manifest.IMPORTER,
+      "shuffle_seed": seed,
+      "splits": dict(splits or {}),
+      "hold_out": hold_out,
+      "formats": dict(source.formats),
+      "left_out": dict(source.left_out),
+    },
+  }
   folder = root / name
   with _locked(folder):
     for leftover in folder.glob(f"{files.TEMPORARY}*"):  # of a killed process

@@ -73,20 +73,6 @@ def subset(dataset: Dataset, indices: np.ndarray) -> Dataset:
   )
 
 
-def take(dataset: Dataset, count: int) -> Dataset:
-  """Returns the first `count` examples.
-
-  Raises:
-    ValueError: if the data set has fewer, or `count` is not positive.
-  """
-  if not 1 <= count <= len(dataset.labels):
-    raise ValueError(
-      f"count must be between 1 and the {len(dataset.labels)} examples of "
-      f"{dataset.name}; got {count}"
-    )
-  return subset(dataset, np.arange(count))
-
-
 def to_unit(images: AnyArray) -> AnyArray:
   """Returns pixels / 255: uint8 [...] -> float32 [...] in [0, 1].
 

@@ -9,7 +9,7 @@ import numpy as np
 from snnjax.data import dataset
 
 SIZES = {"train": 10_000, "test": 2_000}
-_PATH = pathlib.Path(__file__).parent / "mnist.npz"
+PATH = pathlib.Path(__file__).parent / "mnist.npz"
 _CLASSES = tuple(str(digit) for digit in range(10))
 
 
@@ -28,7 +28,7 @@ def _read(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
   ) from cause
 
 
-def mnist(split: str, path: pathlib.Path = _PATH) -> dataset.Dataset:
+def mnist(split: str, path: pathlib.Path = PATH) -> dataset.Dataset:
   """Loads the embedded MNIST subset.
 
   The first 10,000 training images, or every fifth test image (2,000), in

@@ -1,160 +1,211 @@
 """Folders of images, `split/class/file`, and tars of such folders."""
 
-import io
+import collections
 import pathlib
-import struct
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
+from snnjax.data import archives, trees
+from snnjax.data.pictures import SUFFIXES, Picture
+from snnjax.data.trees import Leaf, Tree
 
-from snnjax.data import archives
+SPLITS = (
+  "train",
+  "training",
+  "test",
+  "testing",
+  "val",
+  "valid",
+  "validation",
+  "dev",
+  "eval",
+  "extra",
+)
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-_FORMATS = ("JPEG", "PNG", "BMP")
-_CHANNELS = {"L": 1, "RGB": 3}
 
-
-class Picture(NamedTuple):
-  """One image file.
+class Images(NamedTuple):
+  """The images of a folder or tar, by their splits.
 
   Attributes:
-    label: the class' name.
-    name: the file's, for messages and for the order.
-    read: returns the content.
+    splits: each split's images, sorted by class and name.
+    classes: of all splits, sorted; of folders without an image too.
+    files: what is read: the images, or the tars that they lie in.
+    left_out: what is not read, counted by its name.
   """
 
-  label: str
-  name: str
-  read: Callable[[], bytes]
+  splits: Mapping[str, tuple[Picture, ...]]
+  classes: tuple[str, ...]
+  files: tuple[pathlib.Path, ...]
+  left_out: Mapping[str, int]
 
 
-def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
-  entries = (e for e in folder.iterdir() if not e.name.startswith("."))
-  return sorted(entries, key=lambda entry: entry.name)
+_Place = Callable[[tuple[str, ...]], tuple[str, ...]]
 
 
-def _stem(path: pathlib.Path) -> str:
-  return path.name.partition(".tar")[0].removesuffix(".tgz")
+class _Found(NamedTuple):
+  """The same of one tree; the classes are not sorted."""
+
+  splits: dict[str, list[Picture]]
+  classes: set[str]
+  left_out: collections.Counter[str]
 
 
-def splits(path: pathlib.Path) -> Mapping[str, pathlib.Path]:
-  """Returns the splits of a folder of images; empty if it is none.
+def _is_image(leaf: Leaf) -> bool:
+  return leaf.parts[-1].lower().endswith(SUFFIXES)
 
-  A split is a subfolder of subfolders, or a compressed tar called after it:
-  `train.tar.xz`. A single such tar is one split. What begins with a dot is
-  not looked at.
 
-  Args:
-    path: a folder, or a compressed tar.
+def _depth(images: list[Leaf], name: str) -> int:
+  """How many parts every image's place has; raises naming one that differs."""
+  depths = collections.Counter(len(leaf.parts) for leaf in images)
+  depth = max(depths, key=lambda length: (depths[length], length))
+  odd = [leaf for leaf in images if len(leaf.parts) != depth]
+  if odd:
+    raise ValueError(
+      f"{odd[0].where} must lie as deep as the other images of {name}, "
+      "split/class/file"
+    )
+  if depth < 2:
+    raise ValueError(f"{images[0].where} must lie in a folder, its class")
+  return depth
+
+
+def _base(images: list[Leaf]) -> tuple[str, ...]:
+  """The folder of all splits."""
+  bases = {leaf.parts[:-3]: leaf for leaf in images}
+  if len(bases) > 1:
+    one, other = list(bases.values())[:2]
+    raise ValueError(
+      f"{one.where} and {other.where} must lie in one folder of splits, as "
+      "split/class/file; give one of the folders, or move them"
+    )
+  return next(iter(bases))
+
+
+def _place(tree: Tree, images: list[Leaf]) -> _Place:
+  """From a place in the tree to split/class/file; () outside the splits."""
+  if _depth(images, tree.name) == 2:
+    return lambda parts: (tree.name, *parts)
+  base = _base(images)
+  level = len(base)
+  return lambda parts: parts[level:] if parts[:level] == base else ()
+
+
+def _refuse(leaf: Leaf, *, in_class: bool) -> None:
+  """Raises about a file that is no image where images are."""
+  name = archives.shown(leaf.parts[-1])
+  raise ValueError(
+    f"{leaf.where} must be an image, one of {SUFFIXES}; remove it or convert it"
+    if in_class
+    else f"{leaf.where} must not lie there: a split must hold one folder per "
+    f"class; {name} is a file"
+  )
+
+
+def _beside(parts: tuple[str, ...], *, folder: bool = False) -> str:
+  """What lies beside the splits is counted as: its topmost folder."""
+  return archives.shown(parts[0]) + "/" * (folder or len(parts) > 1)
+
+
+def _found(tree: Tree, *, packed: bool) -> _Found | None:
+  """Reads a tree's layout off its images; None if it has none.
+
+  `split/class/file` below any folders, or `class/file` of one split, which
+  is called after the tree, as is a tar's one folder of another name.
   """
-  if path.is_file():
-    return {_stem(path): path} if archives.is_archive(path) else {}
-  found: dict[str, pathlib.Path] = {}
-  for entry in _visible(path):
-    if entry.is_dir() and any(inner.is_dir() for inner in _visible(entry)):
-      found[entry.name] = entry
-    elif archives.is_archive(entry):
-      found.setdefault(_stem(entry), entry)  # unpacked beside it: the same
+  images = [leaf for leaf in tree.leaves if _is_image(leaf)]
+  if not images:
+    return None
+  place = _place(tree, images)
+  names = {place(leaf.parts)[0]: place(leaf.parts)[0] for leaf in images}
+  if packed and len(names) == 1:
+    (name,) = names
+    names[name] = name if name.lower() in SPLITS else tree.name
+  found = _Found({}, set(), collections.Counter(tree.left_out))
+  for leaf in tree.leaves:
+    parts = place(leaf.parts)
+    if _is_image(leaf):
+      picture = Picture(parts[1], leaf.where, leaf.read)
+      found.splits.setdefault(names[parts[0]], []).append(picture)
+    elif len(parts) > 1 and parts[0] in names:
+      _refuse(leaf, in_class=len(parts) > 2)
+    elif packed or not archives.is_archive(pathlib.Path(leaf.where)):
+      found.left_out[_beside(leaf.parts)] += 1
+  for folder in tree.folders:
+    parts = place(folder)
+    if len(parts) == 2 and parts[0] in names:
+      found.classes.add(parts[1])
+    elif len(parts) == 1 and parts[0] not in names:
+      found.left_out[_beside(folder, folder=True)] += 0  # said, though empty
   return found
 
 
-def _check_suffix(where: str, name: str) -> None:
-  if not name.lower().endswith(SUFFIXES):
-    raise ValueError(
-      f"{where}: {name} must be an image, one of {SUFFIXES}; remove it or "
-      "convert it"
-    )
+def _tars(path: pathlib.Path) -> list[pathlib.Path]:
+  return sorted(
+    entry
+    for entry in path.iterdir()
+    if archives.is_archive(entry) and not entry.name.startswith(".")
+  )
 
 
-def _from_folder(folder: pathlib.Path) -> Iterator[Picture]:
-  for group in _visible(folder):
-    if not group.is_dir():
+def _add(whole: _Found, part: _Found, where: pathlib.Path) -> None:
+  for split, listed in part.splits.items():
+    if split in whole.splits:
       raise ValueError(
-        f"{folder} must hold one folder per class; {group.name} is a file"
+        f"{where} must not hold the split {archives.shown(split)!r}, which is "
+        "there already; give one of the two"
       )
-    for path in _visible(group):
-      _check_suffix(str(group), path.name)
-      yield Picture(group.name, str(path), path.read_bytes)
+    whole.splits[split] = listed
+  whole.classes.update(part.classes)
+  whole.left_out.update(part.left_out)
 
 
-def _from_archive(path: pathlib.Path) -> Iterator[Picture]:
-  for name, content in archives.members(path):
-    parts = name.split("/")
-    if parts[-1].startswith("."):
+def read(path: pathlib.Path) -> Images | None:
+  """Finds the images of a folder or tar; None if it has none.
+
+  They lie as `split/class/file`, below any folders. A tar may hold several
+  splits or one, `class/file`, which is then called after the tar; a folder
+  may hold such tars. A tar whose split lies unpacked beside it is left out.
+
+  Args:
+    path: a folder, or a compressed tar.
+
+  Raises:
+    ValueError: if a file lies elsewhere or is no image, two splits have one
+      name, or a tar is damaged or has no image.
+    OSError: if something cannot be read.
+  """
+  whole = _Found({}, set(), collections.Counter())
+  files: list[pathlib.Path] = []
+  tars = [path] if path.is_file() else _tars(path)
+  if path.is_dir():
+    tree = trees.of_folder(path)
+    if found := _found(tree, packed=False):
+      _add(whole, found, path)
+      files += [path.joinpath(*x.parts) for x in tree.leaves if _is_image(x)]
+    else:
+      whole.left_out.update(tree.left_out)
+      whole.left_out.update(
+        _beside(leaf.parts)
+        for leaf in tree.leaves
+        if path.joinpath(*leaf.parts) not in tars
+      )
+  for tar in tars:
+    if not archives.is_archive(tar):
       continue
-    _check_suffix(str(path), name)
-    if len(parts) < 2:
-      raise ValueError(f"{path}: {name} must lie in a folder, its class")
-    kept = io.BytesIO(content).getvalue
-    yield Picture(parts[-2], f"{path}: {name}", kept)
-
-
-def pictures(path: pathlib.Path) -> list[Picture]:
-  """Lists one split's images, sorted by class and name.
-
-  Args:
-    path: a folder of folders, or a compressed tar of one, whose files are
-      then held in memory as they are, compressed.
-
-  Raises:
-    ValueError: if a file lies elsewhere or is no image, a tar is damaged, or
-      there is no image.
-  """
-  found = _from_folder(path) if path.is_dir() else _from_archive(path)
-  listed = sorted(found, key=lambda picture: picture[:2])
-  if not listed:
-    raise ValueError(f"{path} must hold class/image files; it holds none")
-  return listed
-
-
-def decode(picture: Picture, shape: tuple[int, ...] | None) -> np.ndarray:
-  """Decodes one image.
-
-  Args:
-    picture: the file.
-    shape: what it must be, (H, W, C); None takes any. A grey image among
-      images in colour (C = 3) gets three equal channels.
-
-  Returns:
-    Pixels [H, W, C] uint8, C = 1 for grey and 3 for colour.
-
-  Raises:
-    ValueError: if the image is damaged, of another format, mode or shape.
-  """
-  try:
-    content = picture.read()
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-      image.verify()  # PNG's checksums; the image cannot be decoded after it
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-      mode = image.mode
-      pixels = np.asarray(image)
-  except (
-    OSError,  # Pillow's own error is one
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-  ) as error:
-    raise ValueError(
-      f"{picture.name} must be a whole image, one of {_FORMATS}; it is "
-      f"damaged, truncated or foreign: {error}"
-    ) from error
-  if mode not in _CHANNELS:
-    raise ValueError(
-      f"{picture.name} must be 8-bit grey or RGB without transparency or "
-      f"palette; its mode is {mode}"
-    )
-  pixels = pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])
-  if shape is not None and shape == (*pixels.shape[:2], 3) and mode == "L":
-    pixels = np.repeat(pixels, 3, axis=2)
-  if shape is not None and pixels.shape != shape:
-    raise ValueError(
-      f"{picture.name} must have the shape {shape} of the first image; it has "
-      f"{pixels.shape}: bring all images to one size and mode first"
-    )
-  return pixels
+    if trees.stem(tar) in whole.splits:
+      whole.left_out[archives.shown(tar.name)] += 1
+      continue
+    found = _found(trees.of_tar(tar), packed=True)
+    if found is None:
+      raise ValueError(f"{tar} must hold class/image files; it holds none")
+    _add(whole, found, tar)
+    files.append(tar)
+  if not whole.splits:
+    return None
+  splits = {
+    split: tuple(sorted(listed, key=lambda picture: picture[:2]))
+    for split, listed in whole.splits.items()
+  }
+  return Images(
+    splits, tuple(sorted(whole.classes)), tuple(files), dict(whole.left_out)
+  )

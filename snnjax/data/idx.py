@@ -116,6 +116,28 @@ def _find(folder: pathlib.Path, prefix: str, kind: str) -> pathlib.Path | None:
   return None
 
 
+def is_plain(folder: pathlib.Path) -> bool:
+  """Whether a folder has files by MNIST's and Fashion-MNIST's names."""
+  return any(
+    _find(folder, prefix, kind)
+    for prefix in _PREFIXES.values()
+    for kind in _KINDS
+  )
+
+
+def emnist_sets(folder: pathlib.Path) -> list[str]:
+  """Returns which EMNIST sets a folder has files of, sorted."""
+  return [
+    name
+    for name in sorted(EMNIST_CLASSES)
+    if any(
+      _find(folder, f"emnist-{name}-{split}", kind)
+      for split in _PREFIXES
+      for kind in _KINDS
+    )
+  ]
+
+
 def _emnist_set(folder: pathlib.Path, chosen: str | None) -> str | None:
   """Which EMNIST set to read; None for the plain MNIST names."""
   if chosen is not None:
@@ -125,16 +147,9 @@ def _emnist_set(folder: pathlib.Path, chosen: str | None) -> str | None:
         f"{chosen!r}"
       )
     return chosen
-  if any(_find(folder, p, "images-idx3") for p in _PREFIXES.values()):
+  if is_plain(folder):
     return None
-  present = [
-    name
-    for name in sorted(EMNIST_CLASSES)
-    if any(
-      _find(folder, f"emnist-{name}-{split}", "images-idx3")
-      for split in _PREFIXES
-    )
-  ]
+  present = emnist_sets(folder)
   if len(present) > 1:
     raise ValueError(
       f"{folder} holds several EMNIST sets; emnist must name one of {present}"

@@ -2,8 +2,9 @@
 
 A data folder holds TFDS data sets as `name/version/`. Those that
 `builders.prepare` wrote have a manifest beside the shards: the SHA-256 of
-what they were made from, of every file, and of every split's examples. Sets
-that TFDS prepared itself have none. Nothing here imports TFDS.
+what they were made from, of every file, and of every split's examples; how
+they were made; how many examples each class has. Sets that TFDS prepared
+itself have none. Nothing here imports TFDS.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from snnjax import files
 
 FILE = "snnjax.json"
+IMPORTER = 2  # how sets are written; 1 kept the order of the files
 ARRAY_RECORD = "array_record"
 _INFO = "dataset_info.json"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -114,6 +116,14 @@ def describe(folder: pathlib.Path, name: str) -> Prepared:
     if (folder / FILE).exists():
       manifest = files.read_json(folder / FILE)
       for key in ("source", "examples", "files"):
+        manifest[key].items()
+      if "made" not in manifest:
+        fault = (
+          f"{folder} was prepared by an older version, in the order of its "
+          "files: prepare it again, with --overwrite"
+        )
+        return Prepared(name, folder.name, folder, "", {}, None, fault)
+      for key in ("made", "counts"):
         manifest[key].items()
     info = files.read_json(folder / _INFO)
     splits = {

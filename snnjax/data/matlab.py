@@ -5,7 +5,8 @@ content, padding to 8 bytes; a content of at most 4 bytes may stand inside its
 tag. A matrix is an element of elements: flags, dimensions, name, values; a
 compressed element is a zlib stream of one. SciPy reads all of MATLAB's types,
 but ends the process on some damaged files (1.17.1: segmentation fault); this
-reads real numeric arrays, and raises ValueError on anything else.
+reads real numeric arrays, alone or in structures, and raises ValueError on
+anything else.
 
 References:
   The MathWorks, "MAT-File Format", 2018 (level 5).
@@ -15,7 +16,7 @@ import math
 import pathlib
 import struct
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ _MAGIC = b"MATLAB 5.0 MAT-file"
 _COMPRESSED = 15
 _MATRIX = 14
 _INT8, _INT32, _UINT32 = 1, 5, 6
+_STRUCTURE = 2
 _STORED = {  # the element's type code
   1: "i1",
   2: "u1",
@@ -96,42 +98,85 @@ def _values(element: _Element, order: str) -> np.ndarray:
   return np.frombuffer(element.content, dtype)
 
 
-def _matrix(
-  content: memoryview, names: Container[str], order: str
-) -> tuple[str, np.ndarray] | None:
-  """The array, if its name is wanted."""
-  parts = _elements(content, order)
-  flags, lengths, name = (next(parts, _Element(0, content)) for _ in range(3))
-  if (flags.code, lengths.code, name.code) != (_UINT32, _INT32, _INT8):
-    raise ValueError("a matrix does not begin with flags, sizes and name")
-  title = bytes(name.content).decode("latin-1")
-  if title not in names:
-    return None
-  bits = _values(flags, order)
-  kind = int(bits[0]) & 0xFF if len(bits) else 0
-  if kind not in _CLASSES or int(bits[0]) & _COMPLEX:
+def _array(
+  title: str, bits: int, shape: tuple[int, ...], stored: _Element, order: str
+) -> np.ndarray:
+  kind = bits & 0xFF
+  if kind not in _CLASSES or bits & _COMPLEX:
     raise ValueError(f"{title} must be real numbers; its class is {kind}")
-  shape = tuple(int(length) for length in _values(lengths, order))
-  stored = next(parts, None)
-  if stored is None or len(shape) < 2 or min(shape) < 0:
-    raise ValueError(f"{title} has no values or no shape")
   values = _values(stored, order)
   if values.size != math.prod(shape):
     raise ValueError(f"{title} must have {shape} values; it has {values.size}")
   array = values.astype(_CLASSES[kind], copy=False)
   if array is not values and not np.array_equal(array, values):
     raise ValueError(f"the values of {title} do not fit its class")
-  return title, array.reshape(shape, order="F")
+  return array.reshape(shape, order="F")
+
+
+def _fields(title: str, parts: Iterator[_Element], order: str) -> list[str]:
+  """The names of a structure's fields, which come before their values."""
+  size, texts = (next(parts, _Element(0, memoryview(b""))) for _ in range(2))
+  if (size.code, texts.code) != (_INT32, _INT8):
+    raise ValueError(f"the structure {title} does not name its fields")
+  lengths = _values(size, order)
+  length = int(lengths[0]) if len(lengths) == 1 else 0
+  if length < 1 or len(texts.content) % length:
+    raise ValueError(f"the structure {title} does not name its fields")
+  padded = bytes(texts.content).decode("latin-1")
+  return [
+    padded[at : at + length].partition("\0")[0]
+    for at in range(0, len(padded), length)
+  ]
+
+
+def _matrix(
+  content: memoryview, names: Collection[str], order: str, title: str = ""
+) -> Iterator[tuple[str, np.ndarray]]:
+  """The arrays among `names`: the matrix itself, or fields of a structure.
+
+  Args:
+    content: of the matrix.
+    names: which are wanted, fields as "structure.field".
+    order: of the bytes.
+    title: what a structure calls it; its own name if empty.
+  """
+  parts = _elements(content, order)
+  flags, lengths, name = (next(parts, _Element(0, content)) for _ in range(3))
+  if (flags.code, lengths.code, name.code) != (_UINT32, _INT32, _INT8):
+    raise ValueError("a matrix does not begin with flags, sizes and name")
+  title = title or bytes(name.content).decode("latin-1")
+  inside = any(wanted.startswith(f"{title}.") for wanted in names)
+  if title not in names and not inside:
+    return
+  numbers = _values(flags, order)
+  bits = int(numbers[0]) if len(numbers) else 0
+  shape = tuple(int(length) for length in _values(lengths, order))
+  if len(shape) < 2 or min(shape) < 0:
+    raise ValueError(f"{title} has no shape")
+  if bits & 0xFF == _STRUCTURE and inside:
+    if shape != (1, 1):
+      raise ValueError(f"the structure {title} must be one; it is {shape}")
+    for field in _fields(title, parts, order):
+      value = next(parts, None)
+      if value is None or value.code != _MATRIX:
+        raise ValueError(f"the structure {title} lacks its field {field}")
+      yield from _matrix(value.content, names, order, f"{title}.{field}")
+    return
+  stored = next(parts, None)
+  if stored is None:
+    raise ValueError(f"{title} has no values")
+  yield title, _array(title, bits, shape, stored, order)
 
 
 def read(
-  path: str | pathlib.Path, names: Container[str]
+  path: str | pathlib.Path, names: Collection[str]
 ) -> dict[str, np.ndarray]:
   """Reads arrays out of a MATLAB 5.0 file.
 
   Args:
     path: the file, of either byte order, compressed or not.
-    names: which variables to read; others are passed over.
+    names: which variables to read, "x", or fields of structures, "x.y.z";
+      others are passed over.
 
   Returns:
     Those that are there, in the shapes MATLAB has.
@@ -159,9 +204,7 @@ def read(
       for code, matrix in inner:
         if code != _MATRIX:
           raise ValueError(f"type code {code} is no variable")
-        found = _matrix(matrix, names, order)
-        if found is not None:
-          arrays[found[0]] = found[1]
+        arrays.update(_matrix(matrix, names, order))
   except (ValueError, zlib.error) as error:
     raise ValueError(
       f"{path} must be a whole MATLAB 5.0 file; it is damaged or truncated: "

@@ -1,9 +1,6 @@
 """Batches from memory, in an order that is a function of (seed, epoch).
 
-The order sorts the examples by the raw 64-bit words of a Philox generator
-with the key (seed, epoch). Philox words are fixed by the algorithm, so the
-order is the same on every machine and with every version of NumPy, which
-promises that of its bit generators but not of `permutation`.
+The order is the same on every machine, see `selection`.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +9,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from snnjax.data import dataset
+from snnjax.data import dataset, selection
+from snnjax.data.selection import Purpose
 from snnjax.types import Batch, Inputs
-
-# The top word of Philox's counter keeps these uses of one seed apart.
-_ORDER_STREAM = 0
-_SPLIT_STREAM = 1
 
 
 class Slot(NamedTuple):
@@ -32,29 +26,18 @@ class Slot(NamedTuple):
   mask: np.ndarray
 
 
-def _permutation(size: int, seed: int, epoch: int, stream: int) -> np.ndarray:
-  for name, value in (("seed", seed), ("epoch", epoch)):
-    if not 0 <= value < 1 << 64:
-      raise ValueError(f"{name} must be in [0, 2^64); got {value}")
-  generator = np.random.Philox(
-    key=np.array([seed, epoch], np.uint64),
-    counter=np.array([0, 0, 0, stream], np.uint64),
-  )
-  return np.argsort(generator.random_raw(size), kind="stable")
-
-
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
   """Returns the order of one epoch: a permutation of range(size), [size].
 
   Args:
     size: number of examples.
-    seed: in [0, 2^64).
+    seed: see `random.check_seed`.
     epoch: in [0, 2^64).
 
   Raises:
     ValueError: if seed or epoch is out of range.
   """
-  return _permutation(size, seed, epoch, _ORDER_STREAM)
+  return selection.permutation(size, seed, Purpose.EPOCH, epoch)
 
 
 def batch_count(size: int, batch_size: int) -> int:
@@ -233,32 +216,28 @@ def batches(
 
 
 def train_validation(
-  data: dataset.Dataset, fraction: float, seed: int
-) -> tuple[dataset.Dataset, dataset.Dataset]:
-  """Splits off a random validation part; both keep the original order.
+  labels: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Splits off a random validation part, of every class its share.
 
   Args:
-    data: N examples.
+    labels: [N] integer classes.
     fraction: the validation part's share, in (0, 1).
     seed: which examples; independent of the epochs' orders.
 
   Returns:
-    The training part and the validation part, round(fraction N) examples.
+    The positions of the training part and of the validation part,
+    round(fraction N) examples; both ascending.
 
   Raises:
     ValueError: if one part would be empty.
   """
-  size = len(data.labels)
+  size = len(labels)
   held = round(fraction * size)
   if not 0 < fraction < 1 or not 0 < held < size:
     raise ValueError(
       f"fraction must be in (0, 1) and leave examples on both sides of {size}; "
       f"got {fraction}"
     )
-  order = _permutation(size, seed, 0, _SPLIT_STREAM)
-  train = dataset.subset(data, np.sort(order[held:]))
-  validation = dataset.subset(data, np.sort(order[:held]))
-  return (
-    train._replace(name=f"{data.name}-train"),
-    validation._replace(name=f"{data.name}-validation"),
-  )
+  order = selection.stratified(labels, seed, Purpose.VALIDATION)
+  return np.sort(order[held:]), np.sort(order[:held])

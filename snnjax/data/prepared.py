@@ -29,6 +29,7 @@ class Records(NamedTuple):
   Attributes:
     read: positions -> images [n, H, W, C] uint8 and labels [n] int32; may be
       called from several threads.
+    labels: reads the labels of all, [size] int32, and decodes no image.
     size: number of examples.
     shape: of an image, (H, W, C).
     num_classes: number of classes.
@@ -37,6 +38,7 @@ class Records(NamedTuple):
   """
 
   read: Callable[[Sequence[int]], tuple[np.ndarray, np.ndarray]]
+  labels: Callable[[], np.ndarray]
   size: int
   shape: tuple[int, ...]
   num_classes: int
@@ -112,15 +114,31 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
     images = np.empty((len(wanted), *shape), np.uint8)
     labels = np.empty(len(wanted), np.int32)
     with _blaming(prepared.path):
-      for row, raw in enumerate(records.__getitems__(wanted)):
-        example = tf_example_pb2.Example.FromString(raw).features.feature
+      for row, example in enumerate(_parsed(records, wanted)):
         images[row] = image.decode_example_np(
           example["image"].bytes_list.value[0]
         )
         labels[row] = example["label"].int64_list.value[0]
     return images, labels
 
-  return Records(read, size, shape, len(classes), name, classes)
+  def read_labels() -> np.ndarray:
+    labels = np.empty(size, np.int32)
+    with _blaming(prepared.path):
+      for begin in range(0, size, _CHUNK):
+        rows = range(begin, min(begin + _CHUNK, size))
+        labels[rows.start : rows.stop] = [
+          example["label"].int64_list.value[0]
+          for example in _parsed(records, rows)
+        ]
+    return labels
+
+  return Records(read, read_labels, size, shape, len(classes), name, classes)
+
+
+def _parsed(records: Any, positions: Sequence[int]) -> Iterator[Any]:
+  """The features of some examples, their images still encoded."""
+  for raw in records.__getitems__(list(positions)):
+    yield tf_example_pb2.Example.FromString(raw).features.feature
 
 
 def records(

@@ -1,7 +1,9 @@
 """Every data set by its name, embedded or prepared."""
 
 import pathlib
+from typing import Any
 
+from snnjax import files
 from snnjax.data import dataset, embedded, manifest
 
 EMBEDDED = "digits"
@@ -33,3 +35,34 @@ def open_dataset(
   from snnjax.data import prepared
 
   return prepared.load(name, split, data_dir)
+
+
+def provenance(
+  name: str, data_dir: str | pathlib.Path | None = None
+) -> dict[str, Any]:
+  """Returns how a data set was made: from what, by what, in which order.
+
+  Args:
+    name: as in `open_dataset`.
+    data_dir: see `manifest.data_folder`.
+
+  Returns:
+    What JSON holds: "name", "version" and "source", with the layout and the
+    SHA-256 of the files it was made from; of a set that `builders.prepare`
+    wrote also "made", what was chosen, and "examples", each split's SHA-256.
+
+  Raises:
+    MissingDataError: if it is not prepared.
+  """
+  if name == EMBEDDED:
+    source = {
+      "layout": "first 10,000 training and every fifth test image of MNIST",
+      "sha256": files.sha256(embedded.PATH),
+    }
+    return {"name": name, "version": "", "source": source}
+  one = manifest.locate(name, data_dir)
+  found = {"name": one.name, "version": one.version}
+  if one.manifest is None:
+    return {**found, "source": {"layout": "TFDS"}}
+  keys = ("source", "made", "examples")
+  return {**found, **{key: one.manifest[key] for key in keys}}

@@ -106,7 +106,8 @@ class Writer:
     """Writes a split; returns the SHA-256 of its examples."""
     digest = hashlib.sha256()
     chunk: list[dict[str, Any]] = []
-    for done, (image, label) in enumerate(examples.rows, 1):
+    for done, label in enumerate(examples.labels.tolist(), 1):
+      image = examples.read(done - 1)
       if self._writer is None:
         self._start(image.shape)
       if done == 1:

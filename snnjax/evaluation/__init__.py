@@ -1,6 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
-from snnjax.evaluation.autoattack import Suite, autoattack, cases
+from snnjax.evaluation.autoattack import Suite, autoattack, cases, defined
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -35,6 +35,7 @@ __all__ = [
   "autoattack",
   "cases",
   "collect",
+  "defined",
   "evaluate",
   "stream",
   "summarize",

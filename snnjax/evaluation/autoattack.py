@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks
@@ -11,7 +12,10 @@ from snnjax.attacks import Threat
 from snnjax.evaluation.records import Case, Chunk, Evaluation
 from snnjax.evaluation.steps import Builder, partial
 from snnjax.evaluation.stream import Progress, evaluate
+from snnjax.losses import TooFewClassesError
 from snnjax.types import Attack, Inputs, Key, Labels, LogitsFn
+
+_ENOUGH = 4  # classes for which every loss is defined
 
 
 class Suite(Protocol):
@@ -76,7 +80,8 @@ def autoattack(
   """Evaluates a network by AutoAttack.
 
   `summarize` gives the robust accuracy: an example is robust where every
-  attack failed.
+  attack failed. With two or three classes, the attacks whose loss is not
+  defined are left out; `Evaluation.skipped` names them and says why.
 
   Args:
     logits_fn: the network, see `cases`; it is its own judge.
@@ -93,15 +98,19 @@ def autoattack(
     indices: [N] unique ids.
 
   Raises:
-    ValueError: if an argument does not fit.
+    ValueError: if an argument does not fit, among them inputs outside the
+      box and logits of one class: a single logit z is ``[0, z]`` in two.
 
   References:
     Francesco Croce, Matthias Hein, 2020, "Reliable evaluation of adversarial
     robustness with an ensemble of diverse parameter-free attacks",
     arXiv 2003.01690.
   """
-  return evaluate(
-    cases(suite, logits_fn, threat, epsilon),
+  attacks.check_inputs(attacks.threat_of(threat, epsilon), inputs)
+  every = cases(suite, logits_fn, threat, epsilon)
+  some, skipped = defined(every, logits_fn, inputs)
+  found = evaluate(
+    some,
     logits_fn,
     inputs,
     labels,
@@ -112,3 +121,43 @@ def autoattack(
     sharding=sharding,
     progress=progress,
   )
+  return found._replace(skipped=skipped)
+
+
+def defined(
+  cases: Mapping[str, Builder], logits_fn: LogitsFn, inputs: Inputs
+) -> tuple[dict[str, Builder], dict[str, str]]:
+  """Returns the cases whose losses the network has classes for, and the rest.
+
+  DLR needs three classes and its targeted form four. The attacks of a suite
+  that remain for fewer are those that the authors run.
+
+  Args:
+    cases: by name, as `evaluate` takes them.
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    inputs: [N, ...] or a mapping of such arrays; only their shape matters.
+
+  Returns:
+    The cases that can run, and by name of the others why they cannot.
+
+  Raises:
+    ValueError: if none is left.
+  """
+  one = jax.tree.map(lambda leaf: leaf[:1], inputs)
+  keys, label = jax.random.split(jax.random.key(0), 1), jnp.zeros(1, int)
+  shape = jax.eval_shape(logits_fn, keys, one).shape
+  if len(shape) != 2 or shape[1] >= _ENOUGH:
+    return dict(cases), {}
+  able, skipped = dict(cases), {}
+  for name, builder in cases.items():
+    try:
+      # Nothing is compiled, nor run.
+      jax.eval_shape(lambda x, b=builder: b().attack(keys, x, label), one)
+    except TooFewClassesError as error:
+      skipped[name] = str(error)
+      del able[name]
+  if not able:
+    raise ValueError(
+      f"an attack must be defined for {shape[1]} classes; none is: {skipped}"
+    )
+  return able, skipped

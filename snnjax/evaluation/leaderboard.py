@@ -97,6 +97,9 @@ class Entry(NamedTuple):
   Attributes:
     paper: where the network is from.
     dataset: it was evaluated on.
+    data: how that was made and which part was used, as JSON holds it: from
+      which files, with their SHA-256, by which importer, in which order, how
+      many examples of each class.
     architecture: in words.
     method: of training.
     additional_data: whether it was trained on more than the data set's own
@@ -110,6 +113,7 @@ class Entry(NamedTuple):
 
   paper: Paper
   dataset: str
+  data: Mapping[str, Any]
   architecture: str
   method: str
   additional_data: bool
@@ -184,6 +188,8 @@ def check(entry: Entry) -> None:
       entry.checkpoint_sha256,
       "64 hexadecimal digits in lower case",
     )
+  if not {"name", "source"} <= set(entry.data):
+    _refuse("data", dict(entry.data), "a mapping with its name and its source")
   for name in ("python", "snnjax", "jax"):
     if not entry.software.get(name):
       _refuse(f"software.{name}", entry.software.get(name), "a version")

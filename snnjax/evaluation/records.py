@@ -1,6 +1,7 @@
 """What an evaluation is asked and what it answers, one row per example."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,8 +17,11 @@ class Bounds(Protocol):
   """The part of a threat that judges what an attack returned."""
 
   @property
-  def contains(self) -> Callable[[Inputs, Inputs, float], Array]:
-    """``(candidate, origin, tolerance) -> [B]``: inside ball and box."""
+  def contains(self) -> Callable[[Inputs, Inputs], Array]:
+    """``(candidate, origin) -> [B]``: inside ball and box, up to rounding.
+
+    Of the origin itself it tells whether that is inside the box.
+    """
     ...
 
   @property
@@ -68,7 +72,8 @@ class Outcome(NamedTuple):
       not finite, or the example was not attempted.
     loss: [N] cross-entropy in nats at the outputs; NaN if not attempted.
     success: [N] whether the output is misclassified *and* lies inside ball
-      and box and is finite; an output outside never counts.
+      and box and is finite. An output outside is neither a success nor a
+      defence: `summarize` refuses an evaluation that has one.
     claimed: [N] what the attack itself said of its success.
     distance: [N] from the clean input; NaN if not attempted.
     contained: [N] whether the output lies inside ball and box.
@@ -103,6 +108,8 @@ class Chunk(NamedTuple):
     inputs: the adversarial inputs, [n, ...]; None for clean chunks. Saving
       them is optional: resuming does not need them.
     logits: those that judged them, [n, C]; None for clean chunks.
+    budget: the attack's box and radius, in words; empty for clean chunks, and
+      where the judge is not a `Threat`.
   """
 
   stage: str
@@ -110,6 +117,7 @@ class Chunk(NamedTuple):
   rows: Clean | Outcome
   inputs: Inputs | None = None
   logits: np.ndarray | None = None
+  budget: str = ""
 
 
 class Evaluation(NamedTuple):
@@ -120,12 +128,16 @@ class Evaluation(NamedTuple):
     labels: [N] integer classes.
     clean: the clean examples.
     attacks: one `Outcome` per attack, in the order they were run.
+    budgets: by attack that met an example, its box and radius, in words.
+    skipped: by attack that was asked for and could not run, why.
   """
 
   indices: np.ndarray
   labels: np.ndarray
   clean: Clean
   attacks: Mapping[str, Outcome]
+  budgets: Mapping[str, str] = MappingProxyType({})
+  skipped: Mapping[str, str] = MappingProxyType({})
 
 
 def positions(indices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -166,8 +178,11 @@ def collect(
   clean = Clean(*_empty(count, Clean))
   seen = np.zeros(count, bool)
   attacks = {name: Outcome(*_empty(count, Outcome)) for name in names}
+  budgets: dict[str, str] = {}
   for chunk in chunks:
     rows = positions(indices, chunk.indices)
+    if chunk.budget:
+      budgets[chunk.stage] = chunk.budget
     if isinstance(chunk.rows, Clean) and chunk.stage == CLEAN:
       _assign(clean, rows, chunk.rows)
       seen[rows] = True
@@ -184,7 +199,7 @@ def collect(
       f"every example needs a clean result; {np.sum(~seen)} of {count} have "
       f"none, the first is {indices[~seen][0]}"
     )
-  return Evaluation(indices, labels, clean, attacks)
+  return Evaluation(indices, labels, clean, attacks, budgets)
 
 
 _MISSING = {

@@ -1,14 +1,14 @@
 """The compiled steps of an evaluation; each takes one whole microbatch."""
 
-import functools
 import zlib
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.attacks import Threat
 from snnjax.evaluation.records import Case
 from snnjax.logistic import log_softmax
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
@@ -56,21 +56,19 @@ class Attempt(NamedTuple):
   """What is known of an attack's output before it is classified."""
 
   inputs: Inputs
+  boxed: Array  # the clean inputs
   claimed: Array
   contained: Array
   finite: Array
   distance: Array
   zero_gradient: Array
   iterations: Array
+  budget: Any  # the threat's box and radius; None of another judge
 
 
-@functools.partial(jax.jit, static_argnames="tolerance")
+@jax.jit
 def attempt(
-  builder: Builder,
-  keys: tuple[Key, Key],
-  inputs: Inputs,
-  labels: Labels,
-  tolerance: float,
+  builder: Builder, keys: tuple[Key, Key], inputs: Inputs, labels: Labels
 ) -> Attempt:
   """Attacks one microbatch and measures what came back."""
   case = builder()
@@ -81,16 +79,39 @@ def attempt(
   else:
     gradient = case.gradient(keys[1], inputs, labels)
     zero_gradient = _every(lambda leaf: leaf == 0, gradient)
+  threat = case.threat
   return Attempt(
     inputs=result.inputs,
+    boxed=threat.contains(inputs, inputs),
     claimed=result.success,
     # A comparison with NaN may answer either way: finiteness is asked too.
-    contained=case.threat.contains(result.inputs, inputs, tolerance) & finite,
+    contained=threat.contains(result.inputs, inputs) & finite,
     finite=finite,
-    distance=case.threat.distance(result.inputs, inputs),
+    distance=threat.distance(result.inputs, inputs),
     zero_gradient=zero_gradient.astype(jnp.float32),
     iterations=result.iterations,
+    budget=(
+      (threat.box, threat.radius) if isinstance(threat, Threat) else None
+    ),
   )
+
+
+def words(budget: Any) -> str:
+  """Returns a threat's (box, radius) in words; nothing for None."""
+  if budget is None:
+    return ""
+  box, radius = budget
+  return f"box {_spelt(box)}, radius {_spelt(radius)}"
+
+
+def _spelt(value: Any) -> str:
+  """Returns numbers in words: by modality, and of an array its span."""
+  if isinstance(value, Mapping):
+    return ", ".join(f"{name} {_spelt(each)}" for name, each in value.items())
+  if isinstance(value, tuple):
+    return f"({', '.join(map(_spelt, value))})"
+  low, high = float(np.min(value)), float(np.max(value))
+  return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
 
 
 def _every(test: Callable[[Array], Array], inputs: Inputs) -> Array:

@@ -25,6 +25,7 @@ from snnjax.evaluation.steps import (
   judge_logits,
   logits_of,
   partial,
+  words,
 )
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn, PyTree
 
@@ -59,7 +60,6 @@ def evaluate(
   microbatch: int = 64,
   survivors: Survivors = True,
   finished: Iterable[Chunk] = (),
-  tolerance: float = 1e-6,
   sharding: jax.sharding.Sharding | None = None,
   progress: Progress | None = None,
 ) -> Evaluation:
@@ -69,7 +69,7 @@ def evaluate(
     inputs, labels, key, indices, mask, microbatch, sharding, progress
   )
   before = tuple(finished)
-  new = _stream(plan, cases, classify, survivors, before, tolerance)
+  new = _stream(plan, cases, classify, survivors, before)
   chunks = itertools.chain(before, new)
   return collect(plan.indices, plan.labels, names, chunks)
 
@@ -86,7 +86,6 @@ def stream(
   microbatch: int = 64,
   survivors: Survivors = True,
   finished: Iterable[Chunk] = (),
-  tolerance: float = 1e-6,
   sharding: jax.sharding.Sharding | None = None,
   progress: Progress | None = None,
 ) -> Iterator[Chunk]:
@@ -119,7 +118,6 @@ def stream(
       which come before it, left correct; one that is not named meets all.
     finished: chunks of an earlier, interrupted run with the same arguments;
       their examples are not computed or yielded again.
-    tolerance: slack of the containment check, for rounding.
     sharding: where each microbatch is put, e.g. split over devices.
     progress: called as ``progress(done, total, stage)`` before the first
       microbatch of a stage and after each.
@@ -128,12 +126,14 @@ def stream(
     An iterator of chunks: the clean examples, then attack by attack.
 
   Raises:
-    ValueError: if an argument does not fit.
+    ValueError: if an argument does not fit; from the iterator, before the
+      first chunk of an attack whose threat has a box that the inputs are not
+      in, and where logits are not [B, C] with a class for every label.
   """
   plan = _plan(
     inputs, labels, key, indices, mask, microbatch, sharding, progress
   )
-  return _stream(plan, cases, classify, survivors, tuple(finished), tolerance)
+  return _stream(plan, cases, classify, survivors, tuple(finished))
 
 
 def _plan(
@@ -177,7 +177,6 @@ def _stream(
   classify: LogitsFn,
   survivors: Survivors,
   finished: tuple[Chunk, ...],
-  tolerance: float,
 ) -> Iterator[Chunk]:
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")
@@ -209,7 +208,7 @@ def _stream(
     todo = ~done[name]
     for stage in spared[name]:
       todo &= ~fallen[stage]
-    for chunk in _attack_chunks(plan, name, builder, judge, todo, tolerance):
+    for chunk in _attack_chunks(plan, name, builder, judge, todo):
       note(chunk)
       yield chunk
 
@@ -242,7 +241,13 @@ def _clean_chunks(
       logits_of(judge, example_keys(plan.key, CLEAN, draw, ids), inputs)
       for draw in range(2)
     )
-    if logits.ndim != 2 or plan.labels.max() >= logits.shape[1]:
+    if logits.ndim != 2 or logits.shape[1] < 2:
+      raise ValueError(
+        "classify must return logits [B, C] of at least two classes; got shape "
+        f"{logits.shape}. A single logit z is [0, z] in two: "
+        "jnp.pad(z, ((0, 0), (1, 0)))"
+      )
+    if plan.labels.max() >= logits.shape[1]:
       raise ValueError(
         f"labels must be below the number of classes of logits [B, C]; got "
         f"label {plan.labels.max()} and logits {logits.shape}"
@@ -264,13 +269,11 @@ def _attack_chunks(
   builder: Builder,
   judge: LogitsFn,
   todo: np.ndarray,
-  tolerance: float,
 ) -> Iterator[Chunk]:
   for rows, inputs, labels, ids in _microbatches(plan, name, todo):
     keys = [example_keys(plan.key, name, draw, ids) for draw in range(3)]
-    tried = attempt(
-      partial(builder), (keys[0], keys[1]), inputs, labels, tolerance
-    )
+    tried = attempt(partial(builder), (keys[0], keys[1]), inputs, labels)
+    _check_boxed(name, np.asarray(tried.boxed), words(tried.budget))
     # The executable that judged the clean inputs judges these: an attack that
     # returns its input cannot change the prediction of a repeatable network.
     logits = logits_of(judge, keys[2], tried.inputs)
@@ -293,6 +296,19 @@ def _attack_chunks(
       _host(outcome, len(rows)),
       _host(tried.inputs, len(rows)),
       _host(logits, len(rows)),
+      words(tried.budget),
+    )
+
+
+def _check_boxed(name: str, boxed: np.ndarray, budget: str) -> None:
+  """Raises unless every clean input of a microbatch lies in its box."""
+  if not boxed.all():
+    raise ValueError(
+      f"inputs must lie in the box of the attack {name!r}"
+      f"{f' ({budget})' if budget else ''}; {np.mean(~boxed):.0%} of a "
+      "microbatch are outside. If they are standardised or 0..255, put the "
+      "normalisation inside the model, or give the threat the box that they "
+      "live in"
     )
 
 

@@ -1,6 +1,7 @@
 """Numbers of an evaluation: accuracies, success rates, the worst case."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -59,11 +60,13 @@ class Summary(NamedTuple):
   Attributes:
     examples: how many there are, N.
     clean: accuracy on the clean inputs, over all examples.
-    robust: worst-case accuracy, over all examples.
-    success: the attacks' success rate, over the correct examples.
+    robust: worst-case accuracy, over all examples; see `summarize` for where
+      it is NaN.
+    success: the attacks' success rate, over the correct examples; NaN too.
     unrepeatable: examples whose second forward pass differed.
     non_finite: clean examples with logits that are not finite.
     attacks: one summary per attack, in the order they were run.
+    skipped: by attack that was asked for and could not run, why.
   """
 
   examples: int
@@ -73,14 +76,31 @@ class Summary(NamedTuple):
   unrepeatable: int
   non_finite: int
   attacks: Mapping[str, AttackSummary]
+  skipped: Mapping[str, str] = MappingProxyType({})
 
 
 def worst(evaluation: Evaluation) -> Worst:
   """Returns the per-example worst case over all attacks.
 
-  A success beats a failure; among equals the larger loss is worse. Outputs
-  outside ball or box, or not finite, do not count.
+  A success beats a failure; among equals the larger loss is worse.
+
+  Raises:
+    ValueError: what could not be judged must not look robust. An output lies
+      outside ball or box or is not finite; there is no attack; or an attack
+      did not meet an example that withstood all others.
   """
+  refuse_outside(evaluation)
+  unmet = _unmet(evaluation)
+  if unmet or not evaluation.attacks:
+    raise ValueError(
+      "the attacks must have met every example that withstands them; got "
+      + (
+        "; ".join(f"{name!r} without {n} of them" for name, n in unmet.items())
+        or "no attack"
+      )
+      + ". Finish the evaluation, and leave no attack out whose survivors "
+      "another one met"
+    )
   clean = evaluation.clean
   robust = clean.correct.copy()
   prediction, loss = clean.prediction.copy(), clean.loss.copy()
@@ -99,31 +119,99 @@ def worst(evaluation: Evaluation) -> Worst:
 def summarize(evaluation: Evaluation, confidence: float = 0.95) -> Summary:
   """Returns accuracies over all examples and success over the correct ones.
 
+  What could not be judged is never a defence. Logits that are not finite are
+  a wrong prediction, on the clean input and on an attack's. The robust
+  accuracy and the attacks' success are NaN, with an interval of all there is,
+  without any attack, without any example, and where an example that no attack
+  broke was not met by all of them: an unfinished evaluation, or some attacks
+  of one in which each met the survivors of others. For a network that is not
+  repeatable all is true of the draws that were made; see `unrepeatable`.
+
   Args:
     evaluation: from `evaluate` or `collect`.
     confidence: coverage of the intervals, strictly between 0 and 1.
 
   Raises:
-    ValueError: if `confidence` is out of range.
+    ValueError: if `confidence` is out of range; or an attack's output lies
+      outside ball or box or is not finite.
   """
+  refuse_outside(evaluation)
   clean = evaluation.clean
   count, correct = len(evaluation.labels), int(clean.correct.sum())
-  robust = clean.correct.copy()
+  standing = int(_standing(evaluation).sum())
+  judged = bool(evaluation.attacks) and not _unmet(evaluation)
+  unknown = wilson(0, 0, confidence)
+  return Summary(
+    examples=count,
+    clean=wilson(correct, count, confidence),
+    robust=wilson(standing, count, confidence) if judged else unknown,
+    success=(
+      wilson(correct - standing, correct, confidence) if judged else unknown
+    ),
+    unrepeatable=int(np.sum(~clean.repeatable)),
+    non_finite=int(np.sum(~clean.finite)),
+    attacks=each_attack(evaluation, confidence),
+    skipped=evaluation.skipped,
+  )
+
+
+def each_attack(
+  evaluation: Evaluation, confidence: float = 0.95
+) -> Mapping[str, AttackSummary]:
+  """Returns the numbers of each attack, outputs outside counted as such.
+
+  Args:
+    evaluation: from `evaluate` or `collect`.
+    confidence: coverage of the intervals, strictly between 0 and 1.
+  """
+  correct = evaluation.clean.correct
+  robust = correct.copy()
   attacks = {}
   for name, outcome in evaluation.attacks.items():
     before = robust.copy()
     robust &= ~outcome.success
-    attacks[name] = _attack(outcome, clean.correct, before, robust, confidence)
-  standing = int(robust.sum())
-  return Summary(
-    examples=count,
-    clean=wilson(correct, count, confidence),
-    robust=wilson(standing, count, confidence),
-    success=wilson(correct - standing, correct, confidence),
-    unrepeatable=int(np.sum(~clean.repeatable)),
-    non_finite=int(np.sum(~clean.finite)),
-    attacks=attacks,
-  )
+    attacks[name] = _attack(outcome, correct, before, robust, confidence)
+  return attacks
+
+
+def refuse_outside(evaluation: Evaluation) -> None:
+  """Raises ValueError if an attack's output could not be judged.
+
+  The message names the attack, its box and radius, and the share of such
+  outputs: outside ball or box, or not finite. Counted as failures of the
+  attack they would look like a defence.
+  """
+  for name, outcome in evaluation.attacks.items():
+    lost = outcome.attempted & ~outcome.contained
+    if not lost.any():
+      continue
+    budget = evaluation.budgets.get(name, "box and radius not recorded")
+    raise ValueError(
+      f"every output of the attack {name!r} must be finite and lie inside its "
+      f"ball and box ({budget}); {lost.sum()} of {outcome.attempted.sum()} "
+      f"({np.mean(lost[outcome.attempted]):.0%}) do not, at distances up to "
+      f"{np.max(outcome.distance[lost]):.6g}: they cannot be judged, and do "
+      "not count as a defence. Clean inputs must lie in the box, and an attack "
+      "without a budget belongs under `attacks.within`"
+    )
+
+
+def _standing(evaluation: Evaluation) -> np.ndarray:
+  """Returns which examples are right and broken by no attack, [N]."""
+  standing = evaluation.clean.correct.copy()
+  for outcome in evaluation.attacks.values():
+    standing &= ~outcome.success
+  return standing
+
+
+def _unmet(evaluation: Evaluation) -> dict[str, int]:
+  """Returns by attack how many of the examples that stand it did not meet."""
+  standing = _standing(evaluation)
+  counts = {
+    name: int(np.sum(standing & ~outcome.attempted))
+    for name, outcome in evaluation.attacks.items()
+  }
+  return {name: count for name, count in counts.items() if count}
 
 
 def _attack(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from snnjax.losses import predicts
 from snnjax.types import Array, Aux, Batch, Key, Objective, PyTree, Variables
 
 
@@ -80,5 +81,5 @@ def masked_mean(values: Array, mask: Array) -> Array:
 
 def accuracy(logits: Array, batch: Batch) -> Array:
   """Returns the share of a batch's examples that logits [B, C] get right."""
-  right = jnp.argmax(logits, axis=1) == batch.labels
+  right = predicts(logits, batch.labels)
   return masked_mean(right.astype(logits.dtype), batch.mask)

@@ -313,9 +313,9 @@ ATTACKS = {
     ("joint_l1",),
     rounding=1e-3,  # Sums over a hundred steps.
   ),
-  "boundary": Entry(
+  "hop_skip_jump": Entry(
     lambda loss, threat, step: attacks.within(
-      attacks.boundary(loss, threat, rounds=2, halvings=4, draws=4),
+      attacks.hop_skip_jump(loss, threat, rounds=2, halvings=4, draws=4),
       loss,
       threat,
     )

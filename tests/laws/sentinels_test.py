@@ -168,7 +168,7 @@ def test_searches_see_through_masks_and_modalities():
   )
   split = Examples(KEY, {"left": INPUTS[:, :2], "right": INPUTS[:, 2:]}, LABELS)
   found = measuring.measure_search(masked, split, queries=150)
-  assert set(found.gradient_free_accuracies) == {"square", "boundary"}
+  assert set(found.gradient_free_accuracies) == {"square", "hop_skip_jump"}
   assert found.white_box_accuracy == 1
   assert max(found.gradient_free_accuracies.values()) < 0.7
   assert FREE in fired(found)

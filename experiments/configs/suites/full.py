@@ -101,7 +101,7 @@ def _later(runs: str) -> list[dict[str, Any]]:
       for short, loss in (("ce", "cross_entropy"), ("dlr", "dlr"))
     ),
     {"kind": "spsa", "steps": 100, "options": {"pairs": 128}},
-    {"kind": "boundary", "steps": 50},
+    {"kind": "hop_skip_jump", "steps": 50},
     {"kind": "square", "steps": 5000},
     {"name": "random_search", "kind": "random", "steps": 10_000},
   ]

@@ -1,4 +1,4 @@
-"""A hard-label attack: only whether the prediction is right is seen."""
+"""HopSkipJump: a hard-label attack, which sees only predictions."""
 
 import functools
 from typing import NamedTuple
@@ -67,7 +67,7 @@ class _Memory(NamedTuple):
   signed: Array
 
 
-def boundary(
+def hop_skip_jump(
   source: ScoredLossFn | Oracle,
   threat: Threat,
   *,
@@ -76,7 +76,7 @@ def boundary(
   halvings: int = 10,
   draws: int = 20,
 ) -> Attack:
-  """Returns the attack that walks along the decision boundary.
+  """Returns HopSkipJump, which walks along the decision boundary.
 
   After `starts` uniform tries for any misclassified point, each round halves
   the segment to the clean input down to the boundary, estimates the direction

@@ -1,0 +1,52 @@
+"""What an attack takes, and what it may claim of what it found."""
+
+import jax.numpy as jnp
+
+from snnjax import random
+from snnjax.attacks.results import known
+from snnjax.attacks.threat import Threat, check_inputs
+from snnjax.types import AttackResult, Inputs, Labels
+
+
+def check_batch(threat: Threat, inputs: Inputs, labels: Labels) -> None:
+  """Raises unless a batch can be attacked under a threat.
+
+  Args:
+    threat: the threat.
+    inputs: clean inputs [B, ...], or a mapping of them.
+    labels: [B].
+
+  Raises:
+    ValueError: if an input is not floating, or is known not to be finite or
+      to be outside its box; or if labels are not one for each example.
+  """
+  check_inputs(threat, inputs)
+  size = random.batch_size(inputs)
+  if jnp.shape(labels) != (size,):
+    raise ValueError(
+      f"labels must have one class per example, ({size},); got "
+      f"{jnp.shape(labels)}"
+    )
+
+
+def admitted(
+  threat: Threat, result: AttackResult, origin: Inputs
+) -> AttackResult:
+  """Returns a result that claims no success outside its threat.
+
+  Where the clean input is outside its box, or the result outside ball or box,
+  the example cannot be judged: there is no success and the loss is NaN. Inputs
+  whose values are known do not come so far, see `check_inputs`.
+
+  Args:
+    threat: the threat.
+    result: what the attack found.
+    origin: the clean inputs.
+  """
+  inside = threat.contains(origin, origin)
+  inside &= threat.contains(result.inputs, origin)
+  told = known(result)
+  return told._replace(
+    loss=jnp.where(inside, told.loss, jnp.nan),
+    success=told.success & inside,
+  )
