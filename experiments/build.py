@@ -77,7 +77,7 @@ READOUTS = {
 NOISES = {
   "crafted": methods.crafted,
   "off": methods.no_noise,
-  "random": methods.random_signs,
+  "random": methods.scattered,
 }
 ESTIMATORS = {
   "finite_difference": regularizers.finite_difference,

@@ -151,8 +151,8 @@ class Rga:
     mean = jnp.mean(currents, axis=0, keepdims=True)
     knee = (1 - tau) * theta
     steep = (1 - 0.2 * knee) / ((tau + beta - 1) * theta)
-    below = (mean >= 0) & (mean <= knee)
-    above = (mean > knee) & (mean <= beta * theta)
+    below = (mean >= 0) & (mean <= knee) & (knee > 0)
+    above = (mean >= 0) & ~below & (mean <= beta * theta)
     slope = jnp.where(below, 0.2, jnp.where(above, steep, 0.0))
     slope = slope.astype(currents.dtype)
     return _replace(neuron, currents, state, lambda spikes: slope)

@@ -8,13 +8,19 @@ whose probability is certainly above one half keeps the majority while
   ||delta||_1 < (p - 1/2) / T.
 
 The certificate holds for the *smoothed* classifier, the majority over draws of
-a network whose only randomness is its encoder, not for a single draw.
+a network whose only randomness are the spike trains, not for a single draw.
+The trains are drawn here and shown to a network that takes frames, the same
+weights with `encoders.frames` in the place of `encoders.poisson`: no network
+with another encoder, and no number type of too few bits, can be certified by
+mistake.
 
 References:
   Jeremy Cohen, Elan Rosenfeld, J. Zico Kolter, 2019, "Certified adversarial
   robustness via randomized smoothing", arXiv 1902.02918 (two-stage sampling).
 """
 
+import math
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import jax
@@ -24,9 +30,10 @@ import scipy.stats
 
 from snnjax import random
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
-from snnjax.validation import check_box, check_count
+from snnjax.validation import check_box, check_count, is_concrete
 
 ABSTAINED = -1
+_BITS = 32  # of one draw
 
 
 class Certificates(NamedTuple):
@@ -46,31 +53,121 @@ class Certificates(NamedTuple):
   probability: np.ndarray
 
 
-def votes(logits_fn: LogitsFn, key: Key, inputs: Inputs, draws: int) -> Array:
+def trains(key: Key, rates: Array, steps: int) -> Array:
+  """Returns spike trains, each spike from Bernoulli(x), [B, T, ...].
+
+  Each draw has 32 bits, whatever the type of the rates: its probability is x,
+  or less than 2^-32 below it.
+
+  Args:
+    key: scalar or [B].
+    rates: x in [0, 1], [B, ...] of a floating type.
+    steps: T.
+  """
+
+  def draw(key: Key, example: Array) -> Array:
+    shape = (steps, *example.shape)
+    bits = jax.random.bits(key, shape, jnp.uint32)
+    wide = example.astype(jnp.promote_types(example.dtype, jnp.float32))
+    # Exact: a power of two. A rate of 1 has no such threshold and always fires.
+    certain = wide >= 1
+    scaled = jnp.where(certain, 0, wide) * 2.0**_BITS
+    fires = (bits < scaled.astype(jnp.uint32)[None]) | certain[None]
+    return fires.astype(example.dtype)
+
+  keys = random.example_keys(key, rates.shape[0])
+  return random.per_example(draw, keys, rates)
+
+
+def votes(
+  logits_fn: LogitsFn,
+  key: Key,
+  inputs: Inputs,
+  draws: int,
+  *,
+  steps: int,
+  fixed: Collection[str] = (),
+) -> Array:
   """Returns how many of `draws` independent runs predict each class, [B, C].
 
   In constant memory. A run whose logits are not numbers predicts nothing.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``, random through its encoder alone.
+    logits_fn: ``(key, inputs) -> [B, C]``, of a network that takes frames.
     key: scalar or [B].
-    inputs: [B, ...], rates in [0, 1].
+    inputs: as of `certify`.
     draws: how many runs.
+    steps: T, the length of the trains.
+    fixed: as of `certify`.
 
   Raises:
-    ValueError: if `draws` is not a positive whole number.
+    ValueError: if `draws` or `steps` is not a positive whole number, or an
+      input is no rate.
   """
   check_count("draws", draws)
+  check_count("steps", steps)
+  _check_rates(inputs, fixed)
   keys = random.example_keys(key, random.batch_size(inputs))
-  shape = jax.eval_shape(logits_fn, keys, inputs).shape
+
+  def run(keys: Key) -> Array:
+    return logits_fn(*_shown(keys, inputs, steps, fixed))
+
+  shape = jax.eval_shape(run, keys).shape
 
   def add(counts: Array, index: Array) -> tuple[Array, None]:
-    logits = logits_fn(random.fold_in(keys, index), inputs)
+    logits = run(random.fold_in(keys, index))
     hit = jax.nn.one_hot(jnp.argmax(logits, 1), shape[1], dtype=counts.dtype)
     known = jnp.all(jnp.isfinite(logits), 1, keepdims=True)
     return counts + hit * known, None
 
   return jax.lax.scan(add, jnp.zeros(shape, int), jnp.arange(draws))[0]
+
+
+def _check_rates(inputs: Inputs, fixed: Collection[str] = ()) -> None:
+  """Raises ValueError unless all inputs but the fixed ones are rates.
+
+  Args:
+    inputs: [B, ...], or a mapping of such arrays.
+    fixed: names of modalities that are not drawn.
+  """
+  names = set(inputs) if isinstance(inputs, Mapping) else set()
+  if set(fixed) - names or (names and names == set(fixed)):
+    raise ValueError(
+      f"fixed must name some, not all, of the modalities {sorted(names)}; got "
+      f"{sorted(fixed)}"
+    )
+  for name, leaf in _modalities(inputs, fixed).items():
+    kind = jnp.result_type(leaf)
+    if not jnp.issubdtype(kind, jnp.floating):
+      raise ValueError(f"{name} must be rates of a floating type; got {kind}")
+    if is_concrete(leaf):
+      # In double precision, where no rounding is forgiven: a rate has none.
+      check_box(f"{name}, as rates,", np.asarray(leaf, np.float64), 0.0, 1.0)
+
+
+def _modalities(inputs: Inputs, fixed: Collection[str]) -> dict[str, Array]:
+  """The arrays that are drawn, by what to call them."""
+  if not isinstance(inputs, Mapping):
+    return {"inputs": inputs}
+  return {
+    f"inputs[{name!r}]": leaf
+    for name, leaf in inputs.items()
+    if name not in fixed
+  }
+
+
+def _shown(
+  keys: Key, inputs: Inputs, steps: int, fixed: Collection[str]
+) -> tuple[Key, Inputs]:
+  """The network's keys, and the inputs with trains in the place of rates."""
+  own, spikes = random.split(keys)
+  if not isinstance(inputs, Mapping):
+    return own, trains(spikes, inputs, steps)
+  drawn = random.split(spikes, len(inputs))
+  return own, {
+    name: inputs[name] if name in fixed else trains(key, inputs[name], steps)
+    for key, name in zip(drawn, sorted(inputs), strict=True)
+  }
 
 
 def lower_bound(successes: np.ndarray, total: int, alpha: float) -> np.ndarray:
@@ -104,18 +201,22 @@ def lower_bound(successes: np.ndarray, total: int, alpha: float) -> np.ndarray:
   return np.where(counts > 0, bound, 0.0)
 
 
-def certified_radius(probability: np.ndarray, steps: int) -> np.ndarray:
-  """Returns ``max(p - 1/2, 0) / T``, the certified l1 radius.
+def certified_radius(
+  probability: np.ndarray, steps: int, slack: float = 0.0
+) -> np.ndarray:
+  """Returns ``max(p - slack - 1/2, 0) / T``, the certified l1 radius.
 
   Args:
     probability: p, a lower bound of the class's probability.
-    steps: T, how often the encoder draws each input.
+    steps: T, how often each input is drawn.
+    slack: how far, in total variation, what was drawn may be from Bernoulli.
 
   Raises:
     ValueError: if `steps` is not a positive whole number.
   """
   check_count("steps", steps)
-  return np.maximum(np.asarray(probability, np.float64) - 0.5, 0) / steps
+  certain = np.asarray(probability, np.float64) - slack
+  return np.maximum(certain - 0.5, 0) / steps
 
 
 def certify(
@@ -124,6 +225,7 @@ def certify(
   inputs: Inputs,
   *,
   steps: int,
+  fixed: Collection[str] = (),
   selection: int = 100,
   estimation: int = 10_000,
   alpha: float = 0.001,
@@ -135,32 +237,45 @@ def certify(
   by the counts that are then bounded would void the bound.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``: a network with a `poisson` encoder,
-      random through it alone, whole trains per call.
+    logits_fn: ``(key, inputs) -> [B, C]``, deterministic, of a network that
+      takes spike trains [B, T, ...] as they are (`encoders.frames`); one
+      trained with `encoders.poisson` has the same variables.
     key: scalar or [B].
-    inputs: [B, ...], rates in [0, 1]; radii are in their units.
-    steps: T of the encoder.
+    inputs: [B, ...], rates in [0, 1], or a mapping of such arrays; radii are
+      in their units, over all modalities together.
+    steps: T, the length of the trains.
+    fixed: modalities that are no rates: shown as they are, each time, and
+      *not certified against any change*.
     selection: draws of the first sample.
     estimation: draws of the second sample.
     alpha: the share of examples that may be certified wrongly, each on its
       own.
 
   Raises:
-    ValueError: if a count or `alpha` is out of range, or an input is no rate.
+    ValueError: if a count or `alpha` is out of range, an input is no rate, or
+      `fixed` names no modality, or all.
   """
   check_count("selection", selection)
   check_count("estimation", estimation)
-  for leaf in jax.tree.leaves(inputs):
-    # In double precision, where no rounding is forgiven: a rate has none.
-    check_box("inputs, as rates,", np.asarray(leaf, np.float64), 0.0, 1.0)
   keys = random.example_keys(key, random.batch_size(inputs))
   first, second = random.split(keys)
-  chosen = np.argmax(votes(logits_fn, first, inputs, selection), 1)
-  counts = np.asarray(votes(logits_fn, second, inputs, estimation))
+
+  def count(key: Key, draws: int) -> np.ndarray:
+    return np.asarray(
+      votes(logits_fn, key, inputs, draws, steps=steps, fixed=fixed)
+    )
+
+  chosen = np.argmax(count(first, selection), 1)
+  counts = count(second, estimation)
   counts = np.take_along_axis(counts, chosen[:, None], 1)[:, 0]
   probability = lower_bound(counts, estimation, alpha)
-  radius = certified_radius(probability, steps)
-  prediction = np.where(probability > 0.5, chosen, ABSTAINED)
+  drawn = _modalities(inputs, fixed).values()
+  size = sum(math.prod(leaf.shape[1:]) for leaf in drawn)
+  # Both the counted law and the one at the changed input are this close to
+  # Bernoulli's.
+  slack = 2 * size * steps * 2.0**-_BITS
+  radius = certified_radius(probability, steps, slack)
+  prediction = np.where(probability - slack > 0.5, chosen, ABSTAINED)
   return Certificates(prediction, radius, probability)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax import logistic
 from snnjax.types import (
   Array,
   Inputs,
@@ -91,13 +92,6 @@ def predicts(logits: Array, labels: Labels) -> Array:
   return (jnp.argmax(logits, axis=1) == labels) & finite
 
 
-def _pick(values: Array, classes: Labels) -> Array:
-  """Returns values[b, classes[b]], [B]; NaN where there is no such class."""
-  # An index of -1 is the last one to JAX.
-  found = jnp.take_along_axis(values, classes[:, None], axis=1)[:, 0]
-  return jnp.where(are_classes(values, classes), found, jnp.nan)
-
-
 class TooFewClassesError(ValueError):
   """A loss is not defined for logits of so few classes."""
 
@@ -139,7 +133,7 @@ def cross_entropy(logits: Array, labels: Labels) -> Array:
     ValueError: if labels do not fit the logits.
   """
   check_labels(logits, labels)
-  return -_pick(jax.nn.log_softmax(logits, axis=1), labels)
+  return -logistic.pick(logistic.log_softmax(logits), labels)
 
 
 def margin_loss(logits: Array, labels: Labels) -> Array:
@@ -174,10 +168,10 @@ def dlr(logits: Array, labels: Labels) -> Array:
     Croce, Hein 2020, Reliable Evaluation of Adversarial Robustness with an
     Ensemble of Diverse Parameter-free Attacks, arXiv 2003.01690.
   """
-  loss = margin_loss(logits, labels)
+  strongest = rival(logits, labels)
   _require_classes(logits, 3, "dlr")
-  top = jax.lax.top_k(logits, 3)[0]
-  return loss / (top[:, 0] - top[:, 2] + _TINY)
+  third = jax.lax.top_k(logits, 3)[0][:, 2]
+  return _over_spread(logits, labels, strongest, third)
 
 
 def targeted_dlr(logits: Array, labels: Labels, targets: Labels) -> Array:
@@ -196,10 +190,29 @@ def targeted_dlr(logits: Array, labels: Labels, targets: Labels) -> Array:
   References:
     Croce, Hein 2020, arXiv 2003.01690.
   """
-  loss = targeted_margin_loss(logits, labels, targets)
+  check_labels(logits, labels)
+  check_labels(logits, targets, "targets")
   _require_classes(logits, 4, "targeted_dlr")
   top = jax.lax.top_k(logits, 4)[0]
-  return loss / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _TINY)
+  return _over_spread(logits, labels, targets, (top[:, 2] + top[:, 3]) / 2)
+
+
+def _over_spread(
+  logits: Array, labels: Labels, targets: Labels, level: Array
+) -> Array:
+  """Returns (z_t - z_y) / (z_(1) - level + 1e-12), [B].
+
+  With z_(1) in the numerator too it is +-1 plus a rest without it: the form
+  whose derivative does not cancel where the rest is the smaller part.
+  """
+  own, other = logistic.pick(logits, labels), logistic.pick(logits, targets)
+  top = jnp.argmax(logits, axis=1)
+  spread = logistic.pick(logits, top) - level + _TINY
+  down = labels == top
+  rest = jnp.where(down, other - level + _TINY, level - own - _TINY)
+  least = (down | (targets == top)) & (jnp.abs(rest) < jnp.abs(other - own))
+  sign = jnp.where(down, -1, 1).astype(logits.dtype)
+  return jnp.where(least, sign + rest / spread, (other - own) / spread)
 
 
 def targeted_margin_loss(
@@ -244,8 +257,8 @@ def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
       f"{jnp.shape(logits_p)} and {jnp.shape(logits_q)}"
     )
   check_positive("temperature", temperature)
-  log_p = jax.nn.log_softmax(logits_p / temperature, axis=1)
-  log_q = jax.nn.log_softmax(logits_q / temperature, axis=1)
+  log_p = logistic.log_softmax(logits_p / temperature)
+  log_q = logistic.log_softmax(logits_q / temperature)
   return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
 
 
@@ -294,7 +307,7 @@ def margin(logits: Array, labels: Labels, rival: Labels) -> Array:
   """
   check_labels(logits, labels)
   check_labels(logits, rival, "rival")
-  return _pick(logits, labels) - _pick(logits, rival)
+  return logistic.pick(logits, labels) - logistic.pick(logits, rival)
 
 
 def rival_probability(logits: Array, labels: Labels, rival: Labels) -> Array:
@@ -315,7 +328,7 @@ def rival_probability(logits: Array, labels: Labels, rival: Labels) -> Array:
   Differs from: the released code, which forms exp(z_y)/(exp(z_y) + exp(z_r))
     and overflows for large logits.
   """
-  return jax.nn.sigmoid(margin(logits, labels, rival))
+  return logistic.sigmoid(margin(logits, labels, rival))
 
 
 def softmax_probability(logits: Array, labels: Labels, rival: Labels) -> Array:

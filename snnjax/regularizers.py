@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax import losses
+from snnjax import logistic, losses
 from snnjax.input_gradients import advance
 from snnjax.random import batch_size, example_keys
 from snnjax.types import Array, Inputs, Key, Labels, PyTree, Trace
@@ -35,14 +35,14 @@ class Probe(NamedTuple):
   Attributes:
     confidence: f, ``inputs -> [B]``, with keys, labels and rivals fixed.
     inputs: x.
-    value: f(x), [B].
+    change: ``other inputs -> [B]``, f there less f(x), without cancellation.
     direction: d, like the inputs; constant.
     pull: returns g, like the inputs, open to differentiation.
   """
 
   confidence: Callable[[Inputs], Array]
   inputs: Inputs
-  value: Array
+  change: Callable[[Inputs], Array]
   direction: Inputs
   pull: Callable[[], Inputs]
 
@@ -138,7 +138,9 @@ def finite_difference(step: Constant = 1e-2) -> Estimator:
   """Returns the estimator (f(x + h d) - f(x)) / h, without a clamp.
 
   On a spiking network it sees the spikes that really flip. It costs one more
-  forward pass.
+  forward pass. The difference of two `rival_probability`s, or of two
+  `softmax_probability`s, is formed from their odds: two numbers of almost one
+  are equal in floating point. Any other f is subtracted.
 
   Args:
     step: h > 0, in the units of the inputs; may be traced.
@@ -150,7 +152,7 @@ def finite_difference(step: Constant = 1e-2) -> Estimator:
 
   def slope(probe: Probe) -> Array:
     moved = advance(probe.inputs, probe.direction, step)
-    return (probe.confidence(moved) - probe.value) / step
+    return probe.change(moved) / step
 
   return slope
 
@@ -235,9 +237,14 @@ def gradient_penalty(
 
     value, pull, (logits, aux, rival) = jax.vjp(clean, inputs, has_aux=True)
 
+    def again(x: Inputs) -> Array:
+      return forward(jax.random.clone(keys), x)[0]
+
     def fixed(x: Inputs) -> Array:
-      again, _ = forward(jax.random.clone(keys), x)
-      return confidence(again, labels, rival)
+      return confidence(again(x), labels, rival)
+
+    def change(x: Inputs) -> Array:
+      return _change(confidence, (logits, again(x)), labels, rival)
 
     def gradient() -> Inputs:
       return pull(jnp.ones_like(value))[0]
@@ -247,10 +254,29 @@ def gradient_penalty(
     frozen = jax.tree.map(lax.stop_gradient, pull)
     (constant,) = frozen(jnp.ones_like(value))
     along = jax.tree.map(lax.stop_gradient, direction(constant))
-    slope = estimate(Probe(fixed, inputs, value, along, gradient))
+    slope = estimate(Probe(fixed, inputs, change, along, gradient))
     return Penalized(shape(slope), slope, logits, aux)
 
   return penalize
+
+
+# What the confidences that are probabilities are the sigmoid of.
+_ODDS: Mapping[losses.Confidence, losses.Confidence] = {
+  losses.rival_probability: losses.margin,
+  losses.softmax_probability: lambda z, y, rival: logistic.log_odds(z, y),
+}
+
+
+def _change(
+  confidence: losses.Confidence,
+  logits: tuple[Array, Array],
+  labels: Labels,
+  rival: Labels,
+) -> Array:
+  """Returns f at the second logits less f at the first, [B]."""
+  odds = _ODDS.get(confidence)
+  start, end = ((odds or confidence)(z, labels, rival) for z in logits)
+  return end - start if odds is None else logistic.sigmoid_change(start, end)
 
 
 def orthogonalize(
@@ -291,6 +317,7 @@ def orthogonalize(
   check_positive("rate", rate)
   check_count("many", many)
   check_range("share", share, 0.0, 1.0)
+  check_positive("share", share)
   if kernel.ndim < 2:
     raise ValueError(
       f"kernel must be [..., outputs] with at least two axes; got shape "

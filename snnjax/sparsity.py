@@ -100,7 +100,9 @@ def l0_exact(gradients: Array) -> Array:
 def _count_above(gradients: Array, share: Constant) -> Array:
   magnitudes = _magnitudes(gradients)
   peak = jnp.max(magnitudes, axis=1, keepdims=True)
-  return jnp.sum(magnitudes > share * peak, axis=1)
+  # An infinite entry is above any share of itself but the whole.
+  infinite = jnp.isinf(magnitudes) & (share < 1)
+  return jnp.sum((magnitudes > share * peak) | infinite, axis=1)
 
 
 def l0_relative(gradients: Array, share: Constant = 0.01) -> Array:
@@ -136,7 +138,8 @@ def l2(gradients: Array) -> Array:
   """
   shares, peak = _shares(gradients)
   norm = peak * jnp.sqrt(jnp.sum(shares**2, axis=1))
-  return jnp.where(peak == 0, 0, norm)
+  # As it is: zero, infinite or not a number.
+  return jnp.where((peak > 0) & jnp.isfinite(peak), norm, peak)
 
 
 @jax.jit
@@ -171,7 +174,7 @@ def hoyer(gradients: Array) -> Array:
     )
   root = float(np.sqrt(shares.shape[1]))
   quotient = jnp.sum(shares, axis=1) / jnp.sqrt(jnp.sum(shares**2, axis=1))
-  return (root - quotient) / (root - 1)
+  return jnp.clip((root - quotient) / (root - 1), 0, 1)
 
 
 @jax.jit
@@ -185,7 +188,8 @@ def participation_ratio(gradients: Array) -> Array:
     gradients: [B, ...].
   """
   shares, _ = _shares(gradients)
-  return jnp.mean(shares, axis=1) ** 2 / jnp.mean(shares**2, axis=1)
+  ratio = jnp.mean(shares, axis=1) ** 2 / jnp.mean(shares**2, axis=1)
+  return jnp.clip(ratio, 1 / shares.shape[1], 1)
 
 
 @jax.jit
@@ -204,7 +208,8 @@ def gini(gradients: Array) -> Array:
   ranks = 2 * (size - np.arange(1, size + 1) + 0.5) / size
   weights = jnp.asarray(1 - ranks, ascending.dtype)[None]
   total = jnp.sum(ascending, axis=1)
-  return jnp.sum(ascending * weights, axis=1) / total
+  index = jnp.sum(ascending * weights, axis=1) / total
+  return jnp.clip(index, 0, 1 - 1 / size)
 
 
 @jax.jit

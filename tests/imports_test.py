@@ -26,6 +26,7 @@ RANKS = {
   "derivatives": 1,
   "kernels": 2,
   "surrogates": 2,
+  "logistic": 1,
   "losses": 2,
   "sparsity": 3,
   "encoders": 2,

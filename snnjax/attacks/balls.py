@@ -92,8 +92,11 @@ def _shrunk(delta: Array, norm: Array, radius: Array) -> Array:
 def l2_norm(delta: Array) -> Array:
   """Returns ||delta||_2 of each row, [B], without under- or overflow."""
   largest = jnp.max(jnp.abs(delta), 1, keepdims=True)
-  scale = jnp.where(largest > 0, largest, 1)
-  return scale[:, 0] * jnp.sqrt(jnp.sum(jnp.square(delta / scale), 1))
+  usual = (largest > 0) & jnp.isfinite(largest)
+  scale = jnp.where(usual, largest, 1)
+  norm = scale[:, 0] * jnp.sqrt(jnp.sum(jnp.square(delta / scale), 1))
+  # As it is: zero, infinite or not a number.
+  return jnp.where(usual[:, 0], norm, largest[:, 0])
 
 
 def _l2_project(

@@ -205,7 +205,8 @@ def _move(
   push = jnp.sign(gradient * sites.spread(weight))
   values = memory.values + given.value_step * (upper - lower) * push
   slope = sites.total(gradient * (memory.values - center))
-  slope = slope * soft * (1 - soft)
+  # Not 1 - soft: that is 0 from a score of 17 on, and the score would stay.
+  slope = slope * soft * jax.nn.sigmoid(-memory.scores)
   size = l2_norm(slope)[:, None]
   length = given.score_step * jnp.sqrt(jnp.asarray(sites.number, slope.dtype))
   scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)

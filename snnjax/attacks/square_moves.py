@@ -4,7 +4,7 @@ Every function here is about one example's perturbation, a list with one array
 per modality; `Window` says where a modality may be changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,6 +15,9 @@ from snnjax.attacks import windows
 from snnjax.types import Array, Key
 
 Deltas = list[Array]
+
+# How fast the rings of a pyramid fall, by p of the norm, as the authors chose.
+_DECAY: Mapping[float, int] = {1: 4, 2: 2}
 
 
 class Window(NamedTuple):
@@ -71,6 +74,8 @@ def changed(
   places: Sequence[Window],
 ) -> Deltas:
   """Changes one array in one window, as its ball's norm asks.
+
+  Under l1 the result may be outside the ball: project it.
 
   Args:
     balls: in the order of the arrays.
@@ -154,7 +159,7 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
     sides = tuple(max(length // 5, 1) for length in lengths)
     split = jax.random.randint(turn, (), 0, len(lengths))
     shape = windows.dipole(
-      windows.tiled(lengths, sides), jnp.asarray(sides), split
+      windows.tiled(lengths, sides), jnp.asarray(sides), split, _DECAY[order]
     )
     numbers = [-(-a // b) for a, b in zip(lengths, sides, strict=True)]
     signs = _signs(sign, (*numbers, shaped.shape[-1]), delta)
@@ -172,7 +177,9 @@ def moved(
   """Moves the mass of one window into another, as a dipole.
 
   In each channel the new window is the dipole plus what was there, with the
-  mass ``sum |delta|^p`` of both windows and of what was left of the budget.
+  mass ``sum |delta|^p`` of both windows and of what was left of the budget; for
+  l1 as many times as there are channels, more than the budget, which the
+  projection then takes from the smallest entries everywhere.
 
   Args:
     key: one key.
@@ -197,13 +204,15 @@ def moved(
   mask = windows.inside(at, sides)
   emptied = windows.inside(windows.place(source, window.sites, sides), sides)
   split = jax.random.randint(turn, (), 0, len(window.sites))
-  shape = jnp.where(mask, windows.dipole(at, sides, split), 0)
+  shape = jnp.where(mask, windows.dipole(at, sides, split, _DECAY[order]), 0)
   fresh = unit(shape.astype(delta.dtype)) * _signs(
     sign, _per_channel(shaped), delta
   )
   new = unit(fresh + unit(jnp.where(mask, shaped, 0)))
   both = jnp.where(mask | emptied, jnp.abs(shaped) ** power, 0)
-  mass = left / shaped.shape[-1] + jnp.sum(both, axes, keepdims=True)
+  channels = shaped.shape[-1]
+  mass = left / channels + jnp.sum(both, axes, keepdims=True)
+  mass = mass * channels if order == 1 else mass
   rest = jnp.where(mask | emptied, 0, shaped)
   return (rest + new * mass ** (1 / power)).reshape(delta.shape)
 
@@ -216,14 +225,17 @@ def _moved_one(
   turns: Sequence[Array],
   order: float,
 ) -> Deltas:
-  """Moves mass in the array whose turn it is, then scales all to the radius."""
+  """Moves mass in the array whose turn it is; l2 then scales all."""
   power = int(order)
   left = jnp.maximum(radius**power - _mass(deltas, power), 0)
   new = [
     moved(key, left, delta, window, order)
     for key, delta, window in zip(keys, deltas, places, strict=True)
   ]
-  scaled = _scaled(_where(turns, new, deltas), radius, order)
+  moved_one = _where(turns, new, deltas)
+  if order == 1:
+    return moved_one
+  scaled = _scaled(moved_one, radius, order)
   anyone = jnp.any(jnp.stack(turns))
   return _where([anyone] * len(deltas), scaled, deltas)
 

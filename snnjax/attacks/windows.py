@@ -66,10 +66,12 @@ def inside(places: list[Array], sides: Array) -> Array:
   return mask[..., None]
 
 
-def dipole(places: list[Array], sides: Array, split: Array) -> Array:
+def dipole(
+  places: list[Array], sides: Array, split: Array, decay: int
+) -> Array:
   """Returns two pyramids of opposite sign, side by side, [*sites, 1].
 
-  A pyramid is ``sum_k 1/(k + 1)^2`` over the rings k outside or at a site's
+  A pyramid is ``sum_k 1/(k + 1)^decay`` over the rings k outside or at a site's
   own, counted from the centre of its half. It is meaningful inside the window
   only.
 
@@ -77,6 +79,7 @@ def dipole(places: list[Array], sides: Array, split: Array) -> Array:
     places: each site's place within the window, see `place`.
     sides: [axes], of the window.
     split: the axis along which the window is halved, a scalar.
+    decay: 2 or 4, how peaked the pyramids are.
   """
   ring = jnp.zeros((), int)
   rings = jnp.zeros((), int)
@@ -93,7 +96,7 @@ def dipole(places: list[Array], sides: Array, split: Array) -> Array:
     rings = jnp.maximum(rings, length // 2 + 1)
     sign = jnp.where(halved & second, -sign, sign)
   most = max(max(at.shape) for at in places) + 2
-  sums = jnp.asarray(np.cumsum(np.r_[0.0, 1 / np.arange(1.0, most) ** 2]))
+  sums = jnp.asarray(np.cumsum(np.r_[0.0, np.arange(1.0, most) ** -decay]))
   height = sums[rings] - sums[jnp.minimum(ring, rings)]
   return (sign * height)[..., None]
 

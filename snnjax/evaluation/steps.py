@@ -10,6 +10,7 @@ import numpy as np
 from snnjax import random
 from snnjax.attacks import Threat
 from snnjax.evaluation.records import Case
+from snnjax.logistic import log_softmax
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
 
 Builder = Callable[[], Case]
@@ -45,7 +46,7 @@ def judge_logits(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
   finite = jnp.all(jnp.isfinite(logits), axis=1)
   prediction = jnp.where(finite, jnp.argmax(logits, axis=1), -1)
   log_probability = jnp.take_along_axis(
-    jax.nn.log_softmax(logits), labels[:, None], axis=1
+    log_softmax(logits), labels[:, None], axis=1
   )
   return prediction, -log_probability[:, 0], finite
 

@@ -1,7 +1,7 @@
 """Training methods, one per file: each an `Objective` or a `Method`."""
 
 from snnjax.methods.adversarial import adversarial
-from snnjax.methods.hire import crafted, hire, no_noise, random_signs
+from snnjax.methods.hire import crafted, hire, no_noise, scattered
 from snnjax.methods.method import Method, Stage, single
 from snnjax.methods.sr import sr
 from snnjax.methods.vanilla import vanilla
@@ -13,7 +13,7 @@ __all__ = [
   "crafted",
   "hire",
   "no_noise",
-  "random_signs",
+  "scattered",
   "single",
   "sr",
   "vanilla",
