@@ -60,7 +60,7 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
     )
   if classes < 2:
     raise ValueError(
-      f"logits must be of at least two classes; got shape {jnp.shape(logits)}. "
+      f"logits must be of at least 2 classes; got shape {jnp.shape(logits)}. "
       "A single logit z is [0, z] in two: jnp.pad(z, ((0, 0), (1, 0)))"
     )
   known = is_concrete(labels) and getattr(labels, "is_fully_addressable", True)

@@ -210,7 +210,7 @@ def test_a_sweep_compiles_once(examples):
   assert accuracies[0] > accuracies[1] > accuracies[2]
 
 
-def test_outputs_that_cheat_are_flagged_and_do_not_count(examples):
+def test_outputs_that_cheat_are_refused_and_no_defence(examples):
   inputs, labels = examples
 
   def outside(keys, x, y):
@@ -222,15 +222,19 @@ def test_outputs_that_cheat_are_flagged_and_do_not_count(examples):
     return attacking.probed(jnp.full_like(x, jnp.nan), y * 0.0, y >= 0)
 
   cases = {
-    "outside": lambda: Case(outside, Ball(EPSILON)),
+    "outside": lambda: Case(outside, linf(EPSILON)),
     "broken": lambda: Case(broken, Ball(EPSILON)),
   }
   got = run(inputs, labels, cases, survivors=False)
-  summary = summarize(got)
-  assert summary.attacks["outside"].outside == 43
-  assert summary.attacks["broken"].non_finite == 43
+  assert not got.attacks["outside"].contained.any()
+  assert not got.attacks["broken"].finite.any()
   assert np.sum(got.attacks["outside"].prediction != labels) > 30
-  assert summary.robust.estimate == summary.clean.estimate == 38 / 43
+  whole = r"'outside'.*box \(0, 1\), radius 0.06\); 43 of 43 \(100%\)"
+  for judge in (summarize, evaluation.worst):
+    with pytest.raises(evaluation.UnjudgedError, match=whole):
+      judge(got)
+    with pytest.raises(evaluation.UnjudgedError, match=r"'broken'.*43 of 43"):
+      judge(got._replace(attacks={"broken": got.attacks["broken"]}))
 
 
 def test_a_random_network_and_a_zero_gradient_are_noticed(examples):
@@ -461,6 +465,8 @@ def test_the_package_s_own_threats_judge(examples):
     "near": lambda: fgsm(EPSILON)._replace(threat=threat),
     "far": lambda: fgsm(1.01 * EPSILON)._replace(threat=threat),
   }
-  summary = summarize(run(inputs, labels, cases, survivors=False))
-  assert summary.attacks["near"].outside == 0
-  assert summary.attacks["far"].outside == 43
+  got = run(inputs, labels, cases, survivors=False)
+  assert got.attacks["near"].contained.all()
+  assert not got.attacks["far"].contained.any()
+  with pytest.raises(evaluation.UnjudgedError, match="'far'"):
+    summarize(got)

@@ -19,7 +19,7 @@ from experiments import (
   training_loop,
 )
 from experiments.settings import UsageError
-from snnjax import files
+from snnjax import evaluation, files
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -52,6 +52,8 @@ def by_example(folder):
   ):
     arrays = files.read_arrays(path)
     stage, indices = str(arrays.pop("stage")), arrays.pop("indices")
+    budget = str(arrays.pop("budget"))
+    assert (budget == "") == (stage == "clean")
     for row, index in enumerate(indices.tolist()):
       for name, values in arrays.items():
         found[stage, name, index] = values[row].tobytes()
@@ -244,3 +246,22 @@ def test_what_does_not_fit_is_the_users_to_correct(
   shutil.copytree(trained, folder)
   with pytest.raises(UsageError, match=match):
     evaluation_run.run(tiny_runs.config(changes), folder)
+
+
+def test_a_report_refuses_results_that_could_not_be_judged(whole, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("report"))
+  for path in sorted((folder / "evaluation/arrays/chunks").glob("*.npz")):
+    arrays = files.read_arrays(path)
+    if str(arrays["stage"]) == "image/1/fgsm":
+      arrays["rows/contained"] = np.zeros_like(arrays["rows/contained"])
+      arrays["rows/success"] = np.zeros_like(arrays["rows/success"])
+      files.write_arrays(path, arrays)
+  with pytest.raises(evaluation.UnjudgedError) as caught:
+    report_run.run(tiny_runs.config(), folder)
+  said = lifecycle.message(caught.value)
+  assert "'image/1/fgsm'" in said
+  assert "box (0, 1), radius 0.1" in said
+  assert "64 of 64 (100%)" in said
+  assert lifecycle.exit_code(caught.value) is lifecycle.ExitCode.BAD_DATA
+  assert not (folder / "report").exists()
