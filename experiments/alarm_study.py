@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build, datasets
+from experiments import attack_grid, build, datasets, kept
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from snnjax import checks
@@ -76,6 +76,7 @@ def measure(
   batch: Batch,
   chunks: Iterable[Chunk],
   folder: Workdir,
+  made_from: Mapping[str, str],
   progress: Progress = silent,
   should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -90,6 +91,7 @@ def measure(
     batch: all examples of the evaluation.
     chunks: the finished evaluation.
     folder: gets the arrays.
+    made_from: see `origins.evaluation`.
     progress: told of every part.
     should_stop: asked after every part.
 
@@ -97,8 +99,14 @@ def measure(
     Preempted: as `should_stop` wanted; run again to go on.
   """
   count = min(config.evaluation.alarm_examples, len(batch.labels))
-  done = _finished(folder)
-  if not count or _SETUP in done:
+  if not count:
+    return
+  done = {
+    name: arrays
+    for name in _finished(folder)
+    if (arrays := kept.load_part(folder, f"{_FOLDER}/{name}", made_from))
+  }
+  if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
   evaluation = _collected(chunks, batch)
   modalities = datasets.MODALITIES[config.data.modality]
@@ -124,6 +132,7 @@ def measure(
   progress(sum(name in done for name in parts), len(parts), "check alarms")
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
+<<<<<<< HEAD
       found = _against(part(), reported)
       folder.save_arrays(f"{_FOLDER}/{name}", encoded(found))
       progress(number, len(parts), "check alarms")
@@ -133,10 +142,26 @@ def measure(
   setup = {
     "indices": np.arange(count),
     "attacked": np.array(where(cell)),
+=======
+      found = _against(part(), float(np.mean(reported)))
+      folder.save_arrays(f"{_FOLDER}/{name}", encoded(found), made_from)
+      progress(number, len(parts), "check alarms")
+      if should_stop() and number < len(parts):
+        raise Preempted(f"stopped after part {number} of the alarms")
+  radii = [
+    f"{name} {radius:g}" for name, radius in cell.radii.items() if radius
+  ]
+  # Comes last: where it is, every part was.
+  setup = {
+    "indices": np.arange(count),
+    "attacked": np.array(", ".join(radii)),
+    "parts": np.array(list(parts)),
+>>>>>>> storage
   }
-  folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup)
+  folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup, made_from)
 
 
+<<<<<<< HEAD
 def where(cell: Cell) -> str:
   """Returns the radius of each modality that a cell attacks, in words."""
   return ", ".join(f"{name} {r:g}" for name, r in cell.radii.items() if r)
@@ -144,19 +169,32 @@ def where(cell: Cell) -> str:
 
 def load(folder: Workdir) -> Found | None:
   """Reads what `measure` left in a folder; None where it measured nothing.
+=======
+def load(
+  config: Any, folder: Workdir, made_from: Mapping[str, str]
+) -> Found | None:
+  """Reads what `measure` left in a folder; None where nothing was asked of it.
+
+  Args:
+    config: the whole configuration.
+    folder: of the evaluation.
+    made_from: see `origins.evaluation`.
+>>>>>>> storage
 
   Raises:
-    ValueError: a file is damaged.
+    FileNotFoundError: a part is missing.
+    DamagedError: one is damaged.
+    ForeignError: one was made from something else.
   """
-  names = _finished(folder)
-  if _SETUP not in names:
+  if not config.evaluation.alarm_examples:
     return None
-  setup = folder.load_arrays(f"{_FOLDER}/{_SETUP}")
-  parts = (
-    decoded(folder.load_arrays(f"{_FOLDER}/{name}"))
-    for name in names
-    if name != _SETUP
-  )
+  again = f"remove it and {kept.remedy(folder.path)}"
+
+  def part(name: str) -> dict[str, np.ndarray]:
+    return folder.load_arrays(f"{_FOLDER}/{name}", made_from, again)
+
+  setup = part(_SETUP)
+  parts = (decoded(part(name)) for name in setup["parts"].tolist())
   return Found(
     checks.merged(*parts), len(setup["indices"]), str(setup["attacked"])
   )
@@ -226,12 +264,14 @@ def _names(
 
 
 def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
-  kept = tuple(chunks)
+  whole = tuple(chunks)
   stages = dict.fromkeys(
-    chunk.stage for chunk in kept if chunk.stage != evaluating.CLEAN
+    chunk.stage for chunk in whole if chunk.stage != evaluating.CLEAN
   )
   labels = np.asarray(batch.labels)
-  return evaluating.collect(np.arange(len(labels)), labels, tuple(stages), kept)
+  return evaluating.collect(
+    np.arange(len(labels)), labels, tuple(stages), whole
+  )
 
 
 def _reported(

@@ -12,8 +12,12 @@ from experiments import (
   evaluations,
   examples,
   lifecycle,
+<<<<<<< HEAD
   preflight,
   run_folders,
+=======
+  origins,
+>>>>>>> storage
   settings,
   suites,
   training_loop,
@@ -39,11 +43,23 @@ def run(config: Any, path: pathlib.Path) -> None:
   whole = trained_config(path)
   with whole.unlocked():
     whole.evaluation = config.evaluation
+<<<<<<< HEAD
     whole.data.data_dir = config.data.data_dir  # the data may have moved
   whole = preflight.resolved(whole)
   folder = evaluations.folder(path, whole)
   with (
     evaluations.opened(folder, whole) as opened,
+=======
+  whole = suites.resolved(whole)
+  folder = assessment.evaluation_folder(path, whole)
+  known = origins.assessment(whole, path)
+  with (
+    workdir.opened(
+      folder,
+      settings.to_dict(whole),
+      lambda found: assessment.lacking(whole, found, known),
+    ) as opened,
+>>>>>>> storage
     lifecycle.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
@@ -51,6 +67,7 @@ def run(config: Any, path: pathlib.Path) -> None:
       say(f"{folder} is finished; nothing to do\n\n{_told(path, opened)}")
       return
     with lifecycle.reading_data():
+      made_from = origins.evaluation(whole, path)
       splits = datasets.load(whole, progress, only_test=True)
       splits = _with_fitted(splits, path)
       network, variables = training_loop.trained(whole, splits, path)
@@ -59,7 +76,14 @@ def run(config: Any, path: pathlib.Path) -> None:
     with lifecycle.configuring():
       bench = assessment.bench(whole, network, splits.modalities, others)
     assessment.assess(
-      whole, bench, variables, splits, opened, progress, should_stop
+      whole,
+      bench,
+      variables,
+      splits,
+      opened,
+      made_from,
+      progress,
+      should_stop,
     )
     say(f"{_told(path, opened)}\n\nevaluated: {folder}")
 
@@ -94,13 +118,8 @@ def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
   Raises:
     DataError: a folder has no finished training run.
   """
-  runs = dict.fromkeys(
-    run
-    for attack in suites.plan(whole)
-    for run in attack.spec.options.get("runs", ())
-  )
   found = {}
-  for run in runs:
+  for run in suites.transferred(whole):
     own = trained_config(pathlib.Path(run))
     network, variables = training_loop.trained(own, splits, pathlib.Path(run))
     found[run] = models.classifier(

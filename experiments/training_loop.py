@@ -14,20 +14,34 @@ from experiments import (
   build,
   compilation,
   datasets,
+<<<<<<< HEAD
   examples,
   lifecycle,
   preflight,
   schema,
   settings,
 )
+=======
+  lifecycle,
+  origins,
+  settings,
+)
+from experiments.origins import WEIGHTS
+>>>>>>> storage
 from experiments.progress import Progress, reporter, say, silent
 from snnjax import (
   checkpoints,
   environment,
+<<<<<<< HEAD
   losses,
   metrics,
   parameters,
   random,
+=======
+  identity,
+  metrics,
+  parameters,
+>>>>>>> storage
   workdir,
 )
 from snnjax import training as steps
@@ -36,7 +50,6 @@ from snnjax.training import TrainState
 from snnjax.types import Batch, Key, Network, Variables
 from snnjax.workdir import Workdir
 
-WEIGHTS = "parameters.npz"
 AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
   "none": (),
   "crop_flip": (augmentation.random_crop(4), augmentation.horizontal_flip()),
@@ -70,10 +83,23 @@ class Progressed(NamedTuple):
   best: Best
 
 
+class Log(NamedTuple):
+  """Where metrics go.
+
+  Attributes:
+    write: takes a step and its values.
+    written: what the metrics file holds, for a checkpoint.
+  """
+
+  write: Write
+  written: Callable[[], metrics.Written]
+
+
 class Plan(NamedTuple):
   """A run's fixed parts."""
 
   config: Any
+  made_from: Mapping[str, str]
   train: datasets.Training
   validation: dataset.Dataset | None
   step: Callable[[TrainState, Batch], tuple[TrainState, steps.Metrics]]
@@ -91,7 +117,13 @@ def run(config: Any, path: pathlib.Path) -> None:
   preflight.check(config)
   compilation.keep()
   with (
+<<<<<<< HEAD
     opened(path, config) as folder,
+=======
+    workdir.opened(
+      path, settings.to_dict(config), lambda found: lacking(config, found.path)
+    ) as folder,
+>>>>>>> storage
     lifecycle.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
@@ -154,6 +186,25 @@ def _tell_unread(config: Any, path: pathlib.Path) -> None:
     )
 
 
+def lacking(config: Any, path: pathlib.Path) -> str:
+  """Says what a finished run lacks; nothing where its parameters are whole.
+
+  Args:
+    config: the run's configuration.
+    path: its workdir.
+
+  Raises:
+    ForeignError: the parameters are another run's.
+  """
+  try:
+    origins.weights(path, origins.configuration(config))
+  except FileNotFoundError:
+    return f"{path / WEIGHTS} is missing"
+  except identity.DamagedError as error:
+    return str(error).partition("; ")[0]
+  return ""
+
+
 def fit(
   config: Any,
   splits: datasets.Splits,
@@ -177,6 +228,7 @@ def fit(
   Raises:
     NonFiniteError: a metric is not finite; the batch is saved.
     Preempted: as `should_stop` wanted.
+    ForeignError: a checkpoint is another run's, or of other data.
     ValueError: the configuration does not fit.
   """
   seen = environment.describe(config.seed)
@@ -184,12 +236,17 @@ def fit(
   examples.save(folder.path, splits.used)
   with lifecycle.configuring():
     plan, progressed = _begin(config, splits)
-  after = None
+  after = expected = None
   if checkpoints.steps(folder.checkpoints):
-    after, progressed = checkpoints.restore(folder.checkpoints, progressed)
-  with _writers(config, folder, after) as write:
-    progressed = _loop(plan, progressed, folder, write, progress, should_stop)
-  parameters.export(progressed.best.variables, folder.path / WEIGHTS)
+    after, progressed, notes = checkpoints.restore(
+      folder.checkpoints, progressed, made_from=plan.made_from
+    )
+    expected = metrics.Written(*notes["metrics"])
+  with _writers(config, folder, after, expected) as log:
+    progressed = _loop(plan, progressed, folder, log, progress, should_stop)
+  parameters.export(
+    progressed.best.variables, folder.path / WEIGHTS, plan.made_from
+  )
   return progressed.best.variables
 
 
@@ -205,6 +262,8 @@ def trained(
 
   Raises:
     OSError: there are no parameters.
+    DamagedError: they are damaged.
+    ForeignError: they are those of another configuration.
     ValueError: they do not fit the network.
   """
   network = build.network(config, splits.modalities, splits.test.num_classes)
@@ -213,10 +272,21 @@ def trained(
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
     splits.prepare,
   )
+<<<<<<< HEAD
   shapes = jax.eval_shape(
     network.init, build.key(config, "shapes"), sample.inputs
   )
   return network, parameters.restore(path / WEIGHTS, shapes)
+=======
+  shapes = jax.eval_shape(network.init, build.key(config), sample.inputs)
+  variables = parameters.restore(
+    path / WEIGHTS,
+    shapes,
+    origins.configuration(config),
+    remedy=origins.remedy(path),
+  )
+  return network, variables
+>>>>>>> storage
 
 
 def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
@@ -236,6 +306,7 @@ def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
   step = _augmented(config, steps.make_train_step(method, tx))
   plan = Plan(
     config,
+    origins.training(config),
     splits.train,
     splits.validation,
     jax.jit(step, donate_argnums=0),
@@ -291,11 +362,16 @@ def _right(
 
 @contextlib.contextmanager
 def _writers(
-  config: Any, folder: Workdir, after: int | None
-) -> Iterator[Write]:
+  config: Any,
+  folder: Workdir,
+  after: int | None,
+  expected: metrics.Written | None,
+) -> Iterator[Log]:
   """Opens the metrics file and, if wanted, TensorBoard's events."""
   with contextlib.ExitStack() as stack:
-    lines = stack.enter_context(metrics.Metrics(folder.metrics, after))
+    lines = stack.enter_context(
+      metrics.Metrics(folder.metrics, after, expected)
+    )
     events = None
     if config.train.tensorboard:
       events = stack.enter_context(metrics.tensorboard(folder.events, after))
@@ -305,14 +381,14 @@ def _writers(
       if events is not None:
         events(step, values)
 
-    yield write
+    yield Log(write, lambda: lines.written)
 
 
 def _loop(
   plan: Plan,
   progressed: Progressed,
   folder: Workdir,
-  write: Write,
+  log: Log,
   progress: Progress,
   should_stop: ShouldStop,
 ) -> Progressed:
@@ -333,12 +409,18 @@ def _loop(
       _check(done, values, batch, folder)
       ended = done % plan.per_epoch == 0
       if done % options.log_every == 0:
-        write(done, values)
+        log.write(done, values)
       if ended:
-        progressed = _end_epoch(plan, progressed, done, write)
+        progressed = _end_epoch(plan, progressed, done, log.write)
       stop = should_stop() and done < plan.total
       if ended or stop or done % options.checkpoint_every == 0:
-        checkpoints.save(done, progressed, folder.checkpoints)
+        checkpoints.save(
+          done,
+          progressed,
+          folder.checkpoints,
+          made_from=plan.made_from,
+          notes={"metrics": log.written()},
+        )
       progress(done, plan.total, name)
       if stop:
         raise workdir.Preempted(f"stopped after step {done} of {plan.total}")

@@ -1,6 +1,12 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
+<<<<<<< HEAD
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
+=======
+from snnjax.evaluation.autoattack import Suite, autoattack, cases
+from snnjax.evaluation.collecting import collect
+from snnjax.evaluation.complete import Lack, lacking, spared
+>>>>>>> storage
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -9,7 +15,6 @@ from snnjax.evaluation.records import (
   Clean,
   Evaluation,
   Outcome,
-  collect,
 )
 from snnjax.evaluation.stream import evaluate, stream
 from snnjax.evaluation.summary import (
@@ -30,6 +35,7 @@ __all__ = [
   "Chunk",
   "Clean",
   "Evaluation",
+  "Lack",
   "Outcome",
   "Suite",
   "Summary",
@@ -39,7 +45,12 @@ __all__ = [
   "cases",
   "collect",
   "evaluate",
+<<<<<<< HEAD
   "refuse_outside",
+=======
+  "lacking",
+  "spared",
+>>>>>>> storage
   "stream",
   "summarize",
   "undefined",

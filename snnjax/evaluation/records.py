@@ -1,7 +1,11 @@
 """What an evaluation is asked and what it answers, one row per example."""
 
+<<<<<<< HEAD
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+=======
+from collections.abc import Callable, Mapping
+>>>>>>> storage
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -154,6 +158,7 @@ def positions(indices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
       f"indices {unknown[:5].tolist()} among {len(indices)} examples"
     )
   return order[np.searchsorted(indices, wanted, sorter=order)]
+<<<<<<< HEAD
 
 
 def collect(
@@ -227,3 +232,5 @@ def _assign(
 ) -> None:
   for column, new in zip(table, values, strict=True):
     column[rows] = new
+=======
+>>>>>>> storage

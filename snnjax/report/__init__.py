@@ -11,7 +11,7 @@ from snnjax.report.record import (
   keys_of,
 )
 from snnjax.report.text import SCHEMA, VERSION
-from snnjax.report.writing import Paths, write
+from snnjax.report.writing import Paths, read, write
 
 __all__ = [
   "SCHEMA",
@@ -24,6 +24,10 @@ __all__ = [
   "Table",
   "file_name",
   "jsonable",
+<<<<<<< HEAD
   "keys_of",
+=======
+  "read",
+>>>>>>> storage
   "write",
 ]
