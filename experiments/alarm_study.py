@@ -9,7 +9,7 @@ on with the next.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
 from snnjax.checks import Alarm, Measurements
-from snnjax.evaluation import Chunk, Evaluation
+from snnjax.evaluation import Evaluation
 from snnjax.types import Batch, LogitsFn, Network, Variables
 from snnjax.workdir import Preempted, Workdir
 
@@ -74,7 +74,7 @@ def measure(
   network: Network,
   classify: jax.tree_util.Partial,
   batch: Batch,
-  chunks: Iterable[Chunk],
+  evaluation: Evaluation,
   folder: Workdir,
   made_from: Mapping[str, str],
   progress: Progress = silent,
@@ -89,7 +89,7 @@ def measure(
     classify: the network under its own rule, of its variables, which are the
       first argument: compilations are shared with other networks.
     batch: all examples of the evaluation.
-    chunks: the finished evaluation.
+    evaluation: the finished one.
     folder: gets the arrays.
     made_from: see `origins.evaluation`.
     progress: told of every part.
@@ -108,7 +108,6 @@ def measure(
   }
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
-  evaluation = _collected(chunks, batch)
   modalities = datasets.MODALITIES[config.data.modality]
   cells = attack_grid.cells(config, modalities)
   cell = cells[-1]
@@ -132,44 +131,25 @@ def measure(
   progress(sum(name in done for name in parts), len(parts), "check alarms")
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
-<<<<<<< HEAD
       found = _against(part(), reported)
-      folder.save_arrays(f"{_FOLDER}/{name}", encoded(found))
-      progress(number, len(parts), "check alarms")
-      if should_stop() and number < len(parts):
-        raise Preempted(f"stopped after part {number} of the alarms")
-  # Comes last: where it is, every part is.
-  setup = {
-    "indices": np.arange(count),
-    "attacked": np.array(where(cell)),
-=======
-      found = _against(part(), float(np.mean(reported)))
       folder.save_arrays(f"{_FOLDER}/{name}", encoded(found), made_from)
       progress(number, len(parts), "check alarms")
       if should_stop() and number < len(parts):
         raise Preempted(f"stopped after part {number} of the alarms")
-  radii = [
-    f"{name} {radius:g}" for name, radius in cell.radii.items() if radius
-  ]
   # Comes last: where it is, every part was.
   setup = {
     "indices": np.arange(count),
-    "attacked": np.array(", ".join(radii)),
+    "attacked": np.array(where(cell)),
     "parts": np.array(list(parts)),
->>>>>>> storage
   }
   folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup, made_from)
 
 
-<<<<<<< HEAD
 def where(cell: Cell) -> str:
   """Returns the radius of each modality that a cell attacks, in words."""
   return ", ".join(f"{name} {r:g}" for name, r in cell.radii.items() if r)
 
 
-def load(folder: Workdir) -> Found | None:
-  """Reads what `measure` left in a folder; None where it measured nothing.
-=======
 def load(
   config: Any, folder: Workdir, made_from: Mapping[str, str]
 ) -> Found | None:
@@ -179,7 +159,6 @@ def load(
     config: the whole configuration.
     folder: of the evaluation.
     made_from: see `origins.evaluation`.
->>>>>>> storage
 
   Raises:
     FileNotFoundError: a part is missing.
@@ -261,17 +240,6 @@ def _names(
   if all(name.split("/")[0] in targets for name in evaluation.attacks):
     more += ("large",)  # nothing was run beyond the cells
   return (*_ALWAYS, *more)
-
-
-def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
-  whole = tuple(chunks)
-  stages = dict.fromkeys(
-    chunk.stage for chunk in whole if chunk.stage != evaluating.CLEAN
-  )
-  labels = np.asarray(batch.labels)
-  return evaluating.collect(
-    np.arange(len(labels)), labels, tuple(stages), whole
-  )
 
 
 def _reported(

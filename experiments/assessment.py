@@ -17,15 +17,11 @@ from experiments import (
   alarm_study,
   attack_grid,
   build,
-  chunk_files,
   datasets,
   examples,
   gradient_study,
-<<<<<<< HEAD
-  lifecycle,
-=======
   kept,
->>>>>>> storage
+  lifecycle,
   perceptual_study,
   suites,
 )
@@ -41,10 +37,6 @@ from snnjax.workdir import Preempted, Workdir
 LARGE = "large epsilon"
 LARGE_RADIUS = 0.5
 STUDY = "study"
-<<<<<<< HEAD
-REFUSED = "refused"  # attacks that budget or classes do not allow
-=======
->>>>>>> storage
 
 
 class Assessed(NamedTuple):
@@ -63,11 +55,8 @@ class Assessed(NamedTuple):
     seconds: by case, the wall time of each of its microbatches.
     alarms: what was measured for them alone, on a part of the examples.
     perceived: by case, how visible its changes are.
-<<<<<<< HEAD
     used: which examples it was trained and evaluated on.
-=======
     made_from: what all of this was made from; see `origins.evaluation`.
->>>>>>> storage
   """
 
   name: str
@@ -82,11 +71,8 @@ class Assessed(NamedTuple):
   seconds: Mapping[str, list[float]]
   alarms: alarm_study.Found | None
   perceived: Mapping[str, perceptual_study.Perceived]
-<<<<<<< HEAD
   used: examples.Used
-=======
   made_from: Mapping[str, str]
->>>>>>> storage
 
 
 class Bench(NamedTuple):
@@ -192,27 +178,16 @@ def assess(
   """
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
-  examples.save(folder.path, datasets.evaluated(config, splits))
   _check_box(config, splits.modalities, batch)
-<<<<<<< HEAD
-  finished = chunk_files.load(folder)
   attacked = cases(config, made, variables, splits.modalities, batch.inputs)
-  folder.save_arrays(
-    REFUSED,
-    {
-      "attacks": np.array(list(attacked.refused), np.str_),
-      "reasons": np.array(list(attacked.refused.values()), np.str_),
-    },
-=======
-  attacked = cases(config, made, variables, splits.modalities)
   plan = kept.Plan(
     made_from,
     np.arange(len(batch.labels)),
     evaluating.spared(tuple(attacked.builders), attacked.survivors),
     attacked.refused,
->>>>>>> storage
   )
   kept.record(folder, plan)
+  examples.save(folder.path, datasets.evaluated(config, splits), made_from)
   first = kept.next_number(folder)  # that of a damaged one stays free
   finished = [each.chunk for each in kept.load(folder, plan, mend=True)]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
@@ -243,12 +218,7 @@ def assess(
         },
         {"seconds": seconds},
       )
-<<<<<<< HEAD
-      perceptual_study.save(visible, folder, number, chunk)
-      chunk_files.save(folder, number, chunk)
-=======
       kept.save(folder, number, chunk, perceived, made_from)
->>>>>>> storage
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
   if kept.load_part(folder, STUDY, made_from) is None:
@@ -258,11 +228,7 @@ def assess(
     made.network,
     judge,
     batch,
-<<<<<<< HEAD
-    chunk_files.load(folder),
-=======
-    [each.chunk for each in kept.load(folder, plan)],
->>>>>>> storage
+    kept.collected(plan, kept.load(folder, plan), batch.labels),
     folder,
     made_from,
     progress,
@@ -312,12 +278,6 @@ def load(
     DamagedError: one is damaged, or examples are missing.
     ForeignError: one was made from something else.
   """
-<<<<<<< HEAD
-  chunks = chunk_files.load(folder)
-  clean = [chunk for chunk in chunks if chunk.stage == evaluating.CLEAN]
-  indices = np.concatenate([chunk.indices for chunk in clean])
-  arrays = folder.load_arrays(STUDY)
-=======
   again = kept.remedy(folder.path)
   plan = kept.read(folder.path)
   file = folder.path / kept.FILE
@@ -327,8 +287,8 @@ def load(
   if lacks:
     told = (_told(lack, config, modalities) for lack in lacks)
     raise identity.damaged(folder.path, f"it has {', '.join(told)}", again)
+  environment.read(folder.path)  # the leaderboard has it of the last session
   arrays = folder.load_arrays(STUDY, plan.made_from, f"remove it and {again}")
->>>>>>> storage
 
   def part(prefix: str) -> dict[str, np.ndarray]:
     return {
@@ -337,13 +297,7 @@ def load(
       if key.startswith(f"{prefix}/")
     }
 
-  evaluation = evaluating.collect(
-    plan.indices,
-    arrays["labels"],
-    tuple(plan.stages),
-    [each.chunk for each in parts],
-    {stage: before[1:] for stage, before in plan.stages.items() if before},
-  )
+  evaluation = kept.collected(plan, parts, arrays["labels"])
   return Assessed(
     name,
     folder.path,
@@ -353,21 +307,14 @@ def load(
     part("study"),
     part("sample"),
     part("spikes"),
-<<<<<<< HEAD
-    reasons,
-    _seconds(folder),
-    alarm_study.load(folder),
-    perceptual_study.load(folder, order),
-    examples.load(folder.path),
-=======
     plan.refused,
     kept.seconds(folder, parts),
     alarm_study.load(config, folder, plan.made_from),
     perceptual_study.collected(
       [(each.chunk, each.perceived) for each in parts], plan.indices
     ),
+    examples.load(folder.path, plan.made_from),
     plan.made_from,
->>>>>>> storage
   )
 
 
@@ -457,25 +404,5 @@ def _study(
     "spikes": {name: trace.spikes[:, 0] for name, trace in traces.items()},
   }
   leaves = parameters.named_leaves(tree)
-<<<<<<< HEAD
-  folder.save_arrays(STUDY, {k: np.asarray(v) for k, v in leaves.items()})
-=======
   arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
   folder.save_arrays(STUDY, arrays, made_from)
-
-
-def evaluation_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
-  """Where a training workdir keeps its evaluation by the configured suite."""
-  return path / _of_suite("evaluation", config)
-
-
-def report_folder(path: pathlib.Path, config: Any) -> pathlib.Path:
-  """Where the report on evaluations by the configured suite goes."""
-  return path / _of_suite("report", config)
-
-
-def _of_suite(name: str, config: Any) -> str:
-  """The quick suite's folders bear plain names, every other's its own."""
-  title = suites.title(config)
-  return name if title == "quick" else f"{name}_{title}"
->>>>>>> storage

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from experiments.perceptual_study import Perceived
 from snnjax import evaluation as evaluating
@@ -209,6 +210,28 @@ def lacks(plan: Plan, kept: Sequence[Kept]) -> list[evaluating.Lack]:
   return evaluating.lacking(plan.indices, plan.stages, chunks)
 
 
+def collected(
+  plan: Plan, kept: Sequence[Kept], labels: npt.ArrayLike
+) -> evaluating.Evaluation:
+  """Puts the chunks of a whole evaluation together.
+
+  Args:
+    plan: from `read`.
+    kept: its chunks.
+    labels: [N] classes of the plan's examples.
+
+  Raises:
+    ValueError: examples are missing.
+  """
+  return evaluating.collect(
+    plan.indices,
+    np.asarray(labels),
+    tuple(plan.stages),
+    [each.chunk for each in kept],
+    {stage: before[1:] for stage, before in plan.stages.items() if before},
+  )
+
+
 def seconds(folder: Workdir, kept: Sequence[Kept]) -> dict[str, list[float]]:
   """The wall times of the microbatches of each case, as far as known.
 
@@ -264,6 +287,7 @@ def _load(folder: Workdir, plan: Plan, name: str) -> Kept:
     digest = identity.of_arrays(arrays)
     stage = str(arrays.pop("stage"))
     indices = arrays.pop("indices")
+    budget = str(arrays.pop("budget"))
     if stage not in (evaluating.CLEAN, *plan.stages):
       raise ValueError(f"its stage {stage!r} is none of the evaluation's")
     if not np.all(np.isin(indices, plan.indices)):
@@ -278,14 +302,18 @@ def _load(folder: Workdir, plan: Plan, name: str) -> Kept:
     number = int(name.removeprefix(f"{CHUNKS}/"))
   except (KeyError, TypeError, ValueError) as error:
     raise identity.damaged(file, error, f"remove it and {again}") from None
-  chunk = evaluating.Chunk(stage, indices, rows)
+  chunk = evaluating.Chunk(stage, indices, rows, budget=budget)
   return Kept(number, chunk, perceived, digest)
 
 
 def _arrays(
   chunk: evaluating.Chunk, perceived: Perceived | None
 ) -> dict[str, np.ndarray]:
-  arrays = {"stage": np.array(chunk.stage), "indices": chunk.indices}
+  arrays = {
+    "stage": np.array(chunk.stage),
+    "indices": chunk.indices,
+    "budget": np.array(chunk.budget),
+  }
   parts: dict[str, Any] = {"rows": chunk.rows, "perceived": perceived}
   for part, record in parts.items():
     if record is not None:

@@ -60,12 +60,7 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
   name = given.get("name", "") or assessed.name
   if not alone and name != assessed.name:
     name = f"{name}, {assessed.name}"
-<<<<<<< HEAD
-  sessions = files.read_json(assessed.folder / "environment.json")["sessions"]
-=======
-  evaluated = assessment.evaluation_folder(run, own)
-  session = environment.read(evaluated)[-1]
->>>>>>> storage
+  session = environment.read(assessed.folder)[-1]
   return Entry(
     paper=Paper(
       name=name,
@@ -88,14 +83,9 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
     ),
     robustness=_robustness(assessed, given),
     seeds=(own.seed,),
-<<<<<<< HEAD
     checkpoint_sha256=files.sha256(assessed.folder.parent / WEIGHTS),
-    software=_software(sessions[-1]),
-=======
-    checkpoint_sha256=files.sha256(run / WEIGHTS),
     software=_software(session),
     made_from=assessed.made_from,
->>>>>>> storage
   )
 
 

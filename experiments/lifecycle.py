@@ -117,13 +117,9 @@ def exit_code(error: BaseException) -> ExitCode:
     return ExitCode.PREEMPTED
   if _is(error, "snnjax.workdir", "ConfigurationChanged"):
     return ExitCode.USAGE
-<<<<<<< HEAD
   if _is(error, "snnjax.evaluation.summary", "UnjudgedError"):
     return ExitCode.BAD_DATA
-  if _is(error, "snnjax.checkpoints", "CheckpointError"):
-=======
   if _is_bad_file(error):
->>>>>>> storage
     return ExitCode.BAD_DATA
   if _is(error, "jax.errors", "JaxRuntimeError") and (
     "RESOURCE_EXHAUSTED" in str(error)

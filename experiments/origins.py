@@ -2,7 +2,8 @@
 
     configuration    what training reads, less what cannot change its result
     data             the data set, wherever it lies
-    evaluation       ``config.evaluation`` with its resolved suite of attacks
+    evaluation       ``config.evaluation`` with its resolved suite of attacks,
+                     less what cannot change its result
     parameters       of the network under attack
     stand-in RUN     the parameters of another network that attacks use
 
@@ -13,25 +14,21 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import settings, suites
+import numpy as np
+
+from experiments import schema, settings, suites
 from snnjax import identity, parameters
 from snnjax.data import registry
 
 WEIGHTS = "parameters.npz"
-# Keys that training does not read, and those that cannot change what it finds.
-LATER = ("evaluation", "leaderboard")
-_INERT = (
-  "data.data_dir",
-  "train.tensorboard",
-  "train.log_every",
-  "train.checkpoint_every",
-)
+_TRAINED = ("configuration", "data")
 
 
 def configuration(config: Any) -> dict[str, str]:
   """What a network of this configuration is made from, the data left out."""
+  unread = (*schema.LATER, *schema.CHANGEABLE)
   plain = settings.to_dict(config)
-  return {"configuration": identity.of_configuration(plain, (*LATER, *_INERT))}
+  return {"configuration": identity.of_configuration(plain, unread)}
 
 
 def training(config: Any) -> dict[str, str]:
@@ -42,6 +39,23 @@ def training(config: Any) -> dict[str, str]:
   """
   digest = registry.digest(config.data.name, config.data.data_dir or None)
   return {**configuration(config), "data": digest}
+
+
+def run(config: Any, path: pathlib.Path) -> dict[str, str]:
+  """What the parameters in a run's folder were made from.
+
+  Raises:
+    DamagedError: they are damaged.
+    ForeignError: they are those of another configuration.
+    OSError: there are none.
+  """
+  own = configuration(config)
+  return {**own, "data": _held(path, own)[1].get("data", "")}
+
+
+def trained(made_from: Mapping[str, str]) -> dict[str, str]:
+  """The part of an evaluation's origin that is the training run's own."""
+  return {name: made_from[name] for name in _TRAINED}
 
 
 def assessment(config: Any, path: pathlib.Path) -> dict[str, str]:
@@ -56,7 +70,7 @@ def assessment(config: Any, path: pathlib.Path) -> dict[str, str]:
     ForeignError: they are another run's.
     OSError: there are none.
   """
-  return _assessment(config, path, configuration(config))
+  return _assessment(config, path, None)
 
 
 def evaluation(config: Any, path: pathlib.Path) -> dict[str, str]:
@@ -69,12 +83,14 @@ def evaluation(config: Any, path: pathlib.Path) -> dict[str, str]:
   Raises:
     DamagedError: parameters are damaged.
     ForeignError: they are another run's, or of other data.
-    OSError: there are none, or no such data set.
+    MissingDataError: the data set is not prepared.
+    OSError: there are no parameters.
   """
   others = {
     f"stand-in {run}": weights(run) for run in suites.transferred(config)
   }
-  return {**_assessment(config, path, training(config)), **others}
+  digest = registry.digest(config.data.name, config.data.data_dir or None)
+  return {**_assessment(config, path, digest), **others}
 
 
 def weights(
@@ -91,11 +107,7 @@ def weights(
     ForeignError: they were made from something else.
     OSError: there are none.
   """
-  file = pathlib.Path(path) / WEIGHTS
-  held = parameters.read(file, remedy(path))
-  if made_from is not None:
-    identity.check(file, held.made_from, made_from, remedy(path))
-  return identity.of_arrays(held.arrays)
+  return identity.of_arrays(_held(path, made_from or {})[0])
 
 
 def remedy(path: pathlib.Path | str) -> str:
@@ -106,12 +118,41 @@ def remedy(path: pathlib.Path | str) -> str:
   )
 
 
+def _held(
+  path: pathlib.Path | str, made_from: Mapping[str, str]
+) -> tuple[Mapping[str, np.ndarray], Mapping[str, str]]:
+  """The parameters in a run's folder, and what they were made from."""
+  file = pathlib.Path(path) / WEIGHTS
+  held = parameters.read(file, remedy(path))
+  if made_from:
+    identity.check(file, held.made_from, made_from, remedy(path))
+  return held.arrays, held.made_from or {}
+
+
 def _assessment(
-  config: Any, path: pathlib.Path, trained: dict[str, str]
+  config: Any, path: pathlib.Path, data: str | None
 ) -> dict[str, str]:
-  plain = settings.to_dict(config)["evaluation"]
+  """The origin of an evaluation; without a data set, that of the network's."""
+  own = configuration(config)
+  arrays, noted = _held(path, own)
+  identity.check(
+    path / WEIGHTS,
+    noted,
+    {"data": data or noted.get("data", "")},
+    "give the folder in which its own data set lies as --config.data.data_dir",
+  )
+  evaluated = identity.of_configuration(
+    settings.to_dict(config), _unevaluated(config)
+  )
   return {
-    **trained,
-    "evaluation": identity.of_configuration(plain),
-    "parameters": weights(path, trained),
+    **own,
+    "data": noted["data"],
+    "evaluation": evaluated,
+    "parameters": identity.of_arrays(arrays),
   }
+
+
+def _unevaluated(config: Any) -> tuple[str, ...]:
+  """The keys that say nothing of how a network is evaluated."""
+  others = (key for key in config if key != "evaluation")
+  return (*others, *schema.CHANGEABLE)

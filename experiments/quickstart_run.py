@@ -17,11 +17,8 @@ from experiments import (
   evaluations,
   examples,
   lifecycle,
-<<<<<<< HEAD
-  preflight,
-=======
   origins,
->>>>>>> storage
+  preflight,
   report_run,
   schema,
   settings,
@@ -113,25 +110,16 @@ def finished(config: Any, name: str, path: pathlib.Path) -> bool:
   """Returns whether a network was trained and evaluated as `config` says."""
   wanted = network_config(config, name)
   assessed = suites.resolved(wanted)
-<<<<<<< HEAD
   folder = evaluations.folder(path / name, assessed)
-  return (
-    trained(wanted, path / name)
-    and workdir.read_status(folder)[0] is workdir.Status.DONE
-    and evaluations.same(folder, assessed)
-  )
-=======
-  folder = assessment.evaluation_folder(path / name, assessed)
   if not (
     trained(wanted, path / name)
     and workdir.read_status(folder)[0] is workdir.Status.DONE
-    and workdir.read_config(folder) == settings.to_dict(assessed)
+    and evaluations.same(folder, assessed)
   ):
     return False
   known = origins.assessment(assessed, path / name)
-  with workdir.opened(folder, settings.to_dict(assessed)) as opened:
-    return not assessment.lacking(assessed, opened, known)
->>>>>>> storage
+  with evaluations.opened(folder, assessed, known) as opened:
+    return opened.outcome is workdir.Outcome.FINISHED
 
 
 def trained(config: Any, path: pathlib.Path) -> bool:
@@ -142,20 +130,12 @@ def trained(config: Any, path: pathlib.Path) -> bool:
   """
   if workdir.read_status(path)[0] is not workdir.Status.DONE:
     return False
-<<<<<<< HEAD
   lines = workdir.difference(
     workdir.read_config(path),
     settings.to_dict(config),
     (*schema.CHANGEABLE, *schema.LATER),
   )
-  return not lines
-=======
-  found, wanted = (
-    {key: value for key, value in plain.items() if key not in origins.LATER}
-    for plain in (workdir.read_config(path), settings.to_dict(config))
-  )
-  return found == wanted and not training_loop.lacking(config, path)
->>>>>>> storage
+  return not lines and not training_loop.lacking(config, path)
 
 
 def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
@@ -181,15 +161,7 @@ def _train(
 ) -> None:
   if trained(config, path):
     return
-<<<<<<< HEAD
   with training_loop.opened(path, config) as folder:
-=======
-  with workdir.opened(
-    path,
-    settings.to_dict(config),
-    lambda found: training_loop.lacking(config, found.path),
-  ) as folder:
->>>>>>> storage
     if folder.outcome is not workdir.Outcome.FINISHED:
       training_loop.fit(config, splits, folder, progress, should_stop)
 
@@ -204,18 +176,9 @@ def _evaluate(
 ) -> None:
   _, variables = training_loop.trained(config, splits, path)
   config = suites.resolved(config)
-<<<<<<< HEAD
   folder = evaluations.folder(path, config)
-  with evaluations.opened(folder, config) as opened:
-=======
-  folder = assessment.evaluation_folder(path, config)
   known = origins.assessment(config, path)
-  with workdir.opened(
-    folder,
-    settings.to_dict(config),
-    lambda found: assessment.lacking(config, found, known),
-  ) as opened:
->>>>>>> storage
+  with evaluations.opened(folder, config, known) as opened:
     if opened.outcome is not workdir.Outcome.FINISHED:
       assessment.assess(
         config,

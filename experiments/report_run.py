@@ -11,27 +11,17 @@ from experiments import (
   evaluations,
   leaderboard_entry,
   lifecycle,
-<<<<<<< HEAD
+  origins,
   report_groups,
   run_folders,
-=======
-  origins,
->>>>>>> storage
   settings,
   suites,
   training_loop,
 )
 from experiments.assessment import Assessed
 from experiments.progress import say
-<<<<<<< HEAD
 from experiments.report_groups import Group
 from snnjax import environment, report, workdir
-=======
-from snnjax import environment, identity, report, workdir
-from snnjax.report import Table
-
-TITLE = "Robustness and input-gradient sparsity of spiking networks"
->>>>>>> storage
 
 
 def run(config: Any, path: pathlib.Path, chosen: str = "") -> None:
@@ -155,12 +145,8 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   modalities = datasets.MODALITIES[own.data.modality]
   # Of a finished run, opening changes nothing.
   with lifecycle.reading_data(), workdir.opened(folder, plain) as opened:
-<<<<<<< HEAD
-    return assessment.load(name, own, modalities, opened)
-=======
-    made_from = origins.assessment(own, path)
-    return assessment.load(path.name, own, modalities, opened, made_from)
->>>>>>> storage
+    made_from = origins.assessment(own, folder.parent)
+    return assessment.load(name, own, modalities, opened, made_from)
 
 
 class Written(NamedTuple):
@@ -212,7 +198,6 @@ def write(
 
 
 def text(written: Written) -> str:
-<<<<<<< HEAD
   """Returns accuracies and alarms as plain text, and where the report is."""
   parts = []
   for group in written.groups:
@@ -220,49 +205,3 @@ def text(written: Written) -> str:
       parts.append(f"{group.title}:")
     parts.append(console.networks(group.networks, group.left_out))
   return "\n\n".join([*parts, f"report: {written.paths.html}"])
-=======
-  """Returns the main table as plain text, and where the report is."""
-  table = written.table
-  heads = [column.header for column in table.columns]
-  rows = [
-    [
-      _cell(row[column.key], column.percent, column.digits)
-      for column in table.columns
-    ]
-    for row in table.rows
-  ]
-  widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-  lines = [
-    "  ".join(
-      word.ljust(width) for word, width in zip(line, widths, strict=True)
-    )
-    for line in [heads, ["-" * width for width in widths], *rows]
-  ]
-  return "\n".join([*lines, "", f"report: {written.paths.html}"])
-
-
-def _cell(value: Any, percent: bool, digits: int) -> str:
-  if isinstance(value, float):
-    return f"{value:.1%}" if percent else f"{value:.{digits}g}"
-  return str(value)
-
-
-def _check_alike(networks: Sequence[Assessed]) -> None:
-  """Networks of one report see the same inputs and the same attacks."""
-  for other in networks[1:]:
-    identity.check(
-      f"the evaluation of {other.name}",
-      other.made_from,
-      {"data": networks[0].made_from["data"]},
-      f"evaluate it and {networks[0].name} on the same data",
-    )
-  for key in ("evaluation", "data"):
-    first = settings.to_dict(networks[0].config)[key]
-    for other in networks[1:]:
-      lines = workdir.difference(first, settings.to_dict(other.config)[key])
-      if lines:
-        raise lifecycle.DataError(
-          f"{networks[0].name} and {other.name} must be evaluated alike; "
-          f"{key} differs: {'; '.join(lines)}"
-        )
->>>>>>> storage

@@ -14,34 +14,23 @@ from experiments import (
   build,
   compilation,
   datasets,
-<<<<<<< HEAD
   examples,
   lifecycle,
+  origins,
   preflight,
   schema,
   settings,
 )
-=======
-  lifecycle,
-  origins,
-  settings,
-)
 from experiments.origins import WEIGHTS
->>>>>>> storage
 from experiments.progress import Progress, reporter, say, silent
 from snnjax import (
   checkpoints,
   environment,
-<<<<<<< HEAD
+  identity,
   losses,
   metrics,
   parameters,
   random,
-=======
-  identity,
-  metrics,
-  parameters,
->>>>>>> storage
   workdir,
 )
 from snnjax import training as steps
@@ -117,13 +106,7 @@ def run(config: Any, path: pathlib.Path) -> None:
   preflight.check(config)
   compilation.keep()
   with (
-<<<<<<< HEAD
     opened(path, config) as folder,
-=======
-    workdir.opened(
-      path, settings.to_dict(config), lambda found: lacking(config, found.path)
-    ) as folder,
->>>>>>> storage
     lifecycle.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
@@ -165,12 +148,20 @@ def opened(
 ) -> contextlib.AbstractContextManager[Workdir]:
   """Opens the workdir of a run; what training does not read may change.
 
+  A finished one without whole parameters is gone on with.
+
   Args:
     path: the workdir.
     config: the whole configuration.
+
+  Raises:
+    ForeignError: the parameters are another run's.
   """
   return workdir.opened(
-    path, settings.to_dict(config), (*schema.CHANGEABLE, *schema.LATER)
+    path,
+    settings.to_dict(config),
+    (*schema.CHANGEABLE, *schema.LATER),
+    lambda found: lacking(config, found.path),
   )
 
 
@@ -187,7 +178,7 @@ def _tell_unread(config: Any, path: pathlib.Path) -> None:
 
 
 def lacking(config: Any, path: pathlib.Path) -> str:
-  """Says what a finished run lacks; nothing where its parameters are whole.
+  """Says what a finished run lacks; nothing where others find what they read.
 
   Args:
     config: the run's configuration.
@@ -197,9 +188,10 @@ def lacking(config: Any, path: pathlib.Path) -> str:
     ForeignError: the parameters are another run's.
   """
   try:
-    origins.weights(path, origins.configuration(config))
-  except FileNotFoundError:
-    return f"{path / WEIGHTS} is missing"
+    made_from = origins.run(config, path)
+    examples.load(path, made_from)
+  except FileNotFoundError as error:
+    return f"{error.filename} is missing"
   except identity.DamagedError as error:
     return str(error).partition("; ")[0]
   return ""
@@ -233,15 +225,16 @@ def fit(
   """
   seen = environment.describe(config.seed)
   environment.record(folder, seen)
-  examples.save(folder.path, splits.used)
+  made_from = origins.training(config)
   with lifecycle.configuring():
-    plan, progressed = _begin(config, splits)
+    plan, progressed = _begin(config, splits, made_from)
   after = expected = None
   if checkpoints.steps(folder.checkpoints):
     after, progressed, notes = checkpoints.restore(
       folder.checkpoints, progressed, made_from=plan.made_from
     )
     expected = metrics.Written(*notes["metrics"])
+  examples.save(folder.path, splits.used, made_from)
   with _writers(config, folder, after, expected) as log:
     progressed = _loop(plan, progressed, folder, log, progress, should_stop)
   parameters.export(
@@ -272,13 +265,9 @@ def trained(
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
     splits.prepare,
   )
-<<<<<<< HEAD
   shapes = jax.eval_shape(
     network.init, build.key(config, "shapes"), sample.inputs
   )
-  return network, parameters.restore(path / WEIGHTS, shapes)
-=======
-  shapes = jax.eval_shape(network.init, build.key(config), sample.inputs)
   variables = parameters.restore(
     path / WEIGHTS,
     shapes,
@@ -286,10 +275,11 @@ def trained(
     remedy=origins.remedy(path),
   )
   return network, variables
->>>>>>> storage
 
 
-def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
+def _begin(
+  config: Any, splits: datasets.Splits, made_from: Mapping[str, str]
+) -> tuple[Plan, Progressed]:
   """Builds everything from the configuration, and the state of step 0."""
   size = config.train.batch_size
   if splits.train is None:
@@ -306,7 +296,7 @@ def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
   step = _augmented(config, steps.make_train_step(method, tx))
   plan = Plan(
     config,
-    origins.training(config),
+    made_from,
     splits.train,
     splits.validation,
     jax.jit(step, donate_argnums=0),

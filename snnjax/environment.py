@@ -118,7 +118,7 @@ def read(path: pathlib.Path | str) -> list[dict[str, Any]]:
     DamagedError: it is damaged.
   """
   file = pathlib.Path(path) / _FILE
-  remedy = "remove it and run the same command again"
+  remedy = "remove it and run the command that made it again"
   sessions = files.read_sealed(file, remedy).get("sessions")
   if not isinstance(sessions, list) or not sessions:
     raise identity.damaged(file, "it has no sessions", remedy)

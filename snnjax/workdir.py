@@ -28,11 +28,7 @@ import pathlib
 import shutil
 import time
 import warnings
-<<<<<<< HEAD
-from collections.abc import Collection, Iterator, Mapping
-=======
-from collections.abc import Callable, Iterator, Mapping
->>>>>>> storage
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -187,12 +183,6 @@ class Workdir:
     return self.path / "arrays" / f"{name}.npz"
 
 
-<<<<<<< HEAD
-def open(
-  path: pathlib.Path | str,
-  config: Mapping[str, Any],
-  changeable: Collection[str] = (),
-=======
 def _whole(folder: Workdir) -> str:
   del folder
   return ""
@@ -201,30 +191,24 @@ def _whole(folder: Workdir) -> str:
 def open(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
+  changeable: Collection[str] = (),
   lacking: Callable[[Workdir], str] = _whole,
->>>>>>> storage
 ) -> Workdir:
   """Opens the workdir of a run: a new one, or one to go on with.
 
   A new folder gets `config`, and the status ``running``. Of a finished run
-<<<<<<< HEAD
   nothing is written. A run of which there is neither checkpoint nor result
-  does not hold its folder: another configuration begins anew there.
-=======
-  nothing is written. What killed processes began to write goes.
->>>>>>> storage
+  does not hold its folder: another configuration begins anew there. What
+  killed processes began to write goes.
 
   Args:
     path: the folder; made where it is missing.
     config: the resolved configuration, of what JSON holds.
-<<<<<<< HEAD
     changeable: dotted keys, or groups of keys, that change no result: an
       unfinished run goes on with other values of them.
-=======
     lacking: asked of a run that has finished: what of it is missing or
       damaged, in words. Unless it is nothing, the run is gone on with, and a
       warning says why.
->>>>>>> storage
 
   Returns:
     The workdir; see its `outcome`.
@@ -240,18 +224,16 @@ def open(
   plain = _plain(config)
   lock = _lock(root)
   try:
-<<<<<<< HEAD
     outcome = _settle(root, plain, changeable)
-=======
-    outcome = _settle(root, plain)
     workdir = Workdir(root, plain, outcome, lock)
     lost = lacking(workdir) if outcome is Outcome.FINISHED else ""
     if lost:
       warnings.warn(f"{root} is gone on with: {lost}", stacklevel=2)
       outcome = Outcome.RESUMED
       workdir = dataclasses.replace(workdir, outcome=outcome)
+    if outcome is Outcome.RESUMED and read_config(root) != plain:
+      files.write_sealed(root / _CONFIG, plain)
     _sweep(root)
->>>>>>> storage
   except BaseException:
     lock.close()
     raise
@@ -264,11 +246,8 @@ def open(
 def opened(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
-<<<<<<< HEAD
   changeable: Collection[str] = (),
-=======
   lacking: Callable[[Workdir], str] = _whole,
->>>>>>> storage
 ) -> Iterator[Workdir]:
   """Opens a workdir and writes how the body ended into its status.
 
@@ -278,11 +257,8 @@ def opened(
   Args:
     path: as in `open`.
     config: as in `open`.
-<<<<<<< HEAD
     changeable: as in `open`.
-=======
     lacking: as in `open`.
->>>>>>> storage
 
   Yields:
     The workdir.
@@ -290,11 +266,7 @@ def opened(
   Raises:
     What `open` raises, and what the body raises.
   """
-<<<<<<< HEAD
-  workdir = open(path, config, changeable)
-=======
-  workdir = open(path, config, lacking)
->>>>>>> storage
+  workdir = open(path, config, changeable, lacking)
   try:
     yield workdir
     if workdir.outcome is not Outcome.FINISHED:

@@ -35,7 +35,7 @@ def _read(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def digest(path: pathlib.Path = _PATH) -> str:
+def digest(path: pathlib.Path = PATH) -> str:
   """The SHA-256 of the archive, by which the data set is known.
 
   Args:

@@ -3,7 +3,6 @@
 import pathlib
 from typing import Any
 
-from snnjax import files
 from snnjax.data import dataset, embedded, manifest
 
 EMBEDDED = "digits"
@@ -37,36 +36,27 @@ def open_dataset(
   return prepared.load(name, split, data_dir)
 
 
-<<<<<<< HEAD
 def provenance(
   name: str, data_dir: str | pathlib.Path | None = None
 ) -> dict[str, Any]:
   """Returns how a data set was made: from what, by what, in which order.
-=======
-def digest(name: str, data_dir: str | pathlib.Path | None = None) -> str:
-  """What a data set is, wherever it lies: one SHA-256.
->>>>>>> storage
 
   Args:
     name: as in `open_dataset`.
     data_dir: see `manifest.data_folder`.
 
-<<<<<<< HEAD
   Returns:
     What JSON holds: "name", "version" and "source", with the layout and the
     SHA-256 of the files it was made from; of a set that `builders.prepare`
     wrote also "made", what was chosen, and "examples", each split's SHA-256.
 
-=======
->>>>>>> storage
   Raises:
     MissingDataError: if it is not prepared.
   """
   if name == EMBEDDED:
-<<<<<<< HEAD
     source = {
       "layout": "first 10,000 training and every fifth test image of MNIST",
-      "sha256": files.sha256(embedded.PATH),
+      "sha256": embedded.digest(),
     }
     return {"name": name, "version": "", "source": source}
   one = manifest.locate(name, data_dir)
@@ -75,7 +65,18 @@ def digest(name: str, data_dir: str | pathlib.Path | None = None) -> str:
     return {**found, "source": {"layout": "TFDS"}}
   keys = ("source", "made", "examples")
   return {**found, **{key: one.manifest[key] for key in keys}}
-=======
+
+
+def digest(name: str, data_dir: str | pathlib.Path | None = None) -> str:
+  """What a data set is, wherever it lies: one SHA-256.
+
+  Args:
+    name: as in `open_dataset`.
+    data_dir: see `manifest.data_folder`.
+
+  Raises:
+    MissingDataError: if it is not prepared.
+  """
+  if name == EMBEDDED:
     return embedded.digest()
   return manifest.digest(manifest.locate(name, data_dir))
->>>>>>> storage

@@ -1,12 +1,8 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
-<<<<<<< HEAD
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
-=======
-from snnjax.evaluation.autoattack import Suite, autoattack, cases
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
->>>>>>> storage
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -45,12 +41,9 @@ __all__ = [
   "cases",
   "collect",
   "evaluate",
-<<<<<<< HEAD
-  "refuse_outside",
-=======
   "lacking",
+  "refuse_outside",
   "spared",
->>>>>>> storage
   "stream",
   "summarize",
   "undefined",

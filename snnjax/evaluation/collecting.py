@@ -39,8 +39,11 @@ def collect(
   count = len(indices)
   clean = Clean(*_empty(count, Clean))
   attacks = {name: Outcome(*_empty(count, Outcome)) for name in names}
+  budgets: dict[str, str] = {}
   for chunk in kept:
     rows = positions(indices, chunk.indices)
+    if chunk.budget:
+      budgets[chunk.stage] = chunk.budget
     if isinstance(chunk.rows, Clean) and chunk.stage == CLEAN:
       _assign(clean, rows, chunk.rows)
     elif isinstance(chunk.rows, Outcome) and chunk.stage in attacks:
@@ -56,7 +59,7 @@ def collect(
     raise ValueError(
       f"an evaluation must be whole; there are {'; '.join(map(str, lacks))}"
     )
-  return Evaluation(indices, labels, clean, attacks)
+  return Evaluation(indices, labels, clean, attacks, budgets)
 
 
 _MISSING = {

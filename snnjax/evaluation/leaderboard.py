@@ -233,14 +233,12 @@ def check(entry: Entry) -> None:
       entry.checkpoint_sha256,
       "64 hexadecimal digits in lower case",
     )
-<<<<<<< HEAD
   if not {"name", "source"} <= set(entry.data):
     _refuse("data", dict(entry.data), "a mapping with its name and its source")
-=======
   for name in ("data", "parameters"):
-    if not _DIGEST.fullmatch(entry.made_from.get(name, "")):
-      _refuse(f"made_from.{name}", entry.made_from.get(name), "a SHA-256")
->>>>>>> storage
+    digest = entry.made_from.get(name)
+    if not _DIGEST.fullmatch(digest or ""):
+      _refuse(f"made_from.{name}", digest, "a SHA-256")
   for name in ("python", "snnjax", "jax"):
     if not entry.software.get(name):
       _refuse(f"software.{name}", entry.software.get(name), "a version")

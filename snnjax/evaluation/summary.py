@@ -175,8 +175,8 @@ def each_attack(
   attacks = {}
   for name, outcome in evaluation.attacks.items():
     before = robust.copy()
-<<<<<<< HEAD
-    robust &= ~outcome.success
+    # What was not met and had not fallen before is unknown, never robust.
+    robust &= outcome.attempted & ~outcome.success
     attacks[name] = _attack(outcome, correct, before, robust, confidence)
   return attacks
 
@@ -219,21 +219,6 @@ def _unmet(evaluation: Evaluation) -> dict[str, int]:
     for name, outcome in evaluation.attacks.items()
   }
   return {name: count for name, count in counts.items() if count}
-=======
-    # What was not met and had not fallen before is unknown, never robust.
-    robust &= outcome.attempted & ~outcome.success
-    attacks[name] = _attack(outcome, clean.correct, before, robust, confidence)
-  standing = int(robust.sum())
-  return Summary(
-    examples=count,
-    clean=wilson(correct, count, confidence),
-    robust=wilson(standing, count, confidence),
-    success=wilson(correct - standing, correct, confidence),
-    unrepeatable=int(np.sum(~clean.repeatable)),
-    non_finite=int(np.sum(~clean.finite)),
-    attacks=attacks,
-  )
->>>>>>> storage
 
 
 def _attack(

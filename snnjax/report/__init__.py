@@ -24,10 +24,7 @@ __all__ = [
   "Table",
   "file_name",
   "jsonable",
-<<<<<<< HEAD
   "keys_of",
-=======
   "read",
->>>>>>> storage
   "write",
 ]
