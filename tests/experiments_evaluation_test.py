@@ -232,9 +232,12 @@ def test_damaged_parameters_are_bad_data(trained, tmp_path):
   ("changes", "match"),
   [
     ({"evaluation.examples": "65"}, "evaluation.examples must lie in 0..64"),
-    ({"evaluation.rules": "bptt_atam,"}, "rules must be one of"),
+    ({"evaluation.rules": "bptt_atam,"}, "rules must be 1 or more values"),
     ({"evaluation.norm": "l7"}, "norm must be one of"),
-    ({"evaluation.microbatch": "0"}, "microbatch must be at least 1"),
+    (
+      {"evaluation.microbatch": "0"},
+      "microbatch must be a whole number of at least 1",
+    ),
   ],
 )
 def test_what_does_not_fit_is_the_users_to_correct(
