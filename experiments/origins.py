@@ -138,7 +138,7 @@ def _assessment(
   identity.check(
     path / WEIGHTS,
     noted,
-    {"data": data or noted.get("data", "")},
+    {"data": data or noted.get("data", identity.of_value(None))},
     "give the folder in which its own data set lies as --config.data.data_dir",
   )
   evaluated = identity.of_configuration(

@@ -128,9 +128,14 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
     config: of the run.
     path: its workdir.
   """
+  noted = checkpoints.notes(path / "checkpoints")[1].get("metrics")
+  expected = None if noted is None else metrics.Written(*noted)
+  lines = []
+  if (path / "metrics.jsonl").exists():
+    lines = metrics.read(path / "metrics.jsonl", expected=expected)
   shares = [
     line["validation_accuracy"]
-    for line in metrics.read(path / "metrics.jsonl")
+    for line in lines
     if "validation_accuracy" in line
   ]
   after = (
@@ -138,7 +143,9 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
     f"python -m experiments.evaluate --workdir={path}"
   )
   if not shares:
-    return f"Accuracy: not measured (data.validation is 0). {after}"
+    zero = not config.data.validation
+    why = "data.validation is 0" if zero else "metrics.jsonl has none"
+    return f"Accuracy: not measured ({why}). {after}"
   best = max(shares) if config.train.select == "validation" else shares[-1]
   return f"Validation accuracy {100 * best:.1f} %. {after}"
 

@@ -155,6 +155,22 @@ def verify(step: int, folder: pathlib.Path | str) -> str:
   return ""
 
 
+def notes(folder: pathlib.Path | str) -> tuple[int, Mapping[str, Any]]:
+  """What was noted beside the newest good checkpoint.
+
+  Args:
+    folder: of all steps.
+
+  Returns:
+    Its step, and the notes given to `save`; -1 and none without a good one.
+  """
+  root = pathlib.Path(folder)
+  for step in reversed(steps(root)):
+    with contextlib.suppress(CheckpointError, OSError):
+      return step, _verified_manifest(root / _name(step))["notes"]
+  return -1, MappingProxyType({})
+
+
 def restore(
   folder: pathlib.Path | str,
   template: PyTree,
@@ -215,7 +231,8 @@ def restore(
     tree = _read(place, manifest, template)
     return Restored(candidate, tree, manifest["notes"])
   raise CheckpointError(
-    f"no good checkpoint in {root}: damaged are " + "; ".join(reasons)
+    f"no good checkpoint in {root}: damaged are {'; '.join(reasons)}. Remove "
+    "them to begin anew"
   )
 
 
@@ -329,7 +346,14 @@ def _verified_manifest(place: pathlib.Path) -> dict[str, Any]:
       raise CheckpointError(f"{name} is missing")
   if (place / _SEAL).read_bytes() != _seal(place):
     raise CheckpointError(f"{_MANIFEST} and {_SEAL} do not agree")
-  manifest: dict[str, Any] = json.loads((place / _MANIFEST).read_bytes())
+  try:
+    return _compared(place, json.loads((place / _MANIFEST).read_bytes()))
+  except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    raise CheckpointError(f"{_MANIFEST} lacks {error!r}") from None
+
+
+def _compared(place: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+  """The manifest, whose files are as it says."""
   if manifest["format"] != _FORMAT:
     raise CheckpointError(
       f"{_MANIFEST} has format {manifest['format']}, not {_FORMAT}"

@@ -88,14 +88,7 @@ class Metrics:
       kept = b"".join(line for line, _ in lines)
       if lines:
         self._written = Written(len(lines), lines[-1][1][_CHAIN])
-    if expected is not None and expected != self._written:
-      warnings.warn(
-        f"{self._path} must have {expected.lines} lines up to step {after} "
-        f"(chain {expected.chain or 'none'}); it has {self._written.lines} "
-        f"(chain {self._written.chain or 'none'}): what differs is lost",
-        MetricsWarning,
-        stacklevel=2,
-      )
+    _compare(self._path, self._written, expected)
     self._stream = self._path.open("ab", buffering=0)
     self._last = -1 if after is None else after
     # Lines rise in step, so what stays is a prefix of the file.
@@ -162,12 +155,17 @@ class Metrics:
     self.close()
 
 
-def read(path: pathlib.Path | str, wall: bool = False) -> list[dict[str, Any]]:
+def read(
+  path: pathlib.Path | str,
+  wall: bool = False,
+  expected: Written | None = None,
+) -> list[dict[str, Any]]:
   """Reads a metrics file; a torn last line is left out.
 
   Args:
     path: the file.
     wall: whether the records keep ``wall``, what depends on the machine.
+    expected: what it must hold; None asks nothing.
 
   Returns:
     One record per line.
@@ -176,9 +174,15 @@ def read(path: pathlib.Path | str, wall: bool = False) -> list[dict[str, Any]]:
     OSError: the file cannot be read.
     DamagedError: a line other than the last is damaged, altered or not the
       one that comes next.
+
+  Warns:
+    MetricsWarning: lines are lost, or are another run's.
   """
   records = []
-  for _, record in _whole_lines(pathlib.Path(path)):
+  lines = _whole_lines(pathlib.Path(path))
+  chain = lines[-1][1][_CHAIN] if lines else ""
+  _compare(pathlib.Path(path), Written(len(lines), chain), expected)
+  for _, record in lines:
     restored = {name: _restored(value) for name, value in record.items()}
     del restored[_CHAIN]
     if "wall" in restored:
@@ -222,6 +226,21 @@ def tensorboard(
 
   with tensorboardX.SummaryWriter(str(folder), purge_step=purge) as writer:
     yield write
+
+
+def _compare(
+  path: pathlib.Path, found: Written, expected: Written | None
+) -> None:
+  """Warns where a file does not hold what it must."""
+  if expected is None or expected == found:
+    return
+  warnings.warn(
+    f"{path} must have {expected.lines} lines (chain "
+    f"{expected.chain or 'none'}); it has {found.lines} (chain "
+    f"{found.chain or 'none'}): what differs is lost",
+    MetricsWarning,
+    stacklevel=3,
+  )
 
 
 def _finite(values: Mapping[str, Value]) -> dict[str, bool | int | float | str]:

@@ -394,9 +394,9 @@ def _settle(
       if (root / n).exists()
     ]
     if ours:
-      raise ValueError(
-        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: "
-        "choose another folder"
+      raise identity.BadFileError(
+        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: put it back, "
+        "or choose another folder"
       )
     files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH

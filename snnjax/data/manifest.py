@@ -138,7 +138,8 @@ def describe(folder: pathlib.Path, name: str) -> Prepared:
     TypeError,
     AttributeError,
   ) as error:
-    fault = f"{folder} is damaged: {error!r}"
+    known = isinstance(error, identity.DamagedError)
+    fault = str(error) if known else f"{folder} is damaged: {error!r}"
     return Prepared(name, folder.name, folder, "", {}, None, fault)
   fault = ""
   if file_format != ARRAY_RECORD:
@@ -230,9 +231,9 @@ def locate(name: str, data_dir: str | pathlib.Path | None = None) -> Prepared:
 def digest(prepared: Prepared) -> str:
   """What a prepared data set is, wherever it lies: one SHA-256.
 
-  Of a set with a manifest, over the examples of every split. TFDS notes no
-  digest of the examples it prepares: there it is over what describes the set
-  and the sizes of its shards.
+  Of a set with a manifest, over its classes and the examples of every split.
+  TFDS notes no digest of the examples it prepares: there it is over what
+  describes the set and the sizes of its shards.
 
   Args:
     prepared: from `locate`.
@@ -241,7 +242,8 @@ def digest(prepared: Prepared) -> str:
     OSError: a file cannot be read.
   """
   if prepared.manifest is not None:
-    return identity.of_value(prepared.manifest["examples"])
+    told = {key: prepared.manifest[key] for key in ("classes", "examples")}
+    return identity.of_value(told)
   said: dict[str, str | int] = {}
   for path in sorted(prepared.path.iterdir()):
     shard = f".{ARRAY_RECORD}" in path.name
