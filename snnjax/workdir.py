@@ -134,7 +134,7 @@ class Workdir:
     """
     path = self.array_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_arrays(path, arrays, made_from)
+    files.write_arrays(path, arrays, _placed(name, made_from))
 
   def load_arrays(
     self,
@@ -155,10 +155,11 @@ class Workdir:
     Raises:
       FileNotFoundError: there are none of that name.
       DamagedError: the file is damaged.
-      ForeignError: it was made from something else.
+      ForeignError: it was made from something else, or under another name.
       ValueError: `name` leaves the folder.
     """
-    return files.read_arrays(self.array_file(name), made_from, remedy)
+    expected = _placed(name, made_from)
+    return files.read_arrays(self.array_file(name), expected, remedy)
 
   def array_names(self) -> tuple[str, ...]:
     """The names of all saved arrays, sorted."""
@@ -181,6 +182,15 @@ class Workdir:
     if any(part in ("", ".", "..") for part in parts):
       raise ValueError(f"name must be a relative path, got {name!r}")
     return self.path / "arrays" / f"{name}.npz"
+
+
+def _placed(
+  name: str, made_from: Mapping[str, str] | None
+) -> Mapping[str, str] | None:
+  """The origin of arrays that have one, and for which place they were made."""
+  if made_from is None:
+    return None
+  return {**made_from, "place": identity.of_value(name)}
 
 
 def _whole(folder: Workdir) -> str:
@@ -403,7 +413,7 @@ def _settle(
   there = read_config(root)
   lines = difference(there, config, changeable)
   if lines and not begun(root):
-    files.write_json(root / _CONFIG, config)
+    files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH
   if lines:
     raise ConfigurationChanged(
@@ -412,8 +422,6 @@ def _settle(
     )
   if read_status(root)[0] is Status.DONE:
     return Outcome.FINISHED
-  if there != config:
-    files.write_json(root / _CONFIG, config)
   return Outcome.RESUMED
 
 
