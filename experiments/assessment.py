@@ -4,6 +4,7 @@ The evaluation has a workdir of its own. Each finished microbatch is an array
 file, so that a killed evaluation goes on without computing an example twice.
 """
 
+import contextlib
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -245,8 +246,13 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
     made_from: what it must have been made from; see `origins.assessment`.
 
   Raises:
+    DamagedError: something is damaged that cannot be made again: what was
+      noted of its sessions, or of times.
     ForeignError: a part of it was made from something else.
   """
+  with contextlib.suppress(FileNotFoundError):
+    environment.read(folder.path)
+    metrics.read(folder.metrics)
   modalities = datasets.MODALITIES[config.data.modality]
   try:
     load("", config, modalities, folder, made_from)
@@ -322,7 +328,8 @@ def _told(
   lack: evaluating.Lack, config: Any, modalities: tuple[str, ...]
 ) -> str:
   """What a stage lacks, its attack and radius in words."""
-  for cell in attack_grid.cells(config, modalities):
+  large = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
+  for cell in (*attack_grid.cells(config, modalities), large):
     prefix = cell.case("")
     if lack.stage.startswith(prefix):
       radii = [f"{r:g}" for r in cell.radii.values() if r]

@@ -115,12 +115,15 @@ def read(path: pathlib.Path) -> Plan:
   file = path / FILE
   plain = files.read_sealed(file, remedy(path))
   try:
-    return Plan(
-      plain["made_from"],
+    plan = Plan(
+      dict(plain["made_from"]),
       np.array(plain["indices"], np.int64),
       {name: tuple(before) for name, before in plain["stages"]},
       dict(plain["refused"]),
     )
+    if plan.indices.ndim != 1 or np.any(np.diff(plan.indices) < 1):
+      raise ValueError("its indices do not rise")
+    return plan
   except (KeyError, TypeError, ValueError) as error:
     raise identity.damaged(file, repr(error), remedy(path)) from None
 
