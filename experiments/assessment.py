@@ -296,6 +296,10 @@ def load(
   environment.read(folder.path)  # the leaderboard has it of the last session
   arrays = folder.load_arrays(STUDY, plan.made_from, f"remove it and {again}")
 
+  if arrays.get("labels", np.empty(0)).shape != plan.indices.shape:
+    study = folder.array_file(STUDY)
+    raise identity.damaged(study, "it lacks labels", f"remove it and {again}")
+
   def part(prefix: str) -> dict[str, np.ndarray]:
     return {
       key.removeprefix(f"{prefix}/"): value

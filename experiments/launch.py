@@ -15,7 +15,6 @@ flags and calls `launch.plain(main)`. Both end with the exit codes of
 `experiments.lifecycle`.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -147,6 +146,7 @@ def parse(
     The configuration and the workdir.
 
   Raises:
+    DataError: the workdir's own configuration is damaged.
     UsageError: a flag, key or value that is not known, or none where one is
       needed.
   """
@@ -183,13 +183,19 @@ def parse(
 
 def _recorded(path: pathlib.Path) -> ml_collections.ConfigDict | None:
   """What the run in the workdir had; None where there is no run."""
-  file = path / "config.json"
-  if not file.is_file():
-    return None
   try:
-    return settings.from_dict(json.loads(file.read_bytes()))
-  except (ValueError, TypeError, AttributeError) as error:
-    raise settings.UsageError(f"{file} is damaged: {error}") from None
+    if not (path / "config.json").is_file():
+      return None
+    from snnjax import workdir  # numpy, which --help does without
+
+    plain = workdir.read_config(path)
+  except OSError as error:
+    raise settings.UsageError(
+      f"--workdir cannot be read: {error.strerror}: {path}"
+    ) from None
+  except ValueError as error:
+    raise lifecycle.DataError(str(error)) from None
+  return settings.from_dict(plain)
 
 
 def _configuration(

@@ -118,8 +118,9 @@ def finished(config: Any, name: str, path: pathlib.Path) -> bool:
   ):
     return False
   known = origins.assessment(assessed, path / name)
-  with evaluations.opened(folder, assessed, known) as opened:
-    return opened.outcome is workdir.Outcome.FINISHED
+  plain = settings.to_dict(assessed)
+  with workdir.opened(folder, plain, schema.CHANGEABLE) as opened:
+    return not assessment.lacking(assessed, opened, known)
 
 
 def trained(config: Any, path: pathlib.Path) -> bool:

@@ -245,7 +245,7 @@ def _of_run(run: pathlib.Path) -> list[Format]:
   def resumed() -> list[str]:
     expected = metrics.Written(*noted[1]["metrics"])
     with metrics.Metrics(file, noted[0], expected):
-      return [digest(line) for line in file.read_bytes().splitlines()]
+      return [digest(line) for line in metrics.read(file)]
 
   made_from = files_of(run / "data.json")
   return [

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import (
   evaluation_run,
+  report_groups,
   report_run,
   sweep_run,
   training_loop,
@@ -121,6 +122,16 @@ def test_reports_and_entries_say_what_they_are_made_from(zero):
     assert expected.items() <= found.items()
     assert len(found["evaluation"]) == 64
   assert entry["checkpoint_sha256"] == files.sha256(zero / "parameters.npz")
+
+
+def test_networks_on_other_data_are_not_in_one_table(zero):
+  one = report_run.loaded(tiny_runs.evaluation(zero), "one")
+  made_from = {**one.made_from, "data": "0f" * 32}
+  two = one._replace(name="two")
+  other = two._replace(made_from=made_from)
+  names = {name: ["evaluation"] for name in ("one", "two")}
+  assert len(report_groups.alike([one, two], names, {})) == 1
+  assert len(report_groups.alike([one, other], names, {})) == 2
 
 
 def on_insects(folder, changes=None):
