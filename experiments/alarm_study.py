@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build, datasets
+from experiments import attack_grid, build, datasets, stopping
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
+from experiments.stopping import ShouldStop
 from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
@@ -77,7 +78,7 @@ def measure(
   chunks: Iterable[Chunk],
   folder: Workdir,
   progress: Progress = silent,
-  should_stop: Callable[[], bool] = lambda: False,
+  should_stop: ShouldStop = stopping.never,
 ) -> None:
   """Measures what the alarms lack, into `folder`, from where it stopped.
 
@@ -91,7 +92,7 @@ def measure(
     chunks: the finished evaluation.
     folder: gets the arrays.
     progress: told of every part.
-    should_stop: asked after every part.
+    should_stop: asked before the first and after every part.
 
   Raises:
     Preempted: as `should_stop` wanted; run again to go on.
@@ -100,6 +101,7 @@ def measure(
   done = _finished(folder)
   if not count or _SETUP in done:
     return
+  stopping.before("the alarms are checked", should_stop)
   evaluation = _collected(chunks, batch)
   modalities = datasets.MODALITIES[config.data.modality]
   cells = attack_grid.cells(config, modalities)

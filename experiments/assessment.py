@@ -6,7 +6,7 @@ file, so that a killed evaluation goes on without computing an example twice.
 
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,11 +23,13 @@ from experiments import (
   gradient_study,
   lifecycle,
   perceptual_study,
+  stopping,
   suites,
 )
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
+from experiments.stopping import ShouldStop
 from snnjax import attacks, environment, metrics, parameters
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
@@ -156,7 +158,7 @@ def assess(
   splits: datasets.Splits,
   folder: Workdir,
   progress: Progress = silent,
-  should_stop: Callable[[], bool] = lambda: False,
+  should_stop: ShouldStop = stopping.never,
 ) -> None:
   """Evaluates a network into `folder`, from where it stopped.
 
@@ -167,7 +169,7 @@ def assess(
     splits: the data.
     folder: gets the arrays.
     progress: told of every microbatch.
-    should_stop: asked after every microbatch.
+    should_stop: asked before the first and after every microbatch.
 
   Raises:
     Preempted: as `should_stop` wanted; run again to go on.
@@ -176,6 +178,7 @@ def assess(
   batch = test_batch(config, splits)
   examples.save(folder.path, datasets.evaluated(config, splits))
   _check_box(config, splits.modalities, batch)
+  stopping.before("the evaluation", should_stop)
   finished = chunk_files.load(folder)
   attacked = cases(config, made, variables, splits.modalities, batch.inputs)
   folder.save_arrays(
@@ -213,7 +216,8 @@ def assess(
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
   if STUDY not in folder.array_names():
-    _study(config, made, variables, splits, batch, folder, progress)
+    asking = stopping.asking(progress, should_stop)
+    _study(config, made, variables, splits, batch, folder, asking)
   alarm_study.measure(
     config,
     made.network,

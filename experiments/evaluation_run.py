@@ -15,6 +15,7 @@ from experiments import (
   preflight,
   run_folders,
   settings,
+  stopping,
   suites,
   training_loop,
 )
@@ -51,7 +52,9 @@ def run(config: Any, path: pathlib.Path) -> None:
       say(f"{folder} is finished; nothing to do\n\n{_told(path, opened)}")
       return
     with lifecycle.reading_data():
-      splits = datasets.load(whole, progress, only_test=True)
+      splits = datasets.load(
+        whole, stopping.asking(progress, should_stop), only_test=True
+      )
       splits = _with_fitted(splits, path)
       network, variables = training_loop.trained(whole, splits, path)
       others = stand_ins(whole, splits)

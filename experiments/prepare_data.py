@@ -90,6 +90,7 @@ def run(
     DataError: if the source is missing, damaged or unknown, or the data set
       is there and made from other files.
     OSError: if the data set cannot be written.
+    Preempted: as `report` wanted.
   """
   from snnjax.data import arranging, builders
 
@@ -147,8 +148,13 @@ def main() -> None:
     return
   if not _SOURCE.value or not _NAME.value:
     raise settings.UsageError("--source and --name are needed together")
+  from experiments import stopping
+
   begun = time.monotonic()
-  with progress.reporter() as report:
+  with (
+    lifecycle.stop_on_sigterm() as should_stop,
+    progress.reporter() as report,
+  ):
     outcome = run(
       _SOURCE.value,
       _NAME.value,
@@ -157,7 +163,7 @@ def main() -> None:
       splits=_SPLITS.value,
       hold_out=_HOLD_OUT.value,
       seed=_SEED.value,
-      report=report,
+      report=stopping.asking(report, should_stop),
     )
   for warning in outcome.warnings:
     sys.stderr.write(f"experiments.prepare_data: warning: {warning}\n")

@@ -12,12 +12,14 @@ import os
 import pathlib
 import secrets
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
-TEMPORARY = ".tmp-"  # prefix of what is not finished; safe to remove
+from snnjax import locks
+
+TEMPORARY = ".tmp-"  # prefix of what is not finished
 
 
 def write_with(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
@@ -28,20 +30,19 @@ def write_with(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
     fill: writes the content into the stream it gets.
 
   Raises:
-    OSError: the file cannot be written; the old one is intact.
+    OSError: the file cannot be written, and is named; the old one is intact.
   """
-  draft = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
   try:
-    with draft.open("wb") as stream:
+    with _draft(path) as (draft, stream):
       fill(stream)
       stream.flush()
       os.fsync(stream.fileno())
-    os.replace(draft, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      draft.unlink()
-    raise
-  sync_folder(path.parent)
+      os.replace(draft, path)
+    sync_folder(path.parent)
+  except OSError as error:
+    if error.errno is None:
+      raise
+    raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
@@ -135,6 +136,40 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise ValueError(f"{path} is damaged: {error}") from None
   except (ValueError, KeyError, EOFError, TypeError, AttributeError) as error:
     raise ValueError(f"{path} is no npz of plain arrays: {error}") from None
+
+
+def sweep(folder: pathlib.Path) -> None:
+  """Removes what killed processes began to write into a folder.
+
+  What a living process is writing stays: it holds a lock on it.
+
+  Args:
+    folder: need not exist; folders in it are left alone.
+  """
+  for draft in folder.glob(f"{TEMPORARY}*"):
+    with contextlib.suppress(OSError), draft.open("rb") as stream:
+      if locks.take(stream) is locks.Lock.HELD:
+        draft.unlink()
+
+
+@contextlib.contextmanager
+def _draft(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, BinaryIO]]:
+  """Opens a locked file beside `path`; it is gone where the body fails."""
+  while True:
+    draft = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    stream = draft.open("xb")
+    try:
+      locks.take(stream, wait=True)
+      if os.fstat(stream.fileno()).st_nlink:  # else `sweep` was faster
+        yield draft, stream
+        return
+    except BaseException:
+      with contextlib.suppress(OSError):
+        draft.unlink()
+      raise
+    finally:
+      with contextlib.suppress(OSError):  # a full disk, told of by the body
+        stream.close()
 
 
 def sync_folder(folder: pathlib.Path) -> None:

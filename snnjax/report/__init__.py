@@ -10,7 +10,7 @@ from snnjax.report.record import (
   jsonable,
   keys_of,
 )
-from snnjax.report.text import SCHEMA, VERSION
+from snnjax.report.text import SCHEMA, VERSION, to_csv
 from snnjax.report.writing import Paths, write
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
   "file_name",
   "jsonable",
   "keys_of",
+  "to_csv",
   "write",
 ]

@@ -64,8 +64,10 @@ def write(record: Record, folder: str | pathlib.Path) -> Paths:
   contents[paths.markdown] = to_markdown(record).encode()
   contents[paths.html] = to_html(record).encode()
   try:
+    for path in dict.fromkeys(path.parent for path in contents):
+      path.mkdir(parents=True, exist_ok=True)
+      files.sweep(path)
     for path, content in contents.items():
-      path.parent.mkdir(parents=True, exist_ok=True)
       files.write_bytes(path, content)
   except OSError as error:
     raise OSError(
