@@ -90,11 +90,15 @@ def run(
     DataError: if the source is missing, damaged or unknown, or the data set
       is there and made from other files.
     OSError: if the data set cannot be written.
-    Preempted: as `report` wanted.
+    Preempted: a signal asked to stop; nothing half-written is left.
   """
+  from experiments import stopping
   from snnjax.data import arranging, builders
 
-  with lifecycle.reading_data():
+  with (
+    lifecycle.stop_on_sigterm() as should_stop,
+    lifecycle.reading_data(),
+  ):
     return builders.prepare(
       source,
       name,
@@ -103,7 +107,7 @@ def run(
       splits=None if splits is None else arranging.parsed(splits),
       hold_out=hold_out,
       seed=seed,
-      progress=report,
+      progress=stopping.asking(report, should_stop),
     )
 
 
@@ -148,13 +152,8 @@ def main() -> None:
     return
   if not _SOURCE.value or not _NAME.value:
     raise settings.UsageError("--source and --name are needed together")
-  from experiments import stopping
-
   begun = time.monotonic()
-  with (
-    lifecycle.stop_on_sigterm() as should_stop,
-    progress.reporter() as report,
-  ):
+  with progress.reporter() as report:
     outcome = run(
       _SOURCE.value,
       _NAME.value,
@@ -163,7 +162,7 @@ def main() -> None:
       splits=_SPLITS.value,
       hold_out=_HOLD_OUT.value,
       seed=_SEED.value,
-      report=stopping.asking(report, should_stop),
+      report=report,
     )
   for warning in outcome.warnings:
     sys.stderr.write(f"experiments.prepare_data: warning: {warning}\n")

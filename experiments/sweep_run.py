@@ -89,11 +89,11 @@ def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
       raise settings.UsageError(f"run {cell.name}: {error}") from None
   with lifecycle.stop_on_sigterm() as should_stop:
     outcomes = _all(runs, path, should_stop)
-  record = _record(outcomes, config.seed)
-  (table,) = record.tables()
-  say(f"\n{record.summary}\n\n{console.table(table)}\n")
-  say(f"{console.alarms(record.alarms)}\n")
-  say(f"table: {_written(record, path / FOLDER)}")
+    record = _record(outcomes, config.seed)
+    (table,) = record.tables()
+    say(f"\n{record.summary}\n\n{console.table(table)}\n")
+    say(f"{console.alarms(record.alarms)}\n")
+    say(f"table: {_written(record, path / FOLDER)}")
   codes = [each.code for each in outcomes if each.code]
   return codes[0] if codes else ExitCode.DONE
 
