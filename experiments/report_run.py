@@ -12,6 +12,7 @@ from experiments import (
   evaluations,
   leaderboard_entry,
   lifecycle,
+  origins,
   report_groups,
   run_folders,
   settings,
@@ -167,7 +168,8 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
     )
   modalities = datasets.MODALITIES[own.data.modality]
   with lifecycle.reading_data(), workdir.reading(folder) as opened:
-    return assessment.load(name, own, modalities, opened)
+    made_from = origins.assessment(own, folder.parent)
+    return assessment.load(name, own, modalities, opened, made_from)
 
 
 class Written(NamedTuple):
@@ -206,6 +208,7 @@ def write(
     "configuration": {
       each.name: settings.to_dict(each.config) for each in networks
     },
+    "made_from": {each.name: dict(each.made_from) for each in networks},
     **(extra or {}),
   }
   paths = report.write(report_groups.record(groups, provenance), folder)

@@ -233,6 +233,7 @@ def _record(outcomes: Sequence[Outcome], seed: int) -> Record:
       "configuration": {
         each.cell.name: settings.to_dict(each.cell.config) for each in outcomes
       },
+      "made_from": {each.name: dict(each.made_from) for each in done},
     },
   )
 

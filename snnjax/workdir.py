@@ -29,12 +29,12 @@ import pathlib
 import shutil
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from snnjax import files, locks
+from snnjax import files, identity, locks
 
 _CONFIG = "config.json"
 _STATUS = "status.json"
@@ -122,40 +122,56 @@ class Workdir:
     Raises:
       OSError: it cannot be written.
     """
-    files.write_json(
+    files.write_sealed(
       self.path / _STATUS,
       {"status": status.value, "reason": reason, "wall": _wall()},
     )
 
-  def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+  def save_arrays(
+    self,
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    made_from: Mapping[str, str] | None = None,
+  ) -> None:
     """Writes arrays/`name`.npz, atomically.
 
     Args:
       name: may hold slashes, for instance ``test/pgd``.
       arrays: per-example results [N, ...], by name.
+      made_from: what they were made from, by name a SHA-256.
 
     Raises:
       ValueError: `name` leaves the folder, or an array holds objects.
       OSError: the file cannot be written; the old one is intact.
     """
-    path = self._array_file(name)
+    path = self.array_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_arrays(path, arrays)
+    files.write_arrays(path, arrays, _placed(name, made_from))
 
-  def load_arrays(self, name: str) -> dict[str, np.ndarray]:
+  def load_arrays(
+    self,
+    name: str,
+    made_from: Mapping[str, str] | None = None,
+    remedy: str = "make it again",
+  ) -> dict[str, np.ndarray]:
     """Reads arrays/`name`.npz.
 
     Args:
       name: as given to `save_arrays`.
+      made_from: what they must have been made from; None asks nothing.
+      remedy: what a person can do about a damaged or foreign file.
 
     Returns:
       The arrays by name.
 
     Raises:
       FileNotFoundError: there are none of that name.
-      ValueError: the file is damaged, or `name` leaves the folder.
+      DamagedError: the file is damaged.
+      ForeignError: it was made from something else, or under another name.
+      ValueError: `name` leaves the folder.
     """
-    return files.read_arrays(self._array_file(name))
+    expected = _placed(name, made_from)
+    return files.read_arrays(self.array_file(name), expected, remedy)
 
   def array_names(self) -> tuple[str, ...]:
     """The names of all saved arrays, sorted."""
@@ -169,17 +185,37 @@ class Workdir:
     if self.lock is not None:
       self.lock.close()
 
-  def _array_file(self, name: str) -> pathlib.Path:
+  def array_file(self, name: str) -> pathlib.Path:
+    """The file of the arrays of one name; see `save_arrays`.
+
+    Raises:
+      ValueError: `name` leaves the folder.
+    """
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
       raise ValueError(f"name must be a relative path, got {name!r}")
     return self.path / "arrays" / f"{name}.npz"
 
 
+def _placed(
+  name: str, made_from: Mapping[str, str] | None
+) -> Mapping[str, str] | None:
+  """The origin of arrays that have one, and for which place they were made."""
+  if made_from is None:
+    return None
+  return {**made_from, "place": identity.of_value(name)}
+
+
+def _whole(folder: Workdir) -> str:
+  del folder
+  return ""
+
+
 def open(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
   changeable: Collection[str] = (),
+  lacking: Callable[[Workdir], str] = _whole,
 ) -> Workdir:
   """Opens the workdir of a run: a new one, or one to go on with.
 
@@ -193,6 +229,9 @@ def open(
     config: the resolved configuration, of what JSON holds.
     changeable: dotted keys, or groups of keys, that change no result: an
       unfinished run goes on with other values of them.
+    lacking: asked of a run that has finished: what of it is missing or
+      damaged, in words. Unless it is nothing, the run is gone on with, and a
+      warning says why.
 
   Returns:
     The workdir; see its `outcome`.
@@ -202,23 +241,33 @@ def open(
       message has one line per key.
     WorkdirBusy: another process runs here, or reads what is to be changed.
     OSError: the folder cannot be made or written.
-    ValueError: one of its files is damaged.
+    DamagedError: one of its files is damaged.
   """
   root = pathlib.Path(path)
   plain = _plain(config)
   finished = _finished(root)
   if finished is not None:
+    workdir = dataclasses.replace(finished, config=plain)
     try:
       _settle(root, plain, changeable)
+      if not lacking(workdir):
+        return workdir
     except BaseException:
-      finished.close()
+      workdir.close()
       raise
-    return dataclasses.replace(finished, config=plain)
+    workdir.close()  # it has to be gone on with, alone
   lock = _lock(root)
   try:
     outcome = _settle(root, plain, changeable)
-    _sweep(root)
     workdir = Workdir(root, plain, outcome, lock)
+    lost = lacking(workdir) if outcome is Outcome.FINISHED else ""
+    if lost:
+      warnings.warn(f"{root} is gone on with: {lost}", stacklevel=2)
+      outcome = Outcome.RESUMED
+      workdir = dataclasses.replace(workdir, outcome=outcome)
+    if outcome is Outcome.RESUMED and read_config(root) != plain:
+      files.write_sealed(root / _CONFIG, plain)
+    _sweep(root)
     if outcome is not Outcome.FINISHED:
       workdir.set_status(Status.RUNNING)
   except BaseException:
@@ -258,6 +307,7 @@ def opened(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
   changeable: Collection[str] = (),
+  lacking: Callable[[Workdir], str] = _whole,
 ) -> Iterator[Workdir]:
   """Opens a workdir and writes how the body ended into its status.
 
@@ -268,6 +318,7 @@ def opened(
     path: as in `open`.
     config: as in `open`.
     changeable: as in `open`.
+    lacking: as in `open`.
 
   Yields:
     The workdir.
@@ -275,7 +326,7 @@ def opened(
   Raises:
     What `open` raises, and what the body raises.
   """
-  workdir = open(path, config, changeable)
+  workdir = open(path, config, changeable, lacking)
   try:
     yield workdir
     if workdir.outcome is not Outcome.FINISHED:
@@ -302,16 +353,17 @@ def read_status(path: pathlib.Path | str) -> tuple[Status | None, str]:
     The status, None where no run was opened, and its reason.
 
   Raises:
-    ValueError: status.json is damaged.
+    DamagedError: status.json is damaged.
   """
   file = pathlib.Path(path) / _STATUS
   if not file.exists():
     return None, ""
-  record = files.read_json(file)
+  remedy = "remove it and run the same command again"
+  record = files.read_sealed(file, remedy)
   try:
     return Status(record["status"]), str(record["reason"])
   except (TypeError, KeyError, ValueError) as error:
-    raise ValueError(f"{file} is damaged: {error!r}") from None
+    raise identity.damaged(file, repr(error), remedy) from None
 
 
 def read_config(path: pathlib.Path | str) -> dict[str, Any]:
@@ -325,13 +377,11 @@ def read_config(path: pathlib.Path | str) -> dict[str, Any]:
 
   Raises:
     FileNotFoundError: no run was opened there.
-    ValueError: config.json is damaged.
+    DamagedError: config.json is damaged.
   """
-  file = pathlib.Path(path) / _CONFIG
-  config = files.read_json(file)
-  if not isinstance(config, dict):
-    raise ValueError(f"{file} is damaged: not an object")
-  return config
+  return files.read_sealed(
+    pathlib.Path(path) / _CONFIG, "put back a copy of it, or remove the folder"
+  )
 
 
 def difference(
@@ -404,16 +454,16 @@ def _settle(
       if (root / n).exists()
     ]
     if ours:
-      raise ValueError(
-        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: "
-        "choose another folder"
+      raise identity.BadFileError(
+        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: put it back, "
+        "or choose another folder"
       )
-    files.write_json(root / _CONFIG, config)
+    files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH
   there = read_config(root)
   lines = difference(there, config, changeable)
   if lines and not begun(root):
-    files.write_json(root / _CONFIG, config)
+    files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH
   if lines:
     raise ConfigurationChanged(
@@ -422,8 +472,6 @@ def _settle(
     )
   if read_status(root)[0] is Status.DONE:
     return Outcome.FINISHED
-  if there != config:
-    files.write_json(root / _CONFIG, config)
   return Outcome.RESUMED
 
 

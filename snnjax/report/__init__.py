@@ -11,7 +11,7 @@ from snnjax.report.record import (
   keys_of,
 )
 from snnjax.report.text import SCHEMA, VERSION, to_csv
-from snnjax.report.writing import Paths, write
+from snnjax.report.writing import Paths, read, write
 
 __all__ = [
   "SCHEMA",
@@ -25,6 +25,7 @@ __all__ = [
   "file_name",
   "jsonable",
   "keys_of",
+  "read",
   "to_csv",
   "write",
 ]
