@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build, datasets, kept
+from experiments import attack_grid, build, datasets, kept, stopping
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
+from experiments.stopping import ShouldStop
 from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
@@ -78,7 +79,7 @@ def measure(
   folder: Workdir,
   made_from: Mapping[str, str],
   progress: Progress = silent,
-  should_stop: Callable[[], bool] = lambda: False,
+  should_stop: ShouldStop = stopping.never,
 ) -> None:
   """Measures what the alarms lack, into `folder`, from where it stopped.
 
@@ -93,7 +94,7 @@ def measure(
     folder: gets the arrays.
     made_from: see `origins.evaluation`.
     progress: told of every part.
-    should_stop: asked after every part.
+    should_stop: asked before the first and after every part.
 
   Raises:
     Preempted: as `should_stop` wanted; run again to go on.
@@ -108,6 +109,7 @@ def measure(
   }
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
+  stopping.before("the alarms are checked", should_stop)
   modalities = datasets.MODALITIES[config.data.modality]
   cells = attack_grid.cells(config, modalities)
   cell = cells[-1]

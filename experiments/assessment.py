@@ -7,7 +7,7 @@ file, so that a killed evaluation goes on without computing an example twice.
 import contextlib
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,11 +24,13 @@ from experiments import (
   kept,
   lifecycle,
   perceptual_study,
+  stopping,
   suites,
 )
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
+from experiments.stopping import ShouldStop
 from snnjax import attacks, environment, identity, metrics, parameters
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
@@ -159,7 +161,7 @@ def assess(
   folder: Workdir,
   made_from: Mapping[str, str],
   progress: Progress = silent,
-  should_stop: Callable[[], bool] = lambda: False,
+  should_stop: ShouldStop = stopping.never,
 ) -> None:
   """Evaluates a network into `folder`, from where it stopped.
 
@@ -171,7 +173,7 @@ def assess(
     folder: gets the arrays.
     made_from: see `origins.evaluation`.
     progress: told of every microbatch.
-    should_stop: asked after every microbatch.
+    should_stop: asked before the first and after every microbatch.
 
   Raises:
     ForeignError: what is there was made from something else.
@@ -180,6 +182,7 @@ def assess(
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
   _check_box(config, splits.modalities, batch)
+  stopping.before("the evaluation", should_stop)
   attacked = cases(config, made, variables, splits.modalities, batch.inputs)
   plan = kept.Plan(
     made_from,
@@ -223,7 +226,8 @@ def assess(
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
   if kept.load_part(folder, STUDY, made_from) is None:
-    _study(config, made, variables, splits, batch, folder, made_from, progress)
+    asking = stopping.asking(progress, should_stop)
+    _study(config, made, variables, splits, batch, folder, made_from, asking)
   alarm_study.measure(
     config,
     made.network,

@@ -1,5 +1,6 @@
 """What `experiments.doctor` looks at, each check on its own."""
 
+import contextlib
 import enum
 import importlib
 import importlib.metadata
@@ -217,8 +218,10 @@ def _cache() -> list[Finding]:
       "set JAX_COMPILATION_CACHE_DIR"
     )
     return [Finding("compilation cache", State.NOTE, words, {"folder": None})]
-  # Another process may remove what it replaces while this one counts.
-  sizes = [entry.stat().st_size for entry in _files(folder)]
+  sizes = []
+  for entry in _files(folder):
+    with contextlib.suppress(FileNotFoundError):  # another process removed it
+      sizes.append(entry.stat().st_size)
   details = {
     "folder": str(folder),
     "entries": len(sizes),

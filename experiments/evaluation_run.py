@@ -17,6 +17,7 @@ from experiments import (
   preflight,
   run_folders,
   settings,
+  stopping,
   suites,
   training_loop,
 )
@@ -57,7 +58,8 @@ def run(config: Any, path: pathlib.Path) -> None:
       return
     with lifecycle.reading_data():
       made_from = origins.evaluation(whole, path)
-      splits = datasets.load(whole, progress, only_test=True)
+      asking = stopping.asking(progress, should_stop)
+      splits = datasets.load(whole, asking, only_test=True)
       splits = _with_fitted(splits, path, made_from)
       network, variables = training_loop.trained(whole, splits, path)
       others = stand_ins(whole, splits)

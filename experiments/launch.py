@@ -360,5 +360,7 @@ def _start(
 
   # A person reads these; the line of source says nothing to them.
   warnings.showwarning = lambda text, *_: _warn(name, text)
-  app.run(run, flags_parser=parser)
+  # From the first moment to the last: no phase of its own asks for less.
+  with lifecycle.stop_on_sigterm(to_the_end=True):
+    app.run(run, flags_parser=parser)
   raise AssertionError("app.run exits")

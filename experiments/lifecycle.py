@@ -33,6 +33,10 @@ _MEMORY_ADVICE = (
 )
 
 
+# SIGTERM comes to the process as a whole, and so there is one flag for it.
+_STOP = threading.Event()
+
+
 class ExitCode(enum.IntEnum):
   """What a binary returns to the shell; see the module's table."""
 
@@ -173,21 +177,30 @@ def guarded(body: Callable[[], object], name: str, debug: bool) -> ExitCode:
 
 
 @contextlib.contextmanager
-def stop_on_sigterm(grace: float = 25.0) -> Iterator[Callable[[], bool]]:
-  """Turns SIGTERM into a question the loop asks at each step.
+def stop_on_sigterm(
+  grace: float = 25.0, *, to_the_end: bool = False
+) -> Iterator[Callable[[], bool]]:
+  """Turns SIGTERM into a question that every loop asks at each step.
+
+  It is one question for the whole process: within this context another one
+  changes nothing, and once the answer is yes it stays so until the outermost
+  ends. So no phase of a run can forget what another was told.
 
   The loop saves a checkpoint and raises `snnjax.workdir.Preempted`. If it has
-  not come out of this context `grace` seconds after the signal (it may be
-  compiling), the process exits as preempted without it: every file is whole
-  at every moment, and the next run goes on from the last checkpoint.
+  not come out of the outermost context `grace` seconds after the signal (it
+  may be compiling), the process exits as preempted without it: every file is
+  whole at every moment, and the next run goes on from the last checkpoint.
 
   Python runs handlers between bytecodes of the main thread, which a long
   compilation does not reach; so a thread waits for the byte that the
   interpreter's own handler writes. Outside the main thread, where Python
-  takes no handlers, SIGTERM ends the process as ever.
+  takes no handlers, SIGTERM ends the process as ever, unless the main thread
+  is in this context.
 
   Args:
     grace: seconds, at least 0.
+    to_the_end: whether the process ends with the context: SIGTERM is ignored
+      from then on, so that the exit code stays what it is.
 
   Yields:
     ``should_stop()``, True once SIGTERM has come.
@@ -197,9 +210,9 @@ def stop_on_sigterm(grace: float = 25.0) -> Iterator[Callable[[], bool]]:
   """
   if grace < 0:
     raise ValueError(f"grace must be at least 0 seconds, got {grace}")
-  stop = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    yield stop.is_set
+  main = threading.current_thread() is threading.main_thread()
+  if not main or signal.getsignal(signal.SIGTERM) is _asked_to_stop:
+    yield _STOP.is_set
     return
   left = threading.Event()
   reader, writer = os.pipe()
@@ -208,9 +221,9 @@ def stop_on_sigterm(grace: float = 25.0) -> Iterator[Callable[[], bool]]:
   def watch() -> None:
     while (byte := os.read(reader, 1)) not in (b"", b"\0"):
       if byte[0] == signal.SIGTERM:
-        stop.set()
+        _STOP.set()
         break
-    if stop.is_set() and not left.wait(grace):
+    if _STOP.is_set() and not left.wait(grace):
       sys.stderr.write(
         f"no checkpoint within {grace:g} s of SIGTERM; "
         "run the same command to go on from the last one\n"
@@ -218,24 +231,28 @@ def stop_on_sigterm(grace: float = 25.0) -> Iterator[Callable[[], bool]]:
       sys.stderr.flush()
       os._exit(ExitCode.PREEMPTED)
 
-  def handler(number: int, frame: types.FrameType | None) -> None:
-    del number, frame
-    stop.set()
-
-  previous = signal.signal(signal.SIGTERM, handler)
+  previous = signal.signal(signal.SIGTERM, _asked_to_stop)
   previous_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
   watcher = threading.Thread(target=watch, name="sigterm", daemon=True)
   watcher.start()
   try:
-    yield stop.is_set
+    yield _STOP.is_set
   finally:
+    # Python gives other handlers back to the system before its own last
+    # moments; that a signal is ignored it leaves.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if to_the_end else previous)
     left.set()
     signal.set_wakeup_fd(previous_writer)
-    signal.signal(signal.SIGTERM, previous)
     os.write(writer, b"\0")
     watcher.join()
     os.close(reader)
     os.close(writer)
+    _STOP.clear()
+
+
+def _asked_to_stop(number: int, frame: types.FrameType | None) -> None:
+  del number, frame
+  _STOP.set()
 
 
 def _is_bad_file(error: BaseException) -> bool:

@@ -90,10 +90,15 @@ def run(
     DataError: if the source is missing, damaged or unknown, or the data set
       is there and made from other files.
     OSError: if the data set cannot be written.
+    Preempted: a signal asked to stop; nothing half-written is left.
   """
+  from experiments import stopping
   from snnjax.data import arranging, builders
 
-  with lifecycle.reading_data():
+  with (
+    lifecycle.stop_on_sigterm() as should_stop,
+    lifecycle.reading_data(),
+  ):
     return builders.prepare(
       source,
       name,
@@ -102,7 +107,7 @@ def run(
       splits=None if splits is None else arranging.parsed(splits),
       hold_out=hold_out,
       seed=seed,
-      progress=report,
+      progress=stopping.asking(report, should_stop),
     )
 
 

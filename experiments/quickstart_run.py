@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -22,6 +22,7 @@ from experiments import (
   report_run,
   schema,
   settings,
+  stopping,
   suites,
   training_loop,
 )
@@ -29,9 +30,9 @@ from experiments.assessment import Assessed, Bench
 from experiments.datasets import Splits
 from experiments.progress import Progress, reporter, say
 from experiments.report_groups import Group
+from experiments.stopping import ShouldStop
 from snnjax import workdir
 
-ShouldStop = Callable[[], bool]
 _WRITING = "write the report"
 
 
@@ -49,7 +50,8 @@ def run(config: Any, path: pathlib.Path) -> None:
     preflight.check(network_config(config, name))
   suite = suites.title(config)
   chosen = "" if suite == "quick" else suite
-  page = report_run.folder_of(path, chosen) / "report.html"
+  place = report_run.folder_of(path, chosen)
+  page = place / "report.html"
   if page.exists() and all(finished(config, name, path) for name in names):
     networks = _loaded(config, names, path)
     say(f"{path} is finished; nothing to do\n\n{console.networks(networks)}")
@@ -61,7 +63,7 @@ def run(config: Any, path: pathlib.Path) -> None:
     reporter() as progress,
   ):
     with lifecycle.reading_data():
-      splits = datasets.load(config, progress)
+      splits = datasets.load(config, stopping.asking(progress, should_stop))
     examples.tell(datasets.evaluated(config, splits))
     bench = None
     for name in names:
@@ -74,10 +76,11 @@ def run(config: Any, path: pathlib.Path) -> None:
           others = evaluation_run.stand_ins(whole, splits)
           bench = assessment.bench(whole, network, splits.modalities, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
+    stopping.before("the report", should_stop)
     progress(0, 1, _WRITING)
     group = Group(suite, _loaded(config, names, path))
     elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
-    written = report_run.write([group], path, config, elapsed, chosen)
+    written = report_run.write([group], place, config, elapsed)
     progress(1, 1, _WRITING)
   say(report_run.text(written))
 

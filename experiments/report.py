@@ -3,7 +3,8 @@
 ``--workdir`` is one evaluated run, or a folder in which runs lie. The report
 goes to ``WORKDIR/report`` and shows every evaluation of every run; networks
 that were evaluated alike stand side by side. ``--suite`` or ``--evaluation``
-choose some; the report on them goes to ``WORKDIR/report_CHOSEN``.
+choose some; the report on them goes to ``WORKDIR/report_CHOSEN``. With
+``--out`` it goes elsewhere and WORKDIR, which may be read-only, stays as it is.
 """
 
 import pathlib
@@ -22,6 +23,12 @@ _EVALUATION = flags.DEFINE_string(
   "Show these alone: the name of an evaluation's folder, or a part of it such "
   "as l2 or linf_quick.",
 )
+_OUT = flags.DEFINE_string(
+  "out",
+  None,
+  "Folder of the report, where it shall not lie in the workdir.",
+  allow_override=True,  # of another binary too: one program may import both
+)
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -35,7 +42,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         "--suite and --evaluation choose the same thing: give one of them"
       )
     chosen = suites.title_of(_SUITE.value)
-  report_run.run(config, workdir, chosen)
+  out = pathlib.Path(_OUT.value) if _OUT.value else None
+  report_run.run(config, workdir, chosen, out)
 
 
 if __name__ == "__main__":

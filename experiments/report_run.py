@@ -1,5 +1,6 @@
 """Builds the report on the evaluated runs of a folder."""
 
+import errno
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from experiments import (
   report_groups,
   run_folders,
   settings,
+  stopping,
   suites,
   training_loop,
 )
@@ -23,29 +25,51 @@ from experiments.progress import say
 from experiments.report_groups import Group
 from snnjax import environment, report, workdir
 
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-def run(config: Any, path: pathlib.Path, chosen: str = "") -> None:
+
+def run(
+  config: Any,
+  path: pathlib.Path,
+  chosen: str = "",
+  out: pathlib.Path | None = None,
+) -> None:
   """Runs the report binary on one evaluated run, or a folder of them.
+
+  Nothing but the report is written, and nothing in `path` if it goes elsewhere:
+  the runs may lie on a read-only disk, and be read by others at the same time.
 
   Args:
     config: its ``leaderboard`` is what only the authors know.
     path: the run's folder, or one in which runs lie, nested or not.
     chosen: part of the names of the evaluations to report; all by default.
+    out: the report's folder; one in `path` by default.
 
   Raises:
     DataError: there is no such evaluation.
+    OSError: the report cannot be written.
+    Preempted: a signal asked to stop.
   """
-  runs = evaluated(path, chosen)
-  groups = report_groups.alike(
-    [
-      loaded(folder, name)
-      for name, folders in runs.done.items()
-      for folder in folders
-    ],
-    {name: [f.name for f in folders] for name, folders in runs.done.items()},
-    runs.left_out,
-  )
-  say(text(write(groups, path, config, chosen=chosen)))
+  with lifecycle.stop_on_sigterm() as should_stop:
+    runs = evaluated(path, chosen)
+    networks = []
+    for name, folders in runs.done.items():
+      for folder in folders:
+        stopping.before(f"{folder} was read", should_stop)
+        networks.append(loaded(folder, name))
+    groups = report_groups.alike(
+      networks,
+      {name: [f.name for f in folders] for name, folders in runs.done.items()},
+      runs.left_out,
+    )
+    stopping.before("the report", should_stop)
+    try:
+      written = write(groups, out or folder_of(path, chosen), config)
+    except OSError as error:
+      if error.errno not in _READ_ONLY:
+        raise
+      raise OSError(error.errno, f"{error.strerror}: --out=DIR") from error
+  say(text(written))
 
 
 class Runs(NamedTuple):
@@ -143,8 +167,7 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
       f"and run: python -m experiments.evaluate --workdir={folder.parent}"
     )
   modalities = datasets.MODALITIES[own.data.modality]
-  # Of a finished run, opening changes nothing.
-  with lifecycle.reading_data(), workdir.opened(folder, plain) as opened:
+  with lifecycle.reading_data(), workdir.reading(folder) as opened:
     made_from = origins.assessment(own, folder.parent)
     return assessment.load(name, own, modalities, opened, made_from)
 
@@ -164,20 +187,18 @@ def folder_of(path: pathlib.Path, chosen: str = "") -> pathlib.Path:
 
 def write(
   groups: Sequence[Group],
-  path: pathlib.Path,
+  folder: pathlib.Path,
   config: Any,
   extra: Mapping[str, Any] | None = None,
-  chosen: str = "",
 ) -> Written:
-  """Writes the report on some networks into a folder of `path`.
+  """Writes the report on some networks into a folder.
 
   Args:
     groups: networks that were evaluated alike.
-    path: parent of the report's folder.
+    folder: the report's.
     config: its ``leaderboard`` goes into the entries of ``leaderboard.json``
       beside the report.
     extra: what else its provenance says.
-    chosen: which evaluations, see `run`.
   """
   networks = [each for group in groups for each in group.networks]
   seeds = {each.config.seed for each in networks}
@@ -190,7 +211,6 @@ def write(
     "made_from": {each.name: dict(each.made_from) for each in networks},
     **(extra or {}),
   }
-  folder = folder_of(path, chosen)
   paths = report.write(report_groups.record(groups, provenance), folder)
   with lifecycle.configuring():
     leaderboard_entry.write(networks, config, folder)

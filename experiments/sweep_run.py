@@ -1,11 +1,12 @@
 """Runs a grid of configurations, one after the other, into one table."""
 
+import errno
 import itertools
 import pathlib
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,11 +20,13 @@ from experiments import (
   preflight,
   report_run,
   settings,
+  stopping,
   training_loop,
 )
 from experiments.assessment import Assessed
 from experiments.lifecycle import ExitCode
 from experiments.progress import say
+from experiments.stopping import ShouldStop
 from snnjax import environment, report, workdir
 from snnjax.report import Column, Record, Section, Table
 
@@ -54,11 +57,13 @@ class Outcome(NamedTuple):
     cell: which.
     code: 0 where it is finished.
     reason: why it is not.
+    assessed: what is known of its network, where it is finished.
   """
 
   cell: Cell
   code: ExitCode
-  reason: str
+  reason: str = ""
+  assessed: Assessed | None = None
 
 
 def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
@@ -84,17 +89,17 @@ def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
       raise settings.UsageError(f"run {cell.name}: {error}") from None
   with lifecycle.stop_on_sigterm() as should_stop:
     outcomes = _all(runs, path, should_stop)
-  record = _record(outcomes, path, config.seed)
-  paths = report.write(record, path / FOLDER)
-  (table,) = record.tables()
-  say(f"\n{record.summary}\n\n{console.table(table)}\n")
-  say(f"{console.alarms(record.alarms)}\n\ntable: {paths.html}")
+    record = _record(outcomes, config.seed)
+    (table,) = record.tables()
+    say(f"\n{record.summary}\n\n{console.table(table)}\n")
+    say(f"{console.alarms(record.alarms)}\n")
+    say(f"table: {_written(record, path / FOLDER)}")
   codes = [each.code for each in outcomes if each.code]
   return codes[0] if codes else ExitCode.DONE
 
 
 def _all(
-  runs: Sequence[Cell], path: pathlib.Path, should_stop: Callable[[], bool]
+  runs: Sequence[Cell], path: pathlib.Path, should_stop: ShouldStop
 ) -> list[Outcome]:
   """Attempts every run; several processes may share the folder.
 
@@ -109,8 +114,7 @@ def _all(
     for number, cell in enumerate(runs, start=1):
       if cell.name in ended:
         continue
-      if should_stop():
-        raise workdir.Preempted(f"stopped before run {number} of {len(runs)}")
+      stopping.before(f"run {number} of {len(runs)}", should_stop)
       if cell.name not in told:
         say(f"run {number} of {len(runs)}: {cell.name}")
       try:
@@ -177,35 +181,45 @@ def _cell(config: Any, values: dict[str, str]) -> Cell:
 
 
 def _attempt(cell: Cell, path: pathlib.Path) -> Outcome:
-  """Trains and evaluates one run.
+  """Trains and evaluates one run, and reads what was found.
 
-  Only a signal gets out of here, and that another process has the run.
+  Only a signal gets out of here, and that another process has the run: its
+  training, its evaluation or, to mend it, the finished evaluation.
   """
   try:
     training_loop.run(cell.config, path)
     evaluation_run.run(cell.config, path)
+    assessed = report_run.load(path, cell.config, cell.name)
   except (workdir.Preempted, workdir.WorkdirBusy, KeyboardInterrupt):
     raise
   except Exception as error:  # whatever it is, the other runs can go on
     reason = lifecycle.message(error)
     sys.stderr.write(f"{cell.name} failed: {reason}\n")
     return Outcome(cell, lifecycle.exit_code(error), " ".join(reason.split()))
-  return Outcome(cell, ExitCode.DONE, "")
+  return Outcome(cell, ExitCode.DONE, assessed=assessed)
 
 
-def _record(
-  outcomes: Sequence[Outcome], path: pathlib.Path, seed: int
-) -> Record:
+def _written(record: Record, folder: pathlib.Path) -> pathlib.Path:
+  """Writes the table; on a read-only disk the same one may be there already."""
+  try:
+    return report.write(record, folder).html
+  except OSError as error:
+    (table,) = record.tables()
+    there = folder / "tables" / f"{table.name}.csv"
+    content = report.to_csv(table).encode()
+    same = there.is_file() and there.read_bytes() == content
+    if error.errno != errno.EROFS or not same:
+      raise
+    return folder / "report.html"
+
+
+def _record(outcomes: Sequence[Outcome], seed: int) -> Record:
   failed = [each for each in outcomes if each.code]
   lines = [
     f"{len(outcomes) - len(failed)} of {len(outcomes)} runs are finished.",
     *(f"{each.cell.name} failed: {each.reason}" for each in failed),
   ]
-  done = [
-    report_run.load(path / each.cell.name, each.cell.config, each.cell.name)
-    for each in outcomes
-    if not each.code
-  ]
+  done = [each.assessed for each in outcomes if each.assessed is not None]
   return Record(
     title="Sweep",
     summary="\n\n".join(lines),

@@ -20,9 +20,11 @@ from experiments import (
   preflight,
   schema,
   settings,
+  stopping,
 )
 from experiments.origins import WEIGHTS
 from experiments.progress import Progress, reporter, say, silent
+from experiments.stopping import ShouldStop
 from snnjax import (
   checkpoints,
   environment,
@@ -48,7 +50,6 @@ AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
     augmentation.cutout(8),
   ),
 }
-ShouldStop = Callable[[], bool]
 Write = Callable[[int, Mapping[str, float]], None]
 
 
@@ -115,7 +116,7 @@ def run(config: Any, path: pathlib.Path) -> None:
       _tell_unread(config, path)
       return
     with lifecycle.reading_data():
-      splits = datasets.load(config, progress)
+      splits = datasets.load(config, stopping.asking(progress, should_stop))
     examples.tell(splits.used, examples.FITTED)
     fit(config, splits, folder, progress, should_stop)
     say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
@@ -209,7 +210,7 @@ def fit(
   splits: datasets.Splits,
   folder: Workdir,
   progress: Progress = silent,
-  should_stop: ShouldStop = lambda: False,
+  should_stop: ShouldStop = stopping.never,
 ) -> Variables:
   """Trains a network on the splits, from where the workdir's run stopped.
 
@@ -218,8 +219,8 @@ def fit(
     splits: the data.
     folder: gets metrics, checkpoints and ``parameters.npz``.
     progress: told of every step.
-    should_stop: asked after every step; then a checkpoint is written and
-      `workdir.Preempted` raised.
+    should_stop: asked before the first and after every step; then a
+      checkpoint is written and `workdir.Preempted` raised.
 
   Returns:
     The variables of the last epoch, or the best on the validation split.
@@ -232,6 +233,7 @@ def fit(
   """
   seen = environment.describe(config.seed)
   environment.record(folder, seen)
+  stopping.before("the training", should_stop)
   made_from = origins.training(config)
   with lifecycle.configuring():
     plan, progressed = _begin(config, splits, made_from)

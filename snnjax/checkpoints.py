@@ -16,6 +16,7 @@ Several processes must not write to one folder; arrays must be addressable by
 the process that saves them.
 """
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -323,6 +324,8 @@ def _orbax(what: str, place: pathlib.Path) -> Iterator[Any]:
   log = logging.getLogger("absl")
   disabled = log.disabled
   log.disabled = True
+  policy = asyncio.get_event_loop_policy()
+  asyncio.set_event_loop_policy(_Patient())
   try:
     with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
       yield checkpointer
@@ -336,7 +339,30 @@ def _orbax(what: str, place: pathlib.Path) -> Iterator[Any]:
       code, f"checkpoint of {what}: {reason}", str(place)
     ) from error
   finally:
+    asyncio.set_event_loop_policy(policy)
     log.disabled = disabled
+
+
+class _PatientLoop(asyncio.SelectorEventLoop):
+  """An event loop that ends only when all its tasks have.
+
+  Orbax writes all arrays at once and leaves its loop at the first that fails:
+  the others went on to write into a folder that was being removed, and each
+  printed a traceback that nobody could catch, since its loop was closed.
+  """
+
+  def close(self) -> None:
+    tasks = set() if self.is_closed() else asyncio.all_tasks(self)
+    if tasks and not self.is_running():
+      self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    super().close()
+
+
+class _Patient(asyncio.DefaultEventLoopPolicy):
+  """Makes patient event loops."""
+
+  def new_event_loop(self) -> asyncio.AbstractEventLoop:
+    return _PatientLoop()
 
 
 def _verified_manifest(place: pathlib.Path) -> dict[str, Any]:

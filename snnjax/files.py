@@ -6,8 +6,6 @@ content or the new one, never half of it.
 """
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,11 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from snnjax import identity, npz
+from snnjax import identity, locks, npz
 
 TEMPORARY = ".tmp-"  # prefix of what is not finished
 _SEAL = "sha256"  # key of a sealed document: the digest of all its others
-_UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def write_with(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
@@ -33,14 +30,19 @@ def write_with(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
     fill: writes the content into the stream it gets.
 
   Raises:
-    OSError: the file cannot be written; the old one is intact.
+    OSError: the file cannot be written, and is named; the old one is intact.
   """
-  with _draft(path) as (draft, stream):
-    fill(stream)
-    stream.flush()
-    os.fsync(stream.fileno())
-    os.replace(draft, path)
-  sync_folder(path.parent)
+  try:
+    with _draft(path) as (draft, stream):
+      fill(stream)
+      stream.flush()
+      os.fsync(stream.fileno())
+      os.replace(draft, path)
+    sync_folder(path.parent)
+  except OSError as error:
+    if error.errno is None:
+      raise
+    raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
@@ -221,8 +223,8 @@ def sweep(folder: pathlib.Path) -> None:
   """
   for draft in folder.glob(f"{TEMPORARY}*"):
     with contextlib.suppress(OSError), draft.open("rb") as stream:
-      fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      draft.unlink()
+      if locks.take(stream) is locks.Lock.HELD:
+        draft.unlink()
 
 
 @contextlib.contextmanager
@@ -232,7 +234,7 @@ def _draft(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, BinaryIO]]:
     draft = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     stream = draft.open("xb")
     try:
-      _lock(stream)
+      locks.take(stream, wait=True)
       if os.fstat(stream.fileno()).st_nlink:  # else `sweep` was faster
         yield draft, stream
         return
@@ -241,16 +243,8 @@ def _draft(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, BinaryIO]]:
         draft.unlink()
       raise
     finally:
-      stream.close()
-
-
-def _lock(stream: BinaryIO) -> None:
-  """Waits for a draft's lock, where the file system has any."""
-  try:
-    fcntl.flock(stream, fcntl.LOCK_EX)
-  except OSError as error:
-    if error.errno not in _UNLOCKABLE:
-      raise
+      with contextlib.suppress(OSError):  # a full disk, told of by the body
+        stream.close()
 
 
 def sync_folder(folder: pathlib.Path) -> None:

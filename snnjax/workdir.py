@@ -9,18 +9,19 @@
     checkpoints/      see `snnjax.checkpoints`
     arrays/*.npz      per-example results of an evaluation
     events/           TensorBoard, where asked for
-    .lock             held by the process that runs here
+    .lock             held by the process that runs here, or shared by those
+                      that read what is finished
 
-Killed at any moment, the next `open` finds every file whole. Everything but
-wall times (the ``wall`` key of a metrics line, `environment.json` and
-`status.json`) is the same for two runs of one configuration.
+Killed at any moment, the next `open` finds every file whole, and removes what
+the killed process had begun to write. Everything but wall times (the ``wall``
+key of a metrics line, `environment.json` and `status.json`) is the same for
+two runs of one configuration.
 """
 
 import contextlib
 import dataclasses
 import enum
 import errno
-import fcntl
 import io
 import json
 import os
@@ -33,11 +34,20 @@ from typing import Any
 
 import numpy as np
 
-from snnjax import files, identity
+from snnjax import files, identity, locks
 
 _CONFIG = "config.json"
 _STATUS = "status.json"
+_LOCK = ".lock"
 ACCIDENTS = "non_finite"  # arrays that no run goes on from
+# Where a lock file cannot be made, as on a read-only or a full disk.
+_UNWRITABLE = (
+  errno.EROFS,
+  errno.EACCES,
+  errno.EPERM,
+  errno.ENOSPC,
+  errno.EDQUOT,
+)
 
 
 class ConfigurationChanged(ValueError):  # noqa: N818 (a state, not a fault)
@@ -45,7 +55,7 @@ class ConfigurationChanged(ValueError):  # noqa: N818 (a state, not a fault)
 
 
 class WorkdirBusy(OSError):  # noqa: N818
-  """Another process runs in the workdir."""
+  """Another process runs in the workdir, or reads what is to be changed."""
 
 
 class Preempted(Exception):  # noqa: N818
@@ -77,13 +87,15 @@ class Workdir:
     path: the folder.
     config: the resolved configuration, as JSON gives it back.
     outcome: whether the run is new, goes on, or has finished before.
-    lock: the open lock file; closing it lets another process in.
+    lock: the open lock file; closing it lets another process in. Of a run
+      that has finished it is shared with other readers, and None where it
+      can neither be opened nor made.
   """
 
   path: pathlib.Path
   config: Mapping[str, Any]
   outcome: Outcome
-  lock: io.FileIO
+  lock: io.FileIO | None
 
   @property
   def checkpoints(self) -> pathlib.Path:
@@ -170,7 +182,8 @@ class Workdir:
 
   def close(self) -> None:
     """Lets another process in."""
-    self.lock.close()
+    if self.lock is not None:
+      self.lock.close()
 
   def array_file(self, name: str) -> pathlib.Path:
     """The file of the arrays of one name; see `save_arrays`.
@@ -206,10 +219,10 @@ def open(
 ) -> Workdir:
   """Opens the workdir of a run: a new one, or one to go on with.
 
-  A new folder gets `config`, and the status ``running``. Of a finished run
-  nothing is written. A run of which there is neither checkpoint nor result
-  does not hold its folder: another configuration begins anew there. What
-  killed processes began to write goes.
+  A new folder gets `config`, and the status ``running``. A finished run is
+  opened to be read: nothing is written, it may lie on a read-only disk, and
+  other processes may read it too. A run of which there is neither checkpoint
+  nor result does not hold its folder: another configuration begins anew there.
 
   Args:
     path: the folder; made where it is missing.
@@ -226,12 +239,23 @@ def open(
   Raises:
     ConfigurationChanged: the folder's run has another configuration; the
       message has one line per key.
-    WorkdirBusy: another process runs here.
+    WorkdirBusy: another process runs here, or reads what is to be changed.
     OSError: the folder cannot be made or written.
     DamagedError: one of its files is damaged.
   """
   root = pathlib.Path(path)
   plain = _plain(config)
+  finished = _finished(root)
+  if finished is not None:
+    workdir = dataclasses.replace(finished, config=plain)
+    try:
+      _settle(root, plain, changeable)
+      if not lacking(workdir):
+        return workdir
+    except BaseException:
+      workdir.close()
+      raise
+    workdir.close()  # it has to be gone on with, alone
   lock = _lock(root)
   try:
     outcome = _settle(root, plain, changeable)
@@ -244,12 +268,38 @@ def open(
     if outcome is Outcome.RESUMED and read_config(root) != plain:
       files.write_sealed(root / _CONFIG, plain)
     _sweep(root)
+    if outcome is not Outcome.FINISHED:
+      workdir.set_status(Status.RUNNING)
   except BaseException:
     lock.close()
     raise
-  if outcome is not Outcome.FINISHED:
-    workdir.set_status(Status.RUNNING)
   return workdir
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path | str) -> Iterator[Workdir]:
+  """Opens a finished run to read it, beside others that do; writes nothing.
+
+  Args:
+    path: the folder.
+
+  Yields:
+    The workdir.
+
+  Raises:
+    WorkdirBusy: another process runs here.
+    ValueError: there is no finished run, or one of its files is damaged.
+  """
+  root = pathlib.Path(path)
+  workdir = _finished(root)
+  if workdir is None:
+    status, _ = read_status(root)
+    state = "none" if status is None else f"one that is {status.value}"
+    raise ValueError(f"{root} must hold a finished run; it holds {state}")
+  try:
+    yield workdir
+  finally:
+    workdir.close()
 
 
 @contextlib.contextmanager
@@ -425,6 +475,22 @@ def _settle(
   return Outcome.RESUMED
 
 
+def _finished(root: pathlib.Path) -> Workdir | None:
+  """Opens a finished run for reading; None where none has finished."""
+  if read_status(root)[0] is not Status.DONE or not (root / _CONFIG).exists():
+    return None
+  lock = _shared_lock(root)
+  workdir = Workdir(root, {}, Outcome.FINISHED, lock)
+  try:
+    if read_status(root)[0] is Status.DONE:  # now that nobody changes it
+      return dataclasses.replace(workdir, config=read_config(root))
+  except BaseException:
+    workdir.close()
+    raise
+  workdir.close()
+  return None
+
+
 def _sweep(root: pathlib.Path) -> None:
   """Removes what killed processes began to write; the folder is locked."""
   arrays = root / "arrays"
@@ -438,26 +504,53 @@ def _lock(root: pathlib.Path) -> io.FileIO:
   """Makes the folder and holds its lock, which dies with the process."""
   try:
     root.mkdir(parents=True, exist_ok=True)
-    stream = io.FileIO(root / ".lock", "a")
+    stream = io.FileIO(root / _LOCK, "a")
   except OSError as error:
     raise OSError(
       error.errno, f"workdir cannot be written: {error.strerror}", str(root)
     ) from None
+  return _locked(stream, root, shared=False)
+
+
+def _shared_lock(root: pathlib.Path) -> io.FileIO | None:
+  """Holds the lock of a folder together with other readers.
+
+  None where nobody made the lock file and none can be made: then nobody who
+  could write there asks for it.
+  """
+  place = root / _LOCK
   try:
-    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    stream.close()
-    raise WorkdirBusy(
-      error.errno, "another process runs in the workdir", str(root)
-    ) from None
+    # Opened for reading: that is all a read-only disk allows.
+    stream = io.FileIO(place, "r") if place.exists() else io.FileIO(place, "a+")
   except OSError as error:
-    if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-      stream.close()
-      raise
-    warnings.warn(
-      f"{root} is on a file system without locks: let no second process in",
-      stacklevel=3,
-    )
+    if error.errno in _UNWRITABLE:
+      return None
+    raise
+  return _locked(stream, root, shared=True)
+
+
+def _locked(
+  stream: io.FileIO, root: pathlib.Path, *, shared: bool
+) -> io.FileIO:
+  """Takes the lock without waiting for it, or closes the file."""
+  try:
+    match locks.take(stream, shared=shared):
+      case locks.Lock.BUSY:
+        others = not shared and locks.take(stream, shared=True)
+        does = "reads" if others is locks.Lock.HELD else "runs in"
+        raise WorkdirBusy(
+          errno.EWOULDBLOCK,
+          f"another process {does} the workdir; wait until it has ended",
+          str(root),
+        )
+      case locks.Lock.ABSENT:
+        warnings.warn(
+          f"{root} is on a file system without locks: let no second process in",
+          stacklevel=5,
+        )
+  except BaseException:
+    stream.close()
+    raise
   return stream
 
 

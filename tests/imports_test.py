@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 RANKS = {
   "types": 0,
   "sharding": 0,
+  "locks": 0,
   "allocation": 1,
   "validation": 1,
   "random": 1,

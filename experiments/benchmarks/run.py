@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import progress
+from experiments import lifecycle, progress, stopping
 from experiments.benchmarks import driver, processes, starting, table
 from experiments.benchmarks.tasks import OWN, PEERS, ROWS, Task, tasks
 from experiments.settings import UsageError
@@ -43,6 +43,7 @@ def run(
 
   Raises:
     UsageError: an unknown row or peer.
+    Preempted: a signal asked to stop, between two tasks.
   """
   chosen = _known("rows", rows, tuple(ROWS))
   others = PEERS if peers == "all" else _known("peers", peers, PEERS)
@@ -52,7 +53,12 @@ def run(
   names = [name for name in (OWN, *others) if name in needed]
   out.parent.mkdir(parents=True, exist_ok=True)
   result: dict[str, Any] = {"environment": _machine(seconds, tiny, memory)}
-  with tempfile.TemporaryDirectory() as scratch, progress.reporter() as report:
+  with (
+    tempfile.TemporaryDirectory() as scratch,
+    lifecycle.stop_on_sigterm() as should_stop,
+    progress.reporter() as reporter,
+  ):
+    report = stopping.asking(reporter, should_stop)
     folder = pathlib.Path(scratch)
     workers, hellos = driver.start(names, folder, command, memory)
     result["libraries"] = hellos

@@ -7,7 +7,6 @@ one is in place.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -16,7 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from snnjax import files, random
+from snnjax import files, locks, random
 from snnjax.data import (
   archives,
   arranging,
@@ -32,6 +31,7 @@ from snnjax.data import (
 
 RESERVED = (registry.EMBEDDED,)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_DRAFT = re.compile(re.escape(files.TEMPORARY) + r"\d+\.\d+\.\d+")
 _CHOSEN = ("importer", "shuffle_seed", "splits", "hold_out")
 
 
@@ -146,20 +146,59 @@ def _write(
 
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
-  """Holds the data set's folder; leaves none behind that is empty."""
-  folder.mkdir(parents=True, exist_ok=True)
-  descriptor = os.open(folder, os.O_RDONLY)
+  """Holds the data set's folder, and removes what killed processes left.
+
+  Leaves no folder behind that is empty.
+  """
+  descriptor = _opened(folder)
   try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    os.close(descriptor)
-    raise OSError(f"another process prepares {folder}; wait for it") from None
-  try:
+    _take(descriptor, folder, shared=False)
+    for leftover in _drafts(folder):
+      shutil.rmtree(leftover)
     yield
   finally:
     with contextlib.suppress(OSError):  # it is not empty
       folder.rmdir()
     os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _shared(folder: pathlib.Path) -> Iterator[None]:
+  """Holds an existing folder together with others that look at the set."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    _take(descriptor, folder, shared=True)
+    yield
+  finally:
+    os.close(descriptor)
+
+
+def _opened(folder: pathlib.Path) -> int:
+  """Makes and opens a folder that its last user may be about to remove."""
+  while True:
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+      return os.open(folder, os.O_RDONLY)
+
+
+def _take(descriptor: int, folder: pathlib.Path, *, shared: bool) -> None:
+  lock = locks.take(descriptor, shared=shared)
+  gone = os.fstat(descriptor).st_nlink == 0
+  if lock is locks.Lock.BUSY or gone:
+    raise OSError(f"another process prepares {folder}; wait for it")
+
+
+def _drafts(folder: pathlib.Path) -> list[pathlib.Path]:
+  return [path for path in folder.iterdir() if _DRAFT.fullmatch(path.name)]
+
+
+def _sweep(root: pathlib.Path) -> None:
+  """Removes what killed processes left of any set that nobody prepares."""
+  for folder in sorted(root.glob("*/")):
+    with contextlib.suppress(OSError):  # another process is there
+      if _NAME.fullmatch(folder.name) and _drafts(folder):
+        with _locked(folder):
+          pass
 
 
 def _warnings(one: manifest.Prepared) -> tuple[str, ...]:
@@ -323,9 +362,14 @@ def prepare(
     },
   }
   folder = root / name
+  _sweep(root)
+  if folder.is_dir():
+    with _shared(folder):
+      present = manifest.versions(name, root)
+      settled = _settled(present, noted, overwrite)
+      if settled is not None:
+        return Outcome(settled, False, _warnings(settled))
   with _locked(folder):
-    for leftover in folder.glob(f"{files.TEMPORARY}*"):  # of a killed process
-      shutil.rmtree(leftover)
     present = manifest.versions(name, root)
     settled = _settled(present, noted, overwrite)
     if settled is not None:

@@ -41,10 +41,14 @@ def _check(
 
 
 @contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
-  """Turns the record writer's RuntimeError into the OSError it stands for."""
+def _disk_errors(folder: pathlib.Path) -> Iterator[None]:
+  """Turns the writer's errors into OSErrors that name what is written."""
   try:
     yield
+  except OSError as error:
+    if error.errno is None or error.filename is not None:
+      raise
+    raise OSError(error.errno, error.strerror, str(folder)) from error
   except RuntimeError as error:
     for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
       if os.strerror(code) in str(error):
@@ -111,15 +115,16 @@ class Writer:
       if self._writer is None:
         self._start(image.shape)
       if done == 1:
-        self._writer.initialize_splits([split])
+        with _disk_errors(self._folder):
+          self._writer.initialize_splits([split])
       _check(image, label, self._shape, self._source)
       update(digest, image, label)
       chunk.append({"image": image, "label": label})
       if done % CHUNK == 0 or done == examples.size:
-        with _disk_errors():
+        with _disk_errors(self._folder):
           self._writer.add_examples({split: chunk})
         chunk = []
         progress(done, examples.size, f"write {split}")
-    with _disk_errors():
+    with _disk_errors(self._folder):
       self._writer.close_splits([split])
     return digest.hexdigest()

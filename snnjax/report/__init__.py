@@ -10,7 +10,7 @@ from snnjax.report.record import (
   jsonable,
   keys_of,
 )
-from snnjax.report.text import SCHEMA, VERSION
+from snnjax.report.text import SCHEMA, VERSION, to_csv
 from snnjax.report.writing import Paths, read, write
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
   "jsonable",
   "keys_of",
   "read",
+  "to_csv",
   "write",
 ]
