@@ -24,6 +24,7 @@ RANKS = {
   "files": 1,
   "statistics": 1,
   "derivatives": 1,
+  "lost_derivatives": 1,
   "kernels": 2,
   "surrogates": 2,
   "logistic": 1,
