@@ -292,7 +292,9 @@ CRAFT = {
 def test_training_with_a_rule_of_ones_own(name):
   """Only what differentiates twice refuses it."""
   method = CRAFT[name](OwnRule())
-  state = training.init_state(KEY, NETWORK, method, optax.sgd(0.1), BATCH)
+  state = training.init_state(
+    jax.random.key(2), NETWORK, method, optax.sgd(0.1), BATCH
+  )
   train = jax.jit(training.make_train_step(method, optax.sgd(0.1)))
   if name == "sr":
     with pytest.raises(ValueError, match=r"own_jvp at .*is lost"):
@@ -304,6 +306,7 @@ def test_training_with_a_rule_of_ones_own(name):
 
 
 def test_the_librarys_own_rules_are_safe():
+  variables = NETWORK.init(jax.random.key(2), INPUTS)
   for rule in (
     backward.Bptt(surrogates.atan()),
     backward.Bptr(),
@@ -311,8 +314,7 @@ def test_the_librarys_own_rules_are_safe():
     backward.Hart(surrogates.atan()),
     backward.StraightThrough(),
   ):
-    variables = NETWORK.init(KEY, INPUTS)
     program = jax.make_jaxpr(
-      lambda x, v=variables, r=rule: NETWORK.apply(v, x, rule=r).logits
+      lambda x, r=rule: NETWORK.apply(variables, x, rule=r).logits
     )(INPUTS)
     assert not lost_derivatives.lost_derivatives(program)
