@@ -3,6 +3,11 @@
 A rule is an argument of ``Network.apply``, never a property of a model: the
 spikes, hence the logits, are bit-identical under all of them; only what
 differentiation sees changes. An attacker swaps rules, not models.
+
+A rule of your own fires with `surrogates.spike`, or replaces a derivative with
+`derivatives.replace_derivative`: rules made with `jax.custom_jvp` in a loop, or
+with `jax.custom_vjp`, are lost in gradient penalties, which refuse them; see
+`snnjax.lost_derivatives`.
 """
 
 import dataclasses

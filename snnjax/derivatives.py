@@ -6,7 +6,7 @@ another. `jax.custom_jvp` would do the same almost everywhere, but partial
 evaluation of a `lax.scan` drops such rules from the part that is already
 known: the parameter gradient of a loss that went through an inner `jax.vjp`
 with respect to the inputs, as in gradient penalties, would silently be that of
-the raw step, zero.
+the raw step, zero. `snnjax.lost_derivatives` finds such rules and refuses them.
 """
 
 import jax.numpy as jnp

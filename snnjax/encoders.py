@@ -52,6 +52,8 @@ def poisson(steps: int) -> Encoder:
   The gradient is the expectation's, 1: each step's spikes are differentiated
   as if they were x. Each example draws from its own key.
 
+  Each draw has 23 bits or more, whatever the type of the data.
+
   Args:
     steps: T, at least 1.
 
@@ -68,8 +70,10 @@ def poisson(steps: int) -> Encoder:
       raise ValueError("key is needed by the Poisson encoder; got None")
 
     def draw(key: Key, example: Array) -> Array:
-      noise = jax.random.uniform(key, (steps, *example.shape), example.dtype)
-      spikes = (noise < example[None]).astype(example.dtype)
+      # In single precision at least: a uniform half has 10 bits or fewer.
+      rates = example.astype(jnp.promote_types(example.dtype, jnp.float32))
+      noise = jax.random.uniform(key, (steps, *rates.shape), rates.dtype)
+      spikes = (noise < rates[None]).astype(example.dtype)
       return with_gradient_of(
         spikes, jnp.broadcast_to(example[None], spikes.shape)
       )
@@ -99,7 +103,9 @@ def latency(steps: int) -> Encoder:
     del key
     shape = (steps, *data.shape)
     clock = jnp.arange(steps).reshape((steps,) + (1,) * data.ndim)
-    first = jnp.round((1 - data) * (steps - 1)).astype(clock.dtype)
+    # In single precision at least: a half cannot count the steps.
+    wide = data.astype(jnp.promote_types(data.dtype, jnp.float32))
+    first = jnp.round((1 - wide) * (steps - 1)).astype(clock.dtype)
     fires = (clock == first[None]) & (data > 0)[None]
     spikes = jnp.broadcast_to(fires, shape).astype(data.dtype)
     return with_gradient_of(spikes, data[None] * spikes)

@@ -9,6 +9,11 @@ batch of one. `summed`, `directional_derivative` and `finite_difference` run
 the loss on the whole batch: where the loss itself mixes examples (batch
 normalisation in train mode), so do they. With frozen statistics `per_example`
 and `summed` agree.
+
+All may be differentiated again, in a penalty of one's own. A neuron or a spike
+with a `jax.custom_jvp` inside `lax.scan`, or a `jax.custom_vjp`, cannot, and
+says so: make it with `surrogates.spike` or `derivatives.replace_derivative`;
+see `snnjax.lost_derivatives`.
 """
 
 from collections.abc import Callable
@@ -16,6 +21,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from snnjax.lost_derivatives import guard
 from snnjax.random import batch_size, example_keys
 from snnjax.types import Array, Inputs, Key, Labels, LossFn
 from snnjax.validation import Constant, check_positive
@@ -41,7 +47,9 @@ def value_and_per_example(fn: LossFn) -> ValueAndGradientFn:
   def evaluate(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[Array, Inputs]:
-    return mapped(example_keys(key, batch_size(inputs)), inputs, labels)
+    keys = example_keys(key, batch_size(inputs))
+    watched = guard(lambda x: fn(keys, x, labels), inputs)
+    return watched(mapped(keys, inputs, labels))
 
   return evaluate
 
@@ -70,9 +78,10 @@ def value_and_summed(fn: LossFn) -> ValueAndGradientFn:
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[Array, Inputs]:
     keys = example_keys(key, batch_size(inputs))
+    watched = guard(lambda x: fn(keys, x, labels), inputs)
     loss, pull = jax.vjp(lambda x: fn(keys, x, labels), inputs)
     (gradients,) = pull(jnp.ones_like(loss))
-    return loss, gradients
+    return watched((loss, gradients))
 
   return evaluate
 

@@ -4,7 +4,8 @@ A *loss* is what an attack ascends and a training method descends. A
 *confidence* is the function f whose input gradient is studied; all confidences
 share the signature ``(logits, labels, rival) -> [B]`` so that any can stand
 for another, and the rival class is explicit so that it can be held fixed
-while the input moves.
+while the input moves. All are computed, and given, in single precision at
+least.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,11 @@ Confidence = Callable[[Array, Labels, Labels], Array]  # -> [B]
 LogitsLoss = Callable[[Array, Labels], Array]  # (logits, labels) -> [B]
 
 _TINY = 1e-12  # keeps tied logits from dividing zero by zero in DLR
+
+
+def _wide(logits: Array) -> Array:
+  """Logits in single precision at least, in which losses are computed."""
+  return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
@@ -133,7 +139,7 @@ def cross_entropy(logits: Array, labels: Labels) -> Array:
     ValueError: if labels do not fit the logits.
   """
   check_labels(logits, labels)
-  return -logistic.pick(logistic.log_softmax(logits), labels)
+  return -logistic.pick(logistic.log_softmax(_wide(logits)), labels)
 
 
 def margin_loss(logits: Array, labels: Labels) -> Array:
@@ -193,7 +199,7 @@ def targeted_dlr(logits: Array, labels: Labels, targets: Labels) -> Array:
   check_labels(logits, labels)
   check_labels(logits, targets, "targets")
   _require_classes(logits, 4, "targeted_dlr")
-  top = jax.lax.top_k(logits, 4)[0]
+  top = jax.lax.top_k(_wide(logits), 4)[0]
   return _over_spread(logits, labels, targets, (top[:, 2] + top[:, 3]) / 2)
 
 
@@ -205,6 +211,7 @@ def _over_spread(
   With z_(1) in the numerator too it is +-1 plus a rest without it: the form
   whose derivative does not cancel where the rest is the smaller part.
   """
+  logits, level = _wide(logits), _wide(level)
   own, other = logistic.pick(logits, labels), logistic.pick(logits, targets)
   top = jnp.argmax(logits, axis=1)
   spread = logistic.pick(logits, top) - level + _TINY
@@ -257,8 +264,8 @@ def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
       f"{jnp.shape(logits_p)} and {jnp.shape(logits_q)}"
     )
   check_positive("temperature", temperature)
-  log_p = logistic.log_softmax(logits_p / temperature)
-  log_q = logistic.log_softmax(logits_q / temperature)
+  log_p = logistic.log_softmax(_wide(logits_p) / temperature)
+  log_q = logistic.log_softmax(_wide(logits_q) / temperature)
   return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
 
 
@@ -293,7 +300,7 @@ def temporal(
     )
   check_labels(outputs[0], labels)
   entropy = jax.vmap(cross_entropy, (0, None))(outputs, labels)
-  spread = jnp.mean((outputs - level) ** 2, axis=(0, 2))
+  spread = jnp.mean((_wide(outputs) - level) ** 2, axis=(0, 2))
   return jnp.mean(entropy, axis=0) + mse_weight * spread
 
 
@@ -307,6 +314,7 @@ def margin(logits: Array, labels: Labels, rival: Labels) -> Array:
   """
   check_labels(logits, labels)
   check_labels(logits, rival, "rival")
+  logits = _wide(logits)
   return logistic.pick(logits, labels) - logistic.pick(logits, rival)
 
 

@@ -16,6 +16,7 @@ from jax import lax
 
 from snnjax import logistic, losses
 from snnjax.input_gradients import advance
+from snnjax.lost_derivatives import guard
 from snnjax.random import batch_size, example_keys
 from snnjax.types import Array, Inputs, Key, Labels, PyTree, Trace
 from snnjax.validation import (
@@ -216,7 +217,10 @@ def gradient_penalty(
       paper).
 
   Returns:
-    ``(key, inputs, labels) -> Penalized``.
+    ``(key, inputs, labels) -> Penalized``. Differentiating it is a ValueError
+    where the forward function has a `jax.custom_jvp` inside a loop, or a
+    `jax.custom_vjp`, which the two differentiations would lose; see
+    `snnjax.lost_derivatives`.
 
   References:
     Liu et al. 2024, Enhancing Adversarial Robustness in SNNs with Sparse
@@ -235,7 +239,9 @@ def gradient_penalty(
       rival = losses.rival(logits, labels)
       return confidence(logits, labels, rival), (logits, aux, rival)
 
-    value, pull, (logits, aux, rival) = jax.vjp(clean, inputs, has_aux=True)
+    watched = guard(clean, inputs)
+    value, pull, others = jax.vjp(clean, inputs, has_aux=True)
+    logits, aux, rival = watched(others)
 
     def again(x: Inputs) -> Array:
       return forward(jax.random.clone(keys), x)[0]
@@ -247,7 +253,7 @@ def gradient_penalty(
       return _change(confidence, (logits, again(x)), labels, rival)
 
     def gradient() -> Inputs:
-      return pull(jnp.ones_like(value))[0]
+      return watched(pull(jnp.ones_like(value))[0])
 
     # Freezing what the backward pass reads, not what it gives, spares the
     # outer differentiation a second-order program that it would throw away.

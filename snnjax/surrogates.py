@@ -6,6 +6,11 @@ parameters, so that sweeping a parameter costs one compilation and parameters
 may be arrays that broadcast against the drive, such as a sharpness per neuron,
 example and step.
 
+A neuron of your own fires with `spike`, a derivative of your own is made with
+`derivatives.replace_derivative`: not with `jax.custom_jvp`, which a gradient
+penalty would lose inside `lax.scan`, nor with `jax.custom_vjp`. The library
+refuses to differentiate those twice; see `snnjax.lost_derivatives`.
+
 References:
   Neftci, Mostafa, Zenke 2019, "Surrogate gradient learning in spiking neural
   networks", arXiv 1901.09948.

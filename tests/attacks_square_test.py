@@ -33,29 +33,80 @@ def test_windows_lie_anywhere_and_have_their_size():
   assert not np.any(np.all(masks, 0))
 
 
-def test_a_dipole_is_two_pyramids_of_opposite_sign():
+@pytest.mark.parametrize("decay", [2, 4])
+def test_a_dipole_is_two_pyramids_of_opposite_sign(decay):
   sides = jnp.array([6, 5])
-  shape = windows.dipole(windows.tiled((6, 5), (6, 5)), sides, jnp.array(0))
+  places = windows.tiled((6, 5), (6, 5))
+  shape = windows.dipole(places, sides, jnp.array(0), decay)
   shape = np.asarray(shape[..., 0])
   assert np.all(shape[:3] > 0)
   assert np.all(shape[3:] < 0)
   np.testing.assert_allclose(shape[:3], -shape[3:])
-  # Rings 0, 1 and 2 of a pyramid: 1 + 1/4 + 1/9, 1/4 + 1/9, 1/9.
-  np.testing.assert_allclose(shape[1, 2:], [49 / 36, 13 / 36, 1 / 9], rtol=1e-6)
-  np.testing.assert_allclose(shape[:3, 2], [13 / 36, 49 / 36, 13 / 36], 1e-6)
+  # Rings 0, 1 and 2 of a pyramid.
+  outer = 3.0**-decay
+  middle = outer + 2.0**-decay
+  top = middle + 1
+  np.testing.assert_allclose(shape[1, 2:], [top, middle, outer], rtol=1e-6)
+  np.testing.assert_allclose(shape[:3, 2], [middle, top, middle], 1e-6)
+
+
+def authors_meta_pyramid(side, order):
+  """A dipole as AutoAttack's `square.py` builds it, split along the rows.
+
+  Its `eta_rectangles` counts rings outwards from the first half's centre and
+  weighs ring k by 1/(k+1)^2 in L2, by 1/(k+1)^4 in L1.
+  """
+
+  def half(rows, columns):
+    values = np.zeros((rows, columns))
+    row, column = rows // 2, columns // 2
+    first = [row, column]
+    for ring in range(max(row, column) + 1):
+      values[
+        max(first[0], 0) : min(first[0] + 2 * ring + 1, rows),
+        max(first[1], 0) : min(first[1] + 2 * ring + 1, columns),
+      ] += 1 / (ring + 1) ** (4 if order == 1 else 2)
+      first = [first[0] - 1, first[1] - 1]
+    return values / np.sum(values**order) ** (1 / order)
+
+  whole = np.concatenate(
+    [half(side // 2, side), -half(side - side // 2, side)], 0
+  )
+  return whole / np.sum(np.abs(whole) ** order) ** (1 / order)
 
 
 @pytest.mark.parametrize("order", [2, 1])
-def test_a_move_spends_the_budget_and_changes_two_windows(order):
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_the_windows_are_the_authors(order, side):
+  """An empty perturbation becomes one window with the authors' weights."""
+  window = square_moves.Window((side, side), jnp.array([side, side]))
+  delta = jnp.zeros((side, side))
+  wanted = authors_meta_pyramid(side, order)
+  # A dipole of either direction and sign.
+  wanted = [s * w for s in (1, -1) for w in (wanted, wanted.T)]
+  for seed in range(4):
+    moved = square_moves.moved(
+      jax.random.key(seed), jnp.ones(()), delta, window, order
+    )
+    gaps = [np.abs(np.asarray(moved) - each).max() for each in wanted]
+    assert min(gaps) < 1e-6, gaps
+
+
+@pytest.mark.parametrize("order", [2, 1])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_move_spends_the_budget_and_changes_two_windows(order, channels):
   rng = np.random.default_rng(0)
-  delta = jnp.asarray(rng.normal(size=(9, 9, 2)) / 40, jnp.float32)
+  delta = jnp.asarray(rng.normal(size=(9, 9, channels)) / 60, jnp.float32)
   window = square_moves.Window((9, 9), jnp.array([3, 3]))
   key = jax.random.key(order)
   ball = square_moves.Ball(order, 1)
-  radius = jnp.array(1.0)
+  radius = jnp.array(np.sum(np.abs(delta) ** order) ** (1 / order) + 0.1)
   moved = square_moves.changed([ball], key, [radius], [delta], [window])[0]
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)
-  np.testing.assert_allclose(norm, 1, rtol=1e-5)
+  if order == 1 and channels > 1:
+    assert norm > radius  # what the projection takes from everywhere
+  else:
+    np.testing.assert_allclose(norm, radius, rtol=1e-5)
   # Outside the two windows all is scaled by one number.
   ratio = np.asarray(moved / delta)
   usual = np.median(ratio)

@@ -148,3 +148,24 @@ def test_a_neuron_need_not_tell_its_drive_from_its_state(neuron, steps, x64):
   assert 0 < float(jnp.mean(results[0][0][1].spikes)) < 1
   for ours, plain in zip(*map(jax.tree.leaves, results), strict=True):
     np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("leak", [1.0, 0.5])
+def test_rga_is_steep_at_a_mean_current_of_exactly_zero_only_without_a_leak(
+  leak,
+):
+  """Without a leak the flat piece [0, (1 - tau) theta] is no piece at all."""
+  currents = jnp.zeros((2, 1, 1))
+  rule = backward.Rga(leak=leak)
+  neuron = neurons.lif(leak, 1.0)
+  slope = jax.grad(lambda c: jnp.sum(rule("layer", neuron, c, None).spikes))(
+    currents
+  )
+  knee = 1 - leak
+  steep = (1 - 0.2 * knee) / (leak + 2.0 - 1)
+  np.testing.assert_allclose(slope, 0.2 if leak < 1 else steep, rtol=1e-6)
+  # From there it goes on without a jump.
+  after = jax.grad(lambda c: jnp.sum(rule("layer", neuron, c, None).spikes))(
+    currents + 1e-6
+  )
+  np.testing.assert_allclose(after, slope, rtol=1e-6)

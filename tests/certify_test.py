@@ -26,18 +26,17 @@ def build(encoder):
 
 @pytest.fixture(scope="module")
 def tiny():
-  """The network on rates, and the class it gives to every spike train."""
+  """The network on trains, and the class it gives to every spike train."""
   network = build(encoders.poisson(STEPS))
   inputs = jnp.full((1, WIDTH), 0.5)
   variables = network.init(jax.random.key(4), inputs)
   kernel = variables["params"]["head"]["kernel"]
   variables["params"]["head"]["bias"] -= 0.5 * jnp.sum(kernel, 0)
-  logits_fn = models.classifier(network, variables, rule=StraightThrough())
   shown = models.classifier(
     build(encoders.frames(STEPS)), variables, rule=StraightThrough()
   )
   classes = np.argmax(shown(jax.random.key(0), jnp.asarray(TRAINS)), 1)
-  return logits_fn, classes
+  return shown, classes
 
 
 def probability(rates, classes):
@@ -56,7 +55,7 @@ def test_the_network_is_no_constant(tiny):
 def test_votes_are_drawn_from_the_exact_distribution(tiny):
   logits_fn, classes = tiny
   rates = jnp.array([[0.2, 0.9], [0.7, 0.4]])
-  counts = certify.votes(logits_fn, jax.random.key(1), rates, 4000)
+  counts = certify.votes(logits_fn, jax.random.key(1), rates, 4000, steps=STEPS)
   assert counts.sum(1).tolist() == [4000, 4000]
   exact = [probability(row, classes) for row in rates]
   np.testing.assert_allclose(counts[:, 1] / 4000, exact, atol=0.04)
@@ -141,7 +140,7 @@ def test_the_second_sample_counts_the_class_of_the_first(monkeypatch):
   monkeypatch.setattr(
     certify,
     "votes",
-    lambda logits_fn, key, inputs, draws: jnp.array(samples[draws]),
+    lambda logits_fn, key, inputs, draws, **_: jnp.array(samples[draws]),
   )
   found = certify.certify(
     lambda key, inputs: inputs,
@@ -155,7 +154,7 @@ def test_the_second_sample_counts_the_class_of_the_first(monkeypatch):
   assert found.prediction.tolist() == [certify.ABSTAINED, 1]
   assert found.probability[0] == 0
   assert found.radius[0] == 0
-  assert found.radius[1] == pytest.approx(0.001 ** (1 / 50) - 0.5)
+  assert found.radius[1] == pytest.approx(0.001 ** (1 / 50) - 0.5, abs=1e-8)
 
 
 def test_an_error_rate_of_one_is_refused():
@@ -178,7 +177,11 @@ def test_bad_arguments():
 
 def test_nothing_is_certain_where_logits_are_not_numbers():
   counts = certify.votes(
-    lambda key, x: jnp.full((2, 3), jnp.nan), jax.random.key(0), jnp.ones(2), 4
+    lambda key, x: jnp.full((2, 3), jnp.nan),
+    jax.random.key(0),
+    jnp.ones((2, 1)),
+    4,
+    steps=1,
   )
   assert not np.any(counts)
 
@@ -190,3 +193,73 @@ def test_certified_accuracy_needs_the_right_class_and_the_radius():
   labels = np.array([0, 0, 2, 2])
   assert certify.certified_accuracy(found, labels, 0.0) == 0.5
   assert certify.certified_accuracy(found, labels, 0.07) == 0.25
+
+
+def blink(key, frames):
+  """Class 1 for any spike: what decides is how fine the draws are."""
+  del key
+  seen = jnp.any(frames.reshape(len(frames), -1) > 0, 1)
+  return jax.nn.one_hot(seen.astype(int), 2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_draws_have_their_bits_whatever_the_type_of_the_rates(dtype):
+  """A uniform of 8 or 11 bits is never below 1e-3, or often is 0."""
+  rate, size = jnp.asarray(1e-3, dtype), 1 << 20
+  rates = jnp.full((1, size), rate)
+  spikes = certify.trains(jax.random.key(0), rates, 1)
+  assert spikes.dtype == jnp.dtype(dtype)
+  share = float(jnp.mean(spikes.astype(jnp.float32)))
+  spread = np.sqrt(float(rate) / size)
+  assert abs(share - float(rate)) < 6 * spread
+  certain = certify.trains(jax.random.key(0), jnp.full((1, 99), 1, dtype), 9)
+  assert np.all(certain == 1)
+  assert not np.any(certify.trains(jax.random.key(0), 0 * rates[:, :99], 9))
+
+
+def test_a_modality_that_is_no_rate_is_refused_or_fixed():
+  """A direct-coded modality has no certificate: one change of it decides."""
+
+  def looks_at_the_image(key, inputs):
+    del key
+    return jnp.stack(
+      [inputs["image"][:, 0] - 0.5, 0.1 * inputs["events"][:, 0, 0]], 1
+    )
+
+  rates = {"image": jnp.full((1, 2), 0.51), "events": jnp.full((1, 2), 0.0)}
+  options = {"steps": 1, "selection": 20, "estimation": 300}
+  drawn = certify.certify(
+    looks_at_the_image, jax.random.key(0), rates, fixed=("image",), **options
+  )
+  # Certified against changes of the events alone.
+  assert drawn.prediction.tolist() == [0]
+  assert float(drawn.radius[0]) > 0
+  for name, wrong, message in (
+    ("image", jnp.full((1, 2), 51.0), "box"),
+    ("events", jnp.zeros((1, 2), int), r"inputs\['events'\] must be rates"),
+    ("events", jnp.full((1, 2), jnp.nan), "box"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      certify.certify(
+        lambda key, x: blink(key, x["events"]),
+        jax.random.key(0),
+        rates | {name: wrong},
+        **options,
+      )
+  for fixed in (("audio",), ("image", "events")):
+    with pytest.raises(ValueError, match="fixed must name some, not all"):
+      certify.certify(
+        looks_at_the_image, jax.random.key(0), rates, fixed=fixed, **options
+      )
+
+
+def test_a_network_that_draws_itself_is_refused():
+  """A Poisson network given trains would draw again, and T times as many."""
+  network = build(encoders.poisson(STEPS))
+  rates = jnp.full((1, WIDTH), 0.5)
+  variables = network.init(jax.random.key(4), rates)
+  drawing = models.classifier(network, variables, rule=StraightThrough())
+  with pytest.raises(ValueError, match="inputs do not fit the weights"):
+    certify.certify(
+      drawing, jax.random.key(0), rates, steps=STEPS, estimation=20
+    )

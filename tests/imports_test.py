@@ -27,6 +27,7 @@ RANKS = {
   "npz": 2,
   "statistics": 1,
   "derivatives": 1,
+  "lost_derivatives": 1,
   "kernels": 2,
   "surrogates": 2,
   "logistic": 1,

@@ -191,3 +191,89 @@ def test_bad_logits_are_named():
 def test_the_rival_argument_is_checked_by_its_own_name():
   with pytest.raises(ValueError, match="rival must lie"):
     losses.margin(LOGITS, LABELS, jnp.array([0, 7]))
+
+
+MARGINS = np.concatenate([np.arange(-80, 81, 8), [-17.0, -16.6, 16.6, 17.0]])
+DLRS = ("dlr", "targeted_dlr")
+REFERENCE = jnp.array([[3.0, 0.5, -2.0, 1.0]])
+WIDE = LOSSES | {
+  "temporal": lambda z, y: losses.temporal(jnp.stack([z, z / 2]), y, 0.05),
+  "kl": lambda z, y: losses.kl(
+    jnp.broadcast_to(REFERENCE, z.shape).astype(z.dtype), z
+  ),
+  "kl_of_the_first": lambda z, y: losses.kl(
+    z, jnp.broadcast_to(REFERENCE, z.shape).astype(z.dtype)
+  ),
+}
+
+
+def logits_of_margins():
+  """The label leads by each margin; the others differ little or a lot."""
+  rows = []
+  for others in ([0.0, -0.25, -1.5], [0.0, -12.0, -30.0], [0.0, 0.0, 0.0]):
+    for margin in MARGINS:
+      rows.append([margin, *others])
+  logits = np.asarray(rows, np.float32)
+  return np.concatenate([logits, logits[:, ::-1]]), np.repeat([0, 3], len(rows))
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_gradients_keep_their_digits_in_both_tails(name, x64):
+  """Against double precision: 1e-5, and 0 only where float32 has no number.
+
+  s (1 - s) is exactly 0 from a margin of 16.6 on.
+  """
+  logits, labels = logits_of_margins()
+
+  @jax.jit
+  def value_and_slope(z):
+    return jax.value_and_grad(
+      lambda z: jnp.sum(WIDE[name](z, jnp.asarray(labels)))
+    )(z)
+
+  got = np.asarray(value_and_slope(jnp.asarray(logits))[1], np.float64)
+  want = np.asarray(value_and_slope(jnp.asarray(logits, jnp.float64))[1])
+  assert got.shape == want.shape
+  held = np.abs(want) >= np.finfo(np.float32).tiny
+  assert held.any()
+  # Some entries are differences of two probabilities or two quotients, which
+  # may be equal: these are right to rounding of the row's largest.
+  loose = 0.0 if name not in ("kl", "kl_of_the_first", *DLRS) else 2e-7
+  slack = loose * (np.abs(want).max(1, keepdims=True) + 1e-6)
+  wrong = np.abs(got - want) > 1e-5 * np.abs(want) + slack
+  rows = np.flatnonzero(np.any(wrong & held, 1))
+  assert not rows.size, (logits[rows[0]], got[rows[0]], want[rows[0]])
+  assert np.all(
+    np.abs(got - want)[~held]
+    <= np.finfo(np.float32).tiny + (np.broadcast_to(slack, got.shape)[~held])
+  )
+
+
+@pytest.mark.parametrize(
+  "name", ["rival_probability", "softmax_probability", "surprisal"]
+)
+def test_values_keep_their_digits_in_both_tails(name, x64):
+  logits, labels = logits_of_margins()
+  got, want = (
+    np.asarray(WIDE[name](jnp.asarray(logits, kind), jnp.asarray(labels)))
+    for kind in (jnp.float32, jnp.float64)
+  )
+  np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-37)
+
+
+def test_a_doubled_network_still_has_input_gradients():
+  """What sparsity means and SR's penalty are over: 21 % of them vanished."""
+  weights = 20 * jax.random.normal(jax.random.key(0), (12, 10))
+  inputs = jax.random.uniform(jax.random.key(1), (64, 12))
+  labels = jnp.argmax(inputs @ weights, 1)
+  margins = losses.margin_loss(inputs @ weights, labels)
+  assert float(jnp.mean(margins < -17)) > 0.25  # beyond where s (1 - s) is 0
+  for confidence in (
+    losses.rival_probability,
+    losses.softmax_probability,
+    losses.surprisal,
+  ):
+    loss = losses.against_rival(confidence)
+    slopes = jax.grad(lambda x, f=loss: jnp.sum(f(x @ weights, labels)))(inputs)
+    held = margins > -75  # float32 has no number below exp(-87)
+    assert np.all(np.any(np.asarray(slopes)[held] != 0, 1)), confidence

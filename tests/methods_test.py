@@ -64,7 +64,7 @@ METHODS = {
   ),
   "hire": HIRE(periods=2),
   "hire_off": HIRE(periods=2, noise=methods.no_noise),
-  "hire_random": HIRE(periods=2, noise=methods.random_signs),
+  "hire_random": HIRE(periods=2, noise=methods.scattered),
   "hire_kept": HIRE(periods=2, keep_noise=True, keep_membranes=False),
 }
 TX = optax.sgd(0.1)
@@ -189,37 +189,84 @@ def test_hire_of_one_period_is_vanilla():
   np.testing.assert_allclose(weights(one), weights(two), rtol=1e-5, atol=1e-7)
 
 
+WALLS = BATCH._replace(  # black and white pixels, as digits have
+  inputs=jnp.round(BATCH.inputs * 3) / 3
+)
+
+
+def shown_by_hand(inputs, delta):
+  """clip(x + delta), whose gradient is that at the shown input."""
+  shown = jnp.clip(inputs + delta, 0, 1)
+  return delta + jax.lax.stop_gradient(shown - delta)
+
+
 def test_hire_by_hand():
-  """Two periods: the second shows x + eps_s sign(g) from the first's state."""
-  method = METHODS["hire"]
-  got, _ = step_of("hire")(begin(method), BATCH)
-  state = begin(method)
+  """Each period shows what followed the signs, from the last one's state."""
+  method = HIRE(periods=4, keep_noise=True)
+  step = jax.jit(training.make_train_step(method, TX))
+  state = begin(method, batch=WALLS)
+  params, delta = state.params, jnp.zeros_like(WALLS.inputs)
+  got, _ = step(state, WALLS)
 
   def period(params, delta, states, window):
     forward = NETWORK.apply(
       {"params": params},
-      jnp.clip(BATCH.inputs + delta, 0, 1),
+      shown_by_hand(WALLS.inputs, delta),
       rule=RULE,
       states=states,
       window=window,
     )
-    loss = masked_mean(logits_cross_entropy(forward, BATCH.labels), BATCH.mask)
+    loss = masked_mean(logits_cross_entropy(forward, WALLS.labels), WALLS.mask)
     return loss, forward.states
 
-  params = state.params
-  delta = jnp.zeros_like(BATCH.inputs)
-  (_, states), (grad, signal) = jax.value_and_grad(
-    period, argnums=(0, 1), has_aux=True
-  )(params, delta, None, (0, 2))
-  params = jax.tree.map(lambda w, g: w - 0.1 * g, params, grad)
-  delta = jnp.clip(0.05 * jnp.sign(signal), -0.08, 0.08)
-  grad, _ = jax.grad(period, has_aux=True)(params, delta, states, (2, 4))
-  params = jax.tree.map(lambda w, g: w - 0.1 * g, params, grad)
+  states, came_back = None, 0
+  for start in range(4):
+    (_, states), (grad, signal) = jax.jit(
+      jax.value_and_grad(period, argnums=(0, 1), has_aux=True),
+      static_argnums=3,
+    )(params, delta, states, (start, start + 1))
+    params = jax.tree.map(lambda w, g: w - 0.1 * g, params, grad)
+    before = delta
+    delta = jnp.clip(delta + 0.05 * jnp.sign(signal), -0.08, 0.08)
+    outside = (WALLS.inputs + before < 0) | (WALLS.inputs + before > 1)
+    came_back += int(jnp.sum(outside & (jnp.abs(delta) < jnp.abs(before))))
+  assert came_back > 0
   np.testing.assert_allclose(
     weights(got),
     np.concatenate([np.ravel(w) for w in jax.tree.leaves(params)]),
     rtol=1e-4,
     atol=1e-6,
+  )
+  np.testing.assert_allclose(got.carried, delta, atol=1e-6)
+
+
+def test_a_black_pixel_below_its_wall_has_a_gradient():
+  """Through the clip it was 0, and the pixel never moved again."""
+  method = METHODS["hire"]
+  variables = NETWORK.init(jax.random.key(0), BATCH.inputs)
+  dark = BATCH._replace(inputs=jnp.zeros_like(BATCH.inputs))
+
+  def total(delta):
+    stage = methods.Stage(delta, {})
+    return method.objective(variables, stage, jax.random.key(1), dark, 0)[0]
+
+  pushed = jnp.full_like(dark.inputs, -0.05)
+  at_shown = jax.grad(total)(pushed)
+  np.testing.assert_array_equal(at_shown, jax.grad(total)(0 * pushed))
+  assert float(jnp.mean(at_shown[:5] != 0)) > 0.5
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_random_control_is_of_the_size_of_the_crafted_noise(kept):
+  """Both in what is shown: on images with walls, over several periods."""
+  method = HIRE(periods=4, noise=methods.scattered, keep_noise=kept)
+  step = jax.jit(training.make_train_step(method, TX))
+  state = begin(method, batch=WALLS)
+  for _ in range(3):
+    state, metrics = step(state, WALLS)
+  assert float(metrics["noise_crafted"]) > 0.01
+  np.testing.assert_allclose(
+    metrics["noise_shown"], metrics["noise_crafted"], rtol=1e-5
   )
 
 
@@ -230,16 +277,42 @@ def test_noise_stays_in_its_radius_and_off_means_none():
   carried = np.asarray(state.carried)
   assert float(np.abs(carried).max()) == pytest.approx(0.08)
   off = HIRE(periods=2, noise=methods.no_noise, keep_noise=True)
-  state, _ = jax.jit(training.make_train_step(off, TX))(begin(off), BATCH)
-  np.testing.assert_array_equal(state.carried, 0)
+  _, metrics = jax.jit(training.make_train_step(off, TX))(begin(off), BATCH)
+  assert float(metrics["noise_shown"]) == 0
 
 
-def test_random_signs_are_of_the_crafted_size_but_not_crafted():
-  gradient = jnp.asarray(RNG.normal(size=(6, 5, 5, 1)), jnp.float32)
-  signs = methods.random_signs(jax.random.key(0), gradient)
-  assert set(np.unique(signs)) == {-1.0, 1.0}
-  agreement = np.mean(np.asarray(signs) == np.sign(gradient))
-  assert 0.3 < agreement < 0.7
+def test_scattered_noise_is_the_crafted_sizes_elsewhere_of_random_signs():
+  inputs = {"image": WALLS.inputs, "events": BATCH.inputs[:, :, :, 0]}
+  drawn = {
+    name: RNG.choice([-0.08, 0.0, 0.03], size=leaf.shape).astype(np.float32)
+    for name, leaf in inputs.items()
+  }
+  change = jax.tree.map(lambda x, d: jnp.clip(x + d, 0, 1) - x, inputs, drawn)
+  shown = methods.scattered(jax.random.key(0), inputs, change, (0.0, 1.0))
+  for name, leaf in shown.items():
+    rows, crafted = (np.asarray(a).reshape(6, -1) for a in (leaf, change[name]))
+    np.testing.assert_array_equal(
+      np.sort(np.abs(rows)), np.sort(np.abs(crafted))
+    )
+    moved = np.asarray(inputs[name] + leaf)
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    free = (rows != 0) & (crafted != 0)
+    assert 0.3 < np.mean(np.sign(rows[free]) == np.sign(crafted[free])) < 0.7
+    assert len(np.unique([np.argsort(row) for row in rows], axis=0)) == 6
+
+
+def test_scattered_noise_without_room_is_cut_to_the_larger_side():
+  inputs, change = jnp.full((1, 3), 0.4), jnp.array([[0.5, -0.4, 0.6]])
+  shown = methods.scattered(jax.random.key(0), inputs, change, (0.0, 1.0))
+  assert np.all((inputs + shown >= 0) & (inputs + shown <= 1))
+  # 0.5 and 0.6 fit upwards only, 0.4 on both sides.
+  sizes = np.sort(np.abs(np.asarray(shown)), axis=None)
+  np.testing.assert_allclose(sizes, [0.4, 0.5, 0.6], rtol=1e-6)
+  wide = methods.scattered(
+    jax.random.key(0), inputs, jnp.full((1, 3), 0.9), (0.0, 1.0)
+  )
+  np.testing.assert_allclose(wide, 0.6, rtol=1e-6)
 
 
 def test_hire_on_event_frames_perturbs_one_period_of_frames():

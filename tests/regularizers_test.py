@@ -356,6 +356,8 @@ def test_bad_arguments_are_named():
     regularizers.orthogonalize(jnp.ones(2), jax.random.key(0))
   with pytest.raises(ValueError, match="share must lie"):
     regularizers.orthogonalize(jnp.ones((2, 2)), jax.random.key(0), share=2.0)
+  with pytest.raises(ValueError, match="share must be positive; got 0"):
+    regularizers.orthogonalize(jnp.ones((2, 2)), jax.random.key(0), share=0)
   with pytest.raises(ValueError, match="at least one spiking layer"):
     regularizers.firing_rate({})
   with pytest.raises(ValueError, match="target must lie"):

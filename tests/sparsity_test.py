@@ -136,3 +136,33 @@ def test_one_compilation_for_a_sweep_of_shares():
   np.testing.assert_array_equal(count(GRADIENTS, 0.5), [2, 4])
   np.testing.assert_array_equal(count(GRADIENTS, 0.9), [1, 4])
   assert len(traces) == 1
+
+
+def test_norms_of_infinite_and_undefined_entries():
+  rows = jnp.array([[jnp.inf, 1.0], [-jnp.inf, jnp.inf], [jnp.nan, 1.0]])
+  for norm in (sparsity.l1, sparsity.l2, sparsity.linf):
+    found = np.asarray(norm(rows))
+    assert found[0] == found[1] == np.inf
+    assert np.isnan(found[2])
+  np.testing.assert_array_equal(sparsity.l0_relative(rows[:1]), [1])
+
+
+def test_ratios_stay_in_the_ranges_that_they_document():
+  """A rounding took the flat gradient's Hoyer measure below 0."""
+  rng = np.random.default_rng(0)
+  for size in (2, 3, 7, 10, 100, 784, 3072):
+    rows = [np.full(size, v) for v in (0.1, 1 / 3, 0.7, 1e-20, 3e30)]
+    rows += [np.eye(1, size)[0] * v for v in (0.1, 1 / 3, 1e-20)]
+    rows += [rng.normal(size=size), 1 + 1e-7 * rng.normal(size=size)]
+    flat = jnp.asarray(np.stack(rows), jnp.float32)
+    hoyer, part, gini = (
+      np.asarray(metric(flat))
+      for metric in (
+        sparsity.hoyer,
+        sparsity.participation_ratio,
+        sparsity.gini,
+      )
+    )
+    assert np.all((hoyer >= 0) & (hoyer <= 1))
+    assert np.all((part >= np.float32(1 / size)) & (part <= 1))
+    assert np.all((gini >= 0) & (gini <= np.float32(1 - 1 / size)))

@@ -19,6 +19,7 @@ from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import Sites, budget, largest, sites_of, walls
 from snnjax.attacks.threat import Threat
 from snnjax.losses import margin_loss, rival
+from snnjax.lost_derivatives import guard
 from snnjax.types import (
   Array,
   Attack,
@@ -52,11 +53,13 @@ def saliency(logits_fn: LogitsFn) -> Oracle:
   def grad(
     key: Key, state: OracleState, inputs: Inputs, labels: Labels
   ) -> tuple[Probe, OracleState]:
+    watched = guard(lambda points: logits_fn(key, points), inputs)
     logits, pull = jax.vjp(lambda points: logits_fn(key, points), inputs)
+    logits = watched(logits)
     goal = jax.nn.one_hot(
       rival(logits, labels), logits.shape[1], dtype=logits.dtype
     )
-    (up,), (down,) = pull(goal), pull(1 - goal)
+    (up,), (down,) = watched((pull(goal), pull(1 - goal)))
 
     def one(a: Array, b: Array) -> Array:
       return jnp.where(a * b < 0, jnp.sign(a) * jnp.abs(a * b), 0)

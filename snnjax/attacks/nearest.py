@@ -15,6 +15,7 @@ from snnjax.attacks.oracle import (
 )
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.rivals import strongest_rivals
+from snnjax.lost_derivatives import guard
 from snnjax.types import (
   Array,
   Inputs,
@@ -44,14 +45,16 @@ def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
   def grad(
     key: Key, state: OracleState, inputs: Inputs, labels: Labels
   ) -> tuple[Probe, OracleState]:
+    watched = guard(lambda points: logits_fn(key, points), inputs)
     logits, pull = jax.vjp(lambda points: logits_fn(key, points), inputs)
+    logits = watched(logits)
     classes = logits.shape[1]
     others = strongest_rivals(logits, labels, min(rivals, classes - 1))
     own = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
 
     def towards(rival: Labels) -> tuple[Array, Inputs, Array]:
       aim = jax.nn.one_hot(rival, classes, dtype=logits.dtype) - own
-      slope = pull(aim)[0]
+      slope = watched(pull(aim)[0])
       gap = jnp.sum(aim * logits, 1)
       steep = blocks.dual_norm(gauge.slopes(slope), gauge.blocks(inputs))
       return gap, slope, jnp.abs(gap) / (steep + _TINY)

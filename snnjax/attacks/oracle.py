@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from snnjax import random
 from snnjax.losses import are_classes, predicts
+from snnjax.lost_derivatives import guard
 from snnjax.types import Array, Inputs, Key, Labels, Scored, ScoredLossFn
 from snnjax.validation import check_count
 
@@ -106,7 +107,8 @@ def remembering(
       scored, memory = probe(state, key, points, labels)
       return sign * jnp.sum(scored.loss), (scored, memory)
 
-    gradient, (scored, memory) = jax.grad(total, has_aux=True)(inputs)
+    watched = guard(total, inputs)
+    gradient, (scored, memory) = watched(jax.grad(total, has_aux=True)(inputs))
     loss = jnp.where(are_classes(scored.logits, labels), scored.loss, jnp.nan)
     correct = withstood(scored.logits, labels, targeted)
     return Probe(sign * loss, gradient, correct), memory

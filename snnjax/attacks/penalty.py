@@ -28,6 +28,7 @@ from snnjax.attacks.nearest import closest
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, withstood
 from snnjax.attacks.results import Nearest, nothing, settled
 from snnjax.attacks.threat import Threat, linf
+from snnjax.lost_derivatives import guard
 from snnjax.types import (
   Array,
   Attack,
@@ -117,7 +118,9 @@ def _penalised(
       won &= margin >= given.confidence
       return jnp.sum(loss), (loss, won)
 
-    slope, (loss, won) = jax.grad(total, has_aux=True)(matrix_of(point))
+    matrix = matrix_of(point)
+    watched = guard(total, matrix)
+    slope, (loss, won) = watched(jax.grad(total, has_aux=True)(matrix))
     return Probe(loss, slope, ~won), state
 
   return Oracle(init=lambda point: None, grad=grad)

@@ -161,6 +161,7 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
     shape = windows.dipole(
       windows.tiled(lengths, sides), jnp.asarray(sides), split, _DECAY[order]
     )
+    shape = _balanced(shape, shape[tuple(map(slice, sides))], order)
     numbers = [-(-a // b) for a, b in zip(lengths, sides, strict=True)]
     signs = _signs(sign, (*numbers, shaped.shape[-1]), delta)
     return (shape * windows.per_tile(signs, sides, lengths)).reshape(
@@ -205,6 +206,7 @@ def moved(
   emptied = windows.inside(windows.place(source, window.sites, sides), sides)
   split = jax.random.randint(turn, (), 0, len(window.sites))
   shape = jnp.where(mask, windows.dipole(at, sides, split, _DECAY[order]), 0)
+  shape = _balanced(shape, shape, order)
   fresh = unit(shape.astype(delta.dtype)) * _signs(
     sign, _per_channel(shaped), delta
   )
@@ -215,6 +217,23 @@ def moved(
   mass = mass * channels if order == 1 else mass
   rest = jnp.where(mask | emptied, 0, shaped)
   return (rest + new * mass ** (1 / power)).reshape(delta.shape)
+
+
+def _balanced(shape: Array, window: Array, order: float) -> Array:
+  """Scales the halves of a dipole to one norm, also where one is larger.
+
+  Args:
+    shape: dipoles, all of one size.
+    window: one of them, whole.
+    order: p of the norm, 2 or 1.
+  """
+  power = int(order)
+
+  def norm(half: Array) -> Array:
+    mass = jnp.sum(jnp.maximum(half, 0) ** power)
+    return jnp.where(mass > 0, mass, 1) ** (1 / power)
+
+  return shape / jnp.where(shape > 0, norm(window), norm(-window))
 
 
 def _moved_one(

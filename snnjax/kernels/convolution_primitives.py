@@ -298,6 +298,15 @@ def _compiled(
   return jax.jit(functools.partial(primitive.bind, **parameters))
 
 
+def _run_compiled(
+  primitive: jax.extend.core.Primitive, *operands: Array, **parameters: Any
+) -> Array:
+  # Compiled also where `jax.disable_jit` asks for a run step by step: this is
+  # one step, and the function is nothing but this primitive.
+  with jax.disable_jit(False):
+    return _compiled(primitive, **parameters)(*operands)
+
+
 def _make(
   name: str,
   aval: Callable[..., jax.core.ShapedArray],
@@ -308,7 +317,7 @@ def _make(
   """Builds a primitive; `lowerings` are for any platform and for the CPU."""
   primitive = jax.extend.core.Primitive(name)
   primitive.def_abstract_eval(aval)
-  primitive.def_impl(lambda *a, **p: _compiled(primitive, **p)(*a))
+  primitive.def_impl(functools.partial(_run_compiled, primitive))
   ad.defbilinear(primitive, *transposes)
   batching.primitive_batchers[primitive] = batch
   anywhere, cpu = (mlir.lower_fun(f, multiple_results=False) for f in lowerings)

@@ -9,6 +9,7 @@ from snnjax.models.layers import (
   AveragePool,
   Convolution,
   Flatten,
+  Images,
   Norm,
   Spiking,
   Standardize,
@@ -39,7 +40,7 @@ def convolutional_layers(
     standardize: mean and std per channel of the raw inputs, or None.
     shrink: window of an average pool before everything else; 1 for none.
   """
-  layers: list[nn.Module] = []
+  layers: list[nn.Module] = [Images(name="images")]
   if shrink > 1:
     layers.append(AveragePool(shrink, name="shrink"))
   if standardize is not None:

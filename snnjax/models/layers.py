@@ -25,6 +25,8 @@ Output = tuple[Array, Traces]
 Initializer = Callable[..., Array]
 Maker = Callable[[], Sequence[nn.Module]]
 
+_MOST_CHANNELS = 4  # of an image as people have them: RGB and transparency
+
 
 class Context(NamedTuple):
   """What a run of a network hands to all of its layers.
@@ -90,8 +92,12 @@ class Convolution(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, H', W', features]."""
     del context
-    shape = (*self.kernel_size, sequence.shape[-1], self.features)
-    kernel = self.param("kernel", self.initializer, shape)
+    if sequence.ndim != 5:
+      raise ValueError(
+        f"inputs of layer {_named(self)} must be [B, H, W, C]; got shape "
+        f"{sequence.shape[1:]}"
+      )
+    kernel = _kernel(self, self.kernel_size, sequence)
     padding = "SAME" if self.padding is None else ((self.padding,) * 2,) * 2
 
     def layer(images: Array) -> Array:
@@ -117,16 +123,47 @@ class Dense(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, features]."""
     del context
-    shape = (sequence.shape[-1], self.features)
-    kernel = self.param("kernel", self.initializer, shape)
-    return _biased(self, sequence @ kernel), {}
+    return _biased(self, sequence @ _kernel(self, (), sequence)), {}
+
+
+def _named(module: nn.Module) -> str:
+  return "/".join(module.path)
+
+
+def _kernel(
+  module: Convolution | Dense, size: tuple[int, ...], sequence: Array
+) -> Array:
+  """The module's kernel [*size, C, features], of the sequence's type.
+
+  It is drawn in single precision at least: a half has too few values.
+
+  Raises:
+    ValueError: if the sequence has other features than the kernel takes.
+  """
+  shape = (*size, sequence.shape[-1], module.features)
+  if module.has_variable("params", "kernel"):
+    known = module.get_variable("params", "kernel").shape
+    if known != shape:
+      raise ValueError(
+        f"inputs do not fit the weights: layer {_named(module)} takes "
+        f"{known[-2]} features along the last axis (channels, of images "
+        f"[B, H, W, C]) and gets {shape[-2]}"
+      )
+  wide = jnp.promote_types(sequence.dtype, jnp.float32)
+
+  def draw(key: Key, shape: tuple[int, ...]) -> Array:
+    return module.initializer(key, shape, wide).astype(sequence.dtype)
+
+  return module.param("kernel", draw, shape)
 
 
 def _biased(module: Convolution | Dense, currents: Array) -> Array:
   """Adds the module's bias over the last axis, if it has one."""
   if not module.use_bias:
     return currents
-  bias = module.param("bias", nn.initializers.zeros, (module.features,))
+  bias = module.param(
+    "bias", nn.initializers.zeros, (module.features,), currents.dtype
+  )
   return currents + bias.reshape((1,) * (currents.ndim - 1) + (-1,))
 
 
@@ -159,6 +196,8 @@ class BatchNorm(nn.Module):
       momentum=self.momentum,
       epsilon=self.epsilon,
       scale_init=nn.initializers.constant(self.scale),
+      dtype=sequence.dtype,
+      param_dtype=sequence.dtype,
       name="norm",
     )
     return over_time(layer, sequence), {}
@@ -204,7 +243,9 @@ class Spiking(nn.Module):
     if isinstance(neuron, Trainable):
       neuron = neuron.build(
         {
-          name: self.param(name, nn.initializers.constant(value), ())
+          name: self.param(
+            name, nn.initializers.constant(value), (), sequence.dtype
+          )
           for name, value in neuron.initial.items()
         }
       )
@@ -212,6 +253,33 @@ class Spiking(nn.Module):
     currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))
     trace = context.rule(name, neuron, currents, context.states.get(name))
     return trace.spikes, {name: trace}
+
+
+class Images(nn.Module):
+  """Refuses what is not images with their channels last.
+
+  It computes nothing. Arrays [B, C, H, W] would otherwise be taken for images
+  of C rows.
+  """
+
+  @nn.compact
+  def __call__(self, sequence: Array, context: Context) -> Output:
+    """Returns the sequence as it is."""
+    del context
+    shape = sequence.shape
+    if len(shape) != 5:
+      raise ValueError(
+        "inputs must be images [B, H, W, C], or frames of them [B, T, H, W, "
+        f"C]; got [B, ...] of shape {shape[1:]} at every step"
+      )
+    rows, columns, channels = shape[2:]
+    if rows <= _MOST_CHANNELS < columns == channels:
+      raise ValueError(
+        f"inputs must be images with their channels last, [B, H, W, C]; {rows} "
+        f"rows of {columns} with {channels} channels look like [B, C, H, W]: "
+        "move the channels with jnp.moveaxis(images, -3, -1)"
+      )
+    return sequence, {}
 
 
 class AveragePool(nn.Module):

@@ -27,6 +27,9 @@ from snnjax.types import (
 from snnjax.validation import check_count
 
 OUTPUT = "output"
+_TYPES = tuple(
+  map(jnp.dtype, (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64))
+)
 
 
 class Branch(NamedTuple):
@@ -62,8 +65,9 @@ def build(
     trunk: returns the layers after the concatenation; none by default.
 
   Returns:
-    A `Network`. Layer names are "body/NAME", or "MODALITY/NAME", and
-    "trunk/NAME".
+    A `Network`. Its weights are of the type of the inputs that `init` is given,
+    and `apply` wants inputs of that type. Layer names are "body/NAME", or
+    "MODALITY/NAME", and "trunk/NAME".
 
   Raises:
     ValueError: if there is no branch, step counts differ or classes < 2.
@@ -89,6 +93,7 @@ def build(
     inputs: Inputs, key: Key | None, window: tuple[int, int]
   ) -> dict[str, Array]:
     arrays = _by_branch(inputs, encoders, single)
+    _check_types(arrays, single)
     return {
       name: _encode(encoder, arrays[name], _branch_key(key, index), window)
       for index, (name, encoder) in enumerate(sorted(encoders.items()))
@@ -124,6 +129,7 @@ def build(
         f"got {window}"
       )
     encoded = sequences(inputs, key, (start, stop))
+    _check_weights(encoded, variables)
     context = Context(rule, stop - start, train, key, states or {})
     results, updated = module.apply(
       variables, encoded, context, mutable=["batch_stats"] if train else []
@@ -223,6 +229,33 @@ def _by_branch(
   return inputs
 
 
+def _check_types(arrays: Mapping[str, Array], single: bool) -> None:
+  """Raises ValueError unless the inputs are of one floating type."""
+  kinds = {name: jnp.result_type(leaf) for name, leaf in arrays.items()}
+  for name, kind in kinds.items():
+    if kind not in _TYPES:
+      said = "inputs" if single else f"inputs[{name!r}]"
+      raise ValueError(
+        f"{said} must be of one of the types {', '.join(map(str, _TYPES))}; "
+        f"got {kind}: divide images by 255, cast spikes and counts"
+      )
+  if len(set(kinds.values())) > 1:
+    came = {name: str(kind) for name, kind in kinds.items()}
+    raise ValueError(f"inputs must be of one type; got {came}")
+
+
+def _check_weights(arrays: Mapping[str, Array], variables: Variables) -> None:
+  """Raises ValueError if no weight is of the inputs' type."""
+  weights = jax.tree.leaves(variables.get("params", {}))
+  kinds = {jnp.result_type(leaf) for leaf in weights}
+  for leaf in arrays.values():
+    if kinds and leaf.dtype not in kinds:
+      raise ValueError(
+        f"inputs must be of the weights' type, {', '.join(map(str, kinds))}; "
+        f"got {leaf.dtype}: cast the one or the other"
+      )
+
+
 def _branch_key(key: Key | None, index: int) -> Key | None:
   return None if key is None else fold_in(key, index)
 
@@ -231,5 +264,5 @@ def _encode(
   encoder: Encoder, data: Array, key: Key | None, window: tuple[int, int]
 ) -> Array:
   """The window's steps of the encoded data, or the one step they all are."""
-  sequence = encoder.encode(key, data)
+  sequence = encoder.encode(key, jnp.asarray(data))
   return sequence if sequence.shape[0] == 1 else sequence[slice(*window)]

@@ -23,6 +23,7 @@ from snnjax.models.layers import (
   Dense,
   Dropout,
   Flatten,
+  Images,
   Norm,
   Spiking,
   Standardize,
@@ -133,7 +134,7 @@ def vgg(
   check_counts("hidden", hidden)
 
   def layers() -> list[nn.Module]:
-    made: list[nn.Module] = []
+    made: list[nn.Module] = [Images(name="images")]
     if standardize is not None:
       made.append(Standardize(*standardize, name="standardize"))
     made += _features(chosen.layouts[layout], chosen, neuron)
