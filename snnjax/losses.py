@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import logistic
+from snnjax.arguments import check_takes, logits_function
 from snnjax.types import (
   Array,
   Inputs,
@@ -371,13 +372,25 @@ def against_rival(confidence: Confidence) -> LogitsLoss:
   return measured
 
 
+def _check_loss(loss: LogitsLoss) -> None:
+  advice = "losses.cross_entropy and losses.margin_loss are such"
+  check_takes("loss", loss, ("logits", "labels"), advice)
+
+
 def scored(logits_fn: LogitsFn, loss: LogitsLoss) -> ScoredLossFn:
   """Returns ``(key, inputs, labels) -> Scored(loss, logits)``.
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     loss: ``(logits, labels) -> [B]``.
+
+  Raises:
+    TypeError: if a function does not take these arguments; from the loss, if
+      the logits are no array.
+    ValueError: from the loss, if the logits are not [B, C].
   """
+  logits_fn = logits_function(logits_fn)
+  _check_loss(loss)
 
   def evaluate(key: Key, inputs: Inputs, labels: Labels) -> Scored:
     logits = logits_fn(key, inputs)
@@ -392,7 +405,13 @@ def composed(logits_fn: LogitsFn, loss: LogitsLoss) -> LossFn:
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     loss: ``(logits, labels) -> [B]``.
+
+  Raises:
+    TypeError: as `scored`.
+    ValueError: as `scored`.
   """
+  logits_fn = logits_function(logits_fn)
+  _check_loss(loss)
 
   def evaluate(key: Key, inputs: Inputs, labels: Labels) -> Array:
     return loss(logits_fn(key, inputs), labels)

@@ -19,8 +19,33 @@ def is_concrete(value: Constant) -> bool:
   return not isinstance(value, jax.core.Tracer)
 
 
+def check_number(name: str, value: Any) -> None:
+  """Raises TypeError unless a concrete `value` is a number, or many.
+
+  Args:
+    name: of the argument, for the message.
+    value: anything; 8/255 is a number, the text '8/255' is not.
+  """
+  if not is_concrete(value):
+    return
+  try:
+    kind = np.asarray(value).dtype
+  except ValueError:  # Rows of several lengths.
+    kind = np.dtype(object)
+  if not jnp.issubdtype(kind, np.number):
+    hint = ", which is a text: leave out the quotes"
+    raise TypeError(
+      f"{name} must be a number, or an array of numbers; got {value!r}"
+      f"{hint if isinstance(value, str) else ''}"
+    )
+
+
 def check_range(name: str, value: Constant, low: float, high: float) -> None:
-  """Raises ValueError unless a concrete `value` lies in [low, high]."""
+  """Raises ValueError unless a concrete `value` lies in [low, high].
+
+  TypeError if it is no number.
+  """
+  check_number(name, value)
   if is_concrete(value):
     values = np.asarray(value)
     if not bool(np.all((values >= low) & (values <= high))):
@@ -28,7 +53,11 @@ def check_range(name: str, value: Constant, low: float, high: float) -> None:
 
 
 def check_positive(name: str, value: Constant) -> None:
-  """Raises ValueError unless a concrete `value` is positive."""
+  """Raises ValueError unless a concrete `value` is positive.
+
+  TypeError if it is no number.
+  """
+  check_number(name, value)
   if is_concrete(value) and not bool(np.all(np.asarray(value) > 0)):
     raise ValueError(f"{name} must be positive; got {value}")
 

@@ -19,6 +19,7 @@ RANKS = {
   "types": 0,
   "sharding": 0,
   "allocation": 1,
+  "arguments": 1,
   "validation": 1,
   "random": 1,
   "files": 1,

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
+from snnjax.arguments import as_labels
 from snnjax.attacks import flat
-from snnjax.attacks.admission import admitted, check_batch
-from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
 from snnjax.attacks.results import (
   Keep,
   known,
@@ -20,7 +21,7 @@ from snnjax.attacks.results import (
   settled,
   strongest,
 )
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -96,7 +97,7 @@ def ascend(
   run = _single_run(oracle, stepper, threat, steps, start, keep, until=until)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     held = restarted(lambda *given: run(*given)[0], restarts)(
       keys, inputs, labels
@@ -114,8 +115,10 @@ def sampled(threat: Threat, random_start: bool, restarts: int) -> Start | None:
   """Returns the random start of so many runs, or None for the clean input.
 
   Raises:
+    TypeError: if the threat is none.
     ValueError: if several runs would all start at the clean input.
   """
+  check_threat(threat)
   if restarts != 1 and not random_start:
     raise ValueError(
       f"restarts must be 1 without a random start; got {restarts}"
@@ -138,7 +141,8 @@ def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
   check_count("restarts", restarts)
 
   def repeated(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    keys = random.example_keys(key, random.batch_size(inputs))
+    size = random.batch_size(inputs)
+    keys, labels = random.example_keys(key, size), as_labels(labels, size)
 
     def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
       new = attack(random.fold_in(keys, index), inputs, labels)
@@ -197,7 +201,7 @@ def ascend_recorded(
   def attack(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     held, records = run(random.fold_in(keys, 0), inputs, labels)
     return admitted(threat, held, inputs), records
@@ -216,6 +220,8 @@ def _single_run(
   until: Until | None = None,
 ) -> Callable[[Key, Inputs, Labels], tuple[AttackResult, PyTree]]:
   """Returns one run from one starting point: [B] keys in, best point out."""
+  check_oracle(oracle)
+  check_threat(threat)
   check_count("steps", steps, least=0)
   stepper = optax.with_extra_args_support(stepper)
 

@@ -10,7 +10,7 @@ import optax
 from snnjax.attacks.balls import Room
 from snnjax.attacks.minimal import MinimalAttack
 from snnjax.attacks.penalty import Descent, Settings, minimised
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, LogitsFn
 from snnjax.validation import is_concrete
 
@@ -85,6 +85,7 @@ def _tanh_space(
 
 
 def _check_box(threat: Threat) -> None:
+  check_threat(threat)
   bounds = jax.tree.leaves(threat.box)
   if all(map(is_concrete, bounds)) and not all(
     np.all(np.isfinite(bound)) for bound in bounds

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.arguments import check_loss, check_scored, described
 from snnjax.losses import are_classes, predicts
 from snnjax.types import Array, Inputs, Key, Labels, Scored, ScoredLossFn
 from snnjax.validation import check_count
@@ -74,7 +75,13 @@ def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
     loss: ``(key, inputs, labels) -> Scored``.
     targeted: whether `labels` are targets: the loss is then negated, and
       success means predicting them.
+
+  Raises:
+    TypeError: if the loss does not take these arguments; from the oracle, if
+      it does not return `Scored`.
+    ValueError: from the oracle, if the loss is not one number per example.
   """
+  check_loss(loss)
 
   def probe(
     memory: tuple[()], key: Key, inputs: Inputs, labels: Labels
@@ -104,6 +111,7 @@ def remembering(
   ) -> tuple[Probe, OracleState]:
     def total(points: Inputs) -> tuple[Array, tuple[Scored, OracleState]]:
       scored, memory = probe(state, key, points, labels)
+      check_scored(scored, labels)
       return sign * jnp.sum(scored.loss), (scored, memory)
 
     gradient, (scored, memory) = jax.grad(total, has_aux=True)(inputs)
@@ -115,8 +123,21 @@ def remembering(
 
 
 def as_oracle(source: ScoredLossFn | Oracle) -> Oracle:
-  """Returns an oracle as it is and a loss as its white box."""
+  """Returns an oracle as it is and a loss as its white box.
+
+  Raises:
+    TypeError: if it is neither.
+  """
   return source if isinstance(source, Oracle) else white_box(source)
+
+
+def check_oracle(oracle: Oracle, name: str = "oracle") -> None:
+  """Raises TypeError unless this is an oracle, where a loss would not do."""
+  if not isinstance(oracle, Oracle):
+    raise TypeError(
+      f"{name} must be an oracle; got {described(oracle)}: "
+      "attacks.white_box(loss) makes one of a loss"
+    )
 
 
 def eot(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from snnjax.arguments import logits_function
 from snnjax.attacks import flat
 from snnjax.attacks.oracle import white_box
 from snnjax.attacks.search import Search, Visit, explore
@@ -169,6 +170,7 @@ def imperceptible(
     by the gap of logits, whose gradient does not vanish as that of
     probabilities does.
   """
+  logits_fn = logits_function(logits_fn)
   check_count("pixels", pixels)
   check_positive("step_size", step_size)
   check_range("budget", budget, 0.0, float("inf"))

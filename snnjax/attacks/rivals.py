@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.arguments import as_labels
 from snnjax.attacks.results import Keep, known, nothing, settled, strongest
 from snnjax.types import (
   Array,
@@ -52,7 +53,8 @@ def over_rivals(
   check_count("targets", targets)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    keys = random.example_keys(key, random.batch_size(inputs))
+    size = random.batch_size(inputs)
+    keys, labels = random.example_keys(key, size), as_labels(labels, size)
     logits = logits_fn(random.fold_in(keys, 0), inputs)
     count = min(targets, logits.shape[1] - 1)
     ranked = strongest_rivals(logits, labels, count)

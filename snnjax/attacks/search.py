@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
-from snnjax.attacks.admission import admitted, check_batch
-from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
 from snnjax.attacks.results import (
   Keep,
   nothing,
@@ -16,7 +16,7 @@ from snnjax.attacks.results import (
   settled,
   strongest,
 )
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.validation import check_count
 
@@ -85,10 +85,12 @@ def explore(
     ValueError: if `steps` is not a positive whole number; from the attack, if
       inputs or labels do not fit, see `check_inputs`.
   """
+  check_oracle(oracle)
+  check_threat(threat)
   check_count("steps", steps)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     first, memory = search.begin(random.fold_in(keys, 0), inputs, labels)
 

@@ -11,7 +11,7 @@ from snnjax.attacks import flat
 from snnjax.attacks.ascent import ascend, sampled
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Keep, strongest
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, Attack, Inputs, ScoredLossFn
 from snnjax.validation import check_count
 
@@ -207,6 +207,7 @@ def sa_pgd(
   Differs from: see `stable_steps`; and among several misclassified iterates
     the one of highest loss is returned, not the last.
   """
+  check_threat(threat)
   stepper = stable_steps(threat.radius, steps)
   return _attack(source, stepper, threat, steps, random_start, restarts, keep)
 
@@ -236,6 +237,7 @@ def sa_pgd_steepest(
   References:
     Wang et al. 2025, arXiv 2512.22522, for linf; see `stable_directions`.
   """
+  check_threat(threat)
   stepper = stable_directions(threat, threat.radius, steps)
   return _attack(source, stepper, threat, steps, random_start, restarts, keep)
 

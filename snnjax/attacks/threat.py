@@ -7,16 +7,23 @@ modality a budget of its own.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.arguments import described
 from snnjax.attacks import balls, flat
 from snnjax.types import Array, Inputs, Key, PyTree
-from snnjax.validation import check_box, check_range, in_box, is_concrete
+from snnjax.validation import (
+  check_box,
+  check_number,
+  check_range,
+  in_box,
+  is_concrete,
+)
 
 Bounds = tuple[flat.Amounts, flat.Amounts]  # lower, upper
 UNIT_BOX = (0.0, 1.0)
@@ -132,6 +139,25 @@ def l1(
   return _threat(balls.l1_ball(fraction), epsilon, box, 1)
 
 
+def check_threat(threat: Any, name: str = "threat") -> None:
+  """Raises TypeError unless this is a threat; every attack asks it.
+
+  Args:
+    threat: what a caller gave; a radius or a norm that was not called is not
+      a threat.
+    name: of the argument, for the message.
+  """
+  if isinstance(threat, Threat):
+    return
+  say = "give it its radius, " if callable(threat) else "a threat is "
+  example = "attacks.linf(8 / 255)"
+  if callable(threat) and hasattr(threat, "__name__"):
+    example = f"attacks.{threat.__name__}(radius)"
+  raise TypeError(
+    f"{name} must be a threat; got {described(threat)}: {say}{example}"
+  )
+
+
 def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   """Raises unless concrete clean inputs fit the threat and lie in its box.
 
@@ -146,11 +172,14 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   Raises:
     ValueError: if an input is not floating, not finite, or outside its box.
   """
+  check_threat(threat)
+  random.batch_size(inputs)
   for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
     if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
       raise ValueError(
         f"{name}{jax.tree_util.keystr(path)} must be floating point to be "
-        f"attacked; got {jnp.result_type(leaf)}"
+        f"attacked; got {jnp.result_type(leaf)}. An image of 0..255 is "
+        "x.astype(jnp.float32) / 255 in the box (0, 1)"
       )
   if isinstance(threat.box, Mapping):
     boxes = flat.matched("the threat", threat.box, inputs)
@@ -174,6 +203,8 @@ def _check(epsilon: float | Array, box: Bounds) -> None:
   if not isinstance(box, tuple) or len(box) != 2:
     raise ValueError(f"box must be a pair (lower, upper); got {box!r}")
   lowers, uppers = (jax.tree.leaves(bound) for bound in box)
+  for bound in lowers + uppers:
+    check_number("box", bound)
   if all(map(is_concrete, lowers + uppers)) and (
     len(lowers) != len(uppers)
     or not all(
