@@ -73,8 +73,8 @@ def ascend(
     oracle: the losses and gradients.
     stepper: turns gradients into steps that are *added*, or names the next
       iterate as a `Destination`; it is given the iterate as `params` and
-      `value`, `correct` and `origin` as extra arguments. Built on `threat` as
-      a rule.
+      `value`, `correct` and `origin` as extra arguments, in float32 at least.
+      Built on `threat` as a rule.
     threat: where the iterates may go.
     steps: how many gradient steps; 0 only tries the starting points.
     restarts: how many independent runs.
@@ -231,25 +231,29 @@ def _single_run(
     def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
       here = carry.inputs
       carry, probe = _visit(oracle, keep, keys, labels, carry, index)
+      point = flat.widened(here)
       update, memory = stepper.update(
-        jax.tree.map(_usable, probe.gradient),
+        jax.tree.map(_usable, flat.widened(probe.gradient)),
         carry.stepper,
-        here,
+        point,
         value=probe.loss,
         correct=probe.correct,
-        origin=inputs,
+        origin=flat.widened(inputs),
       )
       if isinstance(update, Destination):
-        moved = jax.tree.map(_finite, update.inputs, here)
+        moved = jax.tree.map(_finite, update.inputs, point)
       else:
-        moved = jax.tree.map(_move, here, update)
+        moved = jax.tree.map(_move, point, update)
       moved = threat.project(moved, inputs)
       return carry._replace(inputs=moved, stepper=memory), record(here, probe)
 
     # Key 0 starts, key i probes the i-th iterate.
     first = inputs if start is None else start(random.fold_in(keys, 0), inputs)
     carry = _Carry(
-      first, stepper.init(first), oracle.init(first), nothing(first, labels)
+      first,
+      stepper.init(flat.widened(first)),
+      oracle.init(first),
+      nothing(first, labels),
     )
     if until is not None:
       return _stopped(until, step, carry, steps + 1).held, ()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from snnjax import random
 from snnjax.arguments import check_takes, described
-from snnjax.attacks import balls, flat
+from snnjax.attacks import flat
 from snnjax.attacks.threat import (
   UNIT_BOX,
   Bounds,
@@ -141,28 +141,31 @@ def joint(
   )
 
   def weighted(inputs: PyTree) -> PyTree:
-    return _weighed(jnp.multiply, inputs, weights)
+    return _weighed(jnp.multiply, flat.widened(inputs), weights)
 
   def raw(inputs: PyTree) -> PyTree:
-    return _weighed(jnp.divide, inputs, weights)
+    return _weighed(jnp.divide, flat.widened(inputs), weights)
 
   inner = norm(epsilon, (weighted(lower), weighted(upper)))
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
+    return flat.stored(nearest(candidate, flat.widened(origin)), origin)
+
+  def nearest(candidate: Inputs, origin: Inputs) -> Inputs:
     before, home = weighted(candidate), weighted(origin)
     after = inner.project(before, home)
     back = raw(after)
     # Weighing and back rounds: what did not move must come back bit for bit,
     # and what did must not have moved further.
     back = jax.tree.map(
-      lambda r, again, a, h, o: balls.held_back(
+      lambda r, again, a, h, o: flat.held_back(
         r, o, jnp.abs(again - h) > jnp.abs(a - h)
       ),
       *(back, weighted(back), after, home, origin),
     )
     exact = jax.tree.map(
       lambda a, b, r, c: jnp.where(a == b, c, r),
-      *(after, before, back, candidate),
+      *(after, before, back, flat.widened(candidate)),
     )
     inside = flat.map_modalities(jnp.clip, exact, lower, upper)
     return jax.tree.map(

@@ -239,7 +239,9 @@ def boxed(threat: Threat) -> Threat:
     return _in_box(threat.box, candidate) & threat.contains(origin, origin)
 
   return threat._replace(
-    project=lambda candidate, origin: clipped(threat.box, candidate),
+    project=lambda candidate, origin: flat.stored(
+      clipped(threat.box, candidate), origin
+    ),
     contains=contains,
   )
 
@@ -251,4 +253,4 @@ def _in_box(box: Any, inputs: Any) -> Array:
     return jnp.all(jnp.stack(each), 0)
   matrix = flat.flatten(inputs)[0]
   lower, upper = (flat.row(end, inputs).astype(matrix.dtype) for end in box)
-  return jnp.all(in_box(matrix, lower, upper), 1)
+  return jnp.all(in_box(matrix, lower, upper, flat.coarsest(inputs)), 1)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from snnjax import random
 from snnjax.arguments import check_loss, check_scored, described
+from snnjax.attacks import flat
 from snnjax.losses import are_classes, predicts
 from snnjax.types import Array, Inputs, Key, Labels, Scored, ScoredLossFn
 from snnjax.validation import check_count
@@ -115,7 +116,9 @@ def remembering(
       return sign * jnp.sum(scored.loss), (scored, memory)
 
     gradient, (scored, memory) = jax.grad(total, has_aux=True)(inputs)
-    loss = jnp.where(are_classes(scored.logits, labels), scored.loss, jnp.nan)
+    # Not in the network's type, which may be too coarse for sums and ties.
+    value = jnp.asarray(scored.loss, flat.wide(scored.loss))
+    loss = jnp.where(are_classes(scored.logits, labels), value, jnp.nan)
     correct = withstood(scored.logits, labels, targeted)
     return Probe(sign * loss, gradient, correct), memory
 
@@ -175,7 +178,7 @@ def eot(
         random.fold_in(key, index), memory, inputs, labels
       )
       hits = probe.correct.astype(probe.loss.dtype)
-      return (probe.loss, probe.gradient, hits), memory
+      return (probe.loss, flat.widened(probe.gradient), hits), memory
 
     sums, kept = draw(first, state, 0)
 

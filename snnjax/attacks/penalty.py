@@ -112,7 +112,7 @@ def _penalised(
       logits = logits_fn(key, inputs)
       margin = losses.margin_loss(logits, labels)
       margin = -margin if given.targeted else margin
-      lacking = jnp.maximum(given.confidence - margin, 0)
+      lacking = jnp.maximum(given.confidence - margin, 0).astype(rows.dtype)
       loss = -jnp.sum((rows - center) ** 2, 1) - weights * lacking
       won = ~withstood(logits, labels, given.targeted)
       won &= margin >= given.confidence
@@ -158,7 +158,7 @@ def minimised(
 
     def at(point: Array) -> tuple[Array, Inputs]:
       matrix = way.at(point)
-      return matrix, restore(matrix)
+      return matrix, flat.stored(restore(matrix), inputs)
 
     def search(weights: Array) -> Attack:
       center = way.at(way.first)

@@ -40,7 +40,7 @@ def sensitivity(
     floor: the smallest standard deviation, in raw units.
 
   Returns:
-    Like the inputs, positive.
+    Like the inputs, positive, in float32 at least.
 
   Raises:
     ValueError: if the window is even or an array has no height and width.
@@ -79,7 +79,7 @@ def sensitivity(
     variance = total(jnp.square(centred)) / count - jnp.square(mean)
     return 1 / jnp.maximum(jnp.sqrt(jnp.maximum(variance, 0)), floor)
 
-  return jax.tree.map(one, inputs)
+  return jax.tree.map(one, flat.widened(inputs))
 
 
 def perceptual_distance(

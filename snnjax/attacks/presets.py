@@ -250,8 +250,9 @@ def _noisy_start(threat: Threat, share: float) -> Start:
       )
     )
     step = optax.chain(steepest(threat), scaled(_times(share, threat.radius)))
-    update, _ = step.update(noise, step.init(origin), origin)
-    return threat.project(jax.tree.map(jnp.add, origin, update), origin)
+    here = flat.widened(origin)
+    update, _ = step.update(noise, step.init(here), here)
+    return threat.project(jax.tree.map(jnp.add, here, update), origin)
 
   return start
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.attacks import flat
 from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
 from snnjax.attacks.results import (
@@ -24,7 +25,7 @@ Memory = Any
 
 
 class Visit(NamedTuple):
-  """One point as a search sees it.
+  """One point as a search sees it, in float32 at least.
 
   Attributes:
     inputs: the point.
@@ -92,14 +93,17 @@ def explore(
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
-    first, memory = search.begin(random.fold_in(keys, 0), inputs, labels)
+    origin = flat.widened(inputs)
+    first, memory = search.begin(random.fold_in(keys, 0), origin, labels)
 
     def step(carry: _Carry, index: Array) -> tuple[_Carry, None]:
       asked, moved = random.split(random.fold_in(keys, index + 1))
       probe, state = oracle.grad(asked, carry.oracle, carry.inputs, labels)
       new = probed(carry.inputs, probe.loss, ~probe.correct)
       held = settled(keep, carry.held, new)
-      visit = Visit(carry.inputs, probe, inputs, labels, index)
+      point, slope = flat.widened((carry.inputs, probe.gradient))
+      seen = probe._replace(gradient=slope)
+      visit = Visit(point, seen, origin, labels, index)
       point, memory = search.move(moved, visit, carry.memory)
       # The clean input is the first point, and no proposal's outcome.
       clean = index == 0

@@ -115,7 +115,9 @@ def _windows(
 ) -> list[square_moves.Window]:
   lengths = [windows.sites(leaf) for leaf in jax.tree.leaves(origin)]
   return [
-    square_moves.Window(each, jnp.asarray(windows.sides(shares, each))[turn])
+    square_moves.Window(
+      each, jnp.asarray(windows.sides(shares, each), int)[turn]
+    )
     for each in lengths
   ]
 

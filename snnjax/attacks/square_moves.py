@@ -163,6 +163,7 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
     )
     numbers = [-(-a // b) for a, b in zip(lengths, sides, strict=True)]
     signs = _signs(sign, (*numbers, shaped.shape[-1]), delta)
+    shape = shape.astype(delta.dtype)
     return (shape * windows.per_tile(signs, sides, lengths)).reshape(
       delta.shape
     )
@@ -254,9 +255,8 @@ def _scaled(deltas: Deltas, radius: Array, order: float) -> Deltas:
 
 
 def _mass(deltas: Deltas, power: int) -> Array:
-  return sum(
-    (jnp.sum(jnp.abs(delta) ** power) for delta in deltas), start=jnp.zeros(())
-  )
+  none = jnp.zeros((), deltas[0].dtype)
+  return sum((jnp.sum(jnp.abs(delta) ** power) for delta in deltas), start=none)
 
 
 def _per_channel(shaped: Array) -> tuple[int, ...]:

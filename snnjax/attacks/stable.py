@@ -165,7 +165,7 @@ def stable_directions(
     momentum = jax.tree.map(
       lambda m, g: MOMENTUM * m + g / _column(scale, g), state.momentum, unit
     )
-    square = MEMORY * state.square + (size > 0)
+    square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
     share = jnp.clip(steady, 0, 1)
     sizes = _sizes(step_size, schedule, state.made, gradient)
@@ -283,7 +283,7 @@ def _sizes(
   step_size: flat.Amounts, schedule: np.ndarray, count: Array, inputs: Inputs
 ) -> Any:
   """Returns the step size now, broadcasting against every modality."""
-  factor = 0.5 ** jnp.asarray(schedule)[count]
+  factor = jnp.asarray(0.5**schedule, float)[count]
   amounts = flat.matched("step_size", step_size, inputs)
 
   def one(leaf: Array, size: float | Array) -> Array:

@@ -34,6 +34,20 @@ def steepest(threat: Threat) -> optax.GradientTransformation:
   return optax.GradientTransformation(_no_state, update)
 
 
+def adam() -> optax.GradientTransformation:
+  """Returns optax's Adam without a step size, under every JAX switch."""
+  inner = optax.scale_by_adam()
+
+  def update(
+    gradient: Inputs, state: optax.OptState, params: Inputs | None = None
+  ) -> tuple[Inputs, optax.OptState]:
+    # Optax mixes numbers of several types, which "strict" would refuse.
+    with jax.numpy_dtype_promotion("standard"):
+      return inner.update(gradient, state, params)
+
+  return optax.GradientTransformation(inner.init, update)
+
+
 def normalized() -> optax.GradientTransformation:
   """Returns g / mean |g|, for each example and modality; 0 where g is 0."""
 

@@ -52,8 +52,8 @@ class Threat(NamedTuple):
   """What an attack may do, as pure functions of whole batches.
 
   Attributes:
-    project: ``(candidate, origin) -> inputs`` inside ball and box. A
-      coordinate that is not finite goes back to its origin.
+    project: ``(candidate, origin) -> inputs`` inside ball and box, of the
+      origin's type. A coordinate that is not finite goes back to its origin.
     sample: ``(key, origin) -> inputs``, uniform in the ball, then projected;
       one draw per example, whatever else is in the batch.
     ascent: ``(gradient, candidate) -> direction``, the unit step along which
@@ -229,15 +229,15 @@ def _threat(
     return jnp.reshape(jnp.asarray(epsilon, like.dtype), (-1, 1))
 
   def walls(inputs: Inputs) -> balls.Room:
-    dtype = jnp.result_type(*jax.tree.leaves(inputs))
-    lower, upper = (flat.row(bound, inputs).astype(dtype) for bound in box)
+    kind = flat.wide(*jax.tree.leaves(inputs))
+    lower, upper = (flat.row(bound, inputs).astype(kind) for bound in box)
     return balls.Room(lower, upper)
 
   def room(inputs: Inputs) -> balls.Room:
     # A clean input that rounding put behind a wall may stay where it is.
     lower, upper = walls(inputs)
     matrix = flat.flatten(inputs)[0]
-    inside = in_box(matrix, lower, upper)
+    inside = in_box(matrix, lower, upper, flat.coarsest(inputs))
     return balls.Room(
       jnp.where(inside, jnp.minimum(lower, matrix), lower),
       jnp.where(inside, jnp.maximum(upper, matrix), upper),
@@ -245,8 +245,9 @@ def _threat(
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     center, restore = flat.flatten(origin)
-    moved = _finite(flat.flatten(candidate)[0], center)
-    return restore(ball.project(moved, center, room(origin), radius(center)))
+    moved = _finite(flat.flatten(candidate)[0].astype(center.dtype), center)
+    near = ball.project(moved, center, room(origin), radius(center))
+    return flat.stored(restore(near), origin)
 
   def sample(key: Key, origin: Inputs) -> Inputs:
     center, restore = flat.flatten(origin)
@@ -255,7 +256,8 @@ def _threat(
       lambda k: ball.draw(k, center.shape[1], center.dtype), keys
     )
     moved = center + radius(center) * unit
-    return restore(ball.project(moved, center, room(origin), radius(center)))
+    near = ball.project(moved, center, room(origin), radius(center))
+    return flat.stored(restore(near), origin)
 
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
     slope, restore = flat.flatten(gradient)
@@ -271,7 +273,8 @@ def _threat(
     scale = jnp.maximum(limit, jnp.max(jnp.abs(center), 1))
     rounding = balls.slack(order, moved.shape[1], moved.dtype) * scale
     near = distance(candidate, origin) <= limit + rounding
-    return near & jnp.all(in_box(moved, *walls(origin)), 1)
+    kind = flat.coarsest(candidate)
+    return near & jnp.all(in_box(moved, *walls(origin), kind), 1)
 
   return Threat(
     project,

@@ -11,7 +11,7 @@ from snnjax.evaluation.records import (
   Outcome,
   collect,
 )
-from snnjax.evaluation.stream import evaluate, stream
+from snnjax.evaluation.stream import Progress, evaluate, stream
 from snnjax.evaluation.summary import (
   AttackSummary,
   Summary,
@@ -31,6 +31,7 @@ __all__ = [
   "Clean",
   "Evaluation",
   "Outcome",
+  "Progress",
   "Suite",
   "Summary",
   "UnjudgedError",
