@@ -142,7 +142,7 @@ def cases(
   alone = [a for a in suites.alone(made.grid.attacks) if a not in found.refused]
   if config.evaluation.norm != "linf" or not alone:
     return found
-  cell = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
+  cell = _large(modalities)
   large = jax.tree_util.Partial(
     made.grid.build[alone[0]], variables, attack_grid.traced(cell.radii)
   )
@@ -307,12 +307,18 @@ def _timed(
     begun = time.perf_counter()
 
 
+def _large(modalities: tuple[str, ...]) -> Cell:
+  """Returns the cell that no sound attack fails on."""
+  return Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
+
+
 def _named(
   config: Any, modalities: tuple[str, ...], attacked: attack_grid.Cases
 ) -> dict[str, str]:
   """Returns each stage of an evaluation with its attack and radius in words."""
   notes = {evaluating.CLEAN: "clean examples"}
-  for cell in attack_grid.cells(config, modalities):
+  cells = [*attack_grid.cells(config, modalities), _large(modalities)]
+  for cell in cells:
     prefix = cell.case("")
     for stage in attacked.builders:
       if stage.startswith(prefix):
