@@ -1,6 +1,8 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
+from snnjax.evaluation.collecting import collect
+from snnjax.evaluation.complete import Lack, lacking, spared
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -9,7 +11,6 @@ from snnjax.evaluation.records import (
   Clean,
   Evaluation,
   Outcome,
-  collect,
 )
 from snnjax.evaluation.stream import Progress, evaluate, stream
 from snnjax.evaluation.summary import (
@@ -30,6 +31,7 @@ __all__ = [
   "Chunk",
   "Clean",
   "Evaluation",
+  "Lack",
   "Outcome",
   "Progress",
   "Suite",
@@ -40,7 +42,9 @@ __all__ = [
   "cases",
   "collect",
   "evaluate",
+  "lacking",
   "refuse_outside",
+  "spared",
   "stream",
   "summarize",
   "undefined",
