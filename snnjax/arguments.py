@@ -223,9 +223,11 @@ def as_labels(labels: Any, size: int, name: str = "labels") -> Labels:
   return jnp.asarray(array)
 
 
-def _as_array(values: Any, name: str) -> np.ndarray:
+def _as_array(values: Any, name: str) -> Any:
   try:
     return np.asarray(values)
+  except jax.errors.TracerArrayConversionError:  # A list that jit took apart.
+    return jnp.asarray(values)
   except ValueError:  # Rows of several lengths.
     raise TypeError(
       f"{name} must be integer classes, one per example; got "

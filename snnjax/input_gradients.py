@@ -16,6 +16,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from snnjax.arguments import as_labels
 from snnjax.random import batch_size, example_keys
 from snnjax.types import Array, Inputs, Key, Labels, LossFn
 from snnjax.validation import Constant, check_positive
@@ -41,7 +42,8 @@ def value_and_per_example(fn: LossFn) -> ValueAndGradientFn:
   def evaluate(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[Array, Inputs]:
-    return mapped(example_keys(key, batch_size(inputs)), inputs, labels)
+    size = batch_size(inputs)
+    return mapped(example_keys(key, size), inputs, as_labels(labels, size))
 
   return evaluate
 

@@ -8,13 +8,14 @@ while the input moves.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax import logistic
-from snnjax.arguments import check_takes, logits_function
+from snnjax.arguments import check_takes, described, logits_function
 from snnjax.types import (
   Array,
   Inputs,
@@ -31,6 +32,14 @@ Confidence = Callable[[Array, Labels, Labels], Array]  # -> [B]
 LogitsLoss = Callable[[Array, Labels], Array]  # (logits, labels) -> [B]
 
 _TINY = 1e-12  # keeps tied logits from dividing zero by zero in DLR
+
+
+def _check_array(labels: Any, name: str = "labels") -> None:
+  if not hasattr(labels, "dtype"):
+    raise ValueError(
+      f"{name} must be an array of integer classes; got {described(labels)}: "
+      "jnp.asarray makes one of a list"
+    )
 
 
 def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
@@ -50,6 +59,7 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
   if jnp.ndim(logits) != 2:
     raise ValueError(f"logits must be [B, C]; got shape {jnp.shape(logits)}")
   examples, classes = jnp.shape(logits)
+  _check_array(labels, name)
   if jnp.shape(labels) != (examples,):
     raise ValueError(
       f"{name} must have shape ({examples},), one per row of logits; got "
@@ -89,6 +99,7 @@ def predicts(logits: Array, labels: Labels) -> Array:
     logits: [B, C].
     labels: [B].
   """
+  _check_array(labels)
   finite = jnp.all(jnp.isfinite(logits), axis=1)
   return (jnp.argmax(logits, axis=1) == labels) & finite
 

@@ -19,7 +19,7 @@ from snnjax.attacks.oracle import (
   check_oracle,
 )
 from snnjax.attacks.results import probed, settled, strongest
-from snnjax.attacks.threat import Threat, check_threat
+from snnjax.attacks.threat import Threat, check_floating, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -125,6 +125,7 @@ def transfer(
   target = as_oracle(target)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    check_floating(inputs)
     size = random.batch_size(inputs)
     keys, labels = random.example_keys(key, size), as_labels(labels, size)
     held = judged(target, random.fold_in(keys, 0), inputs, labels)

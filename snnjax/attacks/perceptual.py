@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import logits_function
+from snnjax.arguments import check_per_example, logits_function
 from snnjax.attacks import flat
 from snnjax.attacks.oracle import white_box
 from snnjax.attacks.search import Search, Visit, explore
@@ -204,6 +204,7 @@ def _bought(
 ) -> Inputs:
   """Moves the values of most gain per sensitivity that the budget allows."""
   here, restore = flat.flatten(visit.inputs)
+  check_per_example("budget", budget, here.shape[0])
   center = flat.flatten(visit.origin)[0]
   gradient = flat.flatten(visit.probe.gradient)[0]
   gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)

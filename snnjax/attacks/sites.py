@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.arguments import check_per_example
 from snnjax.attacks import flat
 from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat
 from snnjax.kernels import order
@@ -103,6 +104,7 @@ def largest(scores: Array, count: Array) -> Array:
 
 def budget(sites: float | Array, like: Array) -> Array:
   """Returns a number of sites as [1, 1] or [B, 1], of the type of `like`."""
+  check_per_example("sites", sites, like.shape[0])
   return jnp.reshape(jnp.asarray(sites, like.dtype), (-1, 1))
 
 

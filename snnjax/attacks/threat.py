@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
-from snnjax.arguments import described
+from snnjax.arguments import check_per_example, described
 from snnjax.attacks import balls, flat
 from snnjax.types import Array, Inputs, Key, PyTree
 from snnjax.validation import (
@@ -158,6 +158,23 @@ def check_threat(threat: Any, name: str = "threat") -> None:
   )
 
 
+def check_floating(inputs: Inputs, name: str = "inputs") -> None:
+  """Raises ValueError unless inputs are arrays of floating-point numbers.
+
+  Args:
+    inputs: [B, ...], or a mapping of them.
+    name: what to call them in the message.
+  """
+  random.batch_size(inputs)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+      raise ValueError(
+        f"{name}{jax.tree_util.keystr(path)} must be floating point to be "
+        f"attacked; got {jnp.result_type(leaf)}. An image of 0..255 is "
+        "x.astype(jnp.float32) / 255 in the box (0, 1)"
+      )
+
+
 def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   """Raises unless concrete clean inputs fit the threat and lie in its box.
 
@@ -173,14 +190,7 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
     ValueError: if an input is not floating, not finite, or outside its box.
   """
   check_threat(threat)
-  random.batch_size(inputs)
-  for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
-    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-      raise ValueError(
-        f"{name}{jax.tree_util.keystr(path)} must be floating point to be "
-        f"attacked; got {jnp.result_type(leaf)}. An image of 0..255 is "
-        "x.astype(jnp.float32) / 255 in the box (0, 1)"
-      )
+  check_floating(inputs, name)
   if isinstance(threat.box, Mapping):
     boxes = flat.matched("the threat", threat.box, inputs)
     for modality, (lower, upper) in boxes.items():
@@ -226,6 +236,7 @@ def _threat(
   _check(epsilon, box)
 
   def radius(like: Array) -> Array:
+    check_per_example("epsilon", epsilon, like.shape[0])
     return jnp.reshape(jnp.asarray(epsilon, like.dtype), (-1, 1))
 
   def walls(inputs: Inputs) -> balls.Room:
