@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from snnjax import (
@@ -12,15 +13,21 @@ from snnjax import (
   arguments,
   attacks,
   backward,
+  checks,
   encoders,
   evaluation,
+  input_gradients,
   losses,
+  methods,
   models,
   neurons,
   random,
   surrogates,
+  training,
 )
+from snnjax.checks import measuring
 from snnjax.evaluation import Case
+from snnjax.types import Batch
 from tests.laws import attack_table
 from tests.laws.attack_table import ATTACKS, THREATS, logits_of
 
@@ -449,6 +456,85 @@ def test_what_is_no_labels_is_told(labels, says):
   ):
     with pytest.raises((TypeError, ValueError), match=says):
       one(KEY, INPUTS, labels)
+
+
+@pytest.mark.parametrize(
+  "loss", ["cross_entropy", "margin_loss", "dlr", "rival", "predicts"]
+)
+def test_losses_refuse_a_list_in_one_sentence(loss):
+  function = getattr(losses, loss)
+  with pytest.raises(ValueError, match=r"must be an array .* got a list: jnp"):
+    function(jnp.zeros((2, 4)), [0, 1])
+
+
+def test_gradients_checks_and_training_take_a_list():
+  listed = [int(label) for label in LABELS]
+  loss = losses.composed(logits, losses.cross_entropy)
+  key = jax.random.key(0)
+  slopes = input_gradients.per_example(loss)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    slopes(key, INPUTS, listed),
+    slopes(jax.random.clone(key), INPUTS, LABELS),
+  )
+  examples = checks.Examples(key, INPUTS, listed)
+  np.testing.assert_array_equal(examples.taken([1, 0]).labels, LABELS[:2][::-1])
+  subject = checks.Subject(logits, {"own": logits}, attacks.linf, 0.1, steps=1)
+  assert measuring.measure_noise(subject, examples, draws=1)
+
+  rule = backward.Bptt(surrogates.atan())
+  method = methods.vanilla(NETWORK, rule=rule)
+  tx = optax.sgd(0.1)
+  step = training.make_train_step(method, tx)
+  metrics = []
+  for batch in (
+    Batch(INPUTS, LABELS, jnp.ones(4, bool)),
+    Batch(INPUTS, listed, [True] * 4),
+  ):
+    state = training.init_state(jax.random.key(1), NETWORK, method, tx, batch)
+    metrics.append(jax.jit(step)(state, batch)[1]["loss"])
+  assert metrics[0] == metrics[1]
+  with pytest.raises(ValueError, match=r"one class per example, \(4,\)"):
+    step(state, Batch(INPUTS, listed[:2], [True] * 4))
+
+
+@pytest.mark.parametrize("make", [attacks.linf, attacks.l2, attacks.l1])
+def test_a_step_of_the_radius_is_each_examples_own(make):
+  """As many features as examples: a radius could pass for a feature's."""
+  weights = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)))
+  inputs = jnp.full((4, 4), 0.5)
+  loss = losses.scored(lambda key, x: x @ weights, losses.cross_entropy)
+  radii = jnp.array([0.0, 0.1, 0.2, 0.4])
+  measured = []
+  for build in (attacks.fgsm, attacks.r_fgsm):
+    found = build(loss, make(radii), keep=attacks.last)(KEY, inputs, LABELS)
+    measured.append(make(1.0).distance(found.inputs, inputs))
+  np.testing.assert_allclose(measured[0], radii, rtol=1e-5)
+  # Its two steps need not be in line.
+  assert np.all(measured[1] <= radii * (1 + 1e-5))
+  assert np.all(measured[1][1:] > radii[1:] / 4)
+
+
+@pytest.mark.parametrize("make", [attacks.linf, attacks.l2, attacks.l0])
+def test_threats_name_a_radius_of_a_wrong_length(make):
+  threat = make(jnp.ones(3))
+  for use in (
+    lambda: threat.project(INPUTS, INPUTS),
+    lambda: threat.sample(jax.random.key(0), INPUTS),
+    lambda: threat.contains(INPUTS, INPUTS),
+  ):
+    with pytest.raises(ValueError, match=r"\(\) or \(4,\); got shape \(3,\)"):
+      use()
+
+
+@pytest.mark.parametrize("channels", [(2,) * 5, (2,) * 4])
+def test_blocks_that_an_image_is_too_small_for_are_named(channels):
+  network = models.cnn(
+    channels, neuron=neurons.lif(), encoder=encoders.direct(2)
+  )
+  says = "layer 'pool4' averages windows of 2x2, but its images are 1x1.*fewer"
+  with pytest.raises(ValueError, match=says):
+    network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 
 
 def test_what_a_value_is_is_said_in_few_words():
