@@ -133,23 +133,20 @@ def measure(
   progress(sum(name in done for name in parts), len(parts), "check alarms")
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
+      # Every part has programs of its own.
+      progress(number - 1, len(parts), "check alarms", name, compiles=True)
       found = _against(part(), reported)
       folder.save_arrays(f"{_FOLDER}/{name}", encoded(found), made_from)
-      progress(number, len(parts), "check alarms")
+      progress(number, len(parts), "check alarms", name)
       if should_stop() and number < len(parts):
         raise Preempted(f"stopped after part {number} of the alarms")
   # Comes last: where it is, every part was.
   setup = {
     "indices": np.arange(count),
-    "attacked": np.array(where(cell)),
+    "attacked": np.array(cell.words),
     "parts": np.array(list(parts)),
   }
   folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup, made_from)
-
-
-def where(cell: Cell) -> str:
-  """Returns the radius of each modality that a cell attacks, in words."""
-  return ", ".join(f"{name} {r:g}" for name, r in cell.radii.items() if r)
 
 
 def load(

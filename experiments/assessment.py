@@ -146,7 +146,7 @@ def cases(
   alone = [a for a in suites.alone(made.grid.attacks) if a not in found.refused]
   if config.evaluation.norm != "linf" or not alone:
     return found
-  cell = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
+  cell = _large(modalities)
   large = jax.tree_util.Partial(
     made.grid.build[alone[0]], variables, attack_grid.traced(cell.radii)
   )
@@ -207,7 +207,9 @@ def assess(
     microbatch=config.evaluation.microbatch,
     survivors=attacked.survivors,
     finished=finished,
-    progress=_whole(progress, attacked.builders, len(batch.labels)),
+    progress=_whole(
+      progress, _named(config, splits.modalities, attacked), len(batch.labels)
+    ),
   )
   with metrics.Metrics(folder.metrics, first - 1 if first else None) as log:
     for number, (chunk, seconds) in enumerate(_timed(chunks), start=first):
@@ -357,18 +359,51 @@ def _timed(
     begun = time.perf_counter()
 
 
+def _large(modalities: tuple[str, ...]) -> Cell:
+  """Returns the cell that no sound attack fails on."""
+  return Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
+
+
+def _named(
+  config: Any, modalities: tuple[str, ...], attacked: attack_grid.Cases
+) -> dict[str, str]:
+  """Returns each stage of an evaluation with its attack and radius in words."""
+  notes = {evaluating.CLEAN: "clean examples"}
+  cells = [*attack_grid.cells(config, modalities), _large(modalities)]
+  for cell in cells:
+    prefix = cell.case("")
+    for stage in attacked.builders:
+      if stage.startswith(prefix):
+        notes[stage] = f"{stage.removeprefix(prefix)} at {cell.words}"
+  return {
+    stage: notes.get(stage, stage)
+    for stage in (evaluating.CLEAN, *attacked.builders)
+  }
+
+
 def _whole(
-  progress: Progress, attacked: Mapping[str, Any], count: int
-) -> Progress:
-  """One count over all stages of an evaluation, in place of one for each."""
-  stages = (evaluating.CLEAN, *attacked)
+  progress: Progress, stages: Mapping[str, str], count: int
+) -> evaluating.Progress:
+  """One count over all stages of an evaluation, in place of one for each.
+
+  Args:
+    progress: told of it.
+    stages: in the order in which they run, with what to say of each.
+    count: how many examples a stage has at most.
+  """
+  places = {stage: place for place, stage in enumerate(stages)}
 
   def told(done: int, total: int, stage: str) -> None:
     # Survivors may be fewer than all examples: a stage is whole when its own
     # total is reached.
     share = done / total if total else 1.0
-    position = stages.index(stage) + share
-    progress(round(position * count), len(stages) * count, "attack examples")
+    progress(
+      round((places[stage] + share) * count),
+      len(stages) * count,
+      "attack examples",
+      stages[stage],
+      compiles=done == 0,
+    )
 
   return told
 

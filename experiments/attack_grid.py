@@ -36,6 +36,11 @@ class Cell(NamedTuple):
   level: int
   radii: Mapping[str, float]
 
+  @property
+  def words(self) -> str:
+    """The radius of each modality that is attacked, in words."""
+    return ", ".join(f"{name} {r:g}" for name, r in self.radii.items() if r)
+
   def case(self, attack: str) -> str:
     """The name under which an attack of this cell is evaluated."""
     return f"{self.target}/{self.level}/{attack}"

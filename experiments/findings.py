@@ -265,7 +265,7 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     measured,
     assessed.name,
     examples=len(evaluation.labels),
-    where=alarm_study.where(strongest),
+    where=strongest.words,
   )
   return alarm_study.completed(found, assessed.alarms, assessed.name)
 

@@ -4,25 +4,50 @@ Library code takes a callback ``progress(done, total, description)`` and knows
 nothing of terminals; the binaries pass it a `Reporter`:
 
     with progress.reporter() as report:
+      report(0, steps, "train vanilla")
       for step in range(steps):
         ...
-        report(step + 1, steps, "train vanilla")
+        report(step + 1, steps, "train vanilla", "loss 0.31")
 """
 
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 import tqdm
 
-Progress = Callable[[int, int, str], None]  # (done, total, description)
+# Not tqdm's own estimate, whose first pieces are compilation.
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
 
 
-def silent(done: int, total: int, description: str) -> None:
+class Progress(Protocol):
+  """What a run calls after every piece of its work; see `Reporter`."""
+
+  def __call__(
+    self,
+    done: int,
+    total: int,
+    description: str,
+    note: str = "",
+    *,
+    compiles: bool = False,
+  ) -> None:
+    """Reports that `done` of `total` pieces of `description` are done."""
+    ...
+
+
+def silent(
+  done: int,
+  total: int,
+  description: str,
+  note: str = "",
+  *,
+  compiles: bool = False,
+) -> None:
   """Reports nothing: the callback of a run that nobody watches."""
-  del done, total, description
+  del done, total, description, note, compiles
 
 
 def duration(seconds: float) -> str:
@@ -50,6 +75,9 @@ class Reporter:
   notebook's captured output, a batch system) it is one line at the start, one
   every `interval` seconds and one at the end. A new description or total
   starts a new bar.
+
+  The time left is estimated from the pieces that did not compile: neither the
+  first one, nor one that was announced with `compiles`.
   """
 
   def __init__(
@@ -61,17 +89,29 @@ class Reporter:
     self._terminal = stream.isatty()
     self._task: tuple[str, int] | None = None
     self._bar: Any = None
-    self._first = 0  # a resumed run starts above 0 and must not look fast
     self._begun = 0.0
     self._written: float | None = None
+    self._last = (0, 0.0)  # pieces and time of the last call
+    self._compiling = True
+    self._measured = (0, 0.0)  # pieces without compilation, their seconds
 
-  def __call__(self, done: int, total: int, description: str) -> None:
+  def __call__(
+    self,
+    done: int,
+    total: int,
+    description: str,
+    note: str = "",
+    *,
+    compiles: bool = False,
+  ) -> None:
     """Reports that `done` of `total` pieces of `description` are done.
 
     Args:
       done: pieces finished so far, in 0..total.
       total: pieces in all, at least 0.
       description: the task's name; another name starts another bar.
+      note: what is to be known of it now, such as a loss.
+      compiles: what follows may compile, and is not measured.
 
     Raises:
       ValueError: `done` lies outside 0..total.
@@ -80,10 +120,17 @@ class Reporter:
       raise ValueError(f"done must lie in 0..total = 0..{total}, got {done}")
     if self._task != (description, total):
       self._start(done, total, description)
+    now = self._clock()
+    self._measure(done, now)
+    self._compiling = self._compiling or compiles
+    pieces, seconds = self._measured
+    if pieces and done < total:
+      left = f"about {duration(seconds / pieces * (total - done))} left"
+      note = f"{left}, {note}" if note else left
     if self._terminal:
-      self._bar.update(done - self._bar.n)
+      self._draw(done, note)
     else:
-      self._line(done, total, description)
+      self._line(done, total, description, note, now)
     if done == total:
       self.close()
 
@@ -108,9 +155,10 @@ class Reporter:
   def _start(self, done: int, total: int, description: str) -> None:
     self.close()
     self._task = (description, total)
-    self._first = done
     self._begun = self._clock()
     self._written = None
+    self._last, self._measured = (done, self._begun), (0, 0.0)
+    self._compiling = True
     if self._terminal:
       self._bar = tqdm.tqdm(
         total=total,
@@ -118,10 +166,28 @@ class Reporter:
         initial=done,
         file=self._stream,
         dynamic_ncols=True,
+        bar_format=_BAR,
       )
 
-  def _line(self, done: int, total: int, description: str) -> None:
-    now = self._clock()
+  def _measure(self, done: int, now: float) -> None:
+    """Counts the pieces since the last call, unless they compiled."""
+    before, then = self._last
+    if done > before:
+      if not self._compiling:
+        pieces, seconds = self._measured
+        self._measured = (pieces + done - before, seconds + now - then)
+      self._compiling = False
+    self._last = (done, now)
+
+  def _draw(self, done: int, note: str) -> None:
+    self._bar.set_postfix_str(note, refresh=False)
+    if done == self._bar.n:
+      self._bar.refresh()
+    self._bar.update(done - self._bar.n)
+
+  def _line(
+    self, done: int, total: int, description: str, note: str, now: float
+  ) -> None:
     due = self._written is None or now - self._written >= self._interval
     if not due and done < total:
       return
@@ -129,10 +195,7 @@ class Reporter:
     percent = 100 if total == 0 else 100 * done // total
     elapsed = now - self._begun
     line = f"{description}: {done}/{total} ({percent} %), {duration(elapsed)}"
-    if self._first < done < total:
-      left = elapsed / (done - self._first) * (total - done)
-      line += f", about {duration(left)} left"
-    self._stream.write(line + "\n")
+    self._stream.write(f"{line}, {note}\n" if note else f"{line}\n")
     self._stream.flush()
 
 

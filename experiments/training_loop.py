@@ -396,6 +396,7 @@ def _loop(
   done = int(progressed.state.step)
   name = f"train {plan.config.method.kind}"
   progress(done, plan.total, name)
+  validated = False
   while done < plan.total:
     epoch, first = divmod(done, plan.per_epoch)
     for batch in plan.train.batches(
@@ -410,7 +411,10 @@ def _loop(
       if done % options.log_every == 0:
         log.write(done, values)
       if ended:
+        if not validated and done < plan.total:
+          progress(done, plan.total, name, _note(values), compiles=True)
         progressed = _end_epoch(plan, progressed, done, log.write)
+        validated = True
       stop = should_stop() and done < plan.total
       if ended or stop or done % options.checkpoint_every == 0:
         checkpoints.save(
@@ -420,10 +424,18 @@ def _loop(
           made_from=plan.made_from,
           notes={"metrics": log.written()},
         )
-      progress(done, plan.total, name)
+      progress(done, plan.total, name, _note(values))
       if stop:
         raise workdir.Preempted(f"stopped after step {done} of {plan.total}")
   return progressed
+
+
+def _note(values: Mapping[str, float]) -> str:
+  """Returns what a step measured of its batch, in words."""
+  words = [f"loss {values['loss']:.3g}"] if "loss" in values else []
+  if "accuracy" in values:
+    words.append(f"accuracy {100 * values['accuracy']:.1f} %")
+  return ", ".join(words)
 
 
 def _end_epoch(

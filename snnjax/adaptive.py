@@ -10,13 +10,14 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from snnjax import surrogates
+from snnjax.arguments import described
 from snnjax.attacks.oracle import Oracle, eot, remembering
 from snnjax.backward import Bptt
 from snnjax.losses import LogitsLoss
@@ -205,12 +206,19 @@ def assg(
     draws: how many draws of a stochastic encoder are averaged.
 
   Raises:
+    TypeError: if the rule is of another kind.
     ValueError: if `draws` is not a positive whole number.
 
   References:
     Wang et al. 2025, arXiv 2512.22522.
   """
   rule = assg_rule() if rule is None else rule
+  given: Any = rule
+  if not isinstance(given, Assg):
+    raise TypeError(
+      "rule must be an adaptive rule, as assg_rule() makes one; got "
+      f"{described(given)}"
+    )
 
   def init(inputs: Inputs) -> Mapping[str, Moments]:
     def drives(inputs: Inputs) -> dict[str, Array]:

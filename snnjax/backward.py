@@ -13,17 +13,34 @@ with `jax.custom_vjp`, are lost in gradient penalties, which refuse them; see
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_takes
 from snnjax.derivatives import average_gradient, with_gradient_of
 from snnjax.kernels.scan import neuron_scan
 from snnjax.neurons import Neuron
 from snnjax.surrogates import Surrogate, spike, straight_through
 from snnjax.types import Array, BackwardRule, PyTree, State, Trace
 from snnjax.validation import Constant, check_positive, check_range
+
+
+def check_rule(rule: Any, name: str = "rule") -> None:
+  """Raises TypeError unless this is a backward rule.
+
+  Args:
+    rule: what a caller gave; a surrogate alone is none.
+    name: of the argument, for the message.
+  """
+  check_takes(
+    name,
+    rule,
+    ("layer", "neuron", "currents", "state"),
+    "backward.Bptt(surrogates.atan()) is a rule",
+  )
 
 
 @functools.partial(
@@ -220,7 +237,9 @@ class PerLayer:
     self, layer: str, neuron: Neuron, currents: Array, state: State | None
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
-    return self.rules.get(layer, self.default)(layer, neuron, currents, state)
+    rule = self.rules.get(layer, self.default)
+    check_rule(rule, f"the rule of layer {layer!r}")
+    return rule(layer, neuron, currents, state)
 
 
 def _run(

@@ -21,6 +21,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from snnjax.arguments import as_labels
 from snnjax.lost_derivatives import guard
 from snnjax.random import batch_size, example_keys
 from snnjax.types import Array, Inputs, Key, Labels, LossFn
@@ -47,9 +48,10 @@ def value_and_per_example(fn: LossFn) -> ValueAndGradientFn:
   def evaluate(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[Array, Inputs]:
-    keys = example_keys(key, batch_size(inputs))
-    watched = guard(lambda x: fn(keys, x, labels), inputs)
-    return watched(mapped(keys, inputs, labels))
+    size = batch_size(inputs)
+    keys, classes = example_keys(key, size), as_labels(labels, size)
+    watched = guard(lambda x: fn(keys, x, classes), inputs)
+    return watched(mapped(keys, inputs, classes))
 
   return evaluate
 

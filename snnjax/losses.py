@@ -9,12 +9,14 @@ least.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax import logistic
+from snnjax.arguments import check_takes, described, logits_function
 from snnjax.types import (
   Array,
   Inputs,
@@ -38,6 +40,14 @@ def _wide(logits: Array) -> Array:
   return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
+def _check_array(labels: Any, name: str = "labels") -> None:
+  if not hasattr(labels, "dtype"):
+    raise ValueError(
+      f"{name} must be an array of integer classes; got {described(labels)}: "
+      "jnp.asarray makes one of a list"
+    )
+
+
 def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
   """Raises unless `labels` are one class index per row of `logits`.
 
@@ -55,6 +65,7 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
   if jnp.ndim(logits) != 2:
     raise ValueError(f"logits must be [B, C]; got shape {jnp.shape(logits)}")
   examples, classes = jnp.shape(logits)
+  _check_array(labels, name)
   if jnp.shape(labels) != (examples,):
     raise ValueError(
       f"{name} must have shape ({examples},), one per row of logits; got "
@@ -94,6 +105,7 @@ def predicts(logits: Array, labels: Labels) -> Array:
     logits: [B, C].
     labels: [B].
   """
+  _check_array(labels)
   finite = jnp.all(jnp.isfinite(logits), axis=1)
   return (jnp.argmax(logits, axis=1) == labels) & finite
 
@@ -379,13 +391,25 @@ def against_rival(confidence: Confidence) -> LogitsLoss:
   return measured
 
 
+def _check_loss(loss: LogitsLoss) -> None:
+  advice = "losses.cross_entropy and losses.margin_loss are such"
+  check_takes("loss", loss, ("logits", "labels"), advice)
+
+
 def scored(logits_fn: LogitsFn, loss: LogitsLoss) -> ScoredLossFn:
   """Returns ``(key, inputs, labels) -> Scored(loss, logits)``.
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     loss: ``(logits, labels) -> [B]``.
+
+  Raises:
+    TypeError: if a function does not take these arguments; from the loss, if
+      the logits are no array.
+    ValueError: from the loss, if the logits are not [B, C].
   """
+  logits_fn = logits_function(logits_fn)
+  _check_loss(loss)
 
   def evaluate(key: Key, inputs: Inputs, labels: Labels) -> Scored:
     logits = logits_fn(key, inputs)
@@ -400,7 +424,13 @@ def composed(logits_fn: LogitsFn, loss: LogitsLoss) -> LossFn:
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     loss: ``(logits, labels) -> [B]``.
+
+  Raises:
+    TypeError: as `scored`.
+    ValueError: as `scored`.
   """
+  logits_fn = logits_function(logits_fn)
+  _check_loss(loss)
 
   def evaluate(key: Key, inputs: Inputs, labels: Labels) -> Array:
     return loss(logits_fn(key, inputs), labels)

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax.sharding import spread_like
-from snnjax.types import Array, Inputs, Key
+from snnjax.types import Array, Key
 
 _SEEDS = 1 << 32  # JAX takes a seed modulo this
 
@@ -42,15 +43,34 @@ def key(seed: int) -> Key:
   return jax.random.key(check_seed(seed))
 
 
-def batch_size(inputs: Inputs) -> int:
+def check_key(key: Any) -> None:
+  """Raises ValueError unless this is a typed key, or an array of them."""
+  typed = isinstance(key, jax.Array) and jnp.issubdtype(
+    key.dtype, jax.dtypes.prng_key
+  )
+  if not typed:
+    shown = f"{key.dtype}{key.shape}" if hasattr(key, "dtype") else repr(key)
+    raise ValueError(
+      "key must be a typed jax.random.key(seed), or one for each example; got "
+      f"{shown}"
+    )
+
+
+def batch_size(inputs: Any) -> int:
   """Returns the length of the leading axis that all leaves share.
 
   Args:
     inputs: an array [B, ...] or a mapping of such arrays.
 
   Raises:
+    TypeError: if inputs are lists of numbers.
     ValueError: if there is no leaf, or leading axes differ or are missing.
   """
+  if isinstance(inputs, list | tuple):
+    raise TypeError(
+      "inputs must be an array [B, ...] or a mapping of arrays; got a "
+      f"{type(inputs).__name__}: jnp.asarray makes an array of it"
+    )
   sizes = {
     jax.tree_util.keystr(path) or "inputs": jnp.shape(leaf)[:1]
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs)
@@ -75,13 +95,7 @@ def example_keys(key: Key, size: int) -> Key:
   Raises:
     ValueError: if `key` is neither a typed scalar key nor B typed keys.
   """
-  typed = isinstance(key, jax.Array) and jnp.issubdtype(
-    key.dtype, jax.dtypes.prng_key
-  )
-  if not typed:
-    raise ValueError(
-      f"key must be a typed jax.random.key, scalar or [{size}]; got {key!r}"
-    )
+  check_key(key)
   if key.ndim == 0:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
   if key.shape != (size,):

@@ -19,10 +19,12 @@ References:
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from snnjax.arguments import described
 from snnjax.derivatives import replace_derivative
 from snnjax.types import Array
 from snnjax.validation import check_positive
@@ -54,6 +56,16 @@ class Surrogate:
     return self.derivative(drive, self.parameters)
 
 
+def check_surrogate(surrogate: Any) -> None:
+  """Raises TypeError unless this is a surrogate, and not what makes one."""
+  if not isinstance(surrogate, Surrogate):
+    hint = ": call it, surrogates.atan()" if callable(surrogate) else ""
+    raise TypeError(
+      "surrogate must be a Surrogate, such as surrogates.atan(); got "
+      f"{described(surrogate)}{hint}"
+    )
+
+
 def spike(drive: Array, surrogate: Surrogate, strict: bool = False) -> Array:
   """Fires where the drive is not negative: s = H(u), ds/du = surrogate(u).
 
@@ -65,7 +77,11 @@ def spike(drive: Array, surrogate: Surrogate, strict: bool = False) -> Array:
 
   Returns:
     Zeros and ones of the drive's shape and dtype.
+
+  Raises:
+    TypeError: if the surrogate is none.
   """
+  check_surrogate(surrogate)
   fires = (drive > 0 if strict else drive >= 0).astype(drive.dtype)
   slope = jnp.broadcast_to(surrogate(drive), drive.shape).astype(drive.dtype)
   return replace_derivative(fires, slope, drive)

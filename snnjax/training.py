@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from snnjax.arguments import as_labels
 from snnjax.kernels.apart import apart
 from snnjax.methods.method import Method, Stage, single
+from snnjax.random import batch_size
 from snnjax.types import (
   Array,
   Aux,
@@ -134,6 +136,10 @@ def make_train_step(
     return state, stage, {**aux.metrics, "gradient_norm": norm}
 
   def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    size = batch_size(batch.inputs)
+    batch = batch._replace(
+      labels=as_labels(batch.labels, size), mask=jnp.asarray(batch.mask)
+    )
     key = jax.random.fold_in(state.key, state.step)
     stage = staged.begin(state.carried, batch)
     history = []

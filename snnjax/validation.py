@@ -19,8 +19,33 @@ def is_concrete(value: Constant) -> bool:
   return not isinstance(value, jax.core.Tracer)
 
 
+def check_number(name: str, value: Any) -> None:
+  """Raises TypeError unless a concrete `value` is a number, or many.
+
+  Args:
+    name: of the argument, for the message.
+    value: anything; 8/255 is a number, the text '8/255' is not.
+  """
+  if not is_concrete(value):
+    return
+  try:
+    kind = np.asarray(value).dtype
+  except ValueError:  # Rows of several lengths.
+    kind = np.dtype(object)
+  if not jnp.issubdtype(kind, np.number):
+    hint = ", which is a text: leave out the quotes"
+    raise TypeError(
+      f"{name} must be a number, or an array of numbers; got {value!r}"
+      f"{hint if isinstance(value, str) else ''}"
+    )
+
+
 def check_range(name: str, value: Constant, low: float, high: float) -> None:
-  """Raises ValueError unless a concrete `value` lies in [low, high]."""
+  """Raises ValueError unless a concrete `value` lies in [low, high].
+
+  TypeError if it is no number.
+  """
+  check_number(name, value)
   if is_concrete(value):
     values = np.asarray(value)
     if not bool(np.all((values >= low) & (values <= high))):
@@ -28,7 +53,11 @@ def check_range(name: str, value: Constant, low: float, high: float) -> None:
 
 
 def check_positive(name: str, value: Constant) -> None:
-  """Raises ValueError unless a concrete `value` is positive."""
+  """Raises ValueError unless a concrete `value` is positive.
+
+  TypeError if it is no number.
+  """
+  check_number(name, value)
   if is_concrete(value) and not bool(np.all(np.asarray(value) > 0)):
     raise ValueError(f"{name} must be positive; got {value}")
 
@@ -48,7 +77,7 @@ def check_count(name: str, value: int, least: int = 1) -> None:
     )
 
 
-def in_box(values: Any, lower: Any, upper: Any) -> Any:
+def in_box(values: Any, lower: Any, upper: Any, kind: Any = None) -> Any:
   """Returns which values are finite and within the walls, up to rounding.
 
   A wall that was computed in another way than the values, (0 - 0.13) / 0.31
@@ -58,8 +87,9 @@ def in_box(values: Any, lower: Any, upper: Any) -> Any:
     values: of any shape; NumPy's or JAX's.
     lower: the smallest, broadcasting against the values.
     upper: the largest.
+    kind: the type that the values were rounded to; their own by default.
   """
-  slack = _BOX_SLACK * float(jnp.finfo(values.dtype).eps)
+  slack = _BOX_SLACK * float(jnp.finfo(kind or values.dtype).eps)
   low, high = lower - slack * abs(lower), upper + slack * abs(upper)
   return (values >= low) & (values <= high) & (abs(values) < np.inf)
 
@@ -86,15 +116,16 @@ def check_box(name: str, values: Any, lower: Any, upper: Any) -> None:
   seen = np.asarray(values)
   if seen.dtype.itemsize < 4:  # NumPy knows little of bfloat16.
     seen = seen.astype(np.float32)
-  inside = np.asarray(in_box(seen, np.asarray(lower), np.asarray(upper)))
+  walls = np.asarray(lower), np.asarray(upper)
+  inside = np.asarray(in_box(seen, *walls, np.asarray(values).dtype))
   if inside.all():
     return
   rows = np.flatnonzero(~inside.reshape(len(seen), -1).all(1))
-  walls = tuple(
+  ends = tuple(
     float(f"{end:.6g}") for end in (float(np.min(lower)), float(np.max(upper)))
   )
   raise ValueError(
-    f"{name} must lie in the box {walls}; they span [{seen.min():.6g}, "
+    f"{name} must lie in the box {ends}; they span [{seen.min():.6g}, "
     f"{seen.max():.6g}], and {len(rows)} of {len(seen)} examples are outside "
     f"or not finite, the first {rows[0]}. If they are standardised or 0..255, "
     "put the normalisation inside the model, or give the box that they live in"

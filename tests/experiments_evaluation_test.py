@@ -1,7 +1,10 @@
 """Evaluations by the binaries: rows of single examples, tables, refusals."""
 
+import contextlib
 import csv
+import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -27,7 +30,9 @@ from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, compiled):  # noqa: F811
   folder = tmp_path_factory.mktemp("trained") / "run"
-  training_loop.run(tiny_runs.config(), folder)
+  with contextlib.redirect_stderr(io.StringIO()) as told:
+    training_loop.run(tiny_runs.config(), folder)
+  (folder.parent / "told.txt").write_text(told.getvalue())
   return folder
 
 
@@ -41,7 +46,21 @@ def evaluated(trained, folder, changes=None):
 
 @pytest.fixture(scope="module")
 def whole(trained, tmp_path_factory):
-  return evaluated(trained, tmp_path_factory.mktemp("whole") / "run")
+  folder = tmp_path_factory.mktemp("whole") / "run"
+  with contextlib.redirect_stderr(io.StringIO()) as told:
+    evaluated(trained, folder)
+  (folder.parent / "told.txt").write_text(told.getvalue())
+  return folder
+
+
+def test_progress_tells_what_is_measured_and_attacked(trained, whole):
+  lines = (trained.parent / "told.txt").read_text().splitlines()
+  ends = [line for line in lines if re.match(r"train \w+: 10/10 ", line)]
+  assert re.search(r", loss \d[\d.e-]*, accuracy [\d.]+ %$", ends[0])
+  lines = (whole.parent / "told.txt").read_text().splitlines()
+  attacking = [line for line in lines if line.startswith("attack examples")]
+  assert re.search(r": 0/\d+ .*, clean examples$", attacking[0])
+  assert re.search(r" \(100 %\), .* at image 0\.5$", attacking[-1])
 
 
 def by_example(folder):

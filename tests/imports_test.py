@@ -20,6 +20,7 @@ RANKS = {
   "sharding": 0,
   "locks": 0,
   "allocation": 1,
+  "arguments": 1,
   "validation": 1,
   "random": 1,
   "files": 3,

@@ -39,13 +39,71 @@ def test_lines_are_rate_limited_and_the_end_is_always_written():
 def test_a_resumed_task_estimates_from_where_it_started():
   stream, clock = io.StringIO(), Clock()
   report = progress.reporter(stream, 0.0, clock)
+  report(85, 100, "train")
+  clock.now += 2.0
   report(90, 100, "train")
   clock.now += 5.0
   report(95, 100, "train")
   assert stream.getvalue().splitlines() == [
-    "train: 90/100 (90 %), 0 s",
-    "train: 95/100 (95 %), 5 s, about 5 s left",
+    "train: 85/100 (85 %), 0 s",
+    "train: 90/100 (90 %), 2 s",
+    "train: 95/100 (95 %), 7 s, about 5 s left",
   ]
+
+
+def compiling(report, clock):
+  """Steps of a second; the first one and the validation compile."""
+  report(0, 10, "train")
+  clock.now += 61.0
+  report(1, 10, "train", "loss 2.3")
+  for done in (2, 3):
+    clock.now += 1.0
+    report(done, 10, "train", f"loss {done}")
+  report(3, 10, "train", "loss 3", compiles=True)
+  clock.now += 30.0
+  report(3, 10, "train", "loss 3")
+  clock.now += 1.0
+  report(4, 10, "train", "loss 4")
+
+
+def test_compilation_is_not_part_of_the_estimate():
+  stream, clock = io.StringIO(), Clock()
+  compiling(progress.reporter(stream, 0.0, clock), clock)
+  assert stream.getvalue().splitlines() == [
+    "train: 0/10 (0 %), 0 s",
+    "train: 1/10 (10 %), 1 min 01 s, loss 2.3",
+    "train: 2/10 (20 %), 1 min 02 s, about 8 s left, loss 2",
+    "train: 3/10 (30 %), 1 min 03 s, about 7 s left, loss 3",
+    "train: 3/10 (30 %), 1 min 03 s, about 7 s left, loss 3",
+    "train: 3/10 (30 %), 1 min 33 s, about 7 s left, loss 3",
+    "train: 4/10 (40 %), 1 min 34 s, about 6 s left, loss 4",
+  ]
+
+
+def test_a_stage_that_compiles_is_not_part_of_the_estimate():
+  """Each stage begins where the last one ended, with a call of its own."""
+  stream, clock = io.StringIO(), Clock()
+  report = progress.reporter(stream, 0.0, clock)
+  for stage in range(2):
+    report(4 * stage, 8, "attack", f"attack {stage}", compiles=True)
+    for piece in range(1, 5):
+      clock.now += 40.0 if piece == 1 else 2.0
+      report(4 * stage + piece, 8, "attack", f"attack {stage}")
+  lines = stream.getvalue().splitlines()
+  assert lines[1] == "attack: 1/8 (12 %), 40 s, attack 0"
+  assert "42 s, about 12 s left, attack 0" in lines[2]
+  assert "1 min 26 s, about 6 s left, attack 1" in lines[6]
+
+
+def test_a_terminal_shows_the_note_and_the_same_estimate():
+  stream, clock = Terminal(), Clock()
+  with progress.reporter(stream, 0.0, clock) as report:
+    compiling(report, clock)
+  text = stream.getvalue()
+  shown = text.split("\r")[-1]
+  assert "4/10" in shown
+  assert "about 6 s left, loss 4" in shown
+  assert "s/it" not in text
 
 
 def test_every_task_says_where_it_starts():

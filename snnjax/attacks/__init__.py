@@ -1,17 +1,12 @@
 """Attacks: an oracle, a stepper and a threat, joined by one loop."""
 
+from typing import Any
+
 from snnjax.attacks.ascent import ascend, ascend_recorded
 from snnjax.attacks.auto_pgd import (
   auto_pgd,
   shrinking_auto_pgd,
   targeted_auto_pgd,
-)
-from snnjax.attacks.autoattack import (
-  Effort,
-  autoattack_plus,
-  autoattack_rand,
-  autoattack_standard,
-  threat_of,
 )
 from snnjax.attacks.blackbox import nes, spsa
 from snnjax.attacks.carlini_wagner import carlini_wagner
@@ -64,7 +59,30 @@ from snnjax.attacks.sparse_minimal import sigma_zero
 from snnjax.attacks.sparse_random import sparse_rs
 from snnjax.attacks.square import square
 from snnjax.attacks.stable import sa_pgd, sa_pgd_steepest
+from snnjax.attacks.suites import (
+  Effort,
+  autoattack_plus,
+  autoattack_rand,
+  autoattack_standard,
+  threat_of,
+)
 from snnjax.attacks.threat import Threat, check_inputs, l1, l2, linf
+
+_ELSEWHERE = {
+  "autoattack": "snnjax.evaluation.autoattack, which attacks in microbatches "
+  "whatever is still right; its attacks are attacks.autoattack_standard",
+}
+
+
+class ElsewhereError(AttributeError, TypeError):
+  """A name that is not here, with the place where it is."""
+
+
+def __getattr__(name: str) -> Any:
+  if name in _ELSEWHERE:
+    raise ElsewhereError(f"attacks.{name} must be called as {_ELSEWHERE[name]}")
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
   "Effort",

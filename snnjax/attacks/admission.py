@@ -3,30 +3,33 @@
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.arguments import as_labels, check_per_example
 from snnjax.attacks.results import known
 from snnjax.attacks.threat import Threat, check_inputs
 from snnjax.types import AttackResult, Inputs, Labels
 
 
-def check_batch(threat: Threat, inputs: Inputs, labels: Labels) -> None:
-  """Raises unless a batch can be attacked under a threat.
+def taken(threat: Threat, inputs: Inputs, labels: Labels) -> Labels:
+  """Returns the labels of a batch that can be attacked under a threat.
 
   Args:
     threat: the threat.
     inputs: clean inputs [B, ...], or a mapping of them.
-    labels: [B].
+    labels: [B], an array or a list.
+
+  Returns:
+    The labels as an array [B].
 
   Raises:
+    TypeError: if labels are not integers.
     ValueError: if an input is not floating, or is known not to be finite or
-      to be outside its box; or if labels are not one for each example.
+      to be outside its box; or if labels are not one for each example, or
+      radii neither one for all nor one for each.
   """
   check_inputs(threat, inputs)
   size = random.batch_size(inputs)
-  if jnp.shape(labels) != (size,):
-    raise ValueError(
-      f"labels must have one class per example, ({size},); got "
-      f"{jnp.shape(labels)}"
-    )
+  check_per_example("epsilon, the radius,", threat.radius, size)
+  return as_labels(labels, size)
 
 
 def admitted(

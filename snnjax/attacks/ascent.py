@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
+from snnjax.arguments import as_labels
 from snnjax.attacks import flat
-from snnjax.attacks.admission import admitted, check_batch
-from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
 from snnjax.attacks.results import (
   Keep,
   known,
@@ -20,7 +21,7 @@ from snnjax.attacks.results import (
   settled,
   strongest,
 )
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -72,8 +73,8 @@ def ascend(
     oracle: the losses and gradients.
     stepper: turns gradients into steps that are *added*, or names the next
       iterate as a `Destination`; it is given the iterate as `params` and
-      `value`, `correct` and `origin` as extra arguments. Built on `threat` as
-      a rule.
+      `value`, `correct` and `origin` as extra arguments, in float32 at least.
+      Built on `threat` as a rule.
     threat: where the iterates may go.
     steps: how many gradient steps; 0 only tries the starting points.
     restarts: how many independent runs.
@@ -96,7 +97,7 @@ def ascend(
   run = _single_run(oracle, stepper, threat, steps, start, keep, until=until)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     held = restarted(lambda *given: run(*given)[0], restarts)(
       keys, inputs, labels
@@ -114,8 +115,10 @@ def sampled(threat: Threat, random_start: bool, restarts: int) -> Start | None:
   """Returns the random start of so many runs, or None for the clean input.
 
   Raises:
+    TypeError: if the threat is none.
     ValueError: if several runs would all start at the clean input.
   """
+  check_threat(threat)
   if restarts != 1 and not random_start:
     raise ValueError(
       f"restarts must be 1 without a random start; got {restarts}"
@@ -138,7 +141,8 @@ def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
   check_count("restarts", restarts)
 
   def repeated(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    keys = random.example_keys(key, random.batch_size(inputs))
+    size = random.batch_size(inputs)
+    keys, labels = random.example_keys(key, size), as_labels(labels, size)
 
     def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
       new = attack(random.fold_in(keys, index), inputs, labels)
@@ -197,7 +201,7 @@ def ascend_recorded(
   def attack(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     held, records = run(random.fold_in(keys, 0), inputs, labels)
     return admitted(threat, held, inputs), records
@@ -216,6 +220,8 @@ def _single_run(
   until: Until | None = None,
 ) -> Callable[[Key, Inputs, Labels], tuple[AttackResult, PyTree]]:
   """Returns one run from one starting point: [B] keys in, best point out."""
+  check_oracle(oracle)
+  check_threat(threat)
   check_count("steps", steps, least=0)
   stepper = optax.with_extra_args_support(stepper)
 
@@ -225,25 +231,29 @@ def _single_run(
     def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
       here = carry.inputs
       carry, probe = _visit(oracle, keep, keys, labels, carry, index)
+      point = flat.widened(here)
       update, memory = stepper.update(
-        jax.tree.map(_usable, probe.gradient),
+        jax.tree.map(_usable, flat.widened(probe.gradient)),
         carry.stepper,
-        here,
+        point,
         value=probe.loss,
         correct=probe.correct,
-        origin=inputs,
+        origin=flat.widened(inputs),
       )
       if isinstance(update, Destination):
-        moved = jax.tree.map(_finite, update.inputs, here)
+        moved = jax.tree.map(_finite, update.inputs, point)
       else:
-        moved = jax.tree.map(_move, here, update)
+        moved = jax.tree.map(_move, point, update)
       moved = threat.project(moved, inputs)
       return carry._replace(inputs=moved, stepper=memory), record(here, probe)
 
     # Key 0 starts, key i probes the i-th iterate.
     first = inputs if start is None else start(random.fold_in(keys, 0), inputs)
     carry = _Carry(
-      first, stepper.init(first), oracle.init(first), nothing(first, labels)
+      first,
+      stepper.init(flat.widened(first)),
+      oracle.init(first),
+      nothing(first, labels),
     )
     if until is not None:
       return _stopped(until, step, carry, steps + 1).held, ()

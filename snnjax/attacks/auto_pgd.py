@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable
 
 from snnjax import losses, random
+from snnjax.arguments import logits_function
 from snnjax.attacks.ascent import Start, ascend, restarted
 from snnjax.attacks.auto_pgd_steppers import adaptive_sparse, adaptive_steps
 from snnjax.attacks.oracle import Oracle, as_oracle, white_box
 from snnjax.attacks.results import Keep, best_loss, strongest
 from snnjax.attacks.rivals import over_rivals
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -73,6 +74,7 @@ def auto_pgd(
   success. Follows it, and not the paper, in that the first window compares
   the loss after the first step with zero.
   """
+  check_threat(threat)
   check_count("steps", steps)
   check_range("rho", rho, 0.0, 1.0)
   geometry = threat.geometry
@@ -119,6 +121,8 @@ def shrinking_auto_pgd(
   References:
     Croce, Hein 2021, arXiv 2103.01208.
   """
+  check_threat(threat)
+  oracle = as_oracle(source)
   if not factors or factors[-1] != 1:
     raise ValueError(f"factors must end at 1; got {factors}")
   check_count("steps", steps, least=len(factors))
@@ -134,7 +138,7 @@ def shrinking_auto_pgd(
       # The last stage is in the budget itself, not in one that was rounded.
       ball = threat if factor == 1 else threat.times(factor)
       result = auto_pgd(
-        source,
+        oracle,
         ball,
         steps=count,
         start=_start(ball, point),
@@ -189,6 +193,8 @@ def targeted_auto_pgd(
   References:
     Croce, Hein 2020, arXiv 2003.01690.
   """
+  check_threat(threat)
+  logits_fn = logits_function(logits_fn)
   check_count("targets", targets)
   check_count("steps", steps)
   check_count("restarts", restarts)

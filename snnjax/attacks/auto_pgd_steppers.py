@@ -110,6 +110,8 @@ def adaptive_steps(
     rho: the share of steps that must raise the loss.
   """
   ends = jnp.asarray(windows(steps))
+  # Whole numbers on both sides: no more than that many rises.
+  ceilings = jnp.asarray(np.floor(rho * windows(steps)), int)
 
   def update(
     gradient: Inputs,
@@ -123,11 +125,11 @@ def adaptive_steps(
     del correct
     loss = _comparable(value, state.loss)
     best = _better(state.best, Best(params, gradient, loss))
-    rises = state.rises + (loss > state.loss)
+    rises = state.rises + (loss > state.loss).astype(state.rises.dtype)
     window = ends[state.updates]
     checking = window > 0
     idle = ~state.halved & (state.checked >= best.loss)
-    halve = checking & ((rises <= rho * window) | idle)
+    halve = checking & ((rises <= ceilings[state.updates]) | idle)
     size = jnp.where(halve, state.size / 2, state.size)
     here, slope = flat.choose(
       halve, (best.inputs, best.gradient), (params, gradient)
@@ -186,7 +188,7 @@ def adaptive_sparse(
     changed = geometry.rows(best.inputs)[0] != rows
     support = jnp.sum(changed, 1)
     width = rows.shape[1]
-    fewer = jnp.asarray(moving_counts(width))[support]
+    fewer = jnp.asarray(moving_counts(width), int)[support]
     first = (fewer, support)
     if density is not None:
       first = (
@@ -197,7 +199,7 @@ def adaptive_sparse(
     moving = jnp.where(fresh, first[0], state.moving)
     before = jnp.where(fresh, first[1], state.support)
     checking = ~fresh & (state.updates % every == 0)
-    sparser = checking & (support < 0.95 * before)
+    sparser = checking & (support.astype(float) < 0.95 * before.astype(float))
     shorter = jnp.maximum(state.size / SHRINK, SMALLEST)
     size = jnp.where(checking, jnp.where(sparser, 1, shorter), state.size)
     moving = jnp.where(checking, fewer, moving)
@@ -282,7 +284,7 @@ def _sparse_step(
   slopes = geometry.slopes(slope)
   magnitude = jnp.abs(slopes)
   least = order.kth_largest(magnitude, moving[:, None])
-  signs = jnp.sign(slopes) * (magnitude >= least)
+  signs = jnp.where(magnitude >= least, jnp.sign(slopes), 0)
   count = jnp.maximum(jnp.sum(jnp.abs(signs), 1), 1)
   length = size * jnp.asarray(threat.radius, rows.dtype) / count
   return restore(rows + signs * length[:, None])

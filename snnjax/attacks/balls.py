@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from snnjax.attacks import flat
 from snnjax.kernels import order
 from snnjax.types import Array, Key
 
@@ -57,22 +57,6 @@ def slack(order: float, width: int, dtype: jnp.dtype) -> float:
     dtype: of the inputs.
   """
   return (5 + width ** (1 / order)) * float(jnp.finfo(dtype).eps) / 2
-
-
-def held_back(moved: Array, origin: Array, too_far: Array) -> Array:
-  """Returns points one float nearer to their origin where they are too far.
-
-  An addition rounds to the nearest float, half of the time away from the
-  origin, which thousands of small changes sum up to more than the radius.
-
-  Args:
-    moved: of any shape.
-    origin: like `moved`.
-    too_far: booleans like `moved`.
-  """
-  # The derivative is that of `moved`.
-  back = lax.stop_gradient(jnp.nextafter(moved, origin) - moved)
-  return moved + jnp.where(too_far, back, 0)
 
 
 def _linf_project(
@@ -164,7 +148,7 @@ def l1_box_project(
   length = kept(threshold)
   length = _shrunk(length, jnp.sum(length, 1, keepdims=True), radius)
   moved = origin + jnp.sign(delta) * length
-  moved = held_back(moved, origin, jnp.abs(moved - origin) > length)
+  moved = flat.held_back(moved, origin, jnp.abs(moved - origin) > length)
   unchanged = inside & (magnitude <= wall)
   return jnp.clip(
     jnp.where(unchanged, candidate, moved), room.lower, room.upper

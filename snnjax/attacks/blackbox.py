@@ -81,7 +81,8 @@ def _differences(
     keys = random.example_keys(key, center.shape[0])
 
     def loss_at(key: Key, matrix: Array) -> Array:
-      return oracle.grad(key, state, restore(matrix), labels)[0].loss
+      point = flat.stored(restore(matrix), inputs)
+      return oracle.grad(key, state, point, labels)[0].loss
 
     def add(total: Array, index: Array) -> tuple[Array, None]:
       drawn, asked = random.split(random.fold_in(keys, index))
@@ -91,7 +92,7 @@ def _differences(
       # Both sides see the same randomness of the network.
       above = loss_at(asked, center + width * noise)
       below = loss_at(jax.random.clone(asked), center - width * noise)
-      slope = above - below
+      slope = (above - below).astype(center.dtype)
       return total + slope[:, None] * noise, None
 
     start = jnp.zeros_like(center)

@@ -10,7 +10,8 @@ import optax
 from snnjax.attacks.balls import Room
 from snnjax.attacks.minimal import MinimalAttack
 from snnjax.attacks.penalty import Descent, Settings, minimised
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.steppers import adam
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, LogitsFn
 from snnjax.validation import is_concrete
 
@@ -56,7 +57,7 @@ def carlini_wagner(
   would make an example's result depend on its batch.
   """
   _check_box(threat)
-  stepper = optax.chain(optax.scale_by_adam(), optax.scale(step_size))
+  stepper = optax.chain(adam(), optax.scale(step_size))
 
   def descent(rows: Array, room: Room) -> Descent:
     first, at = _tanh_space(rows, room)
@@ -85,6 +86,7 @@ def _tanh_space(
 
 
 def _check_box(threat: Threat) -> None:
+  check_threat(threat)
   bounds = jax.tree.leaves(threat.box)
   if all(map(is_concrete, bounds)) and not all(
     np.all(np.isfinite(bound)) for bound in bounds

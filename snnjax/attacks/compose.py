@@ -7,9 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
-from snnjax.attacks import balls, flat
-from snnjax.attacks.threat import UNIT_BOX, Bounds, Geometry, Threat, linf
+from snnjax.arguments import check_takes, described
+from snnjax.attacks import flat
+from snnjax.attacks.threat import (
+  UNIT_BOX,
+  Bounds,
+  Geometry,
+  Threat,
+  check_threat,
+  linf,
+)
 from snnjax.types import Array, Inputs, Key, PyTree
+from snnjax.validation import check_positive
 
 
 def per_modality(threats: Mapping[str, Threat]) -> Threat:
@@ -26,9 +35,17 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     ValueError: if there is no threat here; or, from its functions, if the
       names are not those of the inputs.
   """
+  if not isinstance(threats, Mapping):
+    raise TypeError(
+      "threats must be a mapping from each modality to its threat, "
+      '{"image": attacks.linf(8 / 255), ...}; got '
+      f"{described(threats)}"
+    )
   if not threats:
     raise ValueError("threats must name at least one modality; got none")
   threats = dict(threats)
+  for name, threat in threats.items():
+    check_threat(threat, f"threats[{name!r}]")
   # By place in sorted order: a mapping's own order must not matter.
   places = {name: place for place, name in enumerate(sorted(threats))}
 
@@ -110,37 +127,45 @@ def joint(
     ValueError: if a weight is not positive, or the names are not those of
       the inputs.
   """
-  if not weights or any(not weight > 0 for weight in weights.values()):
-    raise ValueError(f"weights must be positive; got {dict(weights)}")
+  check_takes(
+    "norm", norm, ("epsilon", "box"), "attacks.linf, attacks.l2 and l1 are such"
+  )
+  if not weights:
+    raise ValueError("weights must name at least one modality; got none")
   weights = dict(weights)
+  for name, weight in weights.items():
+    check_positive(f"weights[{name!r}]", weight)
   lower, upper = (
     flat.matched("box", bound, dict.fromkeys(weights, jnp.zeros(())))
     for bound in box
   )
 
   def weighted(inputs: PyTree) -> PyTree:
-    return _weighed(jnp.multiply, inputs, weights)
+    return _weighed(jnp.multiply, flat.widened(inputs), weights)
 
   def raw(inputs: PyTree) -> PyTree:
-    return _weighed(jnp.divide, inputs, weights)
+    return _weighed(jnp.divide, flat.widened(inputs), weights)
 
   inner = norm(epsilon, (weighted(lower), weighted(upper)))
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
+    return flat.stored(nearest(candidate, flat.widened(origin)), origin)
+
+  def nearest(candidate: Inputs, origin: Inputs) -> Inputs:
     before, home = weighted(candidate), weighted(origin)
     after = inner.project(before, home)
     back = raw(after)
     # Weighing and back rounds: what did not move must come back bit for bit,
     # and what did must not have moved further.
     back = jax.tree.map(
-      lambda r, again, a, h, o: balls.held_back(
+      lambda r, again, a, h, o: flat.held_back(
         r, o, jnp.abs(again - h) > jnp.abs(a - h)
       ),
       *(back, weighted(back), after, home, origin),
     )
     exact = jax.tree.map(
       lambda a, b, r, c: jnp.where(a == b, c, r),
-      *(after, before, back, candidate),
+      *(after, before, back, flat.widened(candidate)),
     )
     inside = flat.map_modalities(jnp.clip, exact, lower, upper)
     return jax.tree.map(

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import random
+from snnjax.arguments import logits_function
 from snnjax.attacks import blocks
-from snnjax.attacks.admission import check_batch
+from snnjax.attacks.admission import taken
 from snnjax.attacks.ascent import Destination, Start, ascend, restarted
 from snnjax.attacks.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.minimal import MinimalAttack, MinimalResult, finished
@@ -79,6 +80,7 @@ def fab(
   prediction of an iterate and, once it is drawn back, for a gradient; here
   one probe gives both, and drawing back takes a step of its own.
   """
+  logits_fn = logits_function(logits_fn)
   check_count("rivals", rivals)
   check_count("steps", steps)
   check_count("restarts", restarts)
@@ -91,6 +93,7 @@ def fab(
   walk = _walk(gauge, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     found = _search(oracle, walk, threat, gauge, steps, restarts)(
       random.fold_in(keys, 0), inputs, labels
@@ -134,6 +137,7 @@ def targeted_fab(
   References:
     Croce, Hein 2020, arXiv 1907.02044 and 2003.01690.
   """
+  logits_fn = logits_function(logits_fn)
   check_count("targets", targets)
   check_count("steps", steps)
   check_count("restarts", restarts)
@@ -141,7 +145,7 @@ def targeted_fab(
   walk = _walk(gauge, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
 
     def towards(
       key: Key, inputs: Inputs, labels: Labels, rival: Labels

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from snnjax.attacks import blocks, flat
 from snnjax.attacks.balls import Room
-from snnjax.attacks.threat import Geometry, Threat
+from snnjax.attacks.threat import Geometry, Threat, check_threat
 from snnjax.types import Array, Inputs, PyTree
 from snnjax.validation import in_box
 
@@ -48,8 +48,10 @@ def geometry_of(threat: Threat) -> Geometry:
   """Returns the threat's geometry.
 
   Raises:
+    TypeError: if it is no threat.
     ValueError: if the threat is not one norm ball.
   """
+  check_threat(threat)
   if threat.geometry is None:
     raise ValueError(
       "threat must be one norm ball (linf, l2, l1 or a joint budget) for an "
@@ -62,8 +64,10 @@ def gauge_of(threat: Threat) -> Gauge:
   """Returns the gauge of a norm ball, or of one ball for each modality.
 
   Raises:
+    TypeError: if it is no threat.
     ValueError: if the threat, or that of a modality, is not a norm ball.
   """
+  check_threat(threat)
   if threat.parts is None:
     return _whole(geometry_of(threat))
   parts = {}
@@ -235,7 +239,9 @@ def boxed(threat: Threat) -> Threat:
     return _in_box(threat.box, candidate) & threat.contains(origin, origin)
 
   return threat._replace(
-    project=lambda candidate, origin: clipped(threat.box, candidate),
+    project=lambda candidate, origin: flat.stored(
+      clipped(threat.box, candidate), origin
+    ),
     contains=contains,
   )
 
@@ -247,4 +253,4 @@ def _in_box(box: Any, inputs: Any) -> Array:
     return jnp.all(jnp.stack(each), 0)
   matrix = flat.flatten(inputs)[0]
   lower, upper = (flat.row(end, inputs).astype(matrix.dtype) for end in box)
-  return jnp.all(in_box(matrix, lower, upper), 1)
+  return jnp.all(in_box(matrix, lower, upper, flat.coarsest(inputs)), 1)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.arguments import logits_function
 from snnjax.attacks import flat
 from snnjax.attacks.oracle import (
   Oracle,
@@ -44,11 +45,15 @@ def saliency(logits_fn: LogitsFn) -> Oracle:
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
 
+  Raises:
+    TypeError: if the function does not take these arguments.
+
   References:
     Nicolas Papernot, Patrick McDaniel, Somesh Jha, Matt Fredrikson, Z. Berkay
     Celik, Ananthram Swami, 2016, "The limitations of deep learning in
     adversarial settings", arXiv 1511.07528.
   """
+  logits_fn = logits_function(logits_fn)
 
   def grad(
     key: Key, state: OracleState, inputs: Inputs, labels: Labels

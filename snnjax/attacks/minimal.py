@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import losses, random
+from snnjax.arguments import check_attack, logits_function
 from snnjax.attacks import blocks, flat
-from snnjax.attacks.admission import admitted
+from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.ascent import Destination, ascend
 from snnjax.attacks.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.nearest import nearest_boundary, target_boundary
@@ -62,7 +63,11 @@ def as_attack(attack: MinimalAttack) -> Attack:
   """Returns a minimal-norm attack without its distances.
 
   `snnjax.attacks.within` then puts it under a budget.
+
+  Raises:
+    TypeError: if it is no attack.
   """
+  check_attack(attack)
 
   def plain(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     found = attack(key, inputs, labels)
@@ -157,6 +162,7 @@ def deepfool(
   of the others are clipped), and by comparing the strongest rivals of the
   current point, not of the clean one.
   """
+  logits_fn = logits_function(logits_fn)
   check_count("steps", steps)
   check_count("rivals", rivals)
   check_range("overshoot", overshoot, 0.0, 1e3)
@@ -170,6 +176,7 @@ def deepfool(
   bounds = boxed(threat)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     run = ascend(
       oracle, stepper, bounds, steps=steps, until=lambda held: held.success

@@ -8,11 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.arguments import as_labels, check_attack, checked_attacks
 from snnjax.attacks import balls, flat
-from snnjax.attacks.admission import admitted, check_batch
-from snnjax.attacks.oracle import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.oracle import (
+  Oracle,
+  OracleState,
+  Probe,
+  as_oracle,
+  check_oracle,
+)
 from snnjax.attacks.results import probed, settled, strongest
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_floating, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -37,12 +44,11 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
   Raises:
     ValueError: if there is no attack.
   """
-  if not attacks:
-    raise ValueError("attacks must hold at least one attack; got none")
-  attacks = tuple(attacks)
+  attacks = checked_attacks(attacks)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    keys = random.example_keys(key, random.batch_size(inputs))
+    size = random.batch_size(inputs)
+    keys, labels = random.example_keys(key, size), as_labels(labels, size)
     held = attacks[0](random.fold_in(keys, 0), inputs, labels)
     for index, each in enumerate(attacks[1:], 1):
       new = each(random.fold_in(keys, index), inputs, labels)
@@ -67,6 +73,8 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
   """
   if not oracles:
     raise ValueError("oracles must hold at least one oracle; got none")
+  for place, oracle in enumerate(oracles):
+    check_oracle(oracle, f"oracles[{place}]")
   oracles = tuple(oracles)
 
   def init(inputs: Inputs) -> OracleState:
@@ -92,7 +100,9 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
   return Oracle(init, grad)
 
 
-def transfer(attacks: Sequence[Attack], target: ScoredLossFn) -> Attack:
+def transfer(
+  attacks: Sequence[Attack], target: ScoredLossFn | Oracle
+) -> Attack:
   """Returns the attack on stand-ins, judged on the target alone.
 
   No gradient of the target is used: where this beats the white-box attack,
@@ -102,7 +112,7 @@ def transfer(attacks: Sequence[Attack], target: ScoredLossFn) -> Attack:
 
   Args:
     attacks: attacks on other classifiers, at least one.
-    target: the loss of the attacked classifier.
+    target: the loss of the attacked classifier, or an oracle.
 
   Raises:
     ValueError: if there is no attack.
@@ -111,12 +121,13 @@ def transfer(attacks: Sequence[Attack], target: ScoredLossFn) -> Attack:
     Nicolas Papernot, Patrick McDaniel, Ian Goodfellow, 2016,
     "Transferability in machine learning", arXiv 1605.07277.
   """
-  if not attacks:
-    raise ValueError("attacks must hold at least one attack; got none")
-  attacks = tuple(attacks)
+  attacks = checked_attacks(attacks)
+  target = as_oracle(target)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    keys = random.example_keys(key, random.batch_size(inputs))
+    check_floating(inputs)
+    size = random.batch_size(inputs)
+    keys, labels = random.example_keys(key, size), as_labels(labels, size)
     held = judged(target, random.fold_in(keys, 0), inputs, labels)
     for index, each in enumerate(attacks, 1):
       own = random.fold_in(keys, index)
@@ -141,15 +152,21 @@ def within(
     attack: one without a budget, as a rule.
     source: judges the projected points.
     threat: the budget.
+
+  Raises:
+    TypeError: if an argument is something else.
   """
+  check_attack(attack)
+  check_threat(threat)
+  oracle = as_oracle(source)
 
   def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
     found = attack(random.fold_in(keys, 0), inputs, labels)
     near = threat.project(found.inputs, inputs)
     clean, new = (
-      judged(source, random.fold_in(keys, index), points, labels)
+      judged(oracle, random.fold_in(keys, index), points, labels)
       for index, points in ((1, inputs), (2, near))
     )
     found_and_new = new._replace(iterations=found.iterations + new.iterations)

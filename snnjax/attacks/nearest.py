@@ -57,7 +57,7 @@ def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
       slope = watched(pull(aim)[0])
       gap = jnp.sum(aim * logits, 1)
       steep = blocks.dual_norm(gauge.slopes(slope), gauge.blocks(inputs))
-      return gap, slope, jnp.abs(gap) / (steep + _TINY)
+      return gap, slope, jnp.abs(gap).astype(steep.dtype) / (steep + _TINY)
 
     gaps, slopes, distances = jax.lax.map(towards, others.T)
     nearest = jnp.argmin(distances, 0)

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.arguments import check_loss, check_scored, described
+from snnjax.attacks import flat
 from snnjax.losses import are_classes, predicts
 from snnjax.lost_derivatives import guard
 from snnjax.types import Array, Inputs, Key, Labels, Scored, ScoredLossFn
@@ -75,7 +77,13 @@ def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
     loss: ``(key, inputs, labels) -> Scored``.
     targeted: whether `labels` are targets: the loss is then negated, and
       success means predicting them.
+
+  Raises:
+    TypeError: if the loss does not take these arguments; from the oracle, if
+      it does not return `Scored`.
+    ValueError: from the oracle, if the loss is not one number per example.
   """
+  check_loss(loss)
 
   def probe(
     memory: tuple[()], key: Key, inputs: Inputs, labels: Labels
@@ -105,11 +113,14 @@ def remembering(
   ) -> tuple[Probe, OracleState]:
     def total(points: Inputs) -> tuple[Array, tuple[Scored, OracleState]]:
       scored, memory = probe(state, key, points, labels)
+      check_scored(scored, labels)
       return sign * jnp.sum(scored.loss), (scored, memory)
 
     watched = guard(total, inputs)
     gradient, (scored, memory) = watched(jax.grad(total, has_aux=True)(inputs))
-    loss = jnp.where(are_classes(scored.logits, labels), scored.loss, jnp.nan)
+    # Not in the network's type, which may be too coarse for sums and ties.
+    value = jnp.asarray(scored.loss, flat.wide(scored.loss))
+    loss = jnp.where(are_classes(scored.logits, labels), value, jnp.nan)
     correct = withstood(scored.logits, labels, targeted)
     return Probe(sign * loss, gradient, correct), memory
 
@@ -117,8 +128,21 @@ def remembering(
 
 
 def as_oracle(source: ScoredLossFn | Oracle) -> Oracle:
-  """Returns an oracle as it is and a loss as its white box."""
+  """Returns an oracle as it is and a loss as its white box.
+
+  Raises:
+    TypeError: if it is neither.
+  """
   return source if isinstance(source, Oracle) else white_box(source)
+
+
+def check_oracle(oracle: Oracle, name: str = "oracle") -> None:
+  """Raises TypeError unless this is an oracle, where a loss would not do."""
+  if not isinstance(oracle, Oracle):
+    raise TypeError(
+      f"{name} must be an oracle; got {described(oracle)}: "
+      "attacks.white_box(loss) makes one of a loss"
+    )
 
 
 def eot(
@@ -156,7 +180,7 @@ def eot(
         random.fold_in(key, index), memory, inputs, labels
       )
       hits = probe.correct.astype(probe.loss.dtype)
-      return (probe.loss, probe.gradient, hits), memory
+      return (probe.loss, flat.widened(probe.gradient), hits), memory
 
     sums, kept = draw(first, state, 0)
 

@@ -13,8 +13,9 @@ import numpy as np
 import optax
 
 from snnjax import losses, random
+from snnjax.arguments import logits_function
 from snnjax.attacks import flat
-from snnjax.attacks.admission import check_batch
+from snnjax.attacks.admission import taken
 from snnjax.attacks.ascent import ascend
 from snnjax.attacks.balls import Room
 from snnjax.attacks.gauge import Gauge, gauge_of, geometry_of
@@ -27,7 +28,7 @@ from snnjax.attacks.minimal import (
 from snnjax.attacks.nearest import closest
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, withstood
 from snnjax.attacks.results import Nearest, nothing, settled
-from snnjax.attacks.threat import Threat, linf
+from snnjax.attacks.threat import Threat, check_threat, linf
 from snnjax.lost_derivatives import guard
 from snnjax.types import (
   Array,
@@ -112,7 +113,7 @@ def _penalised(
       logits = logits_fn(key, inputs)
       margin = losses.margin_loss(logits, labels)
       margin = -margin if given.targeted else margin
-      lacking = jnp.maximum(given.confidence - margin, 0)
+      lacking = jnp.maximum(given.confidence - margin, 0).astype(rows.dtype)
       loss = -jnp.sum((rows - center) ** 2, 1) - weights * lacking
       won = ~withstood(logits, labels, given.targeted)
       won &= margin >= given.confidence
@@ -145,6 +146,7 @@ def minimised(
   Raises:
     ValueError: if a setting makes no sense or the threat is of another order.
   """
+  logits_fn = logits_function(logits_fn)
   check_count("steps", given.steps)
   check_count("searches", given.searches)
   check_positive("step_size", given.step_size)
@@ -153,13 +155,13 @@ def minimised(
   gauge = _of_order(threat, order)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     rows, restore = gauge.rows(inputs)
     way = descent(rows, gauge.room(inputs))
 
     def at(point: Array) -> tuple[Array, Inputs]:
       matrix = way.at(point)
-      return matrix, restore(matrix)
+      return matrix, flat.stored(restore(matrix), inputs)
 
     def search(weights: Array) -> Attack:
       center = way.at(way.first)
@@ -231,6 +233,7 @@ def _of_order(threat: Threat, order: float) -> Gauge:
   Raises:
     ValueError: if it is in another, or in none.
   """
+  check_threat(threat)
   found = None if threat.parts else geometry_of(threat).order
   if found != order:
     raise ValueError(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from snnjax.arguments import check_per_example, logits_function
 from snnjax.attacks import flat
 from snnjax.attacks.oracle import white_box
 from snnjax.attacks.search import Search, Visit, explore
@@ -39,7 +40,7 @@ def sensitivity(
     floor: the smallest standard deviation, in raw units.
 
   Returns:
-    Like the inputs, positive.
+    Like the inputs, positive, in float32 at least.
 
   Raises:
     ValueError: if the window is even or an array has no height and width.
@@ -78,7 +79,7 @@ def sensitivity(
     variance = total(jnp.square(centred)) / count - jnp.square(mean)
     return 1 / jnp.maximum(jnp.sqrt(jnp.maximum(variance, 0)), floor)
 
-  return jax.tree.map(one, inputs)
+  return jax.tree.map(one, flat.widened(inputs))
 
 
 def perceptual_distance(
@@ -169,6 +170,7 @@ def imperceptible(
     by the gap of logits, whose gradient does not vanish as that of
     probabilities does.
   """
+  logits_fn = logits_function(logits_fn)
   check_count("pixels", pixels)
   check_positive("step_size", step_size)
   check_range("budget", budget, 0.0, float("inf"))
@@ -202,6 +204,7 @@ def _bought(
 ) -> Inputs:
   """Moves the values of most gain per sensitivity that the budget allows."""
   here, restore = flat.flatten(visit.inputs)
+  check_per_example("budget", budget, here.shape[0])
   center = flat.flatten(visit.origin)[0]
   gradient = flat.flatten(visit.probe.gradient)[0]
   gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)

@@ -15,9 +15,14 @@ from snnjax.attacks.ascent import Start, ascend, sampled
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.steppers import normalized, scaled, steepest
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Attack, Inputs, Key, ScoredLossFn
-from snnjax.validation import check_count, check_range, is_concrete
+from snnjax.validation import (
+  check_count,
+  check_number,
+  check_range,
+  is_concrete,
+)
 
 Source = ScoredLossFn | Oracle
 
@@ -38,6 +43,7 @@ def fgsm(source: Source, threat: Threat, *, keep: Keep = strongest) -> Attack:
     Ian Goodfellow, Jonathon Shlens, Christian Szegedy, 2015, "Explaining and
     harnessing adversarial examples", arXiv 1412.6572.
   """
+  check_threat(threat)
   stepper = optax.chain(steepest(threat), scaled(threat.radius))
   return ascend(as_oracle(source), stepper, threat, steps=1, keep=keep)
 
@@ -68,6 +74,7 @@ def r_fgsm(
     Boneh, Patrick McDaniel, 2018, "Ensemble adversarial training: attacks and
     defenses" (RAND+FGSM), arXiv 1705.07204.
   """
+  check_threat(threat)
   check_range("share", share, 0.0, np.nextafter(1.0, 0.0))
   stepper = optax.chain(
     steepest(threat), scaled(_times(1 - share, threat.radius))
@@ -217,6 +224,7 @@ def random_noise(source: Source, threat: Threat, *, draws: int) -> Attack:
   Raises:
     ValueError: if `draws` is below one.
   """
+  check_threat(threat)
   check_count("draws", draws)
   return ascend(
     as_oracle(source),
@@ -242,20 +250,22 @@ def _noisy_start(threat: Threat, share: float) -> Start:
       )
     )
     step = optax.chain(steepest(threat), scaled(_times(share, threat.radius)))
-    update, _ = step.update(noise, step.init(origin), origin)
-    return threat.project(jax.tree.map(jnp.add, origin, update), origin)
+    here = flat.widened(origin)
+    update, _ = step.update(noise, step.init(here), here)
+    return threat.project(jax.tree.map(jnp.add, here, update), origin)
 
   return start
 
 
 def _check_moves(step_size: flat.Amounts, threat: Threat) -> None:
   """Raises where a step of zero meets a budget that is not zero."""
-  sizes = jax.tree_util.tree_leaves_with_path(step_size)
+  check_threat(threat)
+  sizes = jax.tree_util.tree_leaves_with_path(step_size, lambda x: x is None)
   radii = dict(jax.tree_util.tree_leaves_with_path(threat.radius))
   for path, size in sizes:
+    name = f"step_size{jax.tree_util.keystr(path)}"
+    check_number(name, size)
     radius = radii.get(path, next(iter(radii.values())))
     idle = is_concrete(radius) and not np.any(np.asarray(radius))
     if is_concrete(size) and not idle and not np.all(np.asarray(size) > 0):
-      raise ValueError(
-        f"step_size{jax.tree_util.keystr(path)} must be positive; got {size}"
-      )
+      raise ValueError(f"{name} must be positive; got {size}")

@@ -56,7 +56,7 @@ class Nearest:
 
 def nothing(inputs: Inputs, labels: Labels) -> AttackResult:
   """Returns what any candidate with a loss replaces; it cost no probe."""
-  dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(inputs))
+  dtype = flat.wide(*jax.tree.leaves(inputs))
   return AttackResult(
     inputs,
     jnp.full_like(labels, -jnp.inf, dtype),
@@ -93,8 +93,8 @@ def settled(keep: Keep, held: AttackResult, new: AttackResult) -> AttackResult:
     held: the result so far.
     new: the result that follows.
   """
-  loss = new.loss.astype(held.loss.dtype)
-  chosen = flat.choose(keep(held, new), new._replace(loss=loss), held)
+  new = new._replace(loss=new.loss.astype(held.loss.dtype))
+  chosen = flat.choose(keep(held, new), new, held)
   over = held.success & (not isinstance(keep, Nearest))
   spent = held.iterations + jnp.where(over, 0, new.iterations)
   return chosen._replace(iterations=spent)

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
+from snnjax.arguments import as_labels
 from snnjax.attacks.results import Keep, known, nothing, settled, strongest
+from snnjax.attacks.threat import check_floating
 from snnjax.types import (
   Array,
   Attack,
@@ -52,7 +54,9 @@ def over_rivals(
   check_count("targets", targets)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    keys = random.example_keys(key, random.batch_size(inputs))
+    check_floating(inputs)
+    size = random.batch_size(inputs)
+    keys, labels = random.example_keys(key, size), as_labels(labels, size)
     logits = logits_fn(random.fold_in(keys, 0), inputs)
     count = min(targets, logits.shape[1] - 1)
     ranked = strongest_rivals(logits, labels, count)

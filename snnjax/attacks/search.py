@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import random
-from snnjax.attacks.admission import admitted, check_batch
-from snnjax.attacks.oracle import Oracle, OracleState, Probe
+from snnjax.attacks import flat
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
 from snnjax.attacks.results import (
   Keep,
   nothing,
@@ -16,7 +17,7 @@ from snnjax.attacks.results import (
   settled,
   strongest,
 )
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.validation import check_count
 
@@ -24,7 +25,7 @@ Memory = Any
 
 
 class Visit(NamedTuple):
-  """One point as a search sees it.
+  """One point as a search sees it, in float32 at least.
 
   Attributes:
     inputs: the point.
@@ -85,19 +86,24 @@ def explore(
     ValueError: if `steps` is not a positive whole number; from the attack, if
       inputs or labels do not fit, see `check_inputs`.
   """
+  check_oracle(oracle)
+  check_threat(threat)
   check_count("steps", steps)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    check_batch(threat, inputs, labels)
+    labels = taken(threat, inputs, labels)
     keys = random.example_keys(key, random.batch_size(inputs))
-    first, memory = search.begin(random.fold_in(keys, 0), inputs, labels)
+    origin = flat.widened(inputs)
+    first, memory = search.begin(random.fold_in(keys, 0), origin, labels)
 
     def step(carry: _Carry, index: Array) -> tuple[_Carry, None]:
       asked, moved = random.split(random.fold_in(keys, index + 1))
       probe, state = oracle.grad(asked, carry.oracle, carry.inputs, labels)
       new = probed(carry.inputs, probe.loss, ~probe.correct)
       held = settled(keep, carry.held, new)
-      visit = Visit(carry.inputs, probe, inputs, labels, index)
+      point, slope = flat.widened((carry.inputs, probe.gradient))
+      seen = probe._replace(gradient=slope)
+      visit = Visit(point, seen, origin, labels, index)
       point, memory = search.move(moved, visit, carry.memory)
       # The clean input is the first point, and no proposal's outcome.
       clean = index == 0

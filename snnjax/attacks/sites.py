@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.arguments import check_per_example
 from snnjax.attacks import flat
 from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat
 from snnjax.kernels import order
@@ -97,12 +98,13 @@ def largest(scores: Array, count: Array) -> Array:
   scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
   smallest = order.kth_largest(scores, jnp.maximum(jnp.floor(count), 1))
   above, equal = scores > smallest, scores == smallest
-  left = count - jnp.sum(above, 1, keepdims=True)
-  return above | (equal & (jnp.cumsum(equal, 1) <= left))
+  left = count - jnp.sum(above, 1, keepdims=True).astype(count.dtype)
+  return above | (equal & (jnp.cumsum(equal, 1).astype(count.dtype) <= left))
 
 
 def budget(sites: float | Array, like: Array) -> Array:
   """Returns a number of sites as [1, 1] or [B, 1], of the type of `like`."""
+  check_per_example("sites", sites, like.shape[0])
   return jnp.reshape(jnp.asarray(sites, like.dtype), (-1, 1))
 
 
@@ -177,14 +179,15 @@ class _Budget(NamedTuple):
 
 def _project(given: _Budget, candidate: Inputs, origin: Inputs) -> Inputs:
   center, restore = flat.flatten(origin)
-  moved = flat.flatten(candidate)[0]
+  moved = flat.flatten(candidate)[0].astype(center.dtype)
   wanted = jnp.where(jnp.isfinite(moved), moved, center)
   moved = jnp.clip(wanted, *walls(given.box, origin))
   sites = sites_of(origin, given.site_axes)
   # d^2 - w^2 by factors: the squares of far candidates would cancel.
   gain = (moved - center) * ((wanted - center) + (wanted - moved))
   kept = largest(sites.total(gain), budget(given.radius, center))
-  return restore(jnp.where(sites.spread(kept), moved, center))
+  near = jnp.where(sites.spread(kept), moved, center)
+  return flat.stored(restore(near), origin)
 
 
 def _sample(given: _Budget, key: Key, origin: Inputs) -> Inputs:
@@ -195,7 +198,7 @@ def _sample(given: _Budget, key: Key, origin: Inputs) -> Inputs:
   mask = random_sites(where, origin, given.site_axes, count)
   values = uniform_rows(what, *walls(given.box, origin))
   mask = sites_of(origin, given.site_axes).spread(mask)
-  return restore(jnp.where(mask, values, center))
+  return flat.stored(restore(jnp.where(mask, values, center)), origin)
 
 
 def _ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
@@ -218,7 +221,8 @@ def _contains(given: _Budget, candidate: Inputs, origin: Inputs) -> Array:
   moved = flat.flatten(candidate)[0]
   limit = budget(given.radius, moved)[:, 0]
   near = _distance(given, candidate, origin) <= limit
-  return near & jnp.all(in_box(moved, *walls(given.box, origin)), 1)
+  kind = flat.coarsest(candidate)
+  return near & jnp.all(in_box(moved, *walls(given.box, origin), kind), 1)
 
 
 def random_sites(

@@ -7,7 +7,7 @@ from snnjax.attacks.compose import per_modality
 from snnjax.attacks.gauge import geometry_of
 from snnjax.attacks.presets import Source, pgd
 from snnjax.attacks.results import Keep, strongest
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, Attack, Inputs
 from snnjax.validation import check_range, is_concrete
 
@@ -65,6 +65,7 @@ def slide(
 
 def _sparse(threat: Threat, ball: balls.Ball) -> Threat:
   """Returns the threat with the steps of a ball, in every modality."""
+  check_threat(threat)
   if threat.parts is not None:
     return per_modality(
       {

@@ -25,7 +25,7 @@ from snnjax.attacks.sites import (
   uniform_rows,
   walls,
 )
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -134,6 +134,7 @@ def spgd(
     evaluation of robust models against l0 bounded adversarial perturbations",
     arXiv 2405.05075.
   """
+  check_threat(threat)
   check_count("patience", patience)
   check_range("value_step", value_step, 0.0, np.inf)
   check_range("score_step", score_step, 0.0, np.inf)

@@ -12,6 +12,7 @@ from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import l0, sites_of, walls
+from snnjax.attacks.steppers import adam
 from snnjax.attacks.threat import UNIT_BOX, Bounds
 from snnjax.types import (
   Array,
@@ -27,7 +28,7 @@ from snnjax.validation import check_count
 Source = ScoredLossFn | Oracle
 
 
-_ADAM = optax.scale_by_adam()
+_ADAM = adam()
 
 
 class _SigmaZero(NamedTuple):
@@ -140,7 +141,7 @@ def _move(
     center + delta - given.step_size * pace * direction, lower, upper
   )
   rate = given.cutoff_step * given.step_size * pace
-  change = rate * jnp.where(correct, -1, 1)
+  change = jnp.where(correct, -rate, rate)
   limit = jnp.clip(memory.cutoff + change, 0, 1)
   far = sites.total(jnp.square(moved - center)) >= jnp.square(limit)
   moved = jnp.where(sites.spread(far), moved, center)

@@ -19,7 +19,7 @@ from snnjax.attacks.sites import (
   sites_of,
   walls,
 )
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -75,6 +75,7 @@ def sparse_rs(
     Matthias Hein, 2022, "Sparse-RS: a versatile framework for query-efficient
     sparse black-box adversarial attacks", arXiv 2006.12834.
   """
+  check_threat(threat)
   check_count("queries", queries)
   check_range("share", share, np.finfo(float).tiny, 1.0)
   shares = jnp.asarray(share * share_schedule(queries))

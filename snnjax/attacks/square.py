@@ -15,7 +15,7 @@ from snnjax.attacks.gauge import geometry_of
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import nothing, probed, settled, strongest
 from snnjax.attacks.search import Search, Visit, explore
-from snnjax.attacks.threat import Geometry, Threat
+from snnjax.attacks.threat import Geometry, Threat, check_threat
 from snnjax.types import (
   Array,
   Attack,
@@ -77,6 +77,7 @@ def square(
   (theirs stop one short) and that a success does not end the search: the
   margin goes on growing.
   """
+  check_threat(threat)
   check_count("queries", queries)
   check_count("restarts", restarts)
   check_range("share", share, 0.0, 1.0)
@@ -114,7 +115,9 @@ def _windows(
 ) -> list[square_moves.Window]:
   lengths = [windows.sites(leaf) for leaf in jax.tree.leaves(origin)]
   return [
-    square_moves.Window(each, jnp.asarray(windows.sides(shares, each))[turn])
+    square_moves.Window(
+      each, jnp.asarray(windows.sides(shares, each), int)[turn]
+    )
     for each in lengths
   ]
 

@@ -164,6 +164,7 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
     shape = _balanced(shape, shape[tuple(map(slice, sides))], order)
     numbers = [-(-a // b) for a, b in zip(lengths, sides, strict=True)]
     signs = _signs(sign, (*numbers, shaped.shape[-1]), delta)
+    shape = shape.astype(delta.dtype)
     return (shape * windows.per_tile(signs, sides, lengths)).reshape(
       delta.shape
     )
@@ -273,9 +274,8 @@ def _scaled(deltas: Deltas, radius: Array, order: float) -> Deltas:
 
 
 def _mass(deltas: Deltas, power: int) -> Array:
-  return sum(
-    (jnp.sum(jnp.abs(delta) ** power) for delta in deltas), start=jnp.zeros(())
-  )
+  none = jnp.zeros((), deltas[0].dtype)
+  return sum((jnp.sum(jnp.abs(delta) ** power) for delta in deltas), start=none)
 
 
 def _per_channel(shaped: Array) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from snnjax.attacks import flat
 from snnjax.attacks.ascent import ascend, sampled
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Keep, strongest
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, Attack, Inputs, ScoredLossFn
 from snnjax.validation import check_count
 
@@ -165,7 +165,7 @@ def stable_directions(
     momentum = jax.tree.map(
       lambda m, g: MOMENTUM * m + g / _column(scale, g), state.momentum, unit
     )
-    square = MEMORY * state.square + (size > 0)
+    square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
     share = jnp.clip(steady, 0, 1)
     sizes = _sizes(step_size, schedule, state.made, gradient)
@@ -207,6 +207,7 @@ def sa_pgd(
   Differs from: see `stable_steps`; and among several misclassified iterates
     the one of highest loss is returned, not the last.
   """
+  check_threat(threat)
   stepper = stable_steps(threat.radius, steps)
   return _attack(source, stepper, threat, steps, random_start, restarts, keep)
 
@@ -236,6 +237,7 @@ def sa_pgd_steepest(
   References:
     Wang et al. 2025, arXiv 2512.22522, for linf; see `stable_directions`.
   """
+  check_threat(threat)
   stepper = stable_directions(threat, threat.radius, steps)
   return _attack(source, stepper, threat, steps, random_start, restarts, keep)
 
@@ -281,7 +283,7 @@ def _sizes(
   step_size: flat.Amounts, schedule: np.ndarray, count: Array, inputs: Inputs
 ) -> Any:
   """Returns the step size now, broadcasting against every modality."""
-  factor = 0.5 ** jnp.asarray(schedule)[count]
+  factor = jnp.asarray(0.5**schedule, float)[count]
   amounts = flat.matched("step_size", step_size, inputs)
 
   def one(leaf: Array, size: float | Array) -> Array:

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from snnjax.arguments import check_per_example
 from snnjax.attacks import flat
 from snnjax.attacks.threat import Threat
+from snnjax.random import batch_size
 from snnjax.types import Array, Inputs
 from snnjax.validation import check_range
 
@@ -34,6 +36,20 @@ def steepest(threat: Threat) -> optax.GradientTransformation:
   return optax.GradientTransformation(_no_state, update)
 
 
+def adam() -> optax.GradientTransformation:
+  """Returns optax's Adam without a step size, under every JAX switch."""
+  inner = optax.scale_by_adam()
+
+  def update(
+    gradient: Inputs, state: optax.OptState, params: Inputs | None = None
+  ) -> tuple[Inputs, optax.OptState]:
+    # Optax mixes numbers of several types, which "strict" would refuse.
+    with jax.numpy_dtype_promotion("standard"):
+      return inner.update(gradient, state, params)
+
+  return optax.GradientTransformation(inner.init, update)
+
+
 def normalized() -> optax.GradientTransformation:
   """Returns g / mean |g|, for each example and modality; 0 where g is 0."""
 
@@ -51,7 +67,8 @@ def scaled(
   """Returns `step_size` times the direction.
 
   Args:
-    step_size: one for all, or one for each modality; may be traced.
+    step_size: one for all, or one for each modality; a scalar, or [B], one
+      for each example; may be traced.
 
   Raises:
     ValueError: if a concrete step size is negative or not finite, or the
@@ -63,10 +80,14 @@ def scaled(
 
   def update(direction: Inputs, params: Inputs | None = None) -> Inputs:
     del params
+    check_per_example("step_size", step_size, batch_size(direction))
     sizes = flat.matched("step_size", step_size, direction)
-    return flat.map_modalities(
-      lambda leaf, size: leaf * jnp.asarray(size, leaf.dtype), direction, sizes
-    )
+
+    def one(leaf: Array, size: float | Array) -> Array:
+      column = (-1, *[1] * (leaf.ndim - 1))
+      return leaf * jnp.reshape(jnp.asarray(size, leaf.dtype), column)
+
+    return flat.map_modalities(one, direction, sizes)
 
   return optax.stateless(update)
 

@@ -7,16 +7,23 @@ modality a budget of its own.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.arguments import check_per_example, described
 from snnjax.attacks import balls, flat
 from snnjax.types import Array, Inputs, Key, PyTree
-from snnjax.validation import check_box, check_range, in_box, is_concrete
+from snnjax.validation import (
+  check_box,
+  check_number,
+  check_range,
+  in_box,
+  is_concrete,
+)
 
 Bounds = tuple[flat.Amounts, flat.Amounts]  # lower, upper
 UNIT_BOX = (0.0, 1.0)
@@ -45,8 +52,8 @@ class Threat(NamedTuple):
   """What an attack may do, as pure functions of whole batches.
 
   Attributes:
-    project: ``(candidate, origin) -> inputs`` inside ball and box. A
-      coordinate that is not finite goes back to its origin.
+    project: ``(candidate, origin) -> inputs`` inside ball and box, of the
+      origin's type. A coordinate that is not finite goes back to its origin.
     sample: ``(key, origin) -> inputs``, uniform in the ball, then projected;
       one draw per example, whatever else is in the batch.
     ascent: ``(gradient, candidate) -> direction``, the unit step along which
@@ -132,6 +139,42 @@ def l1(
   return _threat(balls.l1_ball(fraction), epsilon, box, 1)
 
 
+def check_threat(threat: Any, name: str = "threat") -> None:
+  """Raises TypeError unless this is a threat; every attack asks it.
+
+  Args:
+    threat: what a caller gave; a radius or a norm that was not called is not
+      a threat.
+    name: of the argument, for the message.
+  """
+  if isinstance(threat, Threat):
+    return
+  say = "give it its radius, " if callable(threat) else "a threat is "
+  example = "attacks.linf(8 / 255)"
+  if callable(threat) and hasattr(threat, "__name__"):
+    example = f"attacks.{threat.__name__}(radius)"
+  raise TypeError(
+    f"{name} must be a threat; got {described(threat)}: {say}{example}"
+  )
+
+
+def check_floating(inputs: Inputs, name: str = "inputs") -> None:
+  """Raises ValueError unless inputs are arrays of floating-point numbers.
+
+  Args:
+    inputs: [B, ...], or a mapping of them.
+    name: what to call them in the message.
+  """
+  random.batch_size(inputs)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+      raise ValueError(
+        f"{name}{jax.tree_util.keystr(path)} must be floating point to be "
+        f"attacked; got {jnp.result_type(leaf)}. An image of 0..255 is "
+        "x.astype(jnp.float32) / 255 in the box (0, 1)"
+      )
+
+
 def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   """Raises unless concrete clean inputs fit the threat and lie in its box.
 
@@ -146,12 +189,8 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   Raises:
     ValueError: if an input is not floating, not finite, or outside its box.
   """
-  for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
-    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-      raise ValueError(
-        f"{name}{jax.tree_util.keystr(path)} must be floating point to be "
-        f"attacked; got {jnp.result_type(leaf)}"
-      )
+  check_threat(threat)
+  check_floating(inputs, name)
   if isinstance(threat.box, Mapping):
     boxes = flat.matched("the threat", threat.box, inputs)
     for modality, (lower, upper) in boxes.items():
@@ -174,6 +213,8 @@ def _check(epsilon: float | Array, box: Bounds) -> None:
   if not isinstance(box, tuple) or len(box) != 2:
     raise ValueError(f"box must be a pair (lower, upper); got {box!r}")
   lowers, uppers = (jax.tree.leaves(bound) for bound in box)
+  for bound in lowers + uppers:
+    check_number("box", bound)
   if all(map(is_concrete, lowers + uppers)) and (
     len(lowers) != len(uppers)
     or not all(
@@ -195,18 +236,19 @@ def _threat(
   _check(epsilon, box)
 
   def radius(like: Array) -> Array:
+    check_per_example("epsilon", epsilon, like.shape[0])
     return jnp.reshape(jnp.asarray(epsilon, like.dtype), (-1, 1))
 
   def walls(inputs: Inputs) -> balls.Room:
-    dtype = jnp.result_type(*jax.tree.leaves(inputs))
-    lower, upper = (flat.row(bound, inputs).astype(dtype) for bound in box)
+    kind = flat.wide(*jax.tree.leaves(inputs))
+    lower, upper = (flat.row(bound, inputs).astype(kind) for bound in box)
     return balls.Room(lower, upper)
 
   def room(inputs: Inputs) -> balls.Room:
     # A clean input that rounding put behind a wall may stay where it is.
     lower, upper = walls(inputs)
     matrix = flat.flatten(inputs)[0]
-    inside = in_box(matrix, lower, upper)
+    inside = in_box(matrix, lower, upper, flat.coarsest(inputs))
     return balls.Room(
       jnp.where(inside, jnp.minimum(lower, matrix), lower),
       jnp.where(inside, jnp.maximum(upper, matrix), upper),
@@ -214,8 +256,9 @@ def _threat(
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     center, restore = flat.flatten(origin)
-    moved = _finite(flat.flatten(candidate)[0], center)
-    return restore(ball.project(moved, center, room(origin), radius(center)))
+    moved = _finite(flat.flatten(candidate)[0].astype(center.dtype), center)
+    near = ball.project(moved, center, room(origin), radius(center))
+    return flat.stored(restore(near), origin)
 
   def sample(key: Key, origin: Inputs) -> Inputs:
     center, restore = flat.flatten(origin)
@@ -224,7 +267,8 @@ def _threat(
       lambda k: ball.draw(k, center.shape[1], center.dtype), keys
     )
     moved = center + radius(center) * unit
-    return restore(ball.project(moved, center, room(origin), radius(center)))
+    near = ball.project(moved, center, room(origin), radius(center))
+    return flat.stored(restore(near), origin)
 
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
     slope, restore = flat.flatten(gradient)
@@ -240,7 +284,8 @@ def _threat(
     scale = jnp.maximum(limit, jnp.max(jnp.abs(center), 1))
     rounding = balls.slack(order, moved.shape[1], moved.dtype) * scale
     near = distance(candidate, origin) <= limit + rounding
-    return near & jnp.all(in_box(moved, *walls(origin)), 1)
+    kind = flat.coarsest(candidate)
+    return near & jnp.all(in_box(moved, *walls(origin), kind), 1)
 
   return Threat(
     project,

@@ -152,7 +152,7 @@ def _slopes(
     keys = random.fold_in_name(keys, "slopes")
     return programs.slopes(subject.loss, source, keys, inputs, labels)
 
-  return batched(subject, run, examples.keys, examples.inputs, examples.labels)
+  return batched(subject, run, examples.keys, examples.inputs, examples.classes)
 
 
 def measure_noise(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import losses, random
+from snnjax.arguments import as_labels
 from snnjax.attacks.flat import Amounts
 from snnjax.attacks.threat import UNIT_BOX, Bounds, Threat, check_inputs
 from snnjax.checks import programs
@@ -84,11 +85,16 @@ class Examples(NamedTuple):
     """One key per example, [B]."""
     return random.example_keys(self.key, random.batch_size(self.inputs))
 
+  @property
+  def classes(self) -> Labels:
+    """The labels as an array, [B]."""
+    return as_labels(self.labels, random.batch_size(self.inputs))
+
   def taken(self, rows: Any) -> "Examples":
     """The examples of some rows, with the keys they have here."""
     at = np.asarray(rows)
     inputs = jax.tree.map(lambda leaf: leaf[at], self.inputs)
-    return Examples(self.keys[at], inputs, self.labels[at])
+    return Examples(self.keys[at], inputs, self.classes[at])
 
 
 class Judged(NamedTuple):
@@ -158,7 +164,7 @@ def attacked(
 
   start = examples.inputs if first is None else first
   found = batched(
-    subject, run, examples.keys, start, examples.inputs, examples.labels
+    subject, run, examples.keys, start, examples.inputs, examples.classes
   )
   return _judged(subject, examples, *found)
 
@@ -189,7 +195,9 @@ def searched(
       labels,
     )
 
-  found = batched(subject, run, examples.keys, examples.inputs, examples.labels)
+  found = batched(
+    subject, run, examples.keys, examples.inputs, examples.classes
+  )
   return _judged(subject, examples, *found)
 
 

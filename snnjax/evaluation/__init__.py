@@ -12,7 +12,7 @@ from snnjax.evaluation.records import (
   Evaluation,
   Outcome,
 )
-from snnjax.evaluation.stream import evaluate, stream
+from snnjax.evaluation.stream import Progress, evaluate, stream
 from snnjax.evaluation.summary import (
   AttackSummary,
   Summary,
@@ -33,6 +33,7 @@ __all__ = [
   "Evaluation",
   "Lack",
   "Outcome",
+  "Progress",
   "Suite",
   "Summary",
   "UnjudgedError",

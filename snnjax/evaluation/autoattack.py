@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks
+from snnjax.arguments import check_logits_function, check_takes
 from snnjax.attacks import Threat
 from snnjax.evaluation.records import Case, Chunk, Evaluation
 from snnjax.evaluation.steps import Builder, partial
@@ -15,6 +16,7 @@ from snnjax.evaluation.stream import Progress, evaluate
 from snnjax.losses import TooFewClassesError
 from snnjax.types import Attack, Inputs, Key, Labels, LogitsFn
 
+_SUITE = "attacks.autoattack_standard, for instance, makes the attacks"
 _ENOUGH = 4  # classes for which every loss is defined
 
 
@@ -48,7 +50,15 @@ def cases(
       radius per modality; or a ready threat, whose radii are compiled in.
     epsilon: the radius, or one per modality, where `threat` is such a
       function; all values share one compilation.
+
+  Raises:
+    TypeError: if a function does not take what it is called with, or `threat`
+      is neither a norm nor a threat.
+    ValueError: if a radius is not one for all examples: they are attacked in
+      microbatches.
   """
+  check_logits_function(logits_fn)
+  check_takes("suite", suite, ("logits_fn", "threat"), _SUITE)
   logits = partial(logits_fn)
 
   def builder(name: str) -> Builder:
@@ -59,6 +69,12 @@ def cases(
     return jax.tree_util.Partial(build, logits, epsilon)
 
   budget = attacks.threat_of(threat, epsilon)
+  for radius in jax.tree.leaves(budget.radius):
+    if jnp.ndim(radius):
+      raise ValueError(
+        "epsilon must be one number for all examples of an evaluation, or one "
+        f"per modality; got shape {jnp.shape(radius)}"
+      )
   return {name: builder(name) for name in suite(logits, budget)}
 
 
@@ -98,6 +114,7 @@ def autoattack(
     indices: [N] unique ids.
 
   Raises:
+    TypeError: as `cases`.
     ValueError: if an argument does not fit, among them inputs outside the
       box and logits of one class: a single logit z is ``[0, z]`` in two.
 
@@ -106,6 +123,7 @@ def autoattack(
     robustness with an ensemble of diverse parameter-free attacks",
     arXiv 2003.01690.
   """
+  check_logits_function(logits_fn)
   attacks.check_inputs(attacks.threat_of(threat, epsilon), inputs)
   every = cases(suite, logits_fn, threat, epsilon)
   skipped = undefined(every, logits_fn, inputs)

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.arguments import check_attack, check_logits, described
 from snnjax.attacks import Threat
+from snnjax.attacks.threat import check_threat
 from snnjax.evaluation.records import Case
 from snnjax.logistic import log_softmax
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
@@ -37,7 +39,9 @@ def _fold(key: Key, draw: Array, ids: Array) -> Key:
 @jax.jit
 def logits_of(judge: LogitsFn, keys: Key, inputs: Inputs) -> Array:
   """Returns the judge's logits, [B, C]."""
-  return judge(keys, inputs)
+  logits = judge(keys, inputs)
+  check_logits(logits, "classify")
+  return logits
 
 
 @jax.jit
@@ -69,9 +73,18 @@ class Attempt(NamedTuple):
 def attempt(
   builder: Builder, keys: tuple[Key, Key], inputs: Inputs, labels: Labels
 ) -> Attempt:
-  """Attacks one microbatch and measures what came back."""
+  """Attacks one microbatch and measures what came back.
+
+  Raises:
+    TypeError: if the builder returns no `Case`, or its attack no result.
+  """
   case = builder()
+  _check_case(case)
   result = case.attack(keys[0], inputs, labels)
+  if not hasattr(result, "success") or not hasattr(result, "iterations"):
+    raise TypeError(
+      f"a case's attack must return an AttackResult; got {described(result)}"
+    )
   finite = _every(jnp.isfinite, result.inputs)
   if case.gradient is None:
     zero_gradient = jnp.full(labels.shape, jnp.nan, jnp.float32)
@@ -93,6 +106,18 @@ def attempt(
       (threat.box, threat.radius) if isinstance(threat, Threat) else None
     ),
   )
+
+
+def _check_case(case: Any) -> None:
+  """Raises TypeError unless this is a case, made of an attack and a threat."""
+  if not isinstance(case, Case):
+    raise TypeError(
+      "cases must be functions that return Case(attack, threat); one returned "
+      f"{described(case)}"
+    )
+  check_attack(case.attack, "a case's attack")
+  if not all(hasattr(case.threat, name) for name in ("contains", "distance")):
+    check_threat(case.threat, "a case's threat")
 
 
 def words(budget: Any) -> str:

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.arguments import check_logits_function, described
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Survivors, fell, spared
 from snnjax.evaluation.records import (
   CLEAN,
+  Case,
   Chunk,
   Clean,
   Evaluation,
@@ -29,6 +31,7 @@ from snnjax.evaluation.steps import (
   words,
 )
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn, PyTree
+from snnjax.validation import check_count
 
 Progress = Callable[[int, int, str], None]
 
@@ -146,8 +149,8 @@ def _plan(
   progress: Progress | None,
 ) -> _Plan:
   size = random.batch_size(inputs)
-  if microbatch < 1:
-    raise ValueError(f"microbatch must be at least 1; got {microbatch}")
+  check_count("microbatch", microbatch)
+  random.check_key(key)
   if key.ndim:
     raise ValueError(f"key must be one scalar key; got shape {key.shape}")
   ids = np.arange(size) if indices is None else np.asarray(indices)
@@ -177,6 +180,13 @@ def _stream(
   survivors: Survivors,
   finished: tuple[Chunk, ...],
 ) -> Iterator[Chunk]:
+  check_logits_function(classify, "classify")
+  for name, builder in cases.items():
+    if isinstance(builder, Case) or not callable(builder):
+      raise TypeError(
+        f"cases[{name!r}] must be a function without arguments that builds "
+        f"the Case; got {described(builder)}: put it behind lambda:"
+      )
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")
   judge = partial(classify)

@@ -78,7 +78,9 @@ def kth_largest(values: Array, count: Array | int) -> Array:
   """
 
   def reached(floats: Array) -> Array:
-    return jnp.sum(values >= floats, 1, keepdims=True) >= count
+    # At most 2^24 of a row: whole numbers are exact in float32.
+    reach = jnp.sum(values >= floats, 1, keepdims=True)
+    return reach.astype(jnp.result_type(count)) >= count
 
   found = last_true(reached, values[:, :1])
   return jnp.where(found == 0, 0, found)

@@ -295,6 +295,13 @@ class AveragePool(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns [S, B, H // window, W // window, C]."""
     del context
+    height, width = sequence.shape[2:4]
+    if min(height, width) < self.window:
+      raise ValueError(
+        f"layer {self.name!r} averages windows of {self.window}x{self.window}, "
+        f"but its images are {height}x{width}: every pool before it halved "
+        "them. Give the network fewer blocks (channels), or larger images"
+      )
 
     def layer(images: Array) -> Array:
       return average_pool(images, (self.window, self.window))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from snnjax.backward import StraightThrough
+from snnjax.backward import StraightThrough, check_rule
 from snnjax.encoders import Encoder
 from snnjax.kernels.scan import neuron_scan
 from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
@@ -122,6 +122,7 @@ def build(
     states: Mapping[str, State] | None = None,
     window: tuple[int, int] | None = None,
   ) -> Forward:
+    check_rule(rule)
     start, stop = window or (0, steps)
     if not 0 <= start < stop <= steps:
       raise ValueError(
@@ -155,7 +156,11 @@ def classifier(
     network: the network.
     variables: its weights and statistics.
     rule: the backward rule under which the logits are differentiated.
+
+  Raises:
+    TypeError: if the rule is none, such as a surrogate alone.
   """
+  check_rule(rule)
 
   def logits(key: Key, inputs: Inputs) -> Array:
     return network.apply(variables, inputs, rule=rule, key=key).logits

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from snnjax import losses
+from snnjax.arguments import described, logits_function
 from snnjax.attacks.auto_pgd import (
   TargetedLoss,
   auto_pgd,
@@ -21,7 +22,7 @@ from snnjax.attacks.minimal import MinimalAttack, as_attack
 from snnjax.attacks.mixtures import within
 from snnjax.attacks.oracle import eot
 from snnjax.attacks.square import square
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Attack, LogitsFn
 
 Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
@@ -60,6 +61,7 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
     epsilon: the radius, or what else the norm takes; None with a threat.
 
   Raises:
+    TypeError: if it is neither a norm nor a threat.
     ValueError: if a norm comes without a radius or a threat with one.
   """
   if isinstance(threat, Threat):
@@ -68,9 +70,16 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
         f"epsilon must be None with a ready threat; got {epsilon}"
       )
     return threat
+  if not callable(threat):
+    raise TypeError(
+      "threat must be a norm, such as attacks.linf, with epsilon, or a ready "
+      f"threat, attacks.linf(8 / 255); got {described(threat)}"
+    )
   if epsilon is None:
     raise ValueError("epsilon must be given where threat is a norm; got None")
-  return threat(epsilon)
+  made = threat(epsilon)
+  check_threat(made, f"threat({epsilon})")
+  return made
 
 
 def autoattack_standard(
@@ -105,7 +114,7 @@ def autoattack_standard(
   Differs from the authors' code as its parts do: see `auto_pgd`, `fab` and
   `square`.
   """
-  parts = _Parts(logits_fn, threat_of(threat, epsilon), effort)
+  parts = _Parts(logits_function(logits_fn), threat_of(threat, epsilon), effort)
   few = 5 if parts.sparse else 9
   return {
     "apgd_ce": parts.apgd(losses.cross_entropy, 5 if parts.sparse else 1),
@@ -138,7 +147,7 @@ def autoattack_plus(
   References:
     Croce, Hein 2020, arXiv 2003.01690.
   """
-  parts = _Parts(logits_fn, threat_of(threat, epsilon), effort)
+  parts = _Parts(logits_function(logits_fn), threat_of(threat, epsilon), effort)
   return {
     "apgd_ce": parts.apgd(losses.cross_entropy, 5),
     "apgd_dlr": parts.apgd(losses.dlr, 5),
@@ -173,6 +182,7 @@ def autoattack_rand(
     Croce, Hein 2020, arXiv 2003.01690.
   """
   budget = threat_of(threat, epsilon)
+  logits_fn = logits_function(logits_fn)
   return {
     f"apgd_{name}": auto_pgd(
       eot(losses.scored(logits_fn, loss), effort.draws),
