@@ -38,8 +38,15 @@ def asking(progress: Progress, should_stop: ShouldStop) -> Progress:
     should_stop: whether a stop was asked for.
   """
 
-  def told(done: int, total: int, description: str) -> None:
-    progress(done, total, description)
+  def told(
+    done: int,
+    total: int,
+    description: str,
+    note: str = "",
+    *,
+    compiles: bool = False,
+  ) -> None:
+    progress(done, total, description, note, compiles=compiles)
     if done < total and should_stop():
       raise Preempted(f"stopped at {done} of {total} of {description!r}")
 
