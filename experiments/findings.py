@@ -320,13 +320,23 @@ def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
   ]
 
 
-def zero_gradients(assessed: Assessed) -> np.ndarray:
-  """Returns which examples have no gradient in any modality, [N]."""
-  zero = [
-    metric_values(assessed, "margin", "clean", modality)["is_zero"]
-    for modality in assessed.modalities
-  ]
-  return np.logical_and.reduce(zero).astype(bool)
+def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
+  """Returns by place which examples have no gradient in any modality, [N].
+
+  At the clean input that of the margin; in the ball, where PGD starts, and at
+  all points along it that of the loss that it climbs, while the example stands.
+  """
+
+  def everywhere(name: str) -> np.ndarray:
+    zero = [assessed.study[name.format(m)] for m in assessed.modalities]
+    return np.logical_and.reduce(zero).astype(bool)
+
+  way = everywhere("along/{}/is_zero") & assessed.study["standing"].astype(bool)
+  return {
+    "clean": everywhere("metrics/margin/clean/{}/is_zero"),
+    "ball": way[:, 0],
+    "attack": np.any(way[:, 1:], 1),
+  }
 
 
 def correct_counts(

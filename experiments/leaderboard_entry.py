@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments import (
   attack_grid,
   data_tables,
@@ -111,6 +113,7 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   found = findings.cell_summary(assessed, cell, ran)
   used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
+  zero = list(findings.zero_gradients(assessed).values())
 
   def named(state: checks.State) -> tuple[str, ...]:
     return tuple(alarm.name for alarm in alarms if alarm.state is state)
@@ -127,7 +130,7 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     robust=found.robust,
     success=found.success,
     reported=None if reported == -1 else reported,
-    zero_gradient_fraction=float(findings.zero_gradients(assessed).mean()),
+    zero_gradient_fraction=float(np.mean(np.logical_or.reduce(zero))),
     alarms=named(checks.State.FIRED),
     undecided=named(checks.State.UNDECIDED),
     unchecked=named(checks.State.NOT_CHECKED),

@@ -235,7 +235,8 @@ def test_measurements_survive_the_disk(tmp_path):
   yes = np.array([True, False])
   whole = Measurements(
     steps_robust=yes,
-    finite_difference_cosines=np.array([float("nan"), 0.5]),
+    zero_gradient={"clean": yes, "ball": ~yes},
+    finite_difference_cosines={"ball_margin": np.array([float("nan"), 0.5])},
     epsilons=[0.1, 0.2],
     epsilon_robust=[yes, ~yes],
     loss_robust={"margin": yes},

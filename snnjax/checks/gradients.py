@@ -124,7 +124,7 @@ def _on_the_way(subject: Subject, examples: Examples, clean: _Point) -> _Point:
     here = _point(subject, examples, points)
     drawn = jax.vmap(jax.random.uniform)(random.fold_in(lots, number))
     take = standing & (np.asarray(drawn) * number < 1)
-    kept = flat.choose(take, here, kept)
+    kept = flat.choose(jnp.asarray(take), here, kept)
     blocked |= standing & here.blocked
     standing &= here.right
   return jax.tree.map(np.asarray, kept)._replace(blocked=blocked)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks, losses, random
+from snnjax.attacks.threat import UNIT_BOX
 from snnjax.checks.alarms import Measurements
 from snnjax.checks.programs import by_hop_skip_jump, by_noise, by_square
 from snnjax.checks.subject import (
@@ -84,10 +85,11 @@ def measure_radii(
 
 def measure_large(subject: Subject, examples: Examples) -> Measurements:
   """Attacks within half the range, in linf."""
-  far = subject._replace(
-    threat=functools.partial(attacks.linf, box=subject.box),
-    radius=LARGE_RADIUS,
+  unit = subject.box is UNIT_BOX  # then one function for all subjects
+  threat = (
+    attacks.linf if unit else functools.partial(attacks.linf, box=subject.box)
   )
+  far = subject._replace(threat=threat, radius=LARGE_RADIUS)
   return Measurements(
     large_epsilon_robust=attacked(far, examples).robust,
     constant_correct=most_frequent(np.asarray(examples.labels)),

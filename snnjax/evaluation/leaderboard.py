@@ -71,7 +71,8 @@ class Robustness(NamedTuple):
       RobustBench, where the suite is AutoAttack).
     success: the attacks' success rate over the correct examples.
     reported: the robust accuracy that the publication claims, if it does.
-    zero_gradient_fraction: of examples whose input gradient is exactly zero.
+    zero_gradient_fraction: of examples whose input gradient is exactly zero,
+      at the clean input, at a random point of the ball or along the attack.
     alarms: names of the alarms that fired, the gravest first.
     undecided: names of those that so few examples do not decide.
     unchecked: names of those that were not checked.
