@@ -16,6 +16,7 @@ from experiments import (
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
 from snnjax import checks, files
+from snnjax import evaluation as evaluating
 from snnjax.evaluation.leaderboard import (
   Entry,
   Paper,
@@ -110,7 +111,7 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   own = assessed.config
   cell = attack_grid.cells(own, assessed.modalities)[-1]
   ran = findings.on_cell(assessed, cell)
-  found = findings.cell_summary(assessed, cell, ran)
+  found = evaluating.summarize(findings.within(assessed, cell))
   used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
   zero = list(findings.zero_gradients(assessed).values())

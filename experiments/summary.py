@@ -110,7 +110,8 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
   figure = plots.accuracy_against_epsilon(
     curves,
     caption=(
-      "Accuracy under the worst attack of each radius, with 95 % Wilson bands. "
+      "Accuracy under the worst attack up to each radius, with 95 % Wilson "
+      "bands. "
       "Where modalities have different radii, the larger one is drawn."
     ),
   )

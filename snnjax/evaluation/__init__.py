@@ -1,6 +1,7 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
+from snnjax.evaluation.nesting import holds, nested
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -39,6 +40,8 @@ __all__ = [
   "cases",
   "collect",
   "evaluate",
+  "holds",
+  "nested",
   "refuse_outside",
   "stream",
   "summarize",

@@ -68,7 +68,8 @@ class Robustness(NamedTuple):
     examples: how many were evaluated.
     clean: accuracy on the clean examples.
     robust: worst case per example over all attacks ("autoattack_acc" on
-      RobustBench, where the suite is AutoAttack).
+      RobustBench, where the suite is AutoAttack), with those that were run in
+      smaller balls inside this one.
     success: the attacks' success rate over the correct examples.
     reported: the robust accuracy that the publication claims, if it does.
     zero_gradient_fraction: of examples whose input gradient is exactly zero,
