@@ -38,6 +38,7 @@ LARGE = "large epsilon"
 LARGE_RADIUS = 0.5
 STUDY = "study"
 REFUSED = "refused"  # attacks that budget or classes do not allow
+MIXING = "depending on the batch"  # attacks whose gradient takes statistics
 
 
 class Assessed(NamedTuple):
@@ -53,6 +54,8 @@ class Assessed(NamedTuple):
     sample: a few examples' inputs by modality, and "labels".
     spikes: one example's spikes by layer, [T, ...].
     refused: by attack of the suite, why it could not run.
+    mixing: attacks of the suite whose results depend on the microbatch, since
+      they follow a gradient that takes statistics of it.
     seconds: by case, the wall time of each of its microbatches.
     alarms: what was measured for them alone, on a part of the examples.
     perceived: by case, how visible its changes are.
@@ -68,6 +71,7 @@ class Assessed(NamedTuple):
   sample: Mapping[str, np.ndarray]
   spikes: Mapping[str, np.ndarray]
   refused: Mapping[str, str]
+  mixing: tuple[str, ...]
   seconds: Mapping[str, list[float]]
   alarms: alarm_study.Found | None
   perceived: Mapping[str, perceptual_study.Perceived]
@@ -185,6 +189,8 @@ def assess(
       "reasons": np.array(list(attacked.refused.values()), np.str_),
     },
   )
+  mixing = suites.depend_on_batch(config, made.grid.attacks)
+  folder.save_arrays(MIXING, {"attacks": np.array(mixing, np.str_)})
   judge = jax.tree_util.Partial(made.grid.classify, variables)
   visible = perceptual_study.measure(
     batch, splits.modalities, config.evaluation.microbatch
@@ -280,6 +286,7 @@ def load(
     part("sample"),
     part("spikes"),
     reasons,
+    tuple(folder.load_arrays(MIXING)["attacks"].tolist()),
     _seconds(folder),
     alarm_study.load(folder),
     perceptual_study.load(folder, order),

@@ -1,6 +1,6 @@
 """What evaluated networks show: rows of tables, alarms, sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,21 @@ def rules_alone(assessed: Assessed) -> dict[str, str]:
     if attack.name in alone and attack.name not in assessed.refused:
       found.setdefault(attack.rules[0], attack.name)
   return found
+
+
+def of_batch(assessed: Assessed, attacks: Iterable[str]) -> str:
+  """Returns of which batch the results of some attacks depend, in words.
+
+  Empty where each example's is its own.
+  """
+  some = set(attacks) & set(assessed.mixing)
+  return f"of {assessed.config.evaluation.microbatch}" if some else ""
+
+
+def mixing(assessed: Assessed, cell: attack_grid.Cell) -> tuple[str, ...]:
+  """Returns the attacks in a cell's ball whose results depend on the batch."""
+  there = [name.split("/", 2)[2] for name in within(assessed, cell).attacks]
+  return tuple(name for name in assessed.mixing if name in there)
 
 
 def cell_summary(
@@ -156,6 +171,7 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
     ran = bool(everything.attacks)
     row |= spread("robust", everything.robust if ran else None)
     row |= spread("success", everything.success if ran else None)
+    row |= {"depends_on_batch": of_batch(assessed, mixing(assessed, cell))}
     rows.append(row | {"examples": everything.examples})
   return rows
 

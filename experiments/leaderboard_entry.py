@@ -114,6 +114,7 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   found = evaluating.summarize(findings.within(assessed, cell))
   used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
+  mixing = findings.mixing(assessed, cell)
   zero = list(findings.zero_gradients(assessed).values())
 
   def named(state: checks.State) -> tuple[str, ...]:
@@ -136,6 +137,8 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     undecided=named(checks.State.UNDECIDED),
     unchecked=named(checks.State.NOT_CHECKED),
     passed=named(checks.State.PASSED),
+    depends_on_batch=mixing,
+    batch=own.evaluation.microbatch if mixing else None,
   )
 
 

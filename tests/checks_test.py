@@ -308,8 +308,8 @@ def test_an_evaluation_measures_what_it_can():
   assert (got.differing_forwards, got.forwards) == (1, 4)
   assert (got.outside, got.non_finite, got.outputs) == (1, 1, 8)
   assert got.disagreeing_claims == 1
-  assert list(got.zero_gradient) == ["clean"]
-  assert got.zero_gradient["clean"].tolist() == [False, False, True]
+  assert list(got.zero_gradient) == ["ends"]
+  assert got.zero_gradient["ends"].tolist() == [False, False, True]
   assert got.one_step_robust is None
 
 

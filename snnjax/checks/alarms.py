@@ -199,7 +199,7 @@ def _zero_gradient(evaluation: Evaluation) -> dict[str, np.ndarray] | None:
   shares = [values != 0 for values in known if len(values)]
   if not shares:
     return None
-  return {"clean": max(shares, key=lambda zero: float(zero.mean()))}
+  return {"ends": max(shares, key=lambda zero: float(zero.mean()))}
 
 
 def _ordered(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
