@@ -15,7 +15,6 @@ flags and calls `launch.plain(main)`. Both end with the exit codes of
 `experiments.lifecycle`.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -90,11 +89,12 @@ def configured(
   _start(prepare, default, keys)
 
 
-def plain(main: Callable[[], object]) -> NoReturn:
+def plain(main: Callable[[], object], devices: bool = True) -> NoReturn:
   """Runs a binary that has flags of its own and no configuration.
 
   Args:
     main: the work; reads its absl flags and imports what is heavy.
+    devices: whether it computes on JAX's devices, which must then be there.
   """
   _define_debug(flags.FLAGS)
 
@@ -102,7 +102,7 @@ def plain(main: Callable[[], object]) -> NoReturn:
     _no_words(_read_flags(argv, flags.FLAGS))
     return main, flags.FLAGS.debug
 
-  _start(prepare, None)
+  _start(prepare, None, devices=devices)
 
 
 def define(
@@ -147,6 +147,7 @@ def parse(
     The configuration and the workdir.
 
   Raises:
+    DataError: the workdir's own configuration is damaged.
     UsageError: a flag, key or value that is not known, or none where one is
       needed.
   """
@@ -183,13 +184,19 @@ def parse(
 
 def _recorded(path: pathlib.Path) -> ml_collections.ConfigDict | None:
   """What the run in the workdir had; None where there is no run."""
-  file = path / "config.json"
-  if not file.is_file():
-    return None
   try:
-    return settings.from_dict(json.loads(file.read_bytes()))
-  except (ValueError, TypeError, AttributeError) as error:
-    raise settings.UsageError(f"{file} is damaged: {error}") from None
+    if not (path / "config.json").is_file():
+      return None
+    from snnjax import workdir  # numpy, which --help does without
+
+    plain = workdir.read_config(path)
+  except OSError as error:
+    raise settings.UsageError(
+      f"--workdir cannot be read: {error.strerror}: {path}"
+    ) from None
+  except ValueError as error:
+    raise lifecycle.DataError(str(error)) from None
+  return settings.from_dict(plain)
 
 
 def _configuration(
@@ -320,6 +327,7 @@ def _start(
   prepare: Callable[[Sequence[str]], tuple[Callable[[], object], bool]],
   default: str | None,
   keys: Keys | None = None,
+  devices: bool = True,
 ) -> NoReturn:
   """Reads the flags, runs the body and exits."""
   name = f"experiments.{pathlib.Path(sys.argv[0]).stem}"
@@ -344,7 +352,8 @@ def _start(
       logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
 
     def whole() -> None:
-      _check_platform()
+      if devices:
+        _check_platform()
       body()
 
     return int(lifecycle.guarded(whole, name, debug))

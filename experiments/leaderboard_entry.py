@@ -15,15 +15,10 @@ from experiments import (
 )
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
-from snnjax import checks, files
+from snnjax import checks, environment, files
 from snnjax import evaluation as evaluating
-from snnjax.evaluation.leaderboard import (
-  Entry,
-  Paper,
-  Robustness,
-  Spiking,
-  document,
-)
+from snnjax.evaluation import leaderboard
+from snnjax.evaluation.leaderboard import Entry, Paper, Robustness, Spiking
 
 FILE = "leaderboard.json"
 
@@ -50,7 +45,7 @@ def write(
   alone = len(networks) == 1
   entries = [entry(each, config, alone=alone) for each in networks]
   found = folder / FILE
-  files.write_json(found, document(entries))
+  leaderboard.write(found, entries)
   return found
 
 
@@ -68,7 +63,7 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
   name = given.get("name", "") or assessed.name
   if not alone and name != assessed.name:
     name = f"{name}, {assessed.name}"
-  sessions = files.read_json(assessed.folder / "environment.json")["sessions"]
+  session = environment.read(assessed.folder)[-1]
   return Entry(
     paper=Paper(
       name=name,
@@ -92,7 +87,8 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
     robustness=_robustness(assessed, given),
     seeds=(own.seed,),
     checkpoint_sha256=files.sha256(assessed.folder.parent / WEIGHTS),
-    software=_software(sessions[-1]),
+    software=_software(session),
+    made_from=assessed.made_from,
   )
 
 

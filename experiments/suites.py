@@ -136,6 +136,16 @@ def plan(config: Any) -> list[Attack]:
   return found
 
 
+def transferred(config: Any) -> tuple[str, ...]:
+  """Returns the folders of the networks that attacks transfer from.
+
+  Args:
+    config: the whole configuration, its suite resolved.
+  """
+  runs = (run for a in plan(config) for run in a.spec.options.get("runs", ()))
+  return tuple(dict.fromkeys(runs))
+
+
 def alone(planned: Sequence[Attack]) -> list[str]:
   """Returns PGD under single rules on all examples, by which rules compare."""
   return [
@@ -147,7 +157,7 @@ def alone(planned: Sequence[Attack]) -> list[str]:
   ]
 
 
-def depend_on_batch(config: Any, planned: Sequence[Attack]) -> list[str]:
+def depend_on_batch(config: Any, planned: Sequence[Attack]) -> tuple[str, ...]:
   """Returns the attacks whose results depend on the batch they are run in.
 
   They follow a gradient that takes statistics of all examples of a batch: of
@@ -173,7 +183,7 @@ def depend_on_batch(config: Any, planned: Sequence[Attack]) -> list[str]:
       return False
     return any(build.depends_on_batch(config, rule) for rule in attack.rules)
 
-  return [attack.name for attack in planned if mixes(attack)]
+  return tuple(attack.name for attack in planned if mixes(attack))
 
 
 def _read(config: Any, name: str) -> list[Spec]:

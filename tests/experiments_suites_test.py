@@ -369,7 +369,7 @@ def test_what_transfers_from_a_rule_of_the_batch_depends_on_it(
     workdir, "read_config", lambda path: settings.to_dict(others[path.name])
   )
   found = suites.depend_on_batch(made, suites.plan(made))
-  assert found == ["transfer", "mean", "fab"]
+  assert found == ("transfer", "mean", "fab")
 
 
 @pytest.mark.parametrize("stop", [3, 14])

@@ -89,9 +89,7 @@ def test_a_key_of_a_file_that_nothing_reads_is_refused():
 
 
 def test_what_is_not_read_is_refused_and_what_is_true_is_not(tmp_path):
-  (tmp_path / "config.json").write_text(
-    launch.json.dumps(settings.to_dict(tiny_runs.config()))
-  )
+  workdir.open(tmp_path, settings.to_dict(tiny_runs.config())).close()
 
   def parsed(*words):
     values = launch.flags.FlagValues()
@@ -132,8 +130,7 @@ def test_a_start_that_failed_does_not_hold_its_folder(tmp_path):
     assert run.outcome is workdir.Outcome.FRESH
     (run.checkpoints / "00000001").mkdir(parents=True)
     # What changes no result may change; what does, may not.
-  status = tmp_path / "status.json"
-  status.write_text(status.read_text().replace("done", "preempted"))
+  tiny_runs.set_status(tmp_path, workdir.Status.PREEMPTED)
   changed = {"seed": 1, "train": {"log_every": 3}}
   with pytest.raises(workdir.ConfigurationChanged, match="log_every: 2 -> 3"):
     workdir.open(tmp_path, changed)

@@ -1,6 +1,8 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
+from snnjax.evaluation.collecting import collect
+from snnjax.evaluation.complete import Lack, lacking, spared
 from snnjax.evaluation.nesting import holds, nested
 from snnjax.evaluation.records import (
   CLEAN,
@@ -10,7 +12,6 @@ from snnjax.evaluation.records import (
   Clean,
   Evaluation,
   Outcome,
-  collect,
 )
 from snnjax.evaluation.stream import evaluate, stream
 from snnjax.evaluation.summary import (
@@ -31,6 +32,7 @@ __all__ = [
   "Chunk",
   "Clean",
   "Evaluation",
+  "Lack",
   "Outcome",
   "Suite",
   "Summary",
@@ -41,8 +43,10 @@ __all__ = [
   "collect",
   "evaluate",
   "holds",
+  "lacking",
   "nested",
   "refuse_outside",
+  "spared",
   "stream",
   "summarize",
   "undefined",
