@@ -344,6 +344,30 @@ def test_what_a_suite_did_is_reported(trained, mixed):
   assert "SLIDE" in loaded.refused["slide"]
 
 
+def test_another_batch_is_another_evaluation_where_results_depend_on_it(
+  tmp_path, trained, mixed
+):
+  def sized(size):
+    other = settings.from_dict(settings.to_dict(suites.resolved(mixed)))
+    other.evaluation.microbatch = size
+    return other
+
+  size = mixed.evaluation.microbatch
+  made = evaluations.folder(trained, sized(size))
+  assert (made / "plan.json").exists()
+  assert evaluations.same(made, sized(size))
+  assert not evaluations.same(made, sized(size + 1))
+  assert evaluations.folder(trained, sized(size + 1)) != made
+  plain = tiny_runs.config(FEW | suite(tmp_path, {"kind": "random"}))
+  assert evaluations._changeable(suites.resolved(plain)) == schema.CHANGEABLE
+  own = tiny_runs.config(
+    FEW | suite(tmp_path, {"kind": "random"}) | {"model.rule": "pdsg"}
+  )
+  assert "evaluation.microbatch" not in evaluations._changeable(
+    suites.resolved(own)
+  )
+
+
 def test_what_transfers_from_a_rule_of_the_batch_depends_on_it(
   tmp_path, monkeypatch
 ):
