@@ -30,8 +30,8 @@ def table(networks: Sequence[Assessed]) -> Table:
       "Share of test examples classified correctly, with 95 % Wilson "
       "intervals. 'PGD, worst rule' counts an example as lost if PGD under "
       f"any backward rule breaks it; 'worst of all' if any attack of the suite "
-      f"{suite!r} does. 'Success rate' is the share of the correct examples "
-      "that it breaks."
+      f"{suite!r} does, at this radius or in a smaller ball that lies inside. "
+      "'Success rate' is the share of the correct examples that it breaks."
     ),
     columns=[
       Column("network", "network"),

@@ -16,15 +16,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build, datasets, kept, stopping
+from experiments import (
+  attack_grid,
+  attack_kinds,
+  build,
+  datasets,
+  kept,
+  stopping,
+  suites,
+)
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from experiments.stopping import ShouldStop
-from snnjax import checks
+from snnjax import checks, losses
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
 from snnjax.checks import Alarm, Measurements
 from snnjax.evaluation import Evaluation
+from snnjax.losses import LogitsLoss
 from snnjax.types import Batch, LogitsFn, Network, Variables
 from snnjax.workdir import Preempted, Workdir
 
@@ -84,8 +93,9 @@ def measure(
   """Measures what the alarms lack, into `folder`, from where it stopped.
 
   Args:
-    config: the whole configuration; ``evaluation.alarm_examples`` of the
-      examples are attacked, none if that is 0.
+    config: the whole configuration, its suite resolved;
+      ``evaluation.alarm_examples`` of the examples are attacked, none if that
+      is 0.
     network: the architecture.
     classify: the network under its own rule, of its variables, which are the
       first argument: compilations are shared with other networks.
@@ -113,14 +123,14 @@ def measure(
   modalities = datasets.MODALITIES[config.data.modality]
   cells = attack_grid.cells(config, modalities)
   cell = cells[-1]
-  reported = _reported(cell, evaluation, count)
+  reported = _reported(cells, evaluation, count)
   examples = checks.Examples(
     build.key(config, "alarm study"),
     jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
     jnp.asarray(batch.labels[:count], jnp.int32),
   )
   made = checks.parts(
-    _subject(config, classify, cell, count),
+    _subject(config, classify, cell, count, _loss(config, cell, evaluation)),
     examples,
     checks.Effort(pairs=config.evaluation.alarm_pairs, directions=16, alone=2),
   )
@@ -212,7 +222,7 @@ def _threat(norm: str) -> Callable[[Any], Threat]:
 
 
 def _subject(
-  config: Any, classify: LogitsFn, cell: Cell, count: int
+  config: Any, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
 ) -> checks.Subject:
   options = config.evaluation
   radii = cell.radii
@@ -221,10 +231,21 @@ def _subject(
     {config.model.rule: classify},
     _threat(options.norm),
     dict(radii) if len(radii) > 1 else next(iter(radii.values())),
+    loss=loss,
     steps=options.steps,
     step_share=2.5 / options.steps,
     batch=min(options.microbatch, count),
   )
+
+
+def _loss(config: Any, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
+  """The loss of the suite's first PGD; the cross-entropy if it ran none."""
+  planned = suites.plan(config)
+  alone = suites.alone(planned)
+  for attack in planned:
+    if attack.name in alone and cell.case(attack.name) in evaluation.attacks:
+      return attack_kinds.LOSSES[attack.spec.loss]
+  return losses.cross_entropy
 
 
 def _names(
@@ -242,22 +263,24 @@ def _names(
 
 
 def _reported(
-  cell: Cell, evaluation: Evaluation, count: int
+  cells: Sequence[Cell], evaluation: Evaluation, count: int
 ) -> np.ndarray | None:
-  """Which of the first examples withstood every attack of a cell, [count].
+  """Which of the first examples withstood all in the last cell, [count].
 
+  As it is reported: every attack on it, and those in balls that it holds.
   None where the cell has no attack.
   """
-  prefix = cell.case("")
-  there = {
-    name: outcome
-    for name, outcome in evaluation.attacks.items()
-    if name.startswith(prefix)
+  radii = {
+    name: each.radii
+    for each in cells
+    for name in evaluation.attacks
+    if name.startswith(each.case(""))
   }
-  if not there:
+  own = [n for n in evaluation.attacks if n.startswith(cells[-1].case(""))]
+  if not own:
     return None
-  worst = evaluating.worst(evaluation._replace(attacks=there))
-  return worst.robust[:count]
+  there = evaluating.nested(evaluation, own, radii)
+  return evaluating.worst(there).robust[:count]
 
 
 def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:

@@ -55,6 +55,8 @@ class Assessed(NamedTuple):
     sample: a few examples' inputs by modality, and "labels".
     spikes: one example's spikes by layer, [T, ...].
     refused: by attack of the suite, why it could not run.
+    mixing: attacks of the suite whose results depend on the microbatch, since
+      they follow a gradient that takes statistics of it.
     seconds: by case, the wall time of each of its microbatches.
     alarms: what was measured for them alone, on a part of the examples.
     perceived: by case, how visible its changes are.
@@ -71,6 +73,7 @@ class Assessed(NamedTuple):
   sample: Mapping[str, np.ndarray]
   spikes: Mapping[str, np.ndarray]
   refused: Mapping[str, str]
+  mixing: tuple[str, ...]
   seconds: Mapping[str, list[float]]
   alarms: alarm_study.Found | None
   perceived: Mapping[str, perceptual_study.Perceived]
@@ -189,6 +192,7 @@ def assess(
     np.arange(len(batch.labels)),
     evaluating.spared(tuple(attacked.builders), attacked.survivors),
     attacked.refused,
+    suites.depend_on_batch(config, made.grid.attacks),
   )
   kept.record(folder, plan)
   examples.save(folder.path, datasets.evaluated(config, splits), made_from)
@@ -324,6 +328,7 @@ def load(
     part("sample"),
     part("spikes"),
     plan.refused,
+    plan.mixing,
     kept.seconds(folder, parts),
     alarm_study.load(config, folder, plan.made_from),
     perceptual_study.collected(

@@ -26,7 +26,10 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
       "'Iterations' is the median number of times the network was probed "
       "until the first success, or in all. 'Seconds per example' is the "
       "median over microbatches of their wall time, over their size; "
-      "'seconds' has the compilation and the filling up of microbatches too."
+      "'seconds' has the compilation and the filling up of microbatches too. "
+      "What depends on the batch follows a gradient that takes statistics of "
+      "all examples of a microbatch: of another size, or with other examples "
+      "in it, the result may be another."
     ),
     columns=[
       Column("network", "network"),
@@ -38,6 +41,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
       Column("iterations", "iterations"),
       Column("seconds_per_example", "seconds per example"),
       Column("seconds", "seconds"),
+      Column("batch", "depends on the batch"),
     ],
     rows=[row for each in networks for row in rows(each)],
   )
@@ -90,6 +94,7 @@ def rows(assessed: Assessed) -> list[dict]:
       **_counts(assessed, summaries, cases),
       "iterations": _iterations(assessed, cases),
       **_seconds(assessed, cases),
+      "batch": findings.of_batch(assessed, [name]),
     }
     for name, cases in names.items()
   ]
@@ -102,6 +107,7 @@ def rows(assessed: Assessed) -> list[dict]:
     "iterations": None,
     "seconds_per_example": None,
     "seconds": _seconds(assessed, every)["seconds"],
+    "batch": findings.of_batch(assessed, names),
   }
   return [*found, whole]
 

@@ -141,6 +141,16 @@ def rule(config: Config, name: str) -> BackwardRule:
   return _Remat(found) if config.model.remat else found
 
 
+def depends_on_batch(config: Config, name: str) -> bool:
+  """Returns whether a gradient under a rule takes statistics of the batch.
+
+  Args:
+    config: the configuration.
+    name: of a rule, see `rule_names`.
+  """
+  return name not in ADAPTIVE and backward.depends_on_batch(rule(config, name))
+
+
 def rule_names(config: Config) -> tuple[str, ...]:
   """Returns the rules that `attack_oracle` knows."""
   return (*_rules(config), *ADAPTIVE)
@@ -204,6 +214,10 @@ class _Remat(NamedTuple):
   ) -> Trace:
     again = jax.checkpoint(functools.partial(self.rule, layer, neuron))
     return again(currents, state)
+
+  @property
+  def batch_statistics(self) -> bool:
+    return backward.depends_on_batch(self.rule)
 
 
 def network(

@@ -13,7 +13,14 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import assessment, datasets, schema, settings, suites
+from experiments import (
+  assessment,
+  build,
+  datasets,
+  schema,
+  settings,
+  suites,
+)
 from snnjax import workdir
 from snnjax.workdir import Workdir
 
@@ -50,10 +57,11 @@ def folder(path: pathlib.Path, config: Any) -> pathlib.Path:
   plain = path / f"{PREFIX}{name(config)}"
   if not workdir.begun(plain) or same(plain, config):
     return plain
+  changeable = _changeable(config)
   told = {
     key: value
     for key, value in settings.flatten(settings.to_dict(config)).items()
-    if not schema.covers(schema.CHANGEABLE, key)
+    if not schema.covers(changeable, key)
   }
   digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
   return plain.with_name(f"{plain.name}_{digest.hexdigest()[:6]}")
@@ -68,8 +76,24 @@ def same(path: pathlib.Path, config: Any) -> bool:
   """
   there = workdir.read_config(path)
   return not workdir.difference(
-    there, settings.to_dict(config), schema.CHANGEABLE
+    there, settings.to_dict(config), _changeable(config)
   )
+
+
+def _changeable(config: Any) -> tuple[str, ...]:
+  """What changes no result: the microbatch too, if nothing depends on it.
+
+  Of an attack that transfers from another network that is not known here.
+  """
+  planned = suites.plan(config)
+  own = [attack for attack in planned if attack.spec.kind != "transfer"]
+  if (
+    len(own) == len(planned)
+    and not suites.depend_on_batch(config, own)
+    and not build.depends_on_batch(config, config.model.rule)
+  ):
+    return schema.CHANGEABLE
+  return tuple(k for k in schema.CHANGEABLE if k != "evaluation.microbatch")
 
 
 def opened(
@@ -90,7 +114,7 @@ def opened(
   return workdir.opened(
     path,
     settings.to_dict(config),
-    schema.CHANGEABLE,
+    _changeable(config),
     lambda found: assessment.lacking(config, found, known),
   )
 

@@ -1,6 +1,6 @@
 """What evaluated networks show: rows of tables, alarms, sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,12 +70,42 @@ def rules_alone(assessed: Assessed) -> dict[str, str]:
   return found
 
 
+def of_batch(assessed: Assessed, attacks: Iterable[str]) -> str:
+  """Returns of which batch the results of some attacks depend, in words.
+
+  Empty where each example's is its own.
+  """
+  some = set(attacks) & set(assessed.mixing)
+  return f"of {assessed.config.evaluation.microbatch}" if some else ""
+
+
+def mixing(assessed: Assessed, cell: attack_grid.Cell) -> tuple[str, ...]:
+  """Returns the attacks in a cell's ball whose results depend on the batch."""
+  there = [name.split("/", 2)[2] for name in within(assessed, cell).attacks]
+  return tuple(name for name in assessed.mixing if name in there)
+
+
 def cell_summary(
   assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
 ) -> Summary:
-  """Returns the worst case over some attacks of one cell."""
+  """Returns the worst case over some attacks of one cell, and no other."""
   names = [cell.case(attack) for attack in attacks]
   return evaluating.summarize(only(assessed.evaluation, names))
+
+
+def within(assessed: Assessed, cell: attack_grid.Cell) -> Evaluation:
+  """Returns the evaluation with all attacks in the ball of one cell.
+
+  Those on the cell, and those at smaller radii and on fewer modalities; none
+  where the cell itself has none: what nobody attacked is not robust.
+  """
+  radii = {
+    each.case(attack): each.radii
+    for each in attack_grid.cells(assessed.config, assessed.modalities)
+    for attack in on_cell(assessed, each)
+  }
+  names = [cell.case(attack) for attack in on_cell(assessed, cell)]
+  return evaluating.nested(assessed.evaluation, names, radii)
 
 
 def spread(prefix: str, interval: Interval | None) -> dict[str, float | None]:
@@ -116,11 +146,14 @@ def shares(assessed: Assessed) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def accuracy_rows(assessed: Assessed) -> list[dict]:
-  """Returns clean, noise and worst-case accuracy for every cell."""
+  """Returns clean, noise and worst-case accuracy for every cell.
+
+  The worst case is that of all in the cell's ball, see `within`; the columns
+  of `SHARES` are of the cell's own attacks alone.
+  """
   rows = []
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
-    ran = on_cell(assessed, cell)
-    everything = cell_summary(assessed, cell, ran)
+    everything = evaluating.summarize(within(assessed, cell))
     row: dict = {
       "network": assessed.name,
       "attacked": cell.target,
@@ -135,8 +168,10 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
         if attack.spec.meets == "all" and attack.name in there
       ]
       row |= spread(key, withstood(assessed, cell, names))
+    ran = bool(everything.attacks)
     row |= spread("robust", everything.robust if ran else None)
     row |= spread("success", everything.success if ran else None)
+    row |= {"depends_on_batch": of_batch(assessed, mixing(assessed, cell))}
     rows.append(row | {"examples": everything.examples})
   return rows
 
@@ -157,7 +192,8 @@ def rule_rows(assessed: Assessed) -> list[dict]:
       alone = [there[rule]] if rule in there else []
       row |= spread(rule, withstood(assessed, cell, alone))
     row |= spread("worst", withstood(assessed, cell, list(there.values())))
-    row |= spread("suite", withstood(assessed, cell, ran))
+    whole = evaluating.summarize(within(assessed, cell))
+    row |= spread("suite", whole.robust if ran else None)
     rows.append(row)
   return rows
 
@@ -221,7 +257,11 @@ def vulnerability_row(assessed: Assessed) -> dict:
 
 
 def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
-  """Returns the alarms of a network under the strongest attack on all."""
+  """Returns the alarms of a network under the strongest attack on all.
+
+  They compare what was found at each radius and by each attack on its own:
+  the worst case over all that a ball holds could not rise with the radius.
+  """
   grid = attack_grid.cells(assessed.config, assessed.modalities)
   strongest = grid[-1]
   levels = [cell for cell in grid if cell.target == strongest.target]
@@ -320,26 +360,36 @@ def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
   ]
 
 
-def zero_gradients(assessed: Assessed) -> np.ndarray:
-  """Returns which examples have no gradient in any modality, [N]."""
-  zero = [
-    metric_values(assessed, "margin", "clean", modality)["is_zero"]
-    for modality in assessed.modalities
-  ]
-  return np.logical_and.reduce(zero).astype(bool)
+def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
+  """Returns by place which examples have no gradient in any modality, [N].
+
+  At the clean input that of the margin; in the ball, where PGD starts, and at
+  all points along it that of the loss that it climbs, while the example stands.
+  """
+
+  def everywhere(name: str) -> np.ndarray:
+    zero = [assessed.study[name.format(m)] for m in assessed.modalities]
+    return np.logical_and.reduce(zero).astype(bool)
+
+  way = everywhere("along/{}/is_zero") & assessed.study["standing"].astype(bool)
+  return {
+    "clean": everywhere("metrics/margin/clean/{}/is_zero"),
+    "ball": way[:, 0],
+    "attack": np.any(way[:, 1:], 1),
+  }
 
 
 def correct_counts(
   assessed: Assessed, target: str
 ) -> Mapping[str, Sequence[float]]:
-  """Returns radii and how many examples withstand all attacks of the suite."""
+  """Returns radii and how many examples withstand all attacks up to each."""
   evaluation = assessed.evaluation
   radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
   for cell in attack_grid.cells(assessed.config, assessed.modalities):
-    names = [cell.case(attack) for attack in on_cell(assessed, cell)]
-    if cell.target != target or not names:
+    there = within(assessed, cell)
+    if cell.target != target or not there.attacks:
       continue
-    worst = evaluating.worst(only(evaluation, names))
+    worst = evaluating.worst(there)
     radii.append(max(cell.radii.values()))
     correct.append(int(worst.robust.sum()))
   return {"radii": radii, "correct": correct}

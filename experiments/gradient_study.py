@@ -37,6 +37,7 @@ class Study(NamedTuple):
       are the inputs "clean", "halfway" through the attack and "adversarial".
     maps: condition -> modality -> margin gradients.
     along: modality -> metrics [N, S + 1] of the attack's own gradient.
+    standing: [N, S + 1] whether the example is right at the attack's points.
     ratio: modality -> first-order linf vulnerability ratio of the margin.
     random: mean squared change of the margin under random noise.
     adversarial: its squared change under the attack.
@@ -46,6 +47,7 @@ class Study(NamedTuple):
   metrics: Mapping[str, Mapping[str, Metrics]]
   maps: Mapping[str, Mapping[str, Array]]
   along: Metrics
+  standing: Array
   ratio: Mapping[str, Array]
   random: Array
   adversarial: Array
@@ -137,10 +139,14 @@ def measure(
       threat,
       steps=options.steps,
       start=threat.sample,
-      record=lambda inputs, probe: (by_modality(probe.gradient), inputs),
+      record=lambda inputs, probe: (
+        by_modality(probe.gradient),
+        probe.correct,
+        inputs,
+      ),
     )
     attack_key, logits_key, noise_key = split(keys, 3)
-    result, (along, iterates) = attack(attack_key, inputs, labels)
+    result, (along, standing, iterates) = attack(attack_key, inputs, labels)
     halfway = jax.tree.map(lambda leaf: leaf[options.steps // 2], iterates)
     shown = {
       "clean": inputs,
@@ -164,6 +170,7 @@ def measure(
       metrics=sparsity.measure(gradients),
       maps=gradients["margin"],
       along=jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), along),
+      standing=standing.T,
       ratio={
         name: vulnerability.first_order(gradient, vulnerability.LINF).ratio
         for name, gradient in gradients["margin"]["clean"].items()

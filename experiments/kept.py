@@ -35,12 +35,14 @@ class Plan(NamedTuple):
     stages: by case, in their order, the stages whose victims it does not
       meet.
     refused: by attack of the suite, why it cannot run.
+    mixing: attacks of the suite whose results depend on the microbatch.
   """
 
   made_from: Mapping[str, str]
   indices: np.ndarray
   stages: Mapping[str, tuple[str, ...]]
   refused: Mapping[str, str]
+  mixing: tuple[str, ...]
 
 
 class Kept(NamedTuple):
@@ -98,6 +100,7 @@ def record(folder: Workdir, plan: Plan) -> None:
       # As pairs: JSON objects of ours are sorted by key.
       "stages": list(plan.stages.items()),
       "refused": list(plan.refused.items()),
+      "mixing": list(plan.mixing),
     },
   )
 
@@ -120,6 +123,7 @@ def read(path: pathlib.Path) -> Plan:
       np.array(plain["indices"], np.int64),
       {name: tuple(before) for name, before in plain["stages"]},
       dict(plain["refused"]),
+      tuple(plain["mixing"]),
     )
     if plan.indices.ndim != 1 or np.any(np.diff(plan.indices) < 1):
       raise ValueError("its indices do not rise")

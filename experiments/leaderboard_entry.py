@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments import (
   attack_grid,
   data_tables,
@@ -14,6 +16,7 @@ from experiments import (
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
 from snnjax import checks, environment, files
+from snnjax import evaluation as evaluating
 from snnjax.evaluation import leaderboard
 from snnjax.evaluation.leaderboard import Entry, Paper, Robustness, Spiking
 
@@ -104,9 +107,11 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   own = assessed.config
   cell = attack_grid.cells(own, assessed.modalities)[-1]
   ran = findings.on_cell(assessed, cell)
-  found = findings.cell_summary(assessed, cell, ran)
+  found = evaluating.summarize(findings.within(assessed, cell))
   used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
+  mixing = findings.mixing(assessed, cell)
+  zero = list(findings.zero_gradients(assessed).values())
 
   def named(state: checks.State) -> tuple[str, ...]:
     return tuple(alarm.name for alarm in alarms if alarm.state is state)
@@ -123,11 +128,13 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     robust=found.robust,
     success=found.success,
     reported=None if reported == -1 else reported,
-    zero_gradient_fraction=float(findings.zero_gradients(assessed).mean()),
+    zero_gradient_fraction=float(np.mean(np.logical_or.reduce(zero))),
     alarms=named(checks.State.FIRED),
     undecided=named(checks.State.UNDECIDED),
     unchecked=named(checks.State.NOT_CHECKED),
     passed=named(checks.State.PASSED),
+    depends_on_batch=mixing,
+    batch=own.evaluation.microbatch if mixing else None,
   )
 
 

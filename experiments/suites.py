@@ -24,6 +24,7 @@ of an attack:
     options   what else the kind takes
 """
 
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -33,6 +34,7 @@ import ml_collections
 
 from experiments import attack_kinds, build, settings
 from experiments.settings import UsageError
+from snnjax import workdir
 
 FOLDER = settings.FOLDER / "suites"
 MEETS = ("all", "survivors")
@@ -153,6 +155,35 @@ def alone(planned: Sequence[Attack]) -> list[str]:
     and attack.spec.meets == "all"
     and len(attack.rules) == 1
   ]
+
+
+def depend_on_batch(config: Any, planned: Sequence[Attack]) -> tuple[str, ...]:
+  """Returns the attacks whose results depend on the batch they are run in.
+
+  They follow a gradient that takes statistics of all examples of a batch: of
+  the network under a rule such as PDSG, or of another network that was trained
+  by such a rule and that they transfer from.
+
+  Args:
+    config: the whole configuration.
+    planned: the attacks.
+
+  Raises:
+    OSError: a network's folder has no configuration.
+  """
+
+  def mixes(attack: Attack) -> bool:
+    if attack.spec.kind == "transfer":
+      others = [
+        settings.from_dict(workdir.read_config(pathlib.Path(run)))
+        for run in attack.spec.options["runs"]
+      ]
+      return any(build.depends_on_batch(o, o.model.rule) for o in others)
+    if attack.spec.kind in attack_kinds.GRADIENT_FREE:
+      return False
+    return any(build.depends_on_batch(config, rule) for rule in attack.rules)
+
+  return tuple(attack.name for attack in planned if mixes(attack))
 
 
 def _read(config: Any, name: str) -> list[Spec]:

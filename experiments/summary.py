@@ -10,6 +10,7 @@ from experiments import (
   accuracy_table,
   attack_grid,
   attack_table,
+  build,
   data_tables,
   findings,
   perceptual_table,
@@ -80,12 +81,29 @@ def summary(networks: Sequence[Assessed]) -> str:
       f"attack of radius {row['epsilon']} on {row['attacked']}. Mean l1 norm "
       f"of the margin's input gradient: {norms}."
     )
+  lines += filter(None, map(_mixing, networks))
   examples = findings.accuracy_rows(networks[0])[-1]["examples"]
   lines.append(
     f"All numbers are from {examples} test examples and one training seed per "
     "network: differences within the intervals below are not findings."
   )
   return "\n\n".join(lines)
+
+
+def _mixing(each: Assessed) -> str:
+  """Whose results depend on the batch, in a sentence; empty if nobody's."""
+  size = each.config.evaluation.microbatch
+  rule = each.config.model.rule
+  names = [name for name in each.mixing if name not in each.refused]
+  said = [f"the attacks {', '.join(names)}"] if names else []
+  if build.depends_on_batch(each.config, rule):
+    said.append(f"all gradients under its own rule, {rule}")
+  if not said:
+    return ""
+  return (
+    f"{each.name}: what is told of {' and '.join(said)} depends on the batch: "
+    f"they take statistics of all {size} examples of a microbatch."
+  )
 
 
 def _told(value: float) -> str:
@@ -110,7 +128,8 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
   figure = plots.accuracy_against_epsilon(
     curves,
     caption=(
-      "Accuracy under the worst attack of each radius, with 95 % Wilson bands. "
+      "Accuracy under the worst attack up to each radius, with 95 % Wilson "
+      "bands. "
       "Where modalities have different radii, the larger one is drawn."
     ),
   )

@@ -262,8 +262,9 @@ def _table(outcomes: Sequence[Outcome], done: Sequence[Assessed]) -> Table:
     title="Accuracy of every run",
     caption=(
       "Share of test examples classified correctly. 'Worst of all' counts an "
-      "example as lost if any attack breaks it. Intervals are Wilson's, of "
-      "95 %. The same command runs again what failed."
+      "example as lost if any attack breaks it, at this radius or in a smaller "
+      "ball that lies inside. Intervals are Wilson's, of 95 %. The same "
+      "command runs again what failed."
     ),
     columns=columns,
     rows=[every | row for row in rows],

@@ -241,6 +241,24 @@ class PerLayer:
     check_rule(rule, f"the rule of layer {layer!r}")
     return rule(layer, neuron, currents, state)
 
+  @property
+  def batch_statistics(self) -> bool:
+    """Whether one of the rules takes them."""
+    return any(map(depends_on_batch, (self.default, *self.rules.values())))
+
+
+def depends_on_batch(rule: BackwardRule) -> bool:
+  """Returns whether a gradient under a rule depends on the batch it is in.
+
+  A rule whose gradient of one example takes statistics of the others says so
+  by an attribute ``batch_statistics``; one that says nothing takes none. What
+  a network computes never depends on its rule.
+
+  Args:
+    rule: any.
+  """
+  return bool(getattr(rule, "batch_statistics", False))
+
 
 def _run(
   neuron: Neuron,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +31,9 @@ class Pdsg:
   convolutional layer [T, B, H, W, C] and over everything in others. Where it
   is zero, or there is but one drive, sigma_t = 1.
 
-  **The gradient of an example depends on the batch it is in.** Report the
-  batch size with every result; an example alone, or a gradient under `vmap`
+  **The gradient of an example depends on the batch it is in**, which
+  `backward.depends_on_batch` tells of it. Report the batch size with every
+  result; an example alone, or a gradient under `vmap`
   over examples, is another estimator. Of a run in segments, each segment
   starts its statistics anew.
 
@@ -48,6 +50,7 @@ class Pdsg:
     drive, which the authors' code leaves undefined, counts as zero.
   """
 
+  batch_statistics: ClassVar[bool] = True
   detach_reset: bool = True
 
   def __call__(

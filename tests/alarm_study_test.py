@@ -13,9 +13,11 @@ from experiments import (
   attack_grid,
   build,
   evaluation_run,
+  findings,
   kept,
   leaderboard_entry,
   report_run,
+  suites,
   training_loop,
 )
 from snnjax import checks, files
@@ -116,6 +118,44 @@ def test_every_alarm_is_checked_or_says_why_not(masked):
   assert all(alarm["reason"] for alarm in idle)
 
 
+def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
+  """The alarm still sees what each radius did on its own."""
+  made = tiny_runs.config(CHANGES)
+  told = report_run.load(masked, made)
+  small, large = attack_grid.cells(told.config, told.modalities)
+  # All fall at the smaller radius, and none at the larger.
+  found = {
+    name: outcome._replace(
+      success=np.full(128, name.startswith(small.case(""))),
+      claimed=np.full(128, name.startswith(small.case(""))),
+      attempted=np.ones(128, bool),
+    )
+    for name, outcome in told.evaluation.attacks.items()
+  }
+  told = told._replace(evaluation=told.evaluation._replace(attacks=found))
+  rows = findings.accuracy_rows(told)
+  assert [row["robust"] for row in rows] == [0, 0]
+  assert [row["success"] for row in rows] == [1, 1]
+  assert [row["pgd"] for row in rows] == [0, rows[0]["clean"]]
+  assert [row["suite"] for row in findings.rule_rows(told)] == [0, 0]
+  counts = findings.correct_counts(told, large.target)
+  assert counts["correct"][1:] == [0, 0]
+  entry = leaderboard_entry.entry(told, told.config, alone=True)
+  assert entry.robustness.robust.estimate == 0
+  risen = [a for a in findings.alarms(told) if "rises" in a.name]
+  assert [alarm.state for alarm in risen] == [State.FIRED]
+
+
+def test_what_is_reported_holds_smaller_radii_and_fewer_modalities(masked):
+  told = report_run.load(masked, tiny_runs.config(CHANGES))
+  cells = attack_grid.cells(told.config, told.modalities)
+  robust = [
+    alarm_study._reported(cells[: n + 1], told.evaluation, 8)
+    for n in range(len(cells))
+  ]
+  assert np.all(robust[1] <= robust[0])
+
+
 def test_how_visible_each_attack_is_is_kept_per_example(masked):
   root = tiny_runs.evaluation(masked) / "arrays"
   chunks = [
@@ -172,7 +212,7 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
     checks, "parts", lambda *_: dict.fromkeys(PARTS, lambda: part)
   )
   monkeypatch.setattr(alarm_study, "_statistics", lambda *_: part)
-  made = tiny_runs.config(CHANGES)
+  made = suites.resolved(tiny_runs.config(CHANGES))
   from experiments import assessment, datasets
   from snnjax import workdir
 
@@ -236,7 +276,8 @@ def test_measurements_survive_the_disk(tmp_path):
   yes = np.array([True, False])
   whole = Measurements(
     steps_robust=yes,
-    finite_difference_cosines=np.array([float("nan"), 0.5]),
+    zero_gradient={"clean": yes, "ball": ~yes},
+    finite_difference_cosines={"ball_margin": np.array([float("nan"), 0.5])},
     epsilons=[0.1, 0.2],
     epsilon_robust=[yes, ~yes],
     loss_robust={"margin": yes},

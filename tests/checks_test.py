@@ -29,6 +29,7 @@ def robust(*counts):
 
 HALF = robust(500, 500)
 ALL, NONE = robust(MANY), robust(0, MANY)
+GOOD, EMPTY = np.repeat([0.1, 0.9], [4, 20]), np.zeros(0)
 
 # (function, numbers that are bad enough, numbers that are not).
 CASES = [
@@ -54,7 +55,11 @@ CASES = [
     (robust(300, 700), {"square": robust(400, 600), "x": robust(280, 720)}),
     (robust(300, 700), {"square": robust(400, 600), "x": robust(299, 701)}),
   ),
-  (findings.gradients_vanish, (robust(20, 980),), (robust(3, 997),)),
+  (
+    findings.gradients_vanish,
+    ({"clean": NONE, "ball": robust(20, 980)},),
+    ({"clean": robust(3, 997), "ball": robust(2, 998)},),
+  ),
   (
     findings.own_rule_is_weak,
     (robust(300, 700), robust(230, 770), 4),
@@ -62,8 +67,8 @@ CASES = [
   ),
   (
     findings.gradient_points_elsewhere,
-    (np.repeat([0.1, 0.9], [20, 4]),),
-    (np.repeat([0.1, 0.9], [4, 20]),),
+    ({"clean_margin": GOOD, "ball_margin": np.repeat([0.1, 0.9], [20, 4])},),
+    ({"clean_margin": GOOD, "ball_margin": GOOD, "attack_margin": EMPTY},),
   ),
   (
     findings.too_few_draws,
@@ -113,9 +118,22 @@ FEW = [
     findings.gradient_free_beats_white_box,
     (robust(14, 2), {"square": robust(13, 3)}),
   ),
-  (findings.gradients_vanish, (robust(1, 31),)),
+  (findings.gradients_vanish, ({"clean": robust(1, 31)},)),
   (findings.own_rule_is_weak, (robust(14, 2), robust(12, 4), 4)),
-  (findings.gradient_points_elsewhere, (np.repeat([0.1, 0.9], [9, 7]),)),
+  (
+    findings.gradient_points_elsewhere,
+    ({"clean_margin": np.repeat([0.1, 0.9], [9, 7])},),
+  ),
+  # 18 of 24 are too many for one look, and may be chance in one of six.
+  (
+    findings.gradient_points_elsewhere,
+    (
+      {
+        **dict.fromkeys(("a", "b", "c", "d", "e"), GOOD),
+        "f": np.repeat([0.1, 0.9], [18, 6]),
+      },
+    ),
+  ),
   (findings.too_few_draws, (robust(14, 2), robust(13, 3))),
   (findings.too_few_draws, (robust(13, 3), robust(14, 2))),
   # One of 32, of an honest network: more than a point, and chance.
@@ -165,12 +183,14 @@ def test_a_difference_at_the_limit_is_open_with_any_number():
     (findings.own_rule_is_weak, (ALL, NONE, 3)),
     (findings.losses_disagree, ({"ce": NONE}, ALL)),
     (findings.gradient_free_beats_white_box, (HALF, {})),
-    (findings.gradient_points_elsewhere, (np.zeros(0),)),
+    (findings.gradient_points_elsewhere, ({"clean_margin": EMPTY},)),
+    (findings.gradient_points_elsewhere, ({},)),
     (findings.outputs_invalid, (0, 0, 0)),
     (findings.claims_disagree, (0, 0)),
     (findings.batch_matters, (0, 0)),
     (findings.forwards_differ, (0, 0)),
-    (findings.gradients_vanish, (robust(),)),
+    (findings.gradients_vanish, ({"clean": robust()},)),
+    (findings.gradients_vanish, ({},)),
     (findings.too_few_restarts, (robust(), robust())),
     (findings.too_few_draws, (robust(), robust())),
     (findings.tuned_on_the_reported, ({1}, ())),
@@ -225,7 +245,7 @@ def test_the_gravest_comes_first_and_silence_last():
       forwards=4,
       differing_alone=2,
       attacked_alone=4,
-      zero_gradient=robust(1, 31),
+      zero_gradient={"clean": robust(1, 31)},
     )
   )
   fired = [alarm for alarm in alarms if alarm.fired]
@@ -288,7 +308,8 @@ def test_an_evaluation_measures_what_it_can():
   assert (got.differing_forwards, got.forwards) == (1, 4)
   assert (got.outside, got.non_finite, got.outputs) == (1, 1, 8)
   assert got.disagreeing_claims == 1
-  assert got.zero_gradient.tolist() == [False, False, True]
+  assert list(got.zero_gradient) == ["ends"]
+  assert got.zero_gradient["ends"].tolist() == [False, False, True]
   assert got.one_step_robust is None
 
 
@@ -315,7 +336,9 @@ def test_a_new_alarm_is_one_function_and_one_line():
 
 def test_what_is_not_a_number_never_passes():
   assert findings.statistics_moved(NAN).fired
-  lost = findings.gradient_points_elsewhere(np.repeat([NAN, 0.9], [20, 4]))
+  lost = findings.gradient_points_elsewhere(
+    {"clean_margin": np.repeat([NAN, 0.9], [20, 4])}
+  )
   assert lost.fired
 
 

@@ -50,6 +50,16 @@ def changed(**values):
   return entry
 
 
+def test_what_depends_on_the_batch_comes_with_its_size():
+  (flat,) = leaderboard.document(
+    [changed(depends_on_batch=("pgd/pdsg",), batch=32)]
+  )["entries"]
+  assert (flat["depends_on_batch"], flat["batch"]) == (["pgd/pdsg"], 32)
+  for names, size in ((("pgd/pdsg",), None), ((), 32), (("pgd/pdsg",), 0)):
+    with pytest.raises(ValueError, match="batch must be"):
+      leaderboard.check(changed(depends_on_batch=names, batch=size))
+
+
 def test_a_document_is_flat_json_with_every_field():
   document = leaderboard.document([ENTRY])
   assert json.loads(json.dumps(document, allow_nan=False)) == document

@@ -259,6 +259,32 @@ def test_a_random_network_and_a_zero_gradient_are_noticed(examples):
   assert calm.attacks["noise"].zero_gradient is None
 
 
+def test_a_gradient_that_is_zero_where_the_attack_ends_is_noticed(examples):
+  """Clean inputs are whole sevenths, and only they have a gradient."""
+  inputs, labels = examples
+  inputs = jnp.round(inputs * 7) / 7
+
+  def lattice():
+    case = fgsm(EPSILON)
+
+    def gradient(keys, x, y):
+      beside = jnp.abs(x * 7 - jnp.round(x * 7))
+      whole = jnp.all(beside < 1e-3, 1, keepdims=True)
+      return jnp.where(whole, 1.0, jnp.zeros_like(x))
+
+    return case._replace(gradient=gradient)
+
+  key = jax.random.key(0)
+  got = evaluate({"lattice": lattice}, classify, inputs, labels, key=key)
+  outcome = got.attacks["lattice"]
+  zero, claimed = (
+    values[outcome.attempted]
+    for values in (outcome.zero_gradient, outcome.claimed)
+  )
+  assert 0 < claimed.sum() < len(claimed)
+  np.testing.assert_array_equal(zero == 1, ~claimed)
+
+
 def test_a_network_that_returns_nan_is_wrong_not_right(examples):
   inputs, labels = examples
   got = evaluate(

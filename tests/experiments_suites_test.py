@@ -1,6 +1,7 @@
 """Suites of attacks: what they say, what they refuse, what they run."""
 
 import csv
+import json
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from experiments import (
   evaluation_run,
   evaluations,
   launch,
+  leaderboard_entry,
   lifecycle,
   quickstart_run,
   report_run,
@@ -291,6 +293,21 @@ def test_what_a_suite_did_is_reported(trained, mixed):
     *("pgd/bptt_triangle", "pgd/pdsg", "random", "mean", "fab", "square"),
     "all of them",
   ]
+  # Told wherever a result is: in tables, in the text, on the leaderboard.
+  size = f"of {mixed.evaluation.microbatch}"
+  assert {
+    name: row["batch"] for name, row in attacks.items() if row["batch"]
+  } == {
+    "pgd/pdsg": size,
+    "all of them": size,
+  }
+  assert {row["depends_on_batch"] for row in table("accuracy")} == {size}
+  page = json.loads((folder.parent / "report.json").read_text())
+  assert "the attacks pgd/pdsg depends on the batch" in page["summary"]
+  board = json.loads((folder.parent / leaderboard_entry.FILE).read_text())
+  (entry,) = board["entries"]
+  assert entry["depends_on_batch"] == ["pgd/pdsg"]
+  assert entry["batch"] == mixed.evaluation.microbatch
   whole = attacks.pop("all of them")
   loaded = report_run.load(trained, mixed)
   robust = [0, 0]
@@ -325,6 +342,58 @@ def test_what_a_suite_did_is_reported(trained, mixed):
     ("slide", loaded.refused["slide"])
   ]
   assert "SLIDE" in loaded.refused["slide"]
+
+
+def test_another_batch_is_another_evaluation_where_results_depend_on_it(
+  tmp_path, trained, mixed
+):
+  def sized(size):
+    other = settings.from_dict(settings.to_dict(suites.resolved(mixed)))
+    other.evaluation.microbatch = size
+    return other
+
+  size = mixed.evaluation.microbatch
+  made = evaluations.folder(trained, sized(size))
+  assert (made / "plan.json").exists()
+  assert evaluations.same(made, sized(size))
+  assert not evaluations.same(made, sized(size + 1))
+  assert evaluations.folder(trained, sized(size + 1)) != made
+  plain = tiny_runs.config(FEW | suite(tmp_path, {"kind": "random"}))
+  assert evaluations._changeable(suites.resolved(plain)) == schema.CHANGEABLE
+  own = tiny_runs.config(
+    FEW | suite(tmp_path, {"kind": "random"}) | {"model.rule": "pdsg"}
+  )
+  assert "evaluation.microbatch" not in evaluations._changeable(
+    suites.resolved(own)
+  )
+
+
+def test_what_transfers_from_a_rule_of_the_batch_depends_on_it(
+  tmp_path, monkeypatch
+):
+  """An attack without any gradient of its own network does not."""
+  attacks = (
+    {"kind": "transfer", "options": {"runs": ("theirs",)}},
+    {"name": "other", "kind": "transfer", "options": {"runs": ("plain",)}},
+    {"kind": "random", "rules": ("pdsg",)},
+    {
+      "name": "mean",
+      "kind": "pgd",
+      "rules": ("own", "pdsg"),
+      "mix": "worst_of",
+    },
+    {"kind": "fab", "rules": ("pdsg",)},
+  )
+  made = suites.resolved(tiny_runs.config(suite(tmp_path, *attacks)))
+  others = {
+    "theirs": tiny_runs.config({"model.rule": "pdsg"}),
+    "plain": tiny_runs.config(),
+  }
+  monkeypatch.setattr(
+    workdir, "read_config", lambda path: settings.to_dict(others[path.name])
+  )
+  found = suites.depend_on_batch(made, suites.plan(made))
+  assert found == ("transfer", "mean", "fab")
 
 
 @pytest.mark.parametrize("stop", [3, 14])

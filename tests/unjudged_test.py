@@ -120,8 +120,9 @@ def test_logits_that_are_not_finite_are_wrong_everywhere():
   subject = checks.Subject(broken, {"own": broken}, attacks.linf, EPSILON)
   examples = checks.Examples(KEY, INPUTS, jnp.zeros(ROWS, int))
   found = measuring.measure_noise(subject, examples, draws=1)
-  assert found.white_box_accuracy == 0
-  assert found.gradient_free_accuracies == {"random": 0}
+  assert not found.white_box_robust.any()
+  assert list(found.gradient_free_robust) == ["random"]
+  assert not found.gradient_free_robust["random"].any()
 
 
 def test_checks_refuse_inputs_outside_the_box():
@@ -325,4 +326,4 @@ def test_checks_have_no_losses_that_two_classes_lack():
   found = measuring.measure_losses(
     subject, checks.Examples(KEY, INPUTS, labels)
   )
-  assert set(found.loss_accuracies) == {"cross_entropy", "margin"}
+  assert set(found.loss_robust) == {"cross_entropy", "margin"}

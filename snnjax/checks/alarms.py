@@ -81,11 +81,11 @@ class Measurements(NamedTuple):
   constant_correct: np.ndarray | None = None
   white_box_robust: np.ndarray | None = None
   gradient_free_robust: Mapping[str, np.ndarray] | None = None
-  zero_gradient: np.ndarray | None = None
+  zero_gradient: Mapping[str, np.ndarray] | None = None
   own_rule_robust: np.ndarray | None = None
   all_rules_robust: np.ndarray | None = None
   rules: int | None = None
-  finite_difference_cosines: np.ndarray | None = None
+  finite_difference_cosines: Mapping[str, np.ndarray] | None = None
   ten_draws_robust: np.ndarray | None = None
   twenty_draws_robust: np.ndarray | None = None
   differing_forwards: int | None = None
@@ -190,14 +190,16 @@ def measured(evaluation: Evaluation) -> Measurements:
   )
 
 
-def _zero_gradient(evaluation: Evaluation) -> np.ndarray | None:
+def _zero_gradient(evaluation: Evaluation) -> dict[str, np.ndarray] | None:
   """Of the attack that found most zero gradients, where it measured any."""
   known = [
     outcome.zero_gradient[outcome.attempted & ~np.isnan(outcome.zero_gradient)]
     for outcome in evaluation.attacks.values()
   ]
   shares = [values != 0 for values in known if len(values)]
-  return max(shares, key=lambda zero: float(zero.mean()), default=None)
+  if not shares:
+    return None
+  return {"ends": max(shares, key=lambda zero: float(zero.mean()))}
 
 
 def _ordered(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from snnjax.checks.alarms import Measurements
+from snnjax.checks.gradients import measure_gradient
 from snnjax.checks.measuring import (
   measure_batch,
-  measure_gradient,
   measure_gradient_free,
   measure_large,
   measure_losses,

@@ -31,12 +31,12 @@ from snnjax.checks.decisions import (
   Unmeasured,
   alike,
   difference_above,
-  flags,
   share_above,
 )
 
 MINIMUM_RULES = 4
 _LEAST_COSINE = 0.2
+_NO_GRADIENT = Unmeasured("no gradient was looked at")
 
 
 def one_step_beats_many(
@@ -88,17 +88,20 @@ def accuracy_rises(
   ]
   return _gravest(
     [
-      difference_above(
-        after,
-        before,
-        POINT / 2,
-        {
-          "smaller_epsilon": smaller,
-          "accuracy_at_smaller": _share(before),
-          "larger_epsilon": larger,
-          "accuracy_at_larger": _share(after),
-        },
-        confidence=1 - 0.05 / len(pairs),
+      (
+        "difference",
+        difference_above(
+          after,
+          before,
+          POINT / 2,
+          {
+            "smaller_epsilon": smaller,
+            "accuracy_at_smaller": _share(before),
+            "larger_epsilon": larger,
+            "accuracy_at_larger": _share(after),
+          },
+          confidence=1 - 0.05 / len(pairs),
+        ),
       )
       for (smaller, before), (larger, after) in pairs
     ]
@@ -133,10 +136,22 @@ def gradient_free_beats_white_box(
   return _broken_beyond({"white_box": white_box_robust}, gradient_free_robust)
 
 
-def gradients_vanish(zero_gradient: np.ndarray) -> Decision:
-  """Fires if over 1 % of the input gradients are exactly zero."""
-  zero = flags("zero_gradient", zero_gradient)
-  return share_above(zero, POINT, "zero_gradient_fraction", {})
+def gradients_vanish(zero_gradient: Mapping[str, np.ndarray]) -> Decision:
+  """Fires if over 1 % of the examples have an input gradient of exactly zero.
+
+  Args:
+    zero_gradient: by place, [N] of which examples it is zero there: at the
+      clean input, at a point of the ball, along the attack. One place counts.
+  """
+  if not zero_gradient:
+    return _NO_GRADIENT
+  arrays = alike(**zero_gradient)
+  shares = {
+    f"{place}_zero_fraction": _share(zero)
+    for place, zero in zip(zero_gradient, arrays, strict=True)
+  }
+  anywhere = np.logical_or.reduce(arrays)
+  return share_above(anywhere, POINT, "zero_gradient_fraction", shares)
 
 
 def own_rule_is_weak(
@@ -160,26 +175,46 @@ def own_rule_is_weak(
 
 
 def gradient_points_elsewhere(
-  finite_difference_cosines: np.ndarray,
+  finite_difference_cosines: Mapping[str, np.ndarray],
 ) -> Decision:
-  """Fires if the median cosine with finite differences is below 0.2.
+  """Fires if anywhere the median cosine with finite differences is below 0.2.
+
+  All intervals together are right 95 times of 100, as in `accuracy_rises`.
 
   Args:
-    finite_difference_cosines: [K], of the examples whose differences are not
-      all zero; 0 where the gradient is. NaN counts as below.
+    finite_difference_cosines: by place and loss, such as "ball_margin", [K]
+      of the examples whose differences are not all zero; 0 where the gradient
+      is. NaN counts as below.
   """
-  cosines = np.asarray(finite_difference_cosines, float)
-  if not cosines.size:
+  compared = {
+    name: np.asarray(values, float)
+    for name, values in finite_difference_cosines.items()
+    if len(values)
+  }
+  if not compared:
     return Unmeasured("the loss of no example changes nearby")
-  return share_above(
-    ~(cosines >= _LEAST_COSINE),
-    0.5,
-    "fraction_below",
-    {
-      "median_cosine": float(np.median(cosines)),
-      "least_cosine": _LEAST_COSINE,
-      "gradients_compared": len(cosines),
-    },
+  medians = {
+    f"{name}_median_cosine": float(np.median(values))
+    for name, values in compared.items()
+  }
+  return _gravest(
+    [
+      (
+        f"{name}_fraction_below",
+        share_above(
+          ~(values >= _LEAST_COSINE),
+          0.5,
+          f"{name}_fraction_below",
+          {
+            **medians,
+            "least_cosine": _LEAST_COSINE,
+            "gradients_compared": len(values),
+          },
+          confidence=1 - 0.05 / len(compared),
+        ),
+      )
+      for name, values in compared.items()
+    ]
   )
 
 
@@ -292,13 +327,18 @@ def _broken_beyond(
   )
 
 
-def _gravest(decisions: Sequence[Decision]) -> Decision:
-  """What fired, else what is open; of several that with most difference."""
+def _gravest(decisions: Sequence[tuple[str, Decision]]) -> Decision:
+  """What fired, else what is open; of several the farthest beyond its limit.
 
-  def rank(decision: Decision) -> tuple[int, float]:
+  Args:
+    decisions: each with the name of what it holds against the limit.
+  """
+
+  def rank(named: tuple[str, Decision]) -> tuple[int, float]:
+    name, decision = named
     if isinstance(decision, Unmeasured):
       return 0, 0.0
     grave = 2 if isinstance(decision, Undecided) else 3 * decision.fired
-    return max(grave, 1), decision.evidence["difference"]
+    return max(grave, 1), decision.evidence[name]
 
-  return max(decisions, key=rank)
+  return max(decisions, key=rank)[1]

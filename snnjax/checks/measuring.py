@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks, losses, random
-from snnjax.checks import programs
+from snnjax.attacks.threat import UNIT_BOX
 from snnjax.checks.alarms import Measurements
 from snnjax.checks.programs import by_hop_skip_jump, by_noise, by_square
 from snnjax.checks.subject import (
@@ -20,20 +20,16 @@ from snnjax.checks.subject import (
   Judged,
   Subject,
   attacked,
-  batched,
   logits_at,
   most_frequent,
   searched,
   starts,
 )
-from snnjax.evaluation.steps import partial
-from snnjax.types import Array, Inputs, Key, Labels
 from snnjax.validation import check_count
 
 LARGE_RADIUS = 0.5
 _SAME = 1e-3  # relative difference of losses that rounding may make
 _DETERMINISTIC = "two forward passes are equal: one draw is all there is"
-_margin_loss = jax.jit(losses.margin_loss)
 
 
 def measure_one_step(
@@ -89,70 +85,15 @@ def measure_radii(
 
 def measure_large(subject: Subject, examples: Examples) -> Measurements:
   """Attacks within half the range, in linf."""
-  far = subject._replace(
-    threat=functools.partial(attacks.linf, box=subject.box),
-    radius=LARGE_RADIUS,
+  unit = subject.box is UNIT_BOX  # then one function for all subjects
+  threat = (
+    attacks.linf if unit else functools.partial(attacks.linf, box=subject.box)
   )
+  far = subject._replace(threat=threat, radius=LARGE_RADIUS)
   return Measurements(
     large_epsilon_robust=attacked(far, examples).robust,
     constant_correct=most_frequent(np.asarray(examples.labels)),
   )
-
-
-def measure_gradient(
-  subject: Subject, examples: Examples, *, directions: int = 32
-) -> Measurements:
-  """Counts zero gradients, and compares the others with real differences.
-
-  Along random directions u of the radius' size, the cosine between the vector
-  of differences ``L(x + u) - L(x - u)`` and that of predictions ``2 <g, u>``,
-  of every example whose loss changes. Unlike a cosine of estimated gradients
-  it does not shrink with the number of inputs.
-  """
-  check_count("directions", directions)
-  own, margin = _slopes(subject, examples)
-  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
-  drawn = random.fold_in_name(examples.keys, "direction")
-  labels = jnp.asarray(examples.labels)
-  real, said = [], []
-  for number in range(directions):
-    above, below, rise = batched(
-      subject,
-      functools.partial(programs.nudged, radius),
-      random.fold_in(drawn, number),
-      examples.inputs,
-      margin,
-    )
-    # The same draw of a random network on both sides.
-    ends = [
-      logits_at(subject, examples, points, f"difference {number}")
-      for points in (above, below)
-    ]
-    losses_there = [np.asarray(_margin_loss(end, labels)) for end in ends]
-    real.append(losses_there[0] - losses_there[1])
-    said.append(rise)
-  size = np.linalg.norm(real, axis=0)
-  length = size * np.linalg.norm(said, axis=0)
-  product = np.sum(np.multiply(real, said), 0)
-  # Where the loss changes and the gradient is zero it points nowhere: 0.
-  cosines = product / np.where(length == 0, 1.0, length)
-  return Measurements(
-    zero_gradient=np.all(own == 0, 1),
-    finite_difference_cosines=cosines[size != 0],  # NaN is kept, and told
-  )
-
-
-def _slopes(
-  subject: Subject, examples: Examples
-) -> tuple[np.ndarray, np.ndarray]:
-  """Gradients [N, D] of the reported loss and, unsaturated, of the margin."""
-  source = partial(subject.own)
-
-  def run(keys: Key, inputs: Inputs, labels: Labels) -> tuple[Array, Array]:
-    keys = random.fold_in_name(keys, "slopes")
-    return programs.slopes(subject.loss, source, keys, inputs, labels)
-
-  return batched(subject, run, examples.keys, examples.inputs, examples.classes)
 
 
 def measure_noise(

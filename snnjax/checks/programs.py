@@ -17,6 +17,7 @@ from snnjax import attacks, losses, random
 from snnjax.attacks import flat
 from snnjax.attacks.flat import Amounts
 from snnjax.attacks.oracle import withstood
+from snnjax.attacks.results import strongest
 from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threat import Threat
 from snnjax.losses import LogitsLoss
@@ -115,20 +116,56 @@ def climb(
     oracle = attacks.spsa(_asked(scored), draws=plan.pairs, width=width)
   if plan.draws > 1:
     oracle = attacks.eot(oracle, plan.draws)
-  steps = jax.tree.map(lambda r: choice.share * r, choice.radius)
-  # The loop starts where it is told and stays around the clean input.
+  attack = _ascent(oracle, threat, choice, origin, plan.steps, strongest)
+  result = attack(keys, first, labels)
+  return result, threat.contains(result.inputs, origin)
+
+
+def _ascent(
+  oracle: attacks.Oracle,
+  threat: Threat,
+  choice: Choice,
+  origin: Inputs,
+  steps: int,
+  keep: attacks.Keep,
+) -> Attack:
+  """The attack's loop, from where it is told, around the clean input."""
+  sizes = jax.tree.map(lambda r: choice.share * r, choice.radius)
   around = threat._replace(
     project=lambda moved, _: threat.project(moved, origin),
     contains=lambda moved, _: threat.contains(moved, origin),
   )
-  attack = attacks.ascend(
+  return attacks.ascend(
     oracle,
-    optax.chain(steepest(threat), scaled(steps)),
+    optax.chain(steepest(threat), scaled(sizes)),
     around,
-    steps=plan.steps,
+    steps=steps,
+    keep=keep,
   )
-  result = attack(keys, first, labels)
-  return result, threat.contains(result.inputs, origin)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def advance(
+  threat: Callable[[Any], Threat],
+  choice: Choice,
+  keys: Key,
+  points: Inputs,
+  origin: Inputs,
+  gradient: Array,
+) -> Inputs:
+  """Returns where the attack's next step leads, by a known gradient [B, D]."""
+
+  def told(
+    key: Key, state: tuple[()], inputs: Inputs, labels: Labels
+  ) -> tuple[attacks.Probe, tuple[()]]:
+    slope = flat.flatten(inputs)[1](gradient)
+    loss = jnp.zeros(labels.shape, gradient.dtype)
+    return attacks.Probe(loss, slope, jnp.ones_like(labels, bool)), state
+
+  oracle = attacks.Oracle(lambda inputs: (), told)
+  made = threat(choice.radius)
+  one = _ascent(oracle, made, choice, origin, 1, attacks.last)
+  return one(keys, points, jnp.zeros(gradient.shape[0], int)).inputs
 
 
 def losses_of(
@@ -184,8 +221,11 @@ def slopes(
   keys: Key,
   inputs: Inputs,
   labels: Labels,
-) -> tuple[Array, Array]:
-  """Returns the gradients [B, D] of a loss and of the margin loss."""
+) -> tuple[Array, Array, Array]:
+  """Returns the gradients [B, D] of a loss and of the margin loss.
+
+  The third value says which inputs are classified correctly, [B].
+  """
   logits, pull = jax.vjp(lambda points: logits_fn(keys, points), inputs)
 
   def slope(which: LogitsLoss) -> Array:
@@ -196,24 +236,32 @@ def slopes(
     lambda cotangent: flat.flatten(pull(cotangent)[0])[0],
     jnp.stack([slope(loss), slope(losses.margin_loss)]),
   )
-  return first, second
+  return first, second, losses.predicts(logits, labels)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def values(
+  wanted: tuple[LogitsLoss, ...], logits: Array, labels: Labels
+) -> Array:
+  """Returns some losses of logits, [K, B]."""
+  return jnp.stack([loss(logits, labels) for loss in wanted])
 
 
 @jax.jit
 def nudged(
-  radius: Amounts, keys: Key, inputs: Inputs, gradient: Array
-) -> tuple[Inputs, Inputs, Array]:
+  radius: Amounts, keys: Key, inputs: Inputs, gradients: tuple[Array, ...]
+) -> tuple[Inputs, Inputs, tuple[Array, ...]]:
   """Returns two points on either side, along random signs of the radius' size.
 
-  The third value is the difference that a gradient [B, D] predicts.
+  The third value is the differences that gradients [B, D] predict.
   """
   center, restore = flat.flatten(inputs)
   signs = random.per_example(
     lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype), keys
   )
   step = flat.row(radius, inputs) * signs
-  rise = 2 * jnp.sum(gradient * step, 1)
-  return restore(center + step), restore(center - step), rise
+  rises = tuple(2 * jnp.sum(gradient * step, 1) for gradient in gradients)
+  return restore(center + step), restore(center - step), rises
 
 
 @functools.partial(jax.jit, static_argnums=0)

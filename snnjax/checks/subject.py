@@ -142,7 +142,7 @@ def attacked(
   """
   check_inputs(subject.threat(subject.radius), examples.inputs)
   wanted = loss or subject.loss
-  known = tuple(dict.fromkeys((subject.loss, *LOSSES.values(), wanted)))
+  known = tuple(dict.fromkeys((*LOSSES.values(), subject.loss, wanted)))
   plan = programs.Plan(subject.threat, known, subject.steps, draws, pairs)
   choice = programs.Choice(
     jnp.asarray(known.index(wanted)),

@@ -84,8 +84,9 @@ CHECKS = (
     "Gradients are exactly zero",
     findings.gradients_vanish,
     Severity.SERIOUS,
-    "The attack cannot move from these examples; they look robust because "
-    "the gradient vanished (dead neurons, a narrow surrogate, saturation).",
+    "The attack cannot move on, from the clean input, from a random start or "
+    "on its way; examples look robust because the gradient vanished (dead "
+    "neurons, a narrow surrogate, saturation, rounding).",
     "Use a surrogate with wide support (atan), a margin loss, a random start "
     "and a gradient-free attack.",
   ),
@@ -100,7 +101,8 @@ CHECKS = (
     "The gradient points elsewhere",
     findings.gradient_points_elsewhere,
     Severity.SERIOUS,
-    "The surrogate's gradient has little to do with the loss as it really is.",
+    "At the clean input, around it or on the attack's way, the gradient has "
+    "little to do with the loss as it really is.",
     "Search the surrogate and its sharpness on a held-out split; add a "
     "gradient-free attack.",
   ),

@@ -3,6 +3,7 @@
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
+from snnjax.evaluation.nesting import holds, nested
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -42,7 +43,9 @@ __all__ = [
   "cases",
   "collect",
   "evaluate",
+  "holds",
   "lacking",
+  "nested",
   "refuse_outside",
   "spared",
   "stream",

@@ -70,14 +70,19 @@ class Robustness(NamedTuple):
     examples: how many were evaluated.
     clean: accuracy on the clean examples.
     robust: worst case per example over all attacks ("autoattack_acc" on
-      RobustBench, where the suite is AutoAttack).
+      RobustBench, where the suite is AutoAttack), with those that were run in
+      smaller balls inside this one.
     success: the attacks' success rate over the correct examples.
     reported: the robust accuracy that the publication claims, if it does.
-    zero_gradient_fraction: of examples whose input gradient is exactly zero.
+    zero_gradient_fraction: of examples whose input gradient is exactly zero,
+      at the clean input, at a random point of the ball or along the attack.
     alarms: names of the alarms that fired, the gravest first.
     undecided: names of those that so few examples do not decide.
     unchecked: names of those that were not checked.
     passed: names of those that were checked and did not fire.
+    depends_on_batch: names of the attacks whose results depend on the batch
+      that they were run in, since their gradient takes statistics of it.
+    batch: the size of that; None where nothing depends on it.
   """
 
   norm: str
@@ -95,6 +100,8 @@ class Robustness(NamedTuple):
   undecided: Sequence[str] = ()
   unchecked: Sequence[str] = ()
   passed: Sequence[str] = ()
+  depends_on_batch: Sequence[str] = ()
+  batch: int | None = None
 
 
 class Entry(NamedTuple):
@@ -224,6 +231,7 @@ def check(entry: Entry) -> None:
       _refuse(name, count, "a whole number of at least 1")
   for name in ("attacks", "rules"):
     _names(name, getattr(found, name))
+  _batch(found)
   _shares(found)
   if not entry.seeds or not all(map(_whole, entry.seeds)):
     _refuse("seeds", list(entry.seeds), "one or more whole numbers")
@@ -242,6 +250,15 @@ def check(entry: Entry) -> None:
   for name in ("python", "snnjax", "jax"):
     if not entry.software.get(name):
       _refuse(f"software.{name}", entry.software.get(name), "a version")
+
+
+def _batch(found: Robustness) -> None:
+  if not found.depends_on_batch:
+    if found.batch is not None:
+      _refuse("batch", found.batch, "None where nothing depends on it")
+  elif found.batch is None or not _whole(found.batch) or found.batch < 1:
+    allowed = f"the size that {list(found.depends_on_batch)} depend on"
+    _refuse("batch", found.batch, allowed)
 
 
 def _texts(paper: Paper, spiking: Spiking, entry: Entry) -> None:

@@ -36,8 +36,8 @@ class Case(NamedTuple):
   Attributes:
     attack: ``(keys [B], inputs, labels) -> AttackResult``.
     threat: tells whether an output stayed inside, and how far it went.
-    gradient: if given, the input gradient the attack follows; its value at
-      the clean inputs fills `Outcome.zero_gradient`.
+    gradient: if given, the input gradient the attack follows; its values at
+      the clean inputs and at the outputs fill `Outcome.zero_gradient`.
   """
 
   attack: Attack
@@ -78,8 +78,9 @@ class Outcome(NamedTuple):
     distance: [N] from the clean input; NaN if not attempted.
     contained: [N] whether the output lies inside ball and box.
     finite: [N] whether the output and its logits are finite.
-    zero_gradient: [N] 1 where the gradient at the clean input is exactly zero
-      everywhere, 0 where it is not, NaN if it was not measured.
+    zero_gradient: [N] 1 where the gradient is exactly zero everywhere, at the
+      clean input or at the output of an attack that claims no success, 0 where
+      it is not, NaN if it was not measured.
     attempted: [N] whether the attack was run on the example.
     iterations: [N] how often the attack probed the network until its first
       success, as `AttackResult` counts; -1 if not attempted, or if the rows

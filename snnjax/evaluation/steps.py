@@ -1,5 +1,6 @@
 """The compiled steps of an evaluation; each takes one whole microbatch."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -89,8 +90,13 @@ def attempt(
   if case.gradient is None:
     zero_gradient = jnp.full(labels.shape, jnp.nan, jnp.float32)
   else:
-    gradient = case.gradient(keys[1], inputs, labels)
-    zero_gradient = _every(lambda leaf: leaf == 0, gradient)
+    # Where it begins and where it ends: a mask need not hold in both.
+    ends = jax.tree.map(lambda *x: jnp.stack(x), inputs, result.inputs)
+    slope = functools.partial(case.gradient, keys[1])
+    zero = jax.lax.map(
+      lambda end: _every(lambda leaf: leaf == 0, slope(end, labels)), ends
+    )
+    zero_gradient = zero[0] | (zero[1] & ~result.success)
   threat = case.threat
   return Attempt(
     inputs=result.inputs,

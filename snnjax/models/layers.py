@@ -142,8 +142,7 @@ def _kernel(
   """
   shape = (*size, sequence.shape[-1], module.features)
   if module.has_variable("params", "kernel"):
-    kernel: Array = module.get_variable("params", "kernel")
-    known = kernel.shape
+    known = module.variables["params"]["kernel"].shape
     if known != shape:
       raise ValueError(
         f"inputs do not fit the weights: layer {_named(module)} takes "

@@ -1,0 +1,177 @@
+"""Whether the gradient tells the truth, wherever an attack may ask it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import losses, random
+from snnjax.attacks import flat
+from snnjax.checks import programs
+from snnjax.checks.alarms import Measurements
+from snnjax.checks.subject import Examples, Subject, batched, logits_at, starts
+from snnjax.evaluation.steps import partial
+from snnjax.losses import LogitsLoss
+from snnjax.types import Array, Inputs, Key, Labels
+from snnjax.validation import check_count
+
+
+class _Point(NamedTuple):
+  """One point per example, and what the gradient says there.
+
+  Attributes:
+    inputs: [N, ...].
+    reported: [N, D] the reported loss' gradient, which the attack follows.
+    margin: [N, D] the margin loss'.
+    right: [N] whether it is classified correctly.
+    blocked: [N] whether it is, and the reported gradient is zero: what is
+      wrong already needs none.
+  """
+
+  inputs: Inputs
+  reported: np.ndarray
+  margin: np.ndarray
+  right: np.ndarray
+  blocked: np.ndarray
+
+
+def measure_gradient(
+  subject: Subject, examples: Examples, *, directions: int = 32
+) -> Measurements:
+  """Counts zero gradients, and compares the others with real differences.
+
+  A mask need not hold everywhere, nor for every loss. The places are the clean
+  input, a random point of the threat and the points along the reported attack;
+  the losses are the reported one, whose zeros are counted, and the margin,
+  which does not saturate.
+
+  Along random directions u of the radius' size, the cosine between the vector
+  of differences ``L(x + u) - L(x - u)`` and that of predictions ``2 <g, u>``,
+  of every example whose loss changes. Unlike a cosine of estimated gradients
+  it does not shrink with the number of inputs.
+
+  Args:
+    subject: the network and the reported attack.
+    examples: N of them.
+    directions: how many u.
+
+  Raises:
+    ValueError: if `directions` is not a positive whole number.
+  """
+  check_count("directions", directions)
+  zero: dict[str, np.ndarray] = {}
+  cosines: dict[str, np.ndarray] = {}
+  for place, point in _places(subject, examples):
+    zero[place] = point.blocked
+    for loss, found in _cosines(subject, examples, point, directions).items():
+      cosines[f"{place}_{loss}"] = found
+  return Measurements(zero_gradient=zero, finite_difference_cosines=cosines)
+
+
+def _places(
+  subject: Subject, examples: Examples
+) -> Iterator[tuple[str, _Point]]:
+  clean = _point(subject, examples, examples.inputs)
+  yield "clean", clean
+  yield "ball", _point(subject, examples, starts(subject, examples))
+  yield "attack", _on_the_way(subject, examples, clean)
+
+
+def _point(subject: Subject, examples: Examples, inputs: Inputs) -> _Point:
+  source = partial(subject.own)
+
+  def run(
+    keys: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[Array, Array, Array]:
+    keys = random.fold_in_name(keys, "slopes")
+    return programs.slopes(subject.loss, source, keys, inputs, labels)
+
+  found = batched(subject, run, examples.keys, inputs, examples.classes)
+  reported, margin, right = found
+  blocked = right & np.all(reported == 0, 1)
+  return _Point(inputs, reported, margin, right, blocked)
+
+
+def _on_the_way(subject: Subject, examples: Examples, clean: _Point) -> _Point:
+  """Follows the attack, and keeps of each example a random one of its points.
+
+  Of those that it comes to until the example falls, each as likely as the
+  others; `blocked` tells of them all.
+  """
+  choice = programs.Choice(
+    jnp.asarray(0),
+    jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
+    jnp.asarray(subject.step_share, float),
+  )
+
+  def step(
+    keys: Key, points: Inputs, origin: Inputs, gradient: Array
+  ) -> Inputs:
+    return programs.advance(
+      subject.threat, choice, keys, points, origin, gradient
+    )
+
+  lots = random.fold_in_name(examples.keys, "way")
+  here, kept = clean, clean
+  standing = np.ones_like(clean.right)
+  blocked = np.zeros_like(clean.right)
+  for number in range(1, subject.steps + 1):
+    points = batched(
+      subject, step, examples.keys, here.inputs, examples.inputs, here.reported
+    )
+    here = _point(subject, examples, points)
+    drawn = jax.vmap(jax.random.uniform)(random.fold_in(lots, number))
+    take = standing & (np.asarray(drawn) * number < 1)
+    kept = flat.choose(jnp.asarray(take), here, kept)
+    blocked |= standing & here.blocked
+    standing &= here.right
+  return jax.tree.map(np.asarray, kept)._replace(blocked=blocked)
+
+
+def _cosines(
+  subject: Subject, examples: Examples, point: _Point, directions: int
+) -> dict[str, np.ndarray]:
+  """Returns by loss the cosines of all examples whose loss changes."""
+  slopes: dict[str, tuple[LogitsLoss, np.ndarray]] = {
+    "margin": (losses.margin_loss, point.margin)
+  }
+  if subject.loss is not losses.margin_loss:
+    slopes["reported"] = subject.loss, point.reported
+  wanted = tuple(loss for loss, _ in slopes.values())
+  gradients = tuple(gradient for _, gradient in slopes.values())
+  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
+  labels = jnp.asarray(examples.labels)
+  drawn = random.fold_in_name(examples.keys, "direction")
+
+  def nudge(
+    keys: Key, inputs: Inputs, gradients: tuple[Array, ...]
+  ) -> tuple[Inputs, Inputs, tuple[Array, ...]]:
+    return programs.nudged(radius, keys, inputs, gradients)
+
+  real, said = [], []
+  for number in range(directions):
+    above, below, rises = batched(
+      subject, nudge, random.fold_in(drawn, number), point.inputs, gradients
+    )
+    # The same draw of a random network on both sides.
+    high, low = (
+      programs.values(
+        wanted,
+        logits_at(subject, examples, inputs, f"difference {number}"),
+        labels,
+      )
+      for inputs in (above, below)
+    )
+    real.append(np.asarray(high) - np.asarray(low))
+    said.append(np.asarray(rises))
+  size = np.linalg.norm(real, axis=0)
+  length = size * np.linalg.norm(said, axis=0)
+  product = np.sum(np.multiply(real, said), 0)
+  # Where the loss changes and the gradient is zero it points nowhere: 0.
+  every = product / np.where(length == 0, 1.0, length)
+  return {
+    name: values[changes]  # NaN is kept, and told
+    for name, values, changes in zip(slopes, every, size != 0, strict=True)
+  }
