@@ -15,7 +15,6 @@ flags and calls `launch.plain(main)`. Both end with the exit codes of
 `experiments.lifecycle`.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -42,7 +41,8 @@ class Keys(NamedTuple):
     kept: what it only writes down, for the binaries of `later`.
     later: those.
     recorded: whether everything else is that of the run in the workdir: other
-      values are refused, and of ``--config`` only what is read is taken.
+      values are refused, and of ``--config`` only what is read is taken. The
+      workdir may be somebody else's: code that it names does not run.
   """
 
   read: tuple[str, ...]
@@ -149,10 +149,11 @@ def parse(
   Raises:
     UsageError: a flag, key or value that is not known, or none where one is
       needed.
+    DataError: the workdir's own configuration is damaged.
   """
   rest: list[str] = [argv[0]]
   overrides: list[tuple[str, str | None]] = []
-  for word in values.read_flags_from_files(list(argv[1:]), force_gnu=False):
+  for word in _with_files(argv[1:], values):
     found = _OVERRIDE.match(word)
     if found is None:
       rest.append(word)
@@ -176,6 +177,8 @@ def parse(
   before = settings.flatten(config)
   for key, text in overrides:
     settings.override(config, key, text)
+  if keys and recorded is not None:
+    _refuse_code(config, values, [key for key, _ in overrides], keys, path)
   if keys and keys.recorded:
     _refuse_unread(config, before, [key for key, _ in overrides], keys, path)
   return Command(config, path, values.debug)
@@ -183,13 +186,19 @@ def parse(
 
 def _recorded(path: pathlib.Path) -> ml_collections.ConfigDict | None:
   """What the run in the workdir had; None where there is no run."""
-  file = path / "config.json"
-  if not file.is_file():
-    return None
   try:
-    return settings.from_dict(json.loads(file.read_bytes()))
-  except (ValueError, TypeError, AttributeError) as error:
-    raise settings.UsageError(f"{file} is damaged: {error}") from None
+    if not (path / "config.json").is_file():
+      return None
+    from snnjax import workdir  # numpy, which --help does without
+
+    plain = workdir.read_config(path)
+  except OSError as error:
+    raise settings.UsageError(
+      f"--workdir cannot be read: {error.strerror}: {settings.shown(str(path))}"
+    ) from None
+  except ValueError as error:
+    raise lifecycle.DataError(str(error)) from None
+  return checking.recorded(plain, path)
 
 
 def _configuration(
@@ -207,6 +216,33 @@ def _configuration(
         if group in file:
           recorded[group] = file[group]
   return recorded
+
+
+def _refuse_code(
+  config: ml_collections.ConfigDict,
+  values: flags.FlagValues,
+  given: Sequence[str],
+  keys: Keys,
+  path: pathlib.Path,
+) -> None:
+  """Raises where a file would be run that this command line does not name.
+
+  A run's folder may have come from somebody else: its configuration chooses
+  among what is here, and brings no code.
+  """
+  typed = keys.read if values["config"].present else ()
+  flat = settings.flatten(config)
+  for key in schema.CODE:
+    name = str(flat.get(key, "")).partition(":")[0]
+    if key in given or schema.covers(typed, key) or not settings.is_path(name):
+      continue
+    if schema.covers(keys.read, key):
+      raise settings.UsageError(
+        f"{key} is that of the run in {path}, the file "
+        f"{settings.shown(name)}: code runs only from a path given in this "
+        f"command: give --config.{key}={settings.shown(name)} if you trust "
+        f"that file, or one of {', '.join(schema.SUITES)}"
+      )
 
 
 def _refuse_unread(
@@ -238,6 +274,14 @@ def _refuse_unread(
     )
 
 
+def _with_files(words: Sequence[str], values: flags.FlagValues) -> list[str]:
+  """The words of a command line, and those of its ``--flagfile``s."""
+  try:
+    return list(values.read_flags_from_files(list(words), force_gnu=False))
+  except flags.Error as error:
+    raise settings.UsageError(" ".join(str(error).split())) from None
+
+
 def _define_debug(values: flags.FlagValues) -> None:
   flags.DEFINE_bool(
     "debug", False, "Print the traceback of any error.", flag_values=values
@@ -251,6 +295,8 @@ def _read_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
     raise settings.UsageError(_unknown(error, values)) from None
   except flags.Error as error:
     raise settings.UsageError(str(error)) from None
+  except RecursionError:  # absl looks for what a word is like, letter by letter
+    raise settings.UsageError("a flag has a name of endless length") from None
 
 
 def _unknown(
@@ -269,7 +315,7 @@ def _unknown(
 def _no_words(words: Sequence[str]) -> None:
   if words:
     raise settings.UsageError(
-      f"unexpected {words[0]!r}: every argument is --flag=value"
+      f"unexpected {settings.shown(words[0])}: every argument is --flag=value"
     )
 
 
@@ -334,6 +380,9 @@ def _start(
       sys.stderr.write(f"{name}: {error}\n")
       sys.stderr.write(f"{name}: --help shows all flags\n")
       sys.exit(lifecycle.ExitCode.USAGE)
+    except lifecycle.DataError as error:
+      sys.stderr.write(f"{name}: {error}\n")
+      sys.exit(lifecycle.ExitCode.BAD_DATA)
 
   def run(prepared: tuple[Callable[[], object], bool]) -> int:
     body, debug = prepared

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from experiments import (
   assessment,
+  checking,
   console,
   datasets,
   evaluations,
@@ -13,6 +14,7 @@ from experiments import (
   lifecycle,
   report_groups,
   run_folders,
+  schema,
   settings,
   suites,
   training_loop,
@@ -34,6 +36,7 @@ def run(config: Any, path: pathlib.Path, chosen: str = "") -> None:
   Raises:
     DataError: there is no such evaluation.
   """
+  checking.check_read(config, schema.REPORTING)
   runs = evaluated(path, chosen)
   groups = report_groups.alike(
     [
@@ -135,12 +138,16 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   """
   with lifecycle.reading_data():
     plain = workdir.read_config(folder)
-  own = settings.from_dict(plain)
-  if "attacks" not in own.evaluation:
+  own = checking.recorded(plain, folder)
+  if "attacks" not in own.get("evaluation", ()):
     raise lifecycle.DataError(
       f"{folder} must name its attacks; an older version made it. Remove it "
       f"and run: python -m experiments.evaluate --workdir={folder.parent}"
     )
+  try:
+    suites.check_recorded(own, f"{folder}/config.json")
+  except settings.UsageError as error:  # nobody typed it
+    raise lifecycle.DataError(str(error)) from None
   modalities = datasets.MODALITIES[own.data.modality]
   # Of a finished run, opening changes nothing.
   with lifecycle.reading_data(), workdir.opened(folder, plain) as opened:

@@ -88,7 +88,7 @@ def read_json(path: pathlib.Path) -> Any:
   """
   try:
     return json.loads(path.read_bytes())
-  except ValueError as error:  # of JSON, or of its UTF-8
+  except (ValueError, RecursionError) as error:  # of JSON, or of its UTF-8
     raise ValueError(f"{path} is damaged: not JSON ({error})") from None
 
 

@@ -89,9 +89,7 @@ def test_a_key_of_a_file_that_nothing_reads_is_refused():
 
 
 def test_what_is_not_read_is_refused_and_what_is_true_is_not(tmp_path):
-  (tmp_path / "config.json").write_text(
-    launch.json.dumps(settings.to_dict(tiny_runs.config()))
-  )
+  workdir.open(tmp_path, settings.to_dict(tiny_runs.config())).close()
 
   def parsed(*words):
     values = launch.flags.FlagValues()
