@@ -217,7 +217,7 @@ def test_an_evaluation_is_as_the_run_was_configured(trained, tmp_path):
   assert other.evaluation.epsilons.image == (0.1, 0.2, 0.3)
   assert parsed(tmp_path).evaluation.microbatch == 64
   (tmp_path / "config.json").write_text("{")
-  with pytest.raises(UsageError, match=r"config\.json is damaged"):
+  with pytest.raises(lifecycle.DataError, match=r"config\.json is damaged"):
     parsed(tmp_path)
 
 
