@@ -18,6 +18,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -279,7 +280,7 @@ def _orbax(what: str, place: pathlib.Path) -> Iterator[Any]:
   try:
     with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
       yield checkpointer
-  except (OSError, MemoryError):
+  except (OSError, MemoryError, CheckpointError):
     raise
   except Exception as error:
     found = re.search(r"os_error_code='(\d+)'", str(error))
@@ -329,6 +330,7 @@ def _read(
       f"checkpoint {place} does not fit: " + "; ".join(problems)
     )
   with _orbax(f"step {place.name}", place) as checkpointer:
+    _check_sizes(place, entries, checkpointer)
     nested = checkpointer.restore((place / _STATE).absolute())
   arrays = parameters.named_leaves(nested)
   leaves = parameters.named_leaves(template)
@@ -347,8 +349,30 @@ def _read(
   return jax.tree.unflatten(jax.tree.structure(template), values)
 
 
+def _check_sizes(
+  place: pathlib.Path, entries: dict[str, Any], checkpointer: Any
+) -> None:
+  """Compares orbax's own files with the manifest, before any array is read.
+
+  An array without data, which costs its maker nothing, may have any size.
+  """
+  noted = checkpointer.metadata((place / _STATE).absolute()).item_metadata.tree
+  for name, found in parameters.named_leaves(noted).items():
+    sizes = ", ".join(str(size) for size in found.shape)
+    told = f"{found.dtype}[{sizes}]"
+    stored = entries[name]["stored"] if name in entries else "nothing"
+    chunk = getattr(found.storage, "chunk_shape", None) or found.shape
+    if told != stored or math.prod(chunk) > math.prod(found.shape):
+      raise CheckpointError(
+        f"checkpoint {place}: {name} is {told} in pieces of {list(chunk)} to "
+        f"orbax, {stored} in {_MANIFEST}"
+      )
+
+
 def _empty(description: str) -> np.ndarray:
   """The array without elements that `parameters.describe` describes."""
   dtype, shape = description.rstrip("]").split("[")
   sizes = [int(size) for size in shape.split(", ") if size]
+  if math.prod(sizes):
+    raise CheckpointError(f"an array {description} has elements, and no data")
   return np.zeros(sizes, jnp.dtype(dtype))

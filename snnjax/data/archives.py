@@ -146,10 +146,10 @@ def _headers(
     with opener(path) as unbounded:
       stream: Any = _Bounded(unbounded, budget)
       # Streaming asks for no seeking, which these formats do slowly.
-      opened: Any = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header)
-      with opened as archive:
+      with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+        members: list[tarfile.TarInfo] = vars(archive)["members"]
         for member in iter(archive.next, None):
-          archive.members.clear()  # they would all be kept
+          members.clear()  # they would all be kept
           budget.take_entry()
           budget.check(member.size)
           _check(path, member)
