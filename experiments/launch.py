@@ -303,13 +303,28 @@ def _unknown(
   error: flags.UnrecognizedFlagError, values: flags.FlagValues
 ) -> str:
   """Of a flag that is not known: the flags and keys that are like it."""
-  word = error.flagname.removeprefix("no").replace("-", "_")
-  near = [f"--{name}" for name in settings.close(word, list(values))]
-  if "config" in values:
-    known = settings.close(word, list(schema.KEYS))
-    near = [f"--config.{key}" for key in known] + near
+  near: list[str] = []
+  whole = error.flagname.replace("-", "_")
+  for word in (whole, whole.removeprefix("no")):  # "norm" is no negation
+    if near:
+      break
+    near = [f"--{name}" for name in settings.close(word, list(values))]
+    if "config" in values:
+      near = [f"--config.{key}" for key in _keys_like(word)] + near
   hint = f"; did you mean {' or '.join(near)}?" if near else ""
   return f"unknown flag --{error.flagname}{hint}"
+
+
+def _keys_like(word: str) -> list[str]:
+  """The keys whose last part is like a word, or those of a group that is."""
+  keys = list(schema.KEYS)
+  groups = list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
+  return settings.close(word, keys) or [
+    key
+    for group in settings.close(word, groups)
+    for key in keys
+    if key.rpartition(".")[0] == group
+  ]
 
 
 def _no_words(words: Sequence[str]) -> None:

@@ -195,9 +195,10 @@ def write(
     **(extra or {}),
   }
   folder = folder_of(path, chosen)
+  with lifecycle.configuring():  # before there is a page
+    entries = leaderboard_entry.checked(networks, config)
   paths = report.write(report_groups.record(groups, provenance), folder)
-  with lifecycle.configuring():
-    leaderboard_entry.write(networks, config, folder)
+  leaderboard_entry.write(entries, folder)
   return Written(paths, groups)
 
 
