@@ -26,7 +26,7 @@ from typing import NamedTuple, NoReturn
 import ml_collections
 from absl import app, flags, logging
 
-from experiments import checking, lifecycle, schema, settings
+from experiments import checking, lifecycle, schema, settings, terminal
 
 Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]
 _HELP = re.compile(r"--?(h|help|helpshort|helpfull)$")
@@ -374,7 +374,7 @@ def _check_platform() -> None:
 
 
 def _warn(name: str, text: Warning | str) -> None:
-  sys.stderr.write(f"{name}: warning: {text}\n")
+  terminal.err(f"{name}: warning: {text}\n")
 
 
 def _start(
@@ -387,16 +387,16 @@ def _start(
 
   def parser(argv: list[str]) -> tuple[Callable[[], object], bool]:
     if any(_HELP.match(word) for word in argv[1:]):
-      sys.stdout.write(_help(default, keys))
+      terminal.out(_help(default, keys))
       sys.exit(lifecycle.ExitCode.DONE)
     try:
       return prepare(argv)
     except settings.UsageError as error:
-      sys.stderr.write(f"{name}: {error}\n")
-      sys.stderr.write(f"{name}: --help shows all flags\n")
+      terminal.err(f"{name}: {error}\n")
+      terminal.err(f"{name}: --help shows all flags\n")
       sys.exit(lifecycle.ExitCode.USAGE)
     except lifecycle.DataError as error:
-      sys.stderr.write(f"{name}: {error}\n")
+      terminal.err(f"{name}: {error}\n")
       sys.exit(lifecycle.ExitCode.BAD_DATA)
 
   def run(prepared: tuple[Callable[[], object], bool]) -> int:

@@ -17,6 +17,8 @@ from typing import Any, Self, TextIO
 
 import tqdm
 
+from experiments import terminal
+
 Progress = Callable[[int, int, str], None]  # (done, total, description)
 
 
@@ -39,8 +41,7 @@ def duration(seconds: float) -> str:
 
 def say(text: str) -> None:
   """Writes a line for the user to standard output."""
-  sys.stdout.write(f"{text}\n")
-  sys.stdout.flush()
+  terminal.out(f"{text}\n")
 
 
 class Reporter:

@@ -3,7 +3,6 @@
 import itertools
 import pathlib
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from experiments import (
   preflight,
   report_run,
   settings,
+  terminal,
   training_loop,
 )
 from experiments.assessment import Assessed
@@ -188,7 +188,7 @@ def _attempt(cell: Cell, path: pathlib.Path) -> Outcome:
     raise
   except Exception as error:  # whatever it is, the other runs can go on
     reason = lifecycle.message(error)
-    sys.stderr.write(f"{cell.name} failed: {reason}\n")
+    terminal.err(f"{cell.name} failed: {reason}\n")
     return Outcome(cell, lifecycle.exit_code(error), " ".join(reason.split()))
   return Outcome(cell, ExitCode.DONE, "")
 

@@ -4,22 +4,33 @@
 """
 
 import ast
+import gzip
 import hashlib
+import inspect
 import io
 import json
 import pathlib
 import subprocess
 import sys
+import tarfile
+import unittest.mock
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import compilation, settings
+from experiments import (
+  compilation,
+  lifecycle,
+  progress,
+  run_folders,
+  settings,
+  terminal,
+)
 from snnjax import checkpoints, parameters, plots
-from snnjax.data import pictures
-from tests.faults import hostile_files_test
+from snnjax.data import pictures, trees
+from tests.faults import bombs, hostile_files_test
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULE = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
@@ -240,3 +251,63 @@ def test_the_bounds_of_the_tests_are_those_of_the_document():
   text = (ROOT / "docs/security.md").read_text()
   assert "ten times its size" in text
   assert (hostile_files_test.TIMES, hostile_files_test.SPARE) == (10, 50 << 20)
+
+
+CONTROL = "\x1b]0;owned\x07\x1b[2J\r\u202eabc"
+
+
+def test_a_terminal_is_told_nothing_but_text(capsys):
+  terminal.out(f"{CONTROL}\n")
+  terminal.err(f"{CONTROL}\t\n")
+  progress.say(CONTROL)
+  body = unittest.mock.Mock(side_effect=lifecycle.DataError(CONTROL))
+  lifecycle.guarded(body, "name", False)
+  out, err = capsys.readouterr()
+  for text in (out, err):
+    assert r"\x1b]0;owned\x07\x1b[2J\r\u202eabc" in text
+    assert set(text) & set(CONTROL) <= set("]0;owned[2Jabc")
+  assert terminal.plain("übung: 5 % ok\n\tx") == "übung: 5 % ok\n\tx"
+
+
+def test_binaries_write_by_that_way_alone():
+  for path in (ROOT / "experiments").glob("*.py"):
+    if path.name in ("terminal.py", "progress.py"):  # the bar is our own
+      continue
+    text = path.read_text()
+    assert "stdout.write" not in text, path
+    assert "stderr.write" not in text, path
+
+
+def test_folders_of_any_depth_end(tmp_path):
+  place = tmp_path / "runs"
+  (place / "/".join("a" * 300)).mkdir(parents=True)
+  limit = sys.getrecursionlimit()
+  try:  # fewer than there are folders
+    sys.setrecursionlimit(len(inspect.stack()) + 200)
+    assert run_folders.found(place) == []
+  finally:
+    sys.setrecursionlimit(limit)
+  with pytest.raises(ValueError, match="folders deep"):
+    trees.of_folder(place)
+
+
+def test_links_that_double_end(tmp_path):
+  deep = tmp_path / "links"
+  for level in range(40):
+    (deep / f"{level}").mkdir(parents=True)
+    for name in "ab":
+      (deep / f"{level}" / name).symlink_to(deep / f"{level + 1}")
+  (deep / "40").mkdir()
+  assert run_folders.found(deep) == []
+  with pytest.raises(ValueError, match="by more than 16 ways"):
+    trees.of_folder(deep)
+
+
+def test_a_tar_of_endless_folders_is_refused(tmp_path):
+  info = tarfile.TarInfo("a/" * 30_000 + "0.png")
+  path = tmp_path / "deep.tar.gz"
+  path.write_bytes(
+    gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + bombs.TAR_END)
+  )
+  with pytest.raises(ValueError, match="folders deep"):
+    trees.of_tar(path)

@@ -7,7 +7,9 @@ import sys
 import pytest
 import tensorflow_datasets as tfds
 
-from snnjax.data import builders, foreign, registry
+from experiments import prepare_data
+from snnjax import files
+from snnjax.data import builders, foreign, manifest, registry
 from tests.data_prepared_test import write_official
 from tests.downloads import write_mnist
 from tests.faults import bombs, reader
@@ -214,3 +216,43 @@ def test_images_of_a_set_are_not_decoded_beyond_their_shape(tmp_path):
   assert found.error == "ValueError"
   assert "must have the shape (28, 28, 1)" in found.message
   cheap(found, len(wide))
+
+
+@pytest.mark.parametrize(
+  "edit",
+  [
+    lambda noted: noted.update(classes=5),
+    lambda noted: noted.update(classes=[["a"]] * 10),
+    lambda noted: noted["counts"].update(train=[1]),
+    lambda noted: noted["counts"].update(train=["1"] * 10),
+    lambda noted: noted["made"].update(formats={"PNG": "many"}),
+    lambda noted: noted["made"].update(left_out=[1]),
+    lambda noted: noted["made"].update(shuffle_seed="x"),
+    lambda noted: noted["source"].update(layout=5),
+    lambda noted: noted["files"].update({"../../x": 5}),
+  ],
+)
+def test_a_manifest_of_any_kind_is_a_fault_and_no_end(written, tmp_path, edit):
+  folder = tmp_path / "mnist" / "1.0.0"
+  shutil.copytree(written, folder)
+  noted = manifest.describe(folder, "mnist").manifest
+  edit(noted)
+  remanifested(folder, noted)
+  (found,) = manifest.found(tmp_path)
+  assert "is damaged" in found.fault
+  assert prepare_data.line(found).count("\n") == 1
+
+
+def remanifested(folder, noted):
+  """Writes a manifest as preparation does: with its digest, if it has one."""
+  write = getattr(files, "write_sealed", files.write_json)
+  write(folder / manifest.FILE, noted)
+
+
+def test_a_manifest_names_no_file_outside_the_set(written, tmp_path):
+  folder = tmp_path / "mnist" / "1.0.0"
+  shutil.copytree(written, folder)
+  noted = manifest.describe(folder, "mnist").manifest
+  noted["files"]["../../secret"] = "0" * 64
+  remanifested(folder, noted)
+  assert "is damaged" in manifest.describe(folder, "mnist").fault
