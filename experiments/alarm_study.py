@@ -9,21 +9,21 @@ on with the next.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import attack_grid, build, datasets
+from experiments import attack_grid, build, datasets, kept
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
 from snnjax.checks import Alarm, Measurements
-from snnjax.evaluation import Chunk, Evaluation
+from snnjax.evaluation import Evaluation
 from snnjax.types import Batch, LogitsFn, Network, Variables
 from snnjax.workdir import Preempted, Workdir
 
@@ -74,8 +74,9 @@ def measure(
   network: Network,
   classify: jax.tree_util.Partial,
   batch: Batch,
-  chunks: Iterable[Chunk],
+  evaluation: Evaluation,
   folder: Workdir,
+  made_from: Mapping[str, str],
   progress: Progress = silent,
   should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -88,8 +89,9 @@ def measure(
     classify: the network under its own rule, of its variables, which are the
       first argument: compilations are shared with other networks.
     batch: all examples of the evaluation.
-    chunks: the finished evaluation.
+    evaluation: the finished one.
     folder: gets the arrays.
+    made_from: see `origins.evaluation`.
     progress: told of every part.
     should_stop: asked after every part.
 
@@ -97,10 +99,15 @@ def measure(
     Preempted: as `should_stop` wanted; run again to go on.
   """
   count = min(config.evaluation.alarm_examples, len(batch.labels))
-  done = _finished(folder)
-  if not count or _SETUP in done:
+  if not count:
     return
-  evaluation = _collected(chunks, batch)
+  done = {
+    name: arrays
+    for name in _finished(folder)
+    if (arrays := kept.load_part(folder, f"{_FOLDER}/{name}", made_from))
+  }
+  if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
+    return
   modalities = datasets.MODALITIES[config.data.modality]
   cells = attack_grid.cells(config, modalities)
   cell = cells[-1]
@@ -125,16 +132,17 @@ def measure(
   for number, (name, part) in enumerate(parts.items(), 1):
     if name not in done:
       found = _against(part(), reported)
-      folder.save_arrays(f"{_FOLDER}/{name}", encoded(found))
+      folder.save_arrays(f"{_FOLDER}/{name}", encoded(found), made_from)
       progress(number, len(parts), "check alarms")
       if should_stop() and number < len(parts):
         raise Preempted(f"stopped after part {number} of the alarms")
-  # Comes last: where it is, every part is.
+  # Comes last: where it is, every part was.
   setup = {
     "indices": np.arange(count),
     "attacked": np.array(where(cell)),
+    "parts": np.array(list(parts)),
   }
-  folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup)
+  folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup, made_from)
 
 
 def where(cell: Cell) -> str:
@@ -142,21 +150,30 @@ def where(cell: Cell) -> str:
   return ", ".join(f"{name} {r:g}" for name, r in cell.radii.items() if r)
 
 
-def load(folder: Workdir) -> Found | None:
-  """Reads what `measure` left in a folder; None where it measured nothing.
+def load(
+  config: Any, folder: Workdir, made_from: Mapping[str, str]
+) -> Found | None:
+  """Reads what `measure` left in a folder; None where nothing was asked of it.
+
+  Args:
+    config: the whole configuration.
+    folder: of the evaluation.
+    made_from: see `origins.evaluation`.
 
   Raises:
-    ValueError: a file is damaged.
+    FileNotFoundError: a part is missing.
+    DamagedError: one is damaged.
+    ForeignError: one was made from something else.
   """
-  names = _finished(folder)
-  if _SETUP not in names:
+  if not config.evaluation.alarm_examples:
     return None
-  setup = folder.load_arrays(f"{_FOLDER}/{_SETUP}")
-  parts = (
-    decoded(folder.load_arrays(f"{_FOLDER}/{name}"))
-    for name in names
-    if name != _SETUP
-  )
+  again = f"remove it and {kept.remedy(folder.path)}"
+
+  def part(name: str) -> dict[str, np.ndarray]:
+    return folder.load_arrays(f"{_FOLDER}/{name}", made_from, again)
+
+  setup = part(_SETUP)
+  parts = (decoded(part(name)) for name in setup["parts"].tolist())
   return Found(
     checks.merged(*parts), len(setup["indices"]), str(setup["attacked"])
   )
@@ -223,15 +240,6 @@ def _names(
   if all(name.split("/")[0] in targets for name in evaluation.attacks):
     more += ("large",)  # nothing was run beyond the cells
   return (*_ALWAYS, *more)
-
-
-def _collected(chunks: Iterable[Chunk], batch: Batch) -> Evaluation:
-  kept = tuple(chunks)
-  stages = dict.fromkeys(
-    chunk.stage for chunk in kept if chunk.stage != evaluating.CLEAN
-  )
-  labels = np.asarray(batch.labels)
-  return evaluating.collect(np.arange(len(labels)), labels, tuple(stages), kept)
 
 
 def _reported(

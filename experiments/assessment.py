@@ -4,6 +4,7 @@ The evaluation has a workdir of its own. Each finished microbatch is an array
 file, so that a killed evaluation goes on without computing an example twice.
 """
 
+import contextlib
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +18,10 @@ from experiments import (
   alarm_study,
   attack_grid,
   build,
-  chunk_files,
   datasets,
   examples,
   gradient_study,
+  kept,
   lifecycle,
   perceptual_study,
   suites,
@@ -28,7 +29,7 @@ from experiments import (
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
-from snnjax import attacks, environment, metrics, parameters
+from snnjax import attacks, environment, identity, metrics, parameters
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
 from snnjax.types import Batch, Forward, Inputs, LogitsFn, Network, Variables
@@ -37,7 +38,6 @@ from snnjax.workdir import Preempted, Workdir
 LARGE = "large epsilon"
 LARGE_RADIUS = 0.5
 STUDY = "study"
-REFUSED = "refused"  # attacks that budget or classes do not allow
 
 
 class Assessed(NamedTuple):
@@ -57,6 +57,7 @@ class Assessed(NamedTuple):
     alarms: what was measured for them alone, on a part of the examples.
     perceived: by case, how visible its changes are.
     used: which examples it was trained and evaluated on.
+    made_from: what all of this was made from; see `origins.evaluation`.
   """
 
   name: str
@@ -72,6 +73,7 @@ class Assessed(NamedTuple):
   alarms: alarm_study.Found | None
   perceived: Mapping[str, perceptual_study.Perceived]
   used: examples.Used
+  made_from: Mapping[str, str]
 
 
 class Bench(NamedTuple):
@@ -155,6 +157,7 @@ def assess(
   variables: Variables,
   splits: datasets.Splits,
   folder: Workdir,
+  made_from: Mapping[str, str],
   progress: Progress = silent,
   should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -166,25 +169,28 @@ def assess(
     variables: of the network under attack.
     splits: the data.
     folder: gets the arrays.
+    made_from: see `origins.evaluation`.
     progress: told of every microbatch.
     should_stop: asked after every microbatch.
 
   Raises:
+    ForeignError: what is there was made from something else.
     Preempted: as `should_stop` wanted; run again to go on.
   """
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
-  examples.save(folder.path, datasets.evaluated(config, splits))
   _check_box(config, splits.modalities, batch)
-  finished = chunk_files.load(folder)
   attacked = cases(config, made, variables, splits.modalities, batch.inputs)
-  folder.save_arrays(
-    REFUSED,
-    {
-      "attacks": np.array(list(attacked.refused), np.str_),
-      "reasons": np.array(list(attacked.refused.values()), np.str_),
-    },
+  plan = kept.Plan(
+    made_from,
+    np.arange(len(batch.labels)),
+    evaluating.spared(tuple(attacked.builders), attacked.survivors),
+    attacked.refused,
   )
+  kept.record(folder, plan)
+  examples.save(folder.path, datasets.evaluated(config, splits), made_from)
+  first = kept.next_number(folder)  # that of a damaged one stays free
+  finished = [each.chunk for each in kept.load(folder, plan, mend=True)]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
   visible = perceptual_study.measure(
     batch, splits.modalities, config.evaluation.microbatch
@@ -200,51 +206,99 @@ def assess(
     finished=finished,
     progress=_whole(progress, attacked.builders, len(batch.labels)),
   )
-  first = len(finished)
   with metrics.Metrics(folder.metrics, first - 1 if first else None) as log:
     for number, (chunk, seconds) in enumerate(_timed(chunks), start=first):
+      clean = chunk.stage == evaluating.CLEAN
+      perceived = None if clean else visible(chunk)
       log.write(
         number,
-        {"stage": chunk.stage, "examples": len(chunk.indices)},
+        {
+          "stage": chunk.stage,
+          "examples": len(chunk.indices),
+          "chunk": identity.short(kept.digest(chunk, perceived)),
+        },
         {"seconds": seconds},
       )
-      perceptual_study.save(visible, folder, number, chunk)
-      chunk_files.save(folder, number, chunk)
+      kept.save(folder, number, chunk, perceived, made_from)
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
-  if STUDY not in folder.array_names():
-    _study(config, made, variables, splits, batch, folder, progress)
+  if kept.load_part(folder, STUDY, made_from) is None:
+    _study(config, made, variables, splits, batch, folder, made_from, progress)
   alarm_study.measure(
     config,
     made.network,
     judge,
     batch,
-    chunk_files.load(folder),
+    kept.collected(plan, kept.load(folder, plan), batch.labels),
     folder,
+    made_from,
     progress,
     should_stop,
   )
 
 
+def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
+  """Says what a finished evaluation lacks; nothing where it is whole.
+
+  Args:
+    config: of the evaluation.
+    folder: of the evaluation.
+    made_from: what it must have been made from; see `origins.assessment`.
+
+  Raises:
+    DamagedError: something is damaged that cannot be made again: what was
+      noted of its sessions, or of times.
+    ForeignError: a part of it was made from something else.
+  """
+  with contextlib.suppress(FileNotFoundError):
+    environment.read(folder.path)
+    metrics.read(folder.metrics)
+  modalities = datasets.MODALITIES[config.data.modality]
+  try:
+    load("", config, modalities, folder, made_from)
+  except FileNotFoundError as error:
+    return f"{error.filename} is missing"
+  except identity.DamagedError as error:
+    return str(error).partition("; ")[0]
+  return ""
+
+
 def load(
-  name: str, config: Any, modalities: tuple[str, ...], folder: Workdir
+  name: str,
+  config: Any,
+  modalities: tuple[str, ...],
+  folder: Workdir,
+  made_from: Mapping[str, str],
 ) -> Assessed:
-  """Reads back what `assess` left in a folder.
+  """Reads back what `assess` left in a folder, if it is whole.
 
   Args:
     name: of the network.
     config: of the evaluation.
     modalities: of the inputs.
     folder: of the evaluation.
+    made_from: what it must have been made from; see `origins.assessment`.
 
   Raises:
     OSError: an array file is missing.
-    ValueError: one is damaged.
+    DamagedError: one is damaged, or examples are missing.
+    ForeignError: one was made from something else.
   """
-  chunks = chunk_files.load(folder)
-  clean = [chunk for chunk in chunks if chunk.stage == evaluating.CLEAN]
-  indices = np.concatenate([chunk.indices for chunk in clean])
-  arrays = folder.load_arrays(STUDY)
+  again = kept.remedy(folder.path)
+  plan = kept.read(folder.path)
+  file = folder.path / kept.FILE
+  identity.check(file, plan.made_from, made_from, f"remove it and {again}")
+  parts = kept.load(folder, plan)
+  lacks = kept.lacks(plan, parts)
+  if lacks:
+    told = (_told(lack, config, modalities) for lack in lacks)
+    raise identity.damaged(folder.path, f"it has {', '.join(told)}", again)
+  environment.read(folder.path)  # the leaderboard has it of the last session
+  arrays = folder.load_arrays(STUDY, plan.made_from, f"remove it and {again}")
+
+  if arrays.get("labels", np.empty(0)).shape != plan.indices.shape:
+    study = folder.array_file(STUDY)
+    raise identity.damaged(study, "it lacks labels", f"remove it and {again}")
 
   def part(prefix: str) -> dict[str, np.ndarray]:
     return {
@@ -253,23 +307,7 @@ def load(
       if key.startswith(f"{prefix}/")
     }
 
-  refused = folder.load_arrays(REFUSED)
-  reasons = dict(
-    zip(refused["attacks"].tolist(), refused["reasons"].tolist(), strict=True)
-  )
-  # A case that had no survivors to meet left no chunk.
-  cells = attack_grid.cells(config, modalities)
-  stages = [
-    cell.case(attack.name)
-    for cell in cells
-    for attack in attack_grid.on_cell(suites.plan(config), cell, cells)
-    if attack.name not in reasons
-  ]
-  stages += [chunk.stage for chunk in chunks if chunk.stage != evaluating.CLEAN]
-  order = np.sort(indices)
-  evaluation = evaluating.collect(
-    order, arrays["labels"], tuple(dict.fromkeys(stages)), chunks
-  )
+  evaluation = kept.collected(plan, parts, arrays["labels"])
   return Assessed(
     name,
     folder.path,
@@ -279,20 +317,30 @@ def load(
     part("study"),
     part("sample"),
     part("spikes"),
-    reasons,
-    _seconds(folder),
-    alarm_study.load(folder),
-    perceptual_study.load(folder, order),
-    examples.load(folder.path),
+    plan.refused,
+    kept.seconds(folder, parts),
+    alarm_study.load(config, folder, plan.made_from),
+    perceptual_study.collected(
+      [(each.chunk, each.perceived) for each in parts], plan.indices
+    ),
+    examples.load(folder.path, plan.made_from),
+    plan.made_from,
   )
 
 
-def _seconds(folder: Workdir) -> dict[str, list[float]]:
-  """Wall times of the microbatches of each case; those of a killed run too."""
-  seconds: dict[str, list[float]] = {}
-  for line in metrics.read(folder.metrics, wall=True):
-    seconds.setdefault(line["stage"], []).append(line["wall"]["seconds"])
-  return seconds
+def _told(
+  lack: evaluating.Lack, config: Any, modalities: tuple[str, ...]
+) -> str:
+  """What a stage lacks, its attack and radius in words."""
+  large = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
+  for cell in (*attack_grid.cells(config, modalities), large):
+    prefix = cell.case("")
+    if lack.stage.startswith(prefix):
+      radii = [f"{r:g}" for r in cell.radii.values() if r]
+      attack = lack.stage.removeprefix(prefix)
+      at = " and ".join(dict.fromkeys(radii))
+      return str(lack._replace(stage=f"{attack} on {cell.target} at {at}"))
+  return str(lack)
 
 
 def _timed(
@@ -337,6 +385,7 @@ def _study(
   splits: datasets.Splits,
   batch: Batch,
   folder: Workdir,
+  made_from: Mapping[str, str],
   progress: Progress,
 ) -> None:
   """Measures gradients, and keeps a few examples and spikes to show."""
@@ -366,4 +415,5 @@ def _study(
     "spikes": {name: trace.spikes[:, 0] for name, trace in traces.items()},
   }
   leaves = parameters.named_leaves(tree)
-  folder.save_arrays(STUDY, {k: np.asarray(v) for k, v in leaves.items()})
+  arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
+  folder.save_arrays(STUDY, arrays, made_from)

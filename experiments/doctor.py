@@ -38,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch.plain(main)
+  # It tells itself which devices are there.
+  launch.plain(main, devices=False)

@@ -1,6 +1,7 @@
 """Evaluates the network of one workdir, from where it stopped."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from experiments import (
@@ -13,6 +14,7 @@ from experiments import (
   evaluations,
   examples,
   lifecycle,
+  origins,
   preflight,
   run_folders,
   settings,
@@ -42,44 +44,57 @@ def run(config: Any, path: pathlib.Path) -> None:
     whole.evaluation = config.evaluation
     whole.data.data_dir = config.data.data_dir  # the data may have moved
   whole = preflight.resolved(whole)
+  with lifecycle.reading_data():
+    known = origins.assessment(whole, path)
   folder = evaluations.folder(path, whole)
   with (
-    evaluations.opened(folder, whole) as opened,
+    evaluations.opened(folder, whole, known) as opened,
     lifecycle.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
     if opened.outcome is workdir.Outcome.FINISHED:
-      say(f"{folder} is finished; nothing to do\n\n{_told(path, opened)}")
+      told = _told(path, opened, known)
+      say(f"{folder} is finished; nothing to do\n\n{told}")
       return
     with lifecycle.reading_data():
+      made_from = origins.evaluation(whole, path)
       splits = datasets.load(whole, progress, only_test=True)
-      splits = _with_fitted(splits, path)
+      splits = _with_fitted(splits, path, made_from)
       network, variables = training_loop.trained(whole, splits, path)
       others = stand_ins(whole, splits)
     examples.tell(datasets.evaluated(whole, splits), ("test",))
     with lifecycle.configuring():
       bench = assessment.bench(whole, network, splits.modalities, others)
     assessment.assess(
-      whole, bench, variables, splits, opened, progress, should_stop
+      whole,
+      bench,
+      variables,
+      splits,
+      opened,
+      made_from,
+      progress,
+      should_stop,
     )
-    say(f"{_told(path, opened)}\n\nevaluated: {folder}")
+    say(f"{_told(path, opened, known)}\n\nevaluated: {folder}")
 
 
-def _told(path: pathlib.Path, folder: workdir.Workdir) -> str:
+def _told(
+  path: pathlib.Path, folder: workdir.Workdir, known: Mapping[str, str]
+) -> str:
   """What a finished evaluation found: accuracies, and the alarms."""
   whole = settings.from_dict(folder.config)
   modalities = datasets.MODALITIES[whole.data.modality]
   (name,) = run_folders.names(path, [path])
   with lifecycle.reading_data():
-    assessed = assessment.load(name, whole, modalities, folder)
+    assessed = assessment.load(name, whole, modalities, folder, known)
   return console.networks([assessed])
 
 
 def _with_fitted(
-  splits: datasets.Splits, path: pathlib.Path
+  splits: datasets.Splits, path: pathlib.Path, made_from: Mapping[str, str]
 ) -> datasets.Splits:
   """The splits, with what the run in `path` was fitted to."""
-  fitted = examples.load(path).parts
+  fitted = examples.load(path, origins.trained(made_from)).parts
   parts = {name: fitted[name] for name in examples.FITTED if name in fitted}
   used = splits.used
   return splits._replace(used=used._replace(parts={**parts, **used.parts}))
@@ -95,13 +110,8 @@ def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
   Raises:
     DataError: a folder has no finished training run.
   """
-  runs = dict.fromkeys(
-    run
-    for attack in suites.plan(whole)
-    for run in attack.spec.options.get("runs", ())
-  )
   found = {}
-  for run in runs:
+  for run in suites.transferred(whole):
     own = trained_config(pathlib.Path(run))
     network, variables = training_loop.trained(own, splits, pathlib.Path(run))
     found[run] = models.classifier(

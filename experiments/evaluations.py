@@ -10,9 +10,10 @@ import contextlib
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
-from experiments import datasets, schema, settings, suites
+from experiments import assessment, datasets, schema, settings, suites
 from snnjax import workdir
 from snnjax.workdir import Workdir
 
@@ -72,15 +73,26 @@ def same(path: pathlib.Path, config: Any) -> bool:
 
 
 def opened(
-  path: pathlib.Path, config: Any
+  path: pathlib.Path, config: Any, known: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[Workdir]:
   """Opens an evaluation's folder; what changes no result may change.
+
+  A finished one that is not whole is gone on with.
 
   Args:
     path: the evaluation's folder.
     config: the whole configuration, its suite resolved.
+    known: what it must have been made from; see `origins.assessment`.
+
+  Raises:
+    ForeignError: a part of it was made from something else.
   """
-  return workdir.opened(path, settings.to_dict(config), schema.CHANGEABLE)
+  return workdir.opened(
+    path,
+    settings.to_dict(config),
+    schema.CHANGEABLE,
+    lambda found: assessment.lacking(config, found, known),
+  )
 
 
 def matches(path: pathlib.Path, chosen: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import terminal
 from experiments.progress import say
-from snnjax import files
+from snnjax import files, identity
 from snnjax.data import counts
 
 FITTED = ("train", "validation")
@@ -87,16 +87,26 @@ def tell(used: Used, names: Collection[str] = PARTS) -> None:
       terminal.err(f"warning: {name}: {fault}\n")
 
 
-def save(folder: pathlib.Path, used: Used) -> None:
+def save(
+  folder: pathlib.Path, used: Used, made_from: Mapping[str, str]
+) -> None:
   """Writes data.json and the positions of all examples into a folder.
+
+  Args:
+    folder: of the run or evaluation.
+    used: the data it uses.
+    made_from: what it is made from; see `origins`.
 
   Raises:
     OSError: they cannot be written.
   """
   files.write_arrays(
-    folder / ARRAYS, {name: part.indices for name, part in used.parts.items()}
+    folder / ARRAYS,
+    {name: part.indices for name, part in used.parts.items()},
+    made_from,
   )
   plain = {
+    "made_from": made_from,
     "made": used.made,
     "seed": used.seed,
     "classes": used.classes,
@@ -105,19 +115,26 @@ def save(folder: pathlib.Path, used: Used) -> None:
       for name, part in used.parts.items()
     },
   }
-  files.write_json(folder / FILE, plain)
+  files.write_sealed(folder / FILE, plain)
 
 
-def load(folder: pathlib.Path) -> Used:
+def load(folder: pathlib.Path, made_from: Mapping[str, str]) -> Used:
   """Reads what `save` wrote.
+
+  Args:
+    folder: of the run or evaluation.
+    made_from: what it must have been made from.
 
   Raises:
     FileNotFoundError: nothing was.
-    ValueError: a file is damaged.
+    DamagedError: a file is damaged.
+    ForeignError: it was made from something else.
   """
   path = folder / FILE
-  plain = files.read_json(path)
-  arrays = files.read_arrays(folder / ARRAYS)
+  remedy = "remove it and run the command that made it again"
+  plain = files.read_sealed(path, remedy)
+  identity.check(path, plain.get("made_from"), made_from, remedy)
+  arrays = files.read_arrays(folder / ARRAYS, made_from, remedy)
   try:
     return Used(
       plain["made"],
@@ -131,4 +148,4 @@ def load(folder: pathlib.Path) -> Used:
       },
     )
   except (TypeError, KeyError, AttributeError) as error:
-    raise ValueError(f"{path} is damaged: {error!r}") from None
+    raise identity.damaged(path, repr(error), remedy) from None

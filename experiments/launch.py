@@ -90,11 +90,12 @@ def configured(
   _start(prepare, default, keys)
 
 
-def plain(main: Callable[[], object]) -> NoReturn:
+def plain(main: Callable[[], object], devices: bool = True) -> NoReturn:
   """Runs a binary that has flags of its own and no configuration.
 
   Args:
     main: the work; reads its absl flags and imports what is heavy.
+    devices: whether it computes on JAX's devices, which must then be there.
   """
   _define_debug(flags.FLAGS)
 
@@ -102,7 +103,7 @@ def plain(main: Callable[[], object]) -> NoReturn:
     _no_words(_read_flags(argv, flags.FLAGS))
     return main, flags.FLAGS.debug
 
-  _start(prepare, None)
+  _start(prepare, None, devices=devices)
 
 
 def define(
@@ -147,6 +148,7 @@ def parse(
     The configuration and the workdir.
 
   Raises:
+    DataError: the workdir's own configuration is damaged.
     UsageError: a flag, key or value that is not known, or none where one is
       needed.
     DataError: the workdir's own configuration is damaged.
@@ -381,6 +383,7 @@ def _start(
   prepare: Callable[[Sequence[str]], tuple[Callable[[], object], bool]],
   default: str | None,
   keys: Keys | None = None,
+  devices: bool = True,
 ) -> NoReturn:
   """Reads the flags, runs the body and exits."""
   name = f"experiments.{pathlib.Path(sys.argv[0]).stem}"
@@ -408,7 +411,8 @@ def _start(
       logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
 
     def whole() -> None:
-      _check_platform()
+      if devices:
+        _check_platform()
       body()
 
     return int(lifecycle.guarded(whole, name, debug))

@@ -13,14 +13,9 @@ from experiments import (
 )
 from experiments.assessment import Assessed
 from experiments.training_loop import WEIGHTS
-from snnjax import checks, files
-from snnjax.evaluation.leaderboard import (
-  Entry,
-  Paper,
-  Robustness,
-  Spiking,
-  document,
-)
+from snnjax import checks, environment, files
+from snnjax.evaluation import leaderboard
+from snnjax.evaluation.leaderboard import Entry, Paper, Robustness, Spiking
 
 FILE = "leaderboard.json"
 
@@ -40,7 +35,7 @@ def checked(networks: Sequence[Assessed], config: Any) -> list[Entry]:
   """
   alone = len(networks) == 1
   entries = [entry(each, config, alone=alone) for each in networks]
-  document(entries)  # checks them, together too
+  leaderboard.document(entries)  # checks them, together too
   return entries
 
 
@@ -58,7 +53,7 @@ def write(entries: Sequence[Entry], folder: pathlib.Path) -> pathlib.Path:
     OSError: it cannot be written.
   """
   found = folder / FILE
-  files.write_json(found, document(entries))
+  leaderboard.write(found, entries)
   return found
 
 
@@ -76,7 +71,7 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
   name = given.get("name", "") or assessed.name
   if not alone and name != assessed.name:
     name = f"{name}, {assessed.name}"
-  sessions = files.read_json(assessed.folder / "environment.json")["sessions"]
+  session = environment.read(assessed.folder)[-1]
   return Entry(
     paper=Paper(
       name=name,
@@ -100,7 +95,8 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
     robustness=_robustness(assessed, given),
     seeds=(own.seed,),
     checkpoint_sha256=files.sha256(assessed.folder.parent / WEIGHTS),
-    software=_software(sessions[-1]),
+    software=_software(session),
+    made_from=assessed.made_from,
   )
 
 

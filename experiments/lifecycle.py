@@ -81,7 +81,7 @@ def configuring() -> Iterator[None]:
   try:
     yield
   except ValueError as error:
-    if isinstance(error, UsageError | DataError):
+    if isinstance(error, UsageError | DataError) or _is_bad_file(error):
       raise
     raise UsageError(str(error)) from error
 
@@ -120,7 +120,7 @@ def exit_code(error: BaseException) -> ExitCode:
     return ExitCode.USAGE
   if _is(error, "snnjax.evaluation.summary", "UnjudgedError"):
     return ExitCode.BAD_DATA
-  if _is(error, "snnjax.checkpoints", "CheckpointError"):
+  if _is_bad_file(error):
     return ExitCode.BAD_DATA
   if _is(error, "jax.errors", "JaxRuntimeError") and (
     "RESOURCE_EXHAUSTED" in str(error)
@@ -237,6 +237,11 @@ def stop_on_sigterm(grace: float = 25.0) -> Iterator[Callable[[], bool]]:
     watcher.join()
     os.close(reader)
     os.close(writer)
+
+
+def _is_bad_file(error: BaseException) -> bool:
+  """Whether a file is damaged, or is not what belongs in its place."""
+  return _is(error, "snnjax.identity", "BadFileError")
 
 
 def _is(error: BaseException, module: str, name: str) -> bool:

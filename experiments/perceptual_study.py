@@ -4,7 +4,7 @@ The two measures of Luo et al. 2018, taken of each adversarial input as it
 comes: the inputs themselves are not kept.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +14,7 @@ import numpy as np
 from snnjax import attacks
 from snnjax import evaluation as evaluating
 from snnjax.types import Array, Batch
-from snnjax.workdir import Workdir
 
-_FOLDER = "perceived"
 _IMAGE = "image"
 
 
@@ -69,53 +67,25 @@ def measure(
   return measured
 
 
-def save(
-  measured: Measure, folder: Workdir, number: int, chunk: evaluating.Chunk
-) -> None:
-  """Measures a chunk of an attack and writes what it finds.
-
-  To be called before the chunk itself is saved: a chunk that is there has
-  been measured.
+def collected(
+  parts: Iterable[tuple[evaluating.Chunk, Perceived | None]],
+  indices: np.ndarray,
+) -> dict[str, Perceived]:
+  """Puts what was measured together: by case, a row for each of the indices.
 
   Args:
-    measured: from `measure`.
-    folder: gets one array file.
-    number: of the chunk.
-    chunk: clean ones are passed over.
-  """
-  if chunk.stage != evaluating.CLEAN:
-    folder.save_arrays(
-      f"{_FOLDER}/{number:06d}",
-      {
-        "stage": np.array(chunk.stage),
-        "indices": chunk.indices,
-        **measured(chunk)._asdict(),
-      },
-    )
-
-
-def load(folder: Workdir, indices: np.ndarray) -> dict[str, Perceived]:
-  """Reads what `save` left: by case, a row for each of the indices.
-
-  Args:
-    folder: of the evaluation.
+    parts: chunks, with what was measured of them; None of clean ones.
     indices: [N] of all examples, sorted.
-
-  Raises:
-    ValueError: a file is damaged.
   """
   found: dict[str, Perceived] = {}
-  for name in folder.array_names():
-    if not name.startswith(f"{_FOLDER}/"):
+  for chunk, perceived in parts:
+    if perceived is None:
       continue
-    arrays = folder.load_arrays(name)
     blank = np.full(len(indices), np.nan, np.float32)
-    held = found.setdefault(
-      str(arrays["stage"]), Perceived(blank, blank.copy())
-    )
-    rows = np.searchsorted(indices, arrays["indices"])
-    for column, field in zip(held, Perceived._fields, strict=True):
-      column[rows] = arrays[field]
+    held = found.setdefault(chunk.stage, Perceived(blank, blank.copy()))
+    rows = np.searchsorted(indices, chunk.indices)
+    for column, values in zip(held, perceived, strict=True):
+      column[rows] = values
   return found
 
 

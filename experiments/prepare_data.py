@@ -167,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch.plain(main)
+  launch.plain(main, devices=False)

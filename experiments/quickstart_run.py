@@ -17,6 +17,7 @@ from experiments import (
   evaluations,
   examples,
   lifecycle,
+  origins,
   preflight,
   report_run,
   schema,
@@ -110,11 +111,16 @@ def finished(config: Any, name: str, path: pathlib.Path) -> bool:
   wanted = network_config(config, name)
   assessed = suites.resolved(wanted)
   folder = evaluations.folder(path / name, assessed)
-  return (
+  if not (
     trained(wanted, path / name)
     and workdir.read_status(folder)[0] is workdir.Status.DONE
     and evaluations.same(folder, assessed)
-  )
+  ):
+    return False
+  known = origins.assessment(assessed, path / name)
+  plain = settings.to_dict(assessed)
+  with workdir.opened(folder, plain, schema.CHANGEABLE) as opened:
+    return not assessment.lacking(assessed, opened, known)
 
 
 def trained(config: Any, path: pathlib.Path) -> bool:
@@ -130,7 +136,7 @@ def trained(config: Any, path: pathlib.Path) -> bool:
     settings.to_dict(config),
     (*schema.CHANGEABLE, *schema.LATER),
   )
-  return not lines
+  return not lines and not training_loop.lacking(config, path)
 
 
 def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
@@ -172,8 +178,16 @@ def _evaluate(
   _, variables = training_loop.trained(config, splits, path)
   config = suites.resolved(config)
   folder = evaluations.folder(path, config)
-  with evaluations.opened(folder, config) as opened:
+  known = origins.assessment(config, path)
+  with evaluations.opened(folder, config, known) as opened:
     if opened.outcome is not workdir.Outcome.FINISHED:
       assessment.assess(
-        config, bench, variables, splits, opened, progress, should_stop
+        config,
+        bench,
+        variables,
+        splits,
+        opened,
+        origins.evaluation(config, path),
+        progress,
+        should_stop,
       )

@@ -122,7 +122,7 @@ def _title(assessed: Assessed, taken: Sequence[str]) -> str:
 
 
 def _seen(assessed: Assessed) -> str:
-  """What of a configuration says what a network was shown, and how attacked."""
+  """What says what a network was shown, wherever it lay, and how attacked."""
   flat = settings.flatten(settings.to_dict(assessed.config))
   return json.dumps(
     {
@@ -130,6 +130,7 @@ def _seen(assessed: Assessed) -> str:
       for key, value in flat.items()
       if schema.covers(("evaluation", "data"), key)
       and not schema.covers(_UNSEEN, key)
-    },
+    }
+    | {"digest of the data": assessed.made_from["data"]},
     sort_keys=True,
   )

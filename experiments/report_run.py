@@ -12,6 +12,7 @@ from experiments import (
   evaluations,
   leaderboard_entry,
   lifecycle,
+  origins,
   report_groups,
   run_folders,
   schema,
@@ -151,7 +152,8 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   modalities = datasets.MODALITIES[own.data.modality]
   # Of a finished run, opening changes nothing.
   with lifecycle.reading_data(), workdir.opened(folder, plain) as opened:
-    return assessment.load(name, own, modalities, opened)
+    made_from = origins.assessment(own, folder.parent)
+    return assessment.load(name, own, modalities, opened, made_from)
 
 
 class Written(NamedTuple):
@@ -192,6 +194,7 @@ def write(
     "configuration": {
       each.name: settings.to_dict(each.config) for each in networks
     },
+    "made_from": {each.name: dict(each.made_from) for each in networks},
     **(extra or {}),
   }
   folder = folder_of(path, chosen)

@@ -158,6 +158,16 @@ def plan(config: Any) -> list[Attack]:
   return found
 
 
+def transferred(config: Any) -> tuple[str, ...]:
+  """Returns the folders of the networks that attacks transfer from.
+
+  Args:
+    config: the whole configuration, its suite resolved.
+  """
+  runs = (run for a in plan(config) for run in a.spec.options.get("runs", ()))
+  return tuple(dict.fromkeys(runs))
+
+
 def alone(planned: Sequence[Attack]) -> list[str]:
   """Returns PGD under single rules on all examples, by which rules compare."""
   return [

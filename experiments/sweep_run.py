@@ -219,6 +219,7 @@ def _record(
       "configuration": {
         each.cell.name: settings.to_dict(each.cell.config) for each in outcomes
       },
+      "made_from": {each.name: dict(each.made_from) for each in done},
     },
   )
 

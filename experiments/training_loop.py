@@ -16,14 +16,17 @@ from experiments import (
   datasets,
   examples,
   lifecycle,
+  origins,
   preflight,
   schema,
   settings,
 )
+from experiments.origins import WEIGHTS
 from experiments.progress import Progress, reporter, say, silent
 from snnjax import (
   checkpoints,
   environment,
+  identity,
   losses,
   metrics,
   parameters,
@@ -36,7 +39,6 @@ from snnjax.training import TrainState
 from snnjax.types import Batch, Key, Network, Variables
 from snnjax.workdir import Workdir
 
-WEIGHTS = "parameters.npz"
 AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
   "none": (),
   "crop_flip": (augmentation.random_crop(4), augmentation.horizontal_flip()),
@@ -70,10 +72,23 @@ class Progressed(NamedTuple):
   best: Best
 
 
+class Log(NamedTuple):
+  """Where metrics go.
+
+  Attributes:
+    write: takes a step and its values.
+    written: what the metrics file holds, for a checkpoint.
+  """
+
+  write: Write
+  written: Callable[[], metrics.Written]
+
+
 class Plan(NamedTuple):
   """A run's fixed parts."""
 
   config: Any
+  made_from: Mapping[str, str]
   train: datasets.Training
   validation: dataset.Dataset | None
   step: Callable[[TrainState, Batch], tuple[TrainState, steps.Metrics]]
@@ -113,9 +128,14 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
     config: of the run.
     path: its workdir.
   """
+  noted = checkpoints.notes(path / "checkpoints")[1].get("metrics")
+  expected = None if noted is None else metrics.Written(*noted)
+  lines = []
+  if (path / "metrics.jsonl").exists():
+    lines = metrics.read(path / "metrics.jsonl", expected=expected)
   shares = [
     line["validation_accuracy"]
-    for line in metrics.read(path / "metrics.jsonl")
+    for line in lines
     if "validation_accuracy" in line
   ]
   after = (
@@ -123,7 +143,9 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
     f"python -m experiments.evaluate --workdir={path}"
   )
   if not shares:
-    return f"Accuracy: not measured (data.validation is 0). {after}"
+    zero = not config.data.validation
+    why = "data.validation is 0" if zero else "metrics.jsonl has none"
+    return f"Accuracy: not measured ({why}). {after}"
   best = max(shares) if config.train.select == "validation" else shares[-1]
   return f"Validation accuracy {100 * best:.1f} %. {after}"
 
@@ -133,12 +155,20 @@ def opened(
 ) -> contextlib.AbstractContextManager[Workdir]:
   """Opens the workdir of a run; what training does not read may change.
 
+  A finished one without whole parameters is gone on with.
+
   Args:
     path: the workdir.
     config: the whole configuration.
+
+  Raises:
+    ForeignError: the parameters are another run's.
   """
   return workdir.opened(
-    path, settings.to_dict(config), (*schema.CHANGEABLE, *schema.LATER)
+    path,
+    settings.to_dict(config),
+    (*schema.CHANGEABLE, *schema.LATER),
+    lambda found: lacking(config, found.path),
   )
 
 
@@ -152,6 +182,26 @@ def _tell_unread(config: Any, path: pathlib.Path) -> None:
       "not read, as the run is finished (there -> now); give it to the binary "
       "that reads it, see its --help:\n  " + "\n  ".join(lines)
     )
+
+
+def lacking(config: Any, path: pathlib.Path) -> str:
+  """Says what a finished run lacks; nothing where others find what they read.
+
+  Args:
+    config: the run's configuration.
+    path: its workdir.
+
+  Raises:
+    ForeignError: the parameters are another run's.
+  """
+  try:
+    made_from = origins.run(config, path)
+    examples.load(path, made_from)
+  except FileNotFoundError as error:
+    return f"{error.filename} is missing"
+  except identity.DamagedError as error:
+    return str(error).partition("; ")[0]
+  return ""
 
 
 def fit(
@@ -177,19 +227,26 @@ def fit(
   Raises:
     NonFiniteError: a metric is not finite; the batch is saved.
     Preempted: as `should_stop` wanted.
+    ForeignError: a checkpoint is another run's, or of other data.
     ValueError: the configuration does not fit.
   """
   seen = environment.describe(config.seed)
   environment.record(folder, seen)
-  examples.save(folder.path, splits.used)
+  made_from = origins.training(config)
   with lifecycle.configuring():
-    plan, progressed = _begin(config, splits)
-  after = None
+    plan, progressed = _begin(config, splits, made_from)
+  after = expected = None
   if checkpoints.steps(folder.checkpoints):
-    after, progressed = checkpoints.restore(folder.checkpoints, progressed)
-  with _writers(config, folder, after) as write:
-    progressed = _loop(plan, progressed, folder, write, progress, should_stop)
-  parameters.export(progressed.best.variables, folder.path / WEIGHTS)
+    after, progressed, notes = checkpoints.restore(
+      folder.checkpoints, progressed, made_from=plan.made_from
+    )
+    expected = metrics.Written(*notes["metrics"])
+  examples.save(folder.path, splits.used, made_from)
+  with _writers(config, folder, after, expected) as log:
+    progressed = _loop(plan, progressed, folder, log, progress, should_stop)
+  parameters.export(
+    progressed.best.variables, folder.path / WEIGHTS, plan.made_from
+  )
   return progressed.best.variables
 
 
@@ -205,6 +262,8 @@ def trained(
 
   Raises:
     OSError: there are no parameters.
+    DamagedError: they are damaged.
+    ForeignError: they are those of another configuration.
     ValueError: they do not fit the network.
   """
   network = build.network(config, splits.modalities, splits.test.num_classes)
@@ -216,10 +275,18 @@ def trained(
   shapes = jax.eval_shape(
     network.init, build.key(config, "shapes"), sample.inputs
   )
-  return network, parameters.restore(path / WEIGHTS, shapes)
+  variables = parameters.restore(
+    path / WEIGHTS,
+    shapes,
+    origins.configuration(config),
+    remedy=origins.remedy(path),
+  )
+  return network, variables
 
 
-def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
+def _begin(
+  config: Any, splits: datasets.Splits, made_from: Mapping[str, str]
+) -> tuple[Plan, Progressed]:
   """Builds everything from the configuration, and the state of step 0."""
   size = config.train.batch_size
   if splits.train is None:
@@ -236,6 +303,7 @@ def _begin(config: Any, splits: datasets.Splits) -> tuple[Plan, Progressed]:
   step = _augmented(config, steps.make_train_step(method, tx))
   plan = Plan(
     config,
+    made_from,
     splits.train,
     splits.validation,
     jax.jit(step, donate_argnums=0),
@@ -291,11 +359,16 @@ def _right(
 
 @contextlib.contextmanager
 def _writers(
-  config: Any, folder: Workdir, after: int | None
-) -> Iterator[Write]:
+  config: Any,
+  folder: Workdir,
+  after: int | None,
+  expected: metrics.Written | None,
+) -> Iterator[Log]:
   """Opens the metrics file and, if wanted, TensorBoard's events."""
   with contextlib.ExitStack() as stack:
-    lines = stack.enter_context(metrics.Metrics(folder.metrics, after))
+    lines = stack.enter_context(
+      metrics.Metrics(folder.metrics, after, expected)
+    )
     events = None
     if config.train.tensorboard:
       events = stack.enter_context(metrics.tensorboard(folder.events, after))
@@ -305,14 +378,14 @@ def _writers(
       if events is not None:
         events(step, values)
 
-    yield write
+    yield Log(write, lambda: lines.written)
 
 
 def _loop(
   plan: Plan,
   progressed: Progressed,
   folder: Workdir,
-  write: Write,
+  log: Log,
   progress: Progress,
   should_stop: ShouldStop,
 ) -> Progressed:
@@ -333,12 +406,18 @@ def _loop(
       _check(done, values, batch, folder)
       ended = done % plan.per_epoch == 0
       if done % options.log_every == 0:
-        write(done, values)
+        log.write(done, values)
       if ended:
-        progressed = _end_epoch(plan, progressed, done, write)
+        progressed = _end_epoch(plan, progressed, done, log.write)
       stop = should_stop() and done < plan.total
       if ended or stop or done % options.checkpoint_every == 0:
-        checkpoints.save(done, progressed, folder.checkpoints)
+        checkpoints.save(
+          done,
+          progressed,
+          folder.checkpoints,
+          made_from=plan.made_from,
+          notes={"metrics": log.written()},
+        )
       progress(done, plan.total, name)
       if stop:
         raise workdir.Preempted(f"stopped after step {done} of {plan.total}")

@@ -7,6 +7,8 @@ and renamed when it is whole:
     00000300/manifest.json         what the step holds: see `save`
     00000300/manifest.json.sha256  its digest, as `sha256sum -c` reads it
 
+A step says what it was made from: `restore` refuses one of another run.
+
 Orbax alone restores a flipped bit as other weights and casts dtypes without a
 word. Here every file is compared with the manifest's SHA-256 and every array
 with its own, and a step that fails is left out with a `CheckpointWarning`.
@@ -24,23 +26,24 @@ import pathlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import files, parameters
+from snnjax import files, identity, parameters
 from snnjax.types import PyTree
 
 _STATE = "state"
 _MANIFEST = "manifest.json"
 _SEAL = "manifest.json.sha256"
-_FORMAT = 1
+_FORMAT = 2
 
 
-class CheckpointError(ValueError):
+class CheckpointError(identity.BadFileError):
   """No checkpoint can be used, or the one asked for does not fit."""
 
 
@@ -54,14 +57,22 @@ class Restored(NamedTuple):
   Attributes:
     step: the step it was saved at.
     tree: like the template, with the saved values.
+    notes: what was given to `save`.
   """
 
   step: int
   tree: PyTree
+  notes: Mapping[str, Any] = MappingProxyType({})
 
 
 def save(
-  step: int, tree: PyTree, folder: pathlib.Path | str, keep: int | None = 3
+  step: int,
+  tree: PyTree,
+  folder: pathlib.Path | str,
+  keep: int | None = 3,
+  *,
+  made_from: Mapping[str, str] | None = None,
+  notes: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
   """Saves a pytree as the checkpoint of one step, whole or not at all.
 
@@ -74,6 +85,8 @@ def save(
     folder: of all steps; made where it is missing.
     keep: how many of the newest steps stay; None keeps all. Older ones go
       only after the new one is whole.
+    made_from: what the tree was made from, by name a SHA-256.
+    notes: what else JSON can hold, to come back with the tree.
 
   Returns:
     The step's folder.
@@ -93,7 +106,8 @@ def save(
     shutil.rmtree(rest, ignore_errors=True)
   draft = root / f"{files.TEMPORARY}{_name(step)}"
   try:
-    _write(step, tree, draft)
+    said = {"made_from": made_from, "notes": dict(notes or {})}
+    _write(step, tree, draft, said)
   except BaseException:
     shutil.rmtree(draft, ignore_errors=True)
     raise
@@ -142,8 +156,27 @@ def verify(step: int, folder: pathlib.Path | str) -> str:
   return ""
 
 
+def notes(folder: pathlib.Path | str) -> tuple[int, Mapping[str, Any]]:
+  """What was noted beside the newest good checkpoint.
+
+  Args:
+    folder: of all steps.
+
+  Returns:
+    Its step, and the notes given to `save`; -1 and none without a good one.
+  """
+  root = pathlib.Path(folder)
+  for step in reversed(steps(root)):
+    with contextlib.suppress(CheckpointError, OSError):
+      return step, _verified_manifest(root / _name(step))["notes"]
+  return -1, MappingProxyType({})
+
+
 def restore(
-  folder: pathlib.Path | str, template: PyTree, step: int | None = None
+  folder: pathlib.Path | str,
+  template: PyTree,
+  step: int | None = None,
+  made_from: Mapping[str, str] | None = None,
 ) -> Restored:
   """Restores the newest good checkpoint, or that of one step.
 
@@ -152,14 +185,16 @@ def restore(
     template: a pytree of arrays or jax.ShapeDtypeStruct; each leaf's dtype,
       shape and sharding is what the restored leaf has.
     step: the step to restore; None for the newest that is not damaged.
+    made_from: what it must have been made from; None asks nothing.
 
   Returns:
-    The step and its tree.
+    The step, its tree and its notes.
 
   Raises:
     FileNotFoundError: the folder has no checkpoint, or none of `step`.
     CheckpointError: all checkpoints, or that of `step`, are damaged; or one
       is good but its leaves differ from the template's (nothing is cast).
+    ForeignError: the newest good one was made from something else.
 
   Warns:
     CheckpointWarning: a newer checkpoint is damaged and was left out.
@@ -180,6 +215,13 @@ def restore(
     except (CheckpointError, OSError) as error:
       reasons.append(f"step {candidate}: {error}")
       continue
+    if made_from is not None:
+      identity.check(
+        place,
+        manifest["made_from"],
+        made_from,
+        "remove what does not belong here, or choose another folder",
+      )
     for reason in reasons:
       warnings.warn(
         f"left out the damaged checkpoint of {reason}; "
@@ -187,9 +229,11 @@ def restore(
         CheckpointWarning,
         stacklevel=2,
       )
-    return Restored(candidate, _read(place, manifest, template))
+    tree = _read(place, manifest, template)
+    return Restored(candidate, tree, manifest["notes"])
   raise CheckpointError(
-    f"no good checkpoint in {root}: damaged are " + "; ".join(reasons)
+    f"no good checkpoint in {root}: damaged are {'; '.join(reasons)}. Remove "
+    "them to begin anew"
   )
 
 
@@ -222,8 +266,10 @@ def _nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
   return nested
 
 
-def _write(step: int, tree: PyTree, draft: pathlib.Path) -> None:
-  """Writes a whole step into the new folder `draft`."""
+def _write(
+  step: int, tree: PyTree, draft: pathlib.Path, said: Mapping[str, Any]
+) -> None:
+  """Writes a whole step into the new folder `draft`, and what is `said`."""
   leaves = parameters.named_leaves(tree)
   arrays = {name: _host(leaf) for name, leaf in leaves.items()}
   # Orbax refuses arrays without elements; the manifest says all of them.
@@ -247,6 +293,7 @@ def _write(step: int, tree: PyTree, draft: pathlib.Path) -> None:
   manifest = {
     "format": _FORMAT,
     "step": step,
+    **said,
     "files": entries,
     "leaves": {
       name: {
@@ -255,7 +302,7 @@ def _write(step: int, tree: PyTree, draft: pathlib.Path) -> None:
         "random": str(jax.random.key_impl(leaf))
         if parameters.is_key(leaf)
         else None,
-        "sha256": parameters.digest({name: arrays[name]}),
+        "sha256": identity.of_arrays({name: arrays[name]}),
       }
       for name, leaf in leaves.items()
     },
@@ -300,11 +347,26 @@ def _verified_manifest(place: pathlib.Path) -> dict[str, Any]:
       raise CheckpointError(f"{name} is missing")
   if (place / _SEAL).read_bytes() != _seal(place):
     raise CheckpointError(f"{_MANIFEST} and {_SEAL} do not agree")
-  manifest: dict[str, Any] = json.loads((place / _MANIFEST).read_bytes())
+  try:
+    return _compared(place, json.loads((place / _MANIFEST).read_bytes()))
+  except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    raise CheckpointError(f"{_MANIFEST} lacks {error!r}") from None
+
+
+def _compared(place: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+  """The manifest, whose files are as it says."""
   if manifest["format"] != _FORMAT:
     raise CheckpointError(
       f"{_MANIFEST} has format {manifest['format']}, not {_FORMAT}"
     )
+  if manifest["step"] != int(place.name):
+    raise CheckpointError(f"it was saved as step {manifest['step']}")
+  there = {
+    p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()
+  }
+  surplus = sorted(there - manifest["files"].keys() - {_MANIFEST, _SEAL})
+  if surplus:
+    raise CheckpointError(f"{surplus[0]} was not saved with it")
   for name, entry in manifest["files"].items():
     path = place / name
     if not path.is_file():
@@ -338,7 +400,7 @@ def _read(
   for name, like in leaves.items():
     entry = entries[name]
     array = arrays[name] if name in arrays else _empty(entry["stored"])
-    if parameters.digest({name: array}) != entry["sha256"]:
+    if identity.of_arrays({name: array}) != entry["sha256"]:
       raise CheckpointError(f"checkpoint {place}: {name} came back altered")
     if entry["random"] is None:
       values.append(parameters.place(array, like))

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from snnjax import files, workdir
+from snnjax import files, identity, workdir
 
 _PACKAGES = (
   "snnjax",
@@ -23,6 +23,7 @@ _PACKAGES = (
   "orbax-checkpoint",
   "tensorflow-datasets",
 )
+_FILE = "environment.json"
 _SETTINGS = (
   "jax_enable_x64",
   "jax_default_matmul_precision",
@@ -92,18 +93,36 @@ def record(run: workdir.Workdir, environment: dict[str, Any]) -> list[str]:
 
   Raises:
     OSError: it cannot be written.
-    ValueError: the file is damaged.
+    DamagedError: the file is damaged.
   """
-  file = run.path / "environment.json"
-  sessions = files.read_json(file)["sessions"] if file.exists() else []
+  path = run.path
+  sessions = read(path) if (path / _FILE).exists() else []
   wall = {"started": time.time(), "pid": os.getpid(), "host": platform.node()}
   sessions.append({**environment, "wall": wall})
-  files.write_json(file, {"sessions": sessions})
+  files.write_sealed(path / _FILE, {"sessions": sessions})
   last, now = (
     {name: value for name, value in session.items() if name not in _VOLATILE}
     for session in (sessions[-2:] * 2)[:2]
   )
   return workdir.difference(last, now)
+
+
+def read(path: pathlib.Path | str) -> list[dict[str, Any]]:
+  """The sessions of the run in a workdir, the first one first.
+
+  Args:
+    path: a workdir.
+
+  Raises:
+    OSError: environment.json cannot be read.
+    DamagedError: it is damaged.
+  """
+  file = pathlib.Path(path) / _FILE
+  remedy = "remove it and run the command that made it again"
+  sessions = files.read_sealed(file, remedy).get("sessions")
+  if not isinstance(sessions, list) or not sessions:
+    raise identity.damaged(file, "it has no sessions", remedy)
+  return sessions
 
 
 def _version(package: str) -> str | None:

@@ -6,18 +6,23 @@ content or the new one, never half of it.
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import secrets
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
-TEMPORARY = ".tmp-"  # prefix of what is not finished; safe to remove
+from snnjax import identity, npz
+
+TEMPORARY = ".tmp-"  # prefix of what is not finished
+_SEAL = "sha256"  # key of a sealed document: the digest of all its others
+_UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def write_with(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
@@ -30,17 +35,11 @@ def write_with(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
   Raises:
     OSError: the file cannot be written; the old one is intact.
   """
-  draft = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-  try:
-    with draft.open("wb") as stream:
-      fill(stream)
-      stream.flush()
-      os.fsync(stream.fileno())
+  with _draft(path) as (draft, stream):
+    fill(stream)
+    stream.flush()
+    os.fsync(stream.fileno())
     os.replace(draft, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      draft.unlink()
-    raise
   sync_folder(path.parent)
 
 
@@ -69,8 +68,12 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     ValueError: `value` holds a number that is not finite.
     TypeError: `value` holds what JSON does not know.
   """
+  write_bytes(path, _text(value))
+
+
+def _text(value: Any) -> bytes:
   text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
-  write_bytes(path, text.encode() + b"\n")
+  return text.encode() + b"\n"
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -84,57 +87,170 @@ def read_json(path: pathlib.Path) -> Any:
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: it is not JSON; the message names the file.
+    DamagedError: it is not JSON; the message names the file.
   """
   try:
     return json.loads(path.read_bytes())
   except (ValueError, RecursionError) as error:  # of JSON, or of its UTF-8
-    raise ValueError(f"{path} is damaged: not JSON ({error})") from None
+    raise identity.damaged(path, f"it is not JSON ({error})") from None
 
 
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_sealed(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+  """Writes a JSON object with the digest of what it holds, atomically.
+
+  Args:
+    path: the file to create or replace; its folder exists.
+    value: as for `write_json`; no key ``sha256``.
+
+  Raises:
+    OSError: the file cannot be written; the old one is intact.
+    ValueError: `value` holds a number that is not finite.
+    TypeError: `value` holds what JSON does not know.
+  """
+  write_bytes(path, sealed_json(value))
+
+
+def sealed_json(value: Mapping[str, Any]) -> bytes:
+  """A JSON object with the digest of its content as ``sha256``.
+
+  Args:
+    value: of what JSON can hold; no key ``sha256``.
+
+  Returns:
+    What a file holds that `read_sealed` reads.
+
+  Raises:
+    ValueError: it has that key, or holds a number that is not finite.
+    TypeError: it holds what JSON does not know.
+  """
+  if _SEAL in value:
+    raise ValueError(f"no key may be named {_SEAL!r}")
+  # As it will be read back: keys as texts, tuples as lists.
+  plain = json.loads(json.dumps(value, allow_nan=False))
+  return _text({**plain, _SEAL: identity.of_value(plain)})
+
+
+def read_sealed(path: pathlib.Path, remedy: str) -> dict[str, Any]:
+  """Reads a JSON object that `write_sealed` wrote.
+
+  Args:
+    path: an existing file.
+    remedy: what a person can do about a damaged one.
+
+  Returns:
+    The object, less its digest.
+
+  Raises:
+    OSError: the file cannot be read.
+    DamagedError: it holds anything but what was written.
+  """
+  try:
+    value = read_json(path)
+    if not isinstance(value, dict):
+      raise ValueError("it is no JSON object")
+    found = value.pop(_SEAL, None)
+    if found != identity.of_value(value):
+      said = "differs from what it holds" if found else "is missing"
+      raise ValueError(f"its SHA-256 {said}")
+  except identity.DamagedError as error:
+    raise identity.DamagedError(f"{error}; {remedy}") from None
+  except ValueError as error:
+    raise identity.DamagedError(
+      f"{path} is damaged: {error}; {remedy}"
+    ) from None
+  return value
+
+
+def write_arrays(
+  path: pathlib.Path,
+  arrays: Mapping[str, np.ndarray],
+  made_from: Mapping[str, str] | None = None,
+) -> None:
   """Writes an npz file, atomically; equal arrays give equal bytes.
 
   Args:
     path: the file to create or replace; its folder exists.
     arrays: by name; of dtypes NumPy itself has, no objects.
+    made_from: what they were made from, by name a SHA-256.
 
   Raises:
     OSError: the file cannot be written; the old one is intact.
     ValueError: an array holds objects.
   """
-
-  def fill(stream: BinaryIO) -> None:
-    with zipfile.ZipFile(stream, "w") as archive:
-      for name, array in arrays.items():
-        # The default date is a constant; `np.savez` takes no name "file".
-        entry = zipfile.ZipInfo(f"{name}.npy")
-        with archive.open(entry, "w", force_zip64=True) as member:
-          np.lib.format.write_array(member, array, allow_pickle=False)
-
-  write_with(path, fill)
+  write_with(path, lambda stream: npz.write(stream, arrays, made_from))
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads an npz file, without pickle.
+def read_arrays(
+  path: pathlib.Path,
+  made_from: Mapping[str, str] | None = None,
+  remedy: str = "make it again",
+) -> dict[str, np.ndarray]:
+  """Reads an npz file that `write_arrays` wrote.
 
   Args:
     path: an existing file.
+    made_from: what it must have been made from; None asks nothing.
+    remedy: what a person can do about a damaged or foreign one.
 
   Returns:
     All its arrays by name.
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: it is no npz, is damaged, or holds objects.
+    DamagedError: it holds anything but what was written.
+    ForeignError: it was made from something else.
   """
   try:
-    with np.load(path, allow_pickle=False) as archive:
-      return {name: archive[name] for name in archive.files}
-  except zipfile.BadZipFile as error:
-    raise ValueError(f"{path} is damaged: {error}") from None
-  except (ValueError, KeyError, EOFError, TypeError, AttributeError) as error:
-    raise ValueError(f"{path} is no npz of plain arrays: {error}") from None
+    content = npz.read(path.read_bytes())
+  except ValueError as error:
+    raise identity.DamagedError(
+      f"{path} is damaged: {error}; {remedy}"
+    ) from None
+  if made_from is not None:
+    identity.check(path, content.made_from, made_from, remedy)
+  return content.arrays
+
+
+def sweep(folder: pathlib.Path) -> None:
+  """Removes what killed processes began to write into a folder.
+
+  What a living process is writing stays: it holds a lock on it.
+
+  Args:
+    folder: need not exist; folders in it are left alone.
+  """
+  for draft in folder.glob(f"{TEMPORARY}*"):
+    with contextlib.suppress(OSError), draft.open("rb") as stream:
+      fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      draft.unlink()
+
+
+@contextlib.contextmanager
+def _draft(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, BinaryIO]]:
+  """Opens a locked file beside `path`; it is gone where the body fails."""
+  while True:
+    draft = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    stream = draft.open("xb")
+    try:
+      _lock(stream)
+      if os.fstat(stream.fileno()).st_nlink:  # else `sweep` was faster
+        yield draft, stream
+        return
+    except BaseException:
+      with contextlib.suppress(OSError):
+        draft.unlink()
+      raise
+    finally:
+      stream.close()
+
+
+def _lock(stream: BinaryIO) -> None:
+  """Waits for a draft's lock, where the file system has any."""
+  try:
+    fcntl.flock(stream, fcntl.LOCK_EX)
+  except OSError as error:
+    if error.errno not in _UNLOCKABLE:
+      raise
 
 
 def sync_folder(folder: pathlib.Path) -> None:

@@ -1,13 +1,17 @@
 """Named arrays: a pytree as a flat mapping ``a/b/c`` -> array, and its files.
 
 The names are the path of each leaf, joined by slashes. Both file formats hold
-plain arrays, no code: npz (read with ``allow_pickle=False``) and safetensors
-(the extra of that name). Dtypes NumPy lacks, such as bfloat16, are kept: npz
-stores their bits as unsigned integers with the true dtype beside them.
+plain arrays, no code: npz (see `snnjax.npz`) and safetensors (the extra of
+that name). Dtypes NumPy lacks, such as bfloat16, are kept: npz stores their
+bits as unsigned integers with the true dtype beside them.
+
+A file says what its arrays were made from, and its digest is over that and
+them. A file without a digest is refused: it was cut, or something else wrote
+it. What something else wrote is read by ``restore(..., foreign=True)``.
 """
 
-import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import files
+from snnjax import files, identity, npz
 from snnjax.types import PyTree
 
 _DTYPES = "__dtypes__"  # npz entry: JSON, name -> dtype NumPy lacks
-_DIGEST = "snnjax_sha256"  # safetensors metadata: `digest` of the arrays
+_DIGEST = "snnjax_sha256"  # safetensors metadata: over arrays and _MADE_FROM
+_MADE_FROM = "snnjax_made_from"  # safetensors metadata: JSON, name -> SHA-256
+_REMEDY = (
+  "write it again with parameters.export, or read with foreign=True what "
+  "something else wrote"
+)
 _SAFETENSORS = {
   "BOOL": "bool",
   "U8": "uint8",
@@ -131,22 +140,30 @@ def place(array: np.ndarray, like: Any) -> Any:
   return placed
 
 
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-  """The SHA-256 of names, dtypes, shapes and bits of arrays, in any order."""
-  total = hashlib.sha256()
-  for name in sorted(arrays):
-    array = arrays[name]
-    total.update(f"{name}\0{describe(array)}\0".encode())
-    total.update(array.tobytes())
-  return total.hexdigest()
+def digest(tree: PyTree) -> str:
+  """The SHA-256 of a tree's names, dtypes, shapes and bits.
+
+  Args:
+    tree: a pytree of arrays, such as a network's variables.
+
+  Returns:
+    64 hexadecimal digits, the same whatever file the tree went through.
+  """
+  leaves = named_leaves(tree)
+  return identity.of_arrays({n: np.asarray(leaf) for n, leaf in leaves.items()})
 
 
-def export(tree: PyTree, path: pathlib.Path | str) -> None:
+def export(
+  tree: PyTree,
+  path: pathlib.Path | str,
+  made_from: Mapping[str, str] | None = None,
+) -> None:
   """Writes parameters to an npz or safetensors file, atomically.
 
   Args:
     tree: a pytree of arrays, for instance ``variables["params"]``.
     path: ends in ``.npz`` or ``.safetensors``; its folder exists.
+    made_from: what they were made from, by name a SHA-256.
 
   Raises:
     ValueError: another ending; a leaf that is a random key; a dtype the
@@ -161,31 +178,46 @@ def export(tree: PyTree, path: pathlib.Path | str) -> None:
       raise ValueError(f"{name} is a random key: export parameters only")
     arrays[name] = np.asarray(leaf)
   if _format(target) == "npz":
-    _write_npz(target, arrays)
+    _write_npz(target, arrays, made_from)
   else:
-    _write_safetensors(target, arrays)
+    _write_safetensors(target, arrays, made_from)
 
 
-def restore(path: pathlib.Path | str, template: PyTree) -> PyTree:
+def restore(
+  path: pathlib.Path | str,
+  template: PyTree,
+  made_from: Mapping[str, str] | None = None,
+  *,
+  remedy: str = _REMEDY,
+  foreign: bool = False,
+) -> PyTree:
   """Reads parameters from an npz or safetensors file.
 
   Args:
     path: ends in ``.npz`` or ``.safetensors``.
     template: a pytree with the shapes, dtypes and names to fill, for
       instance the parameters of a fresh network.
+    made_from: what they must have been made from; None asks nothing.
+    remedy: what a person can do about a damaged or foreign file.
+    foreign: whether the file is one that `export` did not write. It has no
+      digest: that its values are right, nobody knows.
 
   Returns:
     Like `template`, with the file's values.
 
   Raises:
-    ValueError: another ending; a damaged file; a leaf that is missing, not
-      expected, or of another dtype or shape (nothing is cast).
+    DamagedError: a file that does not hold what `export` wrote.
+    ForeignError: it was made from something else.
+    ValueError: another ending; a leaf that is missing, not expected, or of
+      another dtype or shape (nothing is cast).
     ModuleNotFoundError: safetensors is not installed.
     OSError: the file cannot be read.
   """
   source = pathlib.Path(path)
-  read = _read_npz if _format(source) == "npz" else _read_safetensors
-  arrays = read(source)
+  held = _read(source, remedy, template if foreign else None)
+  if made_from is not None:
+    identity.check(source, held.made_from, made_from, remedy)
+  arrays = held.arrays
   found = {name: describe(array) for name, array in arrays.items()}
   problems = compare(found, template)
   if problems:
@@ -195,13 +227,36 @@ def restore(path: pathlib.Path | str, template: PyTree) -> PyTree:
   return jax.tree.unflatten(jax.tree.structure(template), values)
 
 
+def read(path: pathlib.Path | str, remedy: str = _REMEDY) -> npz.Content:
+  """Reads a file that `export` wrote, by name and without a template.
+
+  Args:
+    path: ends in ``.npz`` or ``.safetensors``.
+    remedy: what a person can do about a damaged file.
+
+  Returns:
+    The arrays, whose `identity.of_arrays` is the `digest` of the tree, and
+    what they were made from.
+
+  Raises:
+    DamagedError: the file does not hold what `export` wrote.
+    ModuleNotFoundError: safetensors is not installed.
+    OSError: the file cannot be read.
+  """
+  return _read(pathlib.Path(path), remedy, None)
+
+
 def _format(path: pathlib.Path) -> str:
   if path.suffix not in (".npz", ".safetensors"):
     raise ValueError(f"path must end in .npz or .safetensors, got {path}")
   return path.suffix[1:]
 
 
-def _write_npz(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+def _write_npz(
+  path: pathlib.Path,
+  arrays: dict[str, np.ndarray],
+  made_from: Mapping[str, str] | None,
+) -> None:
   foreign = {}
   stored = {}
   for name, array in arrays.items():
@@ -213,18 +268,30 @@ def _write_npz(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     stored[name] = array
   if foreign:
     stored[_DTYPES] = np.asarray(json.dumps(foreign))
-  files.write_arrays(path, stored)
+  files.write_arrays(path, stored, made_from)
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-  arrays = files.read_arrays(path)
+def _read(
+  path: pathlib.Path, remedy: str, foreign: PyTree | None
+) -> npz.Content:
+  """Reads a file; a foreign one may hold what that template has, no more."""
+  content = path.read_bytes()
   try:
-    foreign = json.loads(str(arrays.pop(_DTYPES, "{}")))
-    for name, dtype in foreign.items():
-      arrays[name] = arrays[name].view(jnp.dtype(dtype))
+    if _format(path) == "safetensors":
+      return _read_safetensors(content, foreign is None)
+    if foreign is not None:
+      expected = {
+        name: npz.Kind(np.dtype(leaf.dtype), tuple(leaf.shape))
+        for name, leaf in named_leaves(foreign).items()
+      }
+      return npz.Content(npz.read_foreign(content, expected), None)
+    held = npz.read(content)
+    dtypes = json.loads(str(held.arrays.pop(_DTYPES, "{}")))
+    for name, dtype in dtypes.items():
+      held.arrays[name] = held.arrays[name].view(jnp.dtype(dtype))
+    return held
   except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(f"{path}: {_DTYPES} is damaged: {error}") from None
-  return arrays
+    raise identity.damaged(path, error, remedy) from None
 
 
 def _safetensors() -> Any:
@@ -238,7 +305,9 @@ def _safetensors() -> Any:
 
 
 def _write_safetensors(
-  path: pathlib.Path, arrays: dict[str, np.ndarray]
+  path: pathlib.Path,
+  arrays: dict[str, np.ndarray],
+  made_from: Mapping[str, str] | None,
 ) -> None:
   for name, array in arrays.items():
     if str(array.dtype) not in _SAFETENSORS.values():
@@ -247,13 +316,21 @@ def _write_safetensors(
         f"got {array.dtype}; use npz"
       )
   whole = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-  content = _safetensors().numpy.save(whole, {_DIGEST: digest(arrays)})
+  noted = "" if made_from is None else json.dumps(made_from, sort_keys=True)
+  said = {_DIGEST: _sealed(whole, noted)}
+  if noted:
+    said[_MADE_FROM] = noted
+  content = _safetensors().numpy.save(whole, said)
   files.write_bytes(path, content)
 
 
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _sealed(arrays: Mapping[str, np.ndarray], noted: str) -> str:
+  """The digest over arrays and what they were made from."""
+  return identity.of_arrays({**arrays, _MADE_FROM: np.asarray(noted)})
+
+
+def _read_safetensors(content: bytes, sealed: bool) -> npz.Content:
   module = _safetensors()
-  content = path.read_bytes()
   try:
     entries = module.deserialize(content)
     size = int.from_bytes(content[:8], "little")
@@ -261,10 +338,17 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     arrays = {}
     for name, entry in entries:
       dtype = jnp.dtype(_SAFETENSORS[entry["dtype"]])
-      flat = np.frombuffer(bytes(entry["data"]), dtype)
-      arrays[name] = flat.reshape(entry["shape"]).copy()
-  except (module.SafetensorError, ValueError, KeyError) as error:
-    raise ValueError(f"{path} is damaged or foreign: {error!r}") from None
-  if _DIGEST in metadata and metadata[_DIGEST] != digest(arrays):
-    raise ValueError(f"{path} is damaged: the arrays' SHA-256 differs")
-  return arrays
+      wanted = math.prod(entry["shape"]) * dtype.itemsize
+      data = bytes(entry["data"])
+      if len(data) != wanted:
+        raise ValueError(f"{name!r} has {len(data)} bytes, not {wanted}")
+      arrays[name] = np.frombuffer(data, dtype).reshape(entry["shape"]).copy()
+  except module.SafetensorError as error:
+    raise ValueError(str(error)) from None
+  if not sealed:
+    return npz.Content(arrays, None)
+  noted = metadata.get(_MADE_FROM, "")
+  if metadata.get(_DIGEST) != _sealed(arrays, noted):
+    said = "differs" if _DIGEST in metadata else "is missing"
+    raise ValueError(f"the SHA-256 of its arrays {said}")
+  return npz.Content(arrays, json.loads(noted) if noted else None)

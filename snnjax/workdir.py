@@ -25,14 +25,15 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from snnjax import files
+from snnjax import files, identity
 
 _CONFIG = "config.json"
 _STATUS = "status.json"
@@ -109,40 +110,56 @@ class Workdir:
     Raises:
       OSError: it cannot be written.
     """
-    files.write_json(
+    files.write_sealed(
       self.path / _STATUS,
       {"status": status.value, "reason": reason, "wall": _wall()},
     )
 
-  def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+  def save_arrays(
+    self,
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    made_from: Mapping[str, str] | None = None,
+  ) -> None:
     """Writes arrays/`name`.npz, atomically.
 
     Args:
       name: may hold slashes, for instance ``test/pgd``.
       arrays: per-example results [N, ...], by name.
+      made_from: what they were made from, by name a SHA-256.
 
     Raises:
       ValueError: `name` leaves the folder, or an array holds objects.
       OSError: the file cannot be written; the old one is intact.
     """
-    path = self._array_file(name)
+    path = self.array_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_arrays(path, arrays)
+    files.write_arrays(path, arrays, _placed(name, made_from))
 
-  def load_arrays(self, name: str) -> dict[str, np.ndarray]:
+  def load_arrays(
+    self,
+    name: str,
+    made_from: Mapping[str, str] | None = None,
+    remedy: str = "make it again",
+  ) -> dict[str, np.ndarray]:
     """Reads arrays/`name`.npz.
 
     Args:
       name: as given to `save_arrays`.
+      made_from: what they must have been made from; None asks nothing.
+      remedy: what a person can do about a damaged or foreign file.
 
     Returns:
       The arrays by name.
 
     Raises:
       FileNotFoundError: there are none of that name.
-      ValueError: the file is damaged, or `name` leaves the folder.
+      DamagedError: the file is damaged.
+      ForeignError: it was made from something else, or under another name.
+      ValueError: `name` leaves the folder.
     """
-    return files.read_arrays(self._array_file(name))
+    expected = _placed(name, made_from)
+    return files.read_arrays(self.array_file(name), expected, remedy)
 
   def array_names(self) -> tuple[str, ...]:
     """The names of all saved arrays, sorted."""
@@ -155,29 +172,53 @@ class Workdir:
     """Lets another process in."""
     self.lock.close()
 
-  def _array_file(self, name: str) -> pathlib.Path:
+  def array_file(self, name: str) -> pathlib.Path:
+    """The file of the arrays of one name; see `save_arrays`.
+
+    Raises:
+      ValueError: `name` leaves the folder.
+    """
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
       raise ValueError(f"name must be a relative path, got {name!r}")
     return self.path / "arrays" / f"{name}.npz"
 
 
+def _placed(
+  name: str, made_from: Mapping[str, str] | None
+) -> Mapping[str, str] | None:
+  """The origin of arrays that have one, and for which place they were made."""
+  if made_from is None:
+    return None
+  return {**made_from, "place": identity.of_value(name)}
+
+
+def _whole(folder: Workdir) -> str:
+  del folder
+  return ""
+
+
 def open(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
   changeable: Collection[str] = (),
+  lacking: Callable[[Workdir], str] = _whole,
 ) -> Workdir:
   """Opens the workdir of a run: a new one, or one to go on with.
 
   A new folder gets `config`, and the status ``running``. Of a finished run
   nothing is written. A run of which there is neither checkpoint nor result
-  does not hold its folder: another configuration begins anew there.
+  does not hold its folder: another configuration begins anew there. What
+  killed processes began to write goes.
 
   Args:
     path: the folder; made where it is missing.
     config: the resolved configuration, of what JSON holds.
     changeable: dotted keys, or groups of keys, that change no result: an
       unfinished run goes on with other values of them.
+    lacking: asked of a run that has finished: what of it is missing or
+      damaged, in words. Unless it is nothing, the run is gone on with, and a
+      warning says why.
 
   Returns:
     The workdir; see its `outcome`.
@@ -187,17 +228,25 @@ def open(
       message has one line per key.
     WorkdirBusy: another process runs here.
     OSError: the folder cannot be made or written.
-    ValueError: one of its files is damaged.
+    DamagedError: one of its files is damaged.
   """
   root = pathlib.Path(path)
   plain = _plain(config)
   lock = _lock(root)
   try:
     outcome = _settle(root, plain, changeable)
+    workdir = Workdir(root, plain, outcome, lock)
+    lost = lacking(workdir) if outcome is Outcome.FINISHED else ""
+    if lost:
+      warnings.warn(f"{root} is gone on with: {lost}", stacklevel=2)
+      outcome = Outcome.RESUMED
+      workdir = dataclasses.replace(workdir, outcome=outcome)
+    if outcome is Outcome.RESUMED and read_config(root) != plain:
+      files.write_sealed(root / _CONFIG, plain)
+    _sweep(root)
   except BaseException:
     lock.close()
     raise
-  workdir = Workdir(root, plain, outcome, lock)
   if outcome is not Outcome.FINISHED:
     workdir.set_status(Status.RUNNING)
   return workdir
@@ -208,6 +257,7 @@ def opened(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
   changeable: Collection[str] = (),
+  lacking: Callable[[Workdir], str] = _whole,
 ) -> Iterator[Workdir]:
   """Opens a workdir and writes how the body ended into its status.
 
@@ -218,6 +268,7 @@ def opened(
     path: as in `open`.
     config: as in `open`.
     changeable: as in `open`.
+    lacking: as in `open`.
 
   Yields:
     The workdir.
@@ -225,7 +276,7 @@ def opened(
   Raises:
     What `open` raises, and what the body raises.
   """
-  workdir = open(path, config, changeable)
+  workdir = open(path, config, changeable, lacking)
   try:
     yield workdir
     if workdir.outcome is not Outcome.FINISHED:
@@ -252,16 +303,17 @@ def read_status(path: pathlib.Path | str) -> tuple[Status | None, str]:
     The status, None where no run was opened, and its reason.
 
   Raises:
-    ValueError: status.json is damaged.
+    DamagedError: status.json is damaged.
   """
   file = pathlib.Path(path) / _STATUS
   if not file.exists():
     return None, ""
-  record = files.read_json(file)
+  remedy = "remove it and run the same command again"
+  record = files.read_sealed(file, remedy)
   try:
     return Status(record["status"]), str(record["reason"])
   except (TypeError, KeyError, ValueError) as error:
-    raise ValueError(f"{file} is damaged: {error!r}") from None
+    raise identity.damaged(file, repr(error), remedy) from None
 
 
 def read_config(path: pathlib.Path | str) -> dict[str, Any]:
@@ -275,13 +327,11 @@ def read_config(path: pathlib.Path | str) -> dict[str, Any]:
 
   Raises:
     FileNotFoundError: no run was opened there.
-    ValueError: config.json is damaged.
+    DamagedError: config.json is damaged.
   """
-  file = pathlib.Path(path) / _CONFIG
-  config = files.read_json(file)
-  if not isinstance(config, dict):
-    raise ValueError(f"{file} is damaged: not an object")
-  return config
+  return files.read_sealed(
+    pathlib.Path(path) / _CONFIG, "put back a copy of it, or remove the folder"
+  )
 
 
 def difference(
@@ -354,16 +404,16 @@ def _settle(
       if (root / n).exists()
     ]
     if ours:
-      raise ValueError(
-        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: "
-        "choose another folder"
+      raise identity.BadFileError(
+        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: put it back, "
+        "or choose another folder"
       )
-    files.write_json(root / _CONFIG, config)
+    files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH
   there = read_config(root)
   lines = difference(there, config, changeable)
   if lines and not begun(root):
-    files.write_json(root / _CONFIG, config)
+    files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH
   if lines:
     raise ConfigurationChanged(
@@ -372,9 +422,16 @@ def _settle(
     )
   if read_status(root)[0] is Status.DONE:
     return Outcome.FINISHED
-  if there != config:
-    files.write_json(root / _CONFIG, config)
   return Outcome.RESUMED
+
+
+def _sweep(root: pathlib.Path) -> None:
+  """Removes what killed processes began to write; the folder is locked."""
+  arrays = root / "arrays"
+  for folder in (root, arrays, *(p for p in arrays.rglob("*") if p.is_dir())):
+    files.sweep(folder)
+  for draft in (root / "checkpoints").glob(f"{files.TEMPORARY}*"):
+    shutil.rmtree(draft, ignore_errors=True)
 
 
 def _lock(root: pathlib.Path) -> io.FileIO:

@@ -12,8 +12,8 @@ from experiments import (
   alarm_study,
   attack_grid,
   build,
-  chunk_files,
   evaluation_run,
+  kept,
   leaderboard_entry,
   report_run,
   training_loop,
@@ -119,21 +119,19 @@ def test_every_alarm_is_checked_or_says_why_not(masked):
 
 def test_how_visible_each_attack_is_is_kept_per_example(masked):
   root = tiny_runs.evaluation(masked) / "arrays"
-  chunks = {
-    path.stem: files.read_arrays(path)
-    for path in (root / "chunks").glob("[!.]*.npz")
-  }
-  seen = {path.stem for path in (root / "perceived").glob("[!.]*.npz")}
-  attacked = {n for n, rows in chunks.items() if str(rows["stage"]) != "clean"}
-  assert seen == attacked
-  for name in seen:
-    rows = files.read_arrays(root / "perceived" / f"{name}.npz")
-    assert list(rows["indices"]) == list(chunks[name]["indices"])
-    moved = chunks[name]["rows/distance"] > 0
-    assert np.all((rows["distance"] > 0) == moved)
-    wrong = rows["tolerance"] > 0
-    success = chunks[name]["rows/success"]
-    assert np.all(wrong[success])
+  chunks = [
+    files.read_arrays(path) for path in (root / "chunks").glob("[!.]*.npz")
+  ]
+  clean = [rows for rows in chunks if str(rows["stage"]) == "clean"]
+  assert 0 < len(clean) < len(chunks)
+  for rows in chunks:
+    columns = {name for name in rows if name.startswith("perceived/")}
+    assert len(columns) == (0 if str(rows["stage"]) == "clean" else 2)
+    if columns:
+      moved = rows["rows/distance"] > 0
+      assert np.all((rows["perceived/distance"] > 0) == moved)
+      wrong = rows["perceived/tolerance"] > 0
+      assert np.all(wrong[rows["rows/success"]])
   table = masked / "report" / "tables" / "perceptual.csv"
   assert "tolerance" in table.read_text().splitlines()[0]
 
@@ -145,19 +143,17 @@ def test_a_stopped_study_goes_on_with_the_next_part(
   shutil.copytree(masked, folder)
   whole = tiny_runs.evaluation(folder) / "arrays" / "alarms"
   finished = {p.name: p.read_bytes() for p in whole.iterdir()}
-  kept = ("randomness.npz", "gradient.npz", "steps.npz", "losses.npz")
+  there = ("randomness.npz", "gradient.npz", "steps.npz", "losses.npz")
   for path in whole.iterdir():
-    if path.name not in kept:
+    if path.name not in there:
       path.unlink()
-  status = tiny_runs.evaluation(folder) / "status.json"
-  state = json.loads(status.read_text()) | {"status": Status.PREEMPTED.value}
-  status.write_text(json.dumps(state))
+  tiny_runs.set_status(tiny_runs.evaluation(folder), Status.PREEMPTED)
   saved = []
   real = Workdir.save_arrays
 
-  def save(self, name, arrays):
+  def save(self, name, *rest):
     saved.append(name)
-    real(self, name, arrays)
+    real(self, name, *rest)
 
   monkeypatch.setattr(Workdir, "save_arrays", save)
   network = build.network
@@ -166,7 +162,7 @@ def test_a_stopped_study_goes_on_with_the_next_part(
   again = [name for name in saved if name.startswith("alarms/")]
   assert set(again) == {
     f"alarms/{name.removesuffix('.npz')}" for name in finished
-  } - {f"alarms/{name.removesuffix('.npz')}" for name in kept}
+  } - {f"alarms/{name.removesuffix('.npz')}" for name in there}
   assert again[-1] == "alarms/examples"
   assert {p.name: p.read_bytes() for p in whole.iterdir()} == finished
 
@@ -184,34 +180,39 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   splits = datasets.load(made, only_test=True)
   source = tiny_runs.evaluation(masked)
   with workdir.opened(source, workdir.read_config(source)) as finished:
-    chunks = chunk_files.load(finished)
+    plan = kept.read(source)
+    parts = kept.load(finished, plan)
   # A network that nothing withstands at the largest radius is checked there
   # as well: another choice for it would compare networks at different radii.
   cells = attack_grid.cells(made, ("image",))
-  chunks = [
-    chunk._replace(rows=chunk.rows._replace(success=chunk.rows.claimed | True))
-    if chunk.stage.startswith(cells[-1].case(""))
-    else chunk
-    for chunk in chunks
-  ]
   batch = assessment.test_batch(made, splits)
+  evaluation = kept.collected(plan, parts, batch.labels)
+  lost = {
+    name: outcome._replace(success=outcome.claimed | True)
+    for name, outcome in evaluation.attacks.items()
+    if name.startswith(cells[-1].case(""))
+  }
+  assert lost
+  evaluation = evaluation._replace(attacks={**evaluation.attacks, **lost})
   judge = jax.tree_util.Partial(lambda *_: None, {})
-  given = (made, None, judge, batch, chunks)
+  given = (made, None, judge, batch, evaluation)
   stops, told = 0, []
   with workdir.opened(tmp_path / "new", {}) as folder:
-    assert alarm_study.load(folder) is None
+    with pytest.raises(FileNotFoundError):
+      alarm_study.load(made, folder, {})
     while True:
       try:
         alarm_study.measure(
           *given,
           folder,
+          {},
           progress=lambda done, *_: told.append(done),
           should_stop=lambda: True,
         )
         break
       except Preempted:
         stops += 1
-    found = alarm_study.load(folder)
+    found = alarm_study.load(made, folder, {})
   assert stops == len(PARTS) + 1
   # Every session says where it starts before it measures anything.
   assert told == [n + i for n in range(len(PARTS) + 2) for i in (0, 1)]

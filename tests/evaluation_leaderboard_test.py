@@ -32,6 +32,7 @@ ENTRY = Entry(
   seeds=(0,),
   checkpoint_sha256="0f" * 32,
   software={"python": "3.12", "snnjax": "1", "jax": "0.10.2"},
+  made_from={"data": "1a" * 32, "parameters": "2b" * 32},
 )
 
 
@@ -143,6 +144,8 @@ def test_an_entry_without_alarms_or_hits_is_fine():
     ("checkpoint_sha256", "0F" * 32),
     ("checkpoint_sha256", "0f" * 31),
     ("software", {"python": "3.12", "snnjax": "1"}),
+    ("made_from", {"data": "1a" * 32}),
+    ("made_from", {"data": "1a", "parameters": "2b" * 32}),
   ],
 )
 def test_what_is_not_allowed_is_refused_by_name(field, value):

@@ -19,7 +19,7 @@ from experiments import (
   training_loop,
 )
 from experiments.settings import UsageError
-from snnjax import evaluation, files
+from snnjax import evaluation, files, npz, workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -193,9 +193,7 @@ def test_what_was_not_trained_is_not_evaluated(trained, tmp_path):
     evaluation_run.run(made, tmp_path / "nothing")
   folder = tmp_path / "run"
   shutil.copytree(trained, folder)
-  status = folder / "status.json"
-  content = json.loads(status.read_text()) | {"status": "preempted"}
-  status.write_text(json.dumps(content))
+  tiny_runs.set_status(folder, workdir.Status.PREEMPTED)
   with pytest.raises(lifecycle.DataError, match="a run that is preempted"):
     evaluation_run.run(made, folder)
 
@@ -234,9 +232,12 @@ def test_damaged_parameters_are_bad_data(trained, tmp_path):
   ("changes", "match"),
   [
     ({"evaluation.examples": "65"}, "evaluation.examples must lie in 0..64"),
-    ({"evaluation.rules": "bptt_atam,"}, "rules must be one of"),
+    ({"evaluation.rules": "bptt_atam,"}, "rules must be 1 or more values"),
     ({"evaluation.norm": "l7"}, "norm must be one of"),
-    ({"evaluation.microbatch": "0"}, "microbatch must be at least 1"),
+    (
+      {"evaluation.microbatch": "0"},
+      "microbatch must be a whole number of at least 1",
+    ),
   ],
 )
 def test_what_does_not_fit_is_the_users_to_correct(
@@ -251,12 +252,14 @@ def test_what_does_not_fit_is_the_users_to_correct(
 def test_a_report_refuses_results_that_could_not_be_judged(whole, tmp_path):
   folder = tmp_path / "run"
   shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("report"))
-  for path in sorted((folder / "evaluation/arrays/chunks").glob("*.npz")):
-    arrays = files.read_arrays(path)
+  chunks = tiny_runs.evaluation(folder) / "arrays/chunks"
+  for path in sorted(chunks.glob("*.npz")):
+    arrays, made_from = npz.read(path.read_bytes())
     if str(arrays["stage"]) == "image/1/fgsm":
       arrays["rows/contained"] = np.zeros_like(arrays["rows/contained"])
       arrays["rows/success"] = np.zeros_like(arrays["rows/success"])
-      files.write_arrays(path, arrays)
+      files.write_arrays(path, arrays, made_from)
+  (tiny_runs.evaluation(folder) / "metrics.jsonl").unlink()  # has their digests
   with pytest.raises(evaluation.UnjudgedError) as caught:
     report_run.run(tiny_runs.config(), folder)
   said = lifecycle.message(caught.value)

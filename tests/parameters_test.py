@@ -74,11 +74,18 @@ def test_other_tools_read_the_names(tmp_path):
 
 def test_files_of_other_tools_are_read(tmp_path):
   weights = {"a": {"b": np.ones((2, 3), np.float32)}}
-  np.savez(tmp_path / "w.npz", **{"a/b": weights["a"]["b"]})
-  equal(weights, parameters.restore(tmp_path / "w.npz", weights))
+  paths = [tmp_path / name for name in ("w.npz", "small.npz", "w.safetensors")]
+  np.savez(paths[0], **{"a/b": weights["a"]["b"]})
+  np.savez_compressed(paths[1], **{"a/b": weights["a"]["b"]})
   numpy = peers.load("safetensors.numpy")
-  numpy.save_file({"a/b": weights["a"]["b"]}, tmp_path / "w.safetensors")
-  equal(weights, parameters.restore(tmp_path / "w.safetensors", weights))
+  numpy.save_file({"a/b": weights["a"]["b"]}, paths[2])
+  for path in paths:
+    equal(weights, parameters.restore(path, weights, foreign=True))
+    # Without a digest it could as well be a damaged file of ours.
+    with pytest.raises(ValueError, match=r"foreign=True"):
+      parameters.restore(path, weights)
+  with pytest.raises(ValueError, match=r"w\.npz is damaged: .*float64"):
+    parameters.restore(paths[0], {"a": {"b": np.ones((2, 3))}}, foreign=True)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -126,8 +133,9 @@ def test_a_damaged_file_is_never_read_as_other_weights(tmp_path, suffix):
 
 def test_pickles_are_refused_both_ways(tmp_path):
   np.savez(tmp_path / "w.npz", a=np.asarray([{}], dtype=object))
-  with pytest.raises(ValueError, match="no npz of plain arrays"):
-    parameters.restore(tmp_path / "w.npz", {"a": np.ones(1)})
+  for foreign in (False, True):
+    with pytest.raises(ValueError, match="a header that is not an array's"):
+      parameters.restore(tmp_path / "w.npz", {"a": np.ones(1)}, foreign=foreign)
   with pytest.raises(ValueError, match="bject"):
     files.write_arrays(tmp_path / "x.npz", {"a": np.asarray([{}], object)})
   assert not (tmp_path / "x.npz").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import perceptual_study
-from snnjax import attacks, workdir
+from snnjax import attacks
 from snnjax.evaluation import CLEAN, Chunk, Clean, Outcome
 from snnjax.types import Batch
 
@@ -50,16 +50,14 @@ def test_events_have_no_perceptual_distance():
   assert np.isfinite(found.tolerance).all()
 
 
-def test_what_was_saved_comes_back_by_example(tmp_path):
+def test_what_was_measured_is_put_together_by_example():
   rows = perceptual_study.Perceived(
     np.array([1.0, 2.0, 3.0]), np.array([-1.0, 0.5, 0.25])
   )
   clean = Chunk(CLEAN, INDICES, Clean(*[np.zeros(3)] * 5))
-  with workdir.opened(tmp_path / "run", {}) as folder:
-    perceptual_study.save(lambda _: rows, folder, 0, clean)
-    assert folder.array_names() == ()
-    perceptual_study.save(lambda _: rows, folder, 1, attacked(IMAGES))
-    back = perceptual_study.load(folder, np.arange(5))
+  back = perceptual_study.collected(
+    [(clean, None), (attacked(IMAGES), rows)], np.arange(5)
+  )
   (found,) = back.values()
   np.testing.assert_array_equal(found.distance, [2, np.nan, 3, np.nan, 1])
   success = np.array([True, False, True, False, False])

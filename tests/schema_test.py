@@ -130,8 +130,7 @@ def test_a_start_that_failed_does_not_hold_its_folder(tmp_path):
     assert run.outcome is workdir.Outcome.FRESH
     (run.checkpoints / "00000001").mkdir(parents=True)
     # What changes no result may change; what does, may not.
-  status = tmp_path / "status.json"
-  status.write_text(status.read_text().replace("done", "preempted"))
+  tiny_runs.set_status(tmp_path, workdir.Status.PREEMPTED)
   changed = {"seed": 1, "train": {"log_every": 3}}
   with pytest.raises(workdir.ConfigurationChanged, match="log_every: 2 -> 3"):
     workdir.open(tmp_path, changed)

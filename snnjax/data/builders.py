@@ -132,7 +132,7 @@ def _write(
   written = sorted(path for path in folder.iterdir() if path.is_file())
   for path in written:
     files.sync_file(path)
-  files.write_json(
+  files.write_sealed(
     folder / manifest.FILE,
     {
       **noted,

@@ -1,11 +1,11 @@
 """The subset of MNIST that ships inside the package."""
 
+import functools
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 
+from snnjax import files, npz
 from snnjax.data import dataset
 
 SIZES = {"train": 10_000, "test": 2_000}
@@ -13,19 +13,38 @@ PATH = pathlib.Path(__file__).parent / "mnist.npz"
 _CLASSES = tuple(str(digit) for digit in range(10))
 
 
+def _kinds() -> dict[str, npz.Kind]:
+  """The arrays of the file, which no other may replace or join."""
+  kinds = {}
+  for split, size in SIZES.items():
+    kinds[f"{split}_images"] = npz.Kind(np.dtype(np.uint8), (size, 28, 28))
+    kinds[f"{split}_labels"] = npz.Kind(np.dtype(np.uint8), (size,))
+  return kinds
+
+
 def _read(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
   try:
-    with np.load(path, allow_pickle=False) as arrays:
-      return arrays[f"{split}_images"], arrays[f"{split}_labels"]
-  except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-    cause: Exception = error
-  except (zlib.error, NotImplementedError) as error:
-    cause = error
-  raise ValueError(
-    f"{path} must be the readable npz archive that the package ships, with "
-    f"arrays {split}_images and {split}_labels; got {cause!r}. Reinstall the "
-    "package, or rebuild the file with scripts/build_embedded.py"
-  ) from cause
+    arrays = npz.read_foreign(path.read_bytes(), _kinds())
+    return arrays[f"{split}_images"], arrays[f"{split}_labels"]
+  except (OSError, ValueError) as error:
+    raise ValueError(
+      f"{path} must be the readable npz archive that the package ships, with "
+      f"arrays {split}_images and {split}_labels; got {error!r}. Reinstall the "
+      "package, or rebuild the file with scripts/build_embedded.py"
+    ) from error
+
+
+@functools.cache
+def digest(path: pathlib.Path = PATH) -> str:
+  """The SHA-256 of the archive, by which the data set is known.
+
+  Args:
+    path: the archive; by default the one inside the package.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  return files.sha256(path)
 
 
 def mnist(split: str, path: pathlib.Path = PATH) -> dataset.Dataset:
@@ -52,16 +71,6 @@ def mnist(split: str, path: pathlib.Path = PATH) -> dataset.Dataset:
   if split not in SIZES:
     raise ValueError(f"split must be one of {sorted(SIZES)}; got {split!r}")
   images, labels = _read(path, split)
-  shape = (SIZES[split], 28, 28)
-  for name, array, allowed in (
-    ("images", images, shape),
-    ("labels", labels, shape[:1]),
-  ):
-    if array.shape != allowed or array.dtype != np.uint8:
-      raise ValueError(
-        f"{path}: {split}_{name} must be uint8 {allowed}; got {array.dtype} "
-        f"{array.shape}"
-      )
   return dataset.validate(
     dataset.Dataset(
       inputs=images[..., None],

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from snnjax import files
+from snnjax import files, identity
 
 FILE = "snnjax.json"
 IMPORTER = 2  # how sets are written; 1 kept the order of the files
@@ -115,7 +115,7 @@ def describe(folder: pathlib.Path, name: str) -> Prepared:
   manifest = None
   try:
     if (folder / FILE).exists():
-      manifest = files.read_json(folder / FILE)
+      manifest = files.read_sealed(folder / FILE, "prepare it again")
       for key in ("source", "examples", "files"):
         manifest[key].items()
       if "made" not in manifest:
@@ -141,7 +141,8 @@ def describe(folder: pathlib.Path, name: str) -> Prepared:
     TypeError,
     AttributeError,
   ) as error:
-    fault = f"{folder} is damaged: {error!r}"
+    known = isinstance(error, identity.DamagedError)
+    fault = str(error) if known else f"{folder} is damaged: {error!r}"
     return Prepared(name, folder.name, folder, "", {}, None, fault)
   fault = ""
   if file_format != ARRAY_RECORD:
@@ -266,6 +267,29 @@ def locate(name: str, data_dir: str | pathlib.Path | None = None) -> Prepared:
     f"data set {name!r} is not prepared in {data_folder(data_dir)}{faults} "
     f"(there are: {names}). Prepare it with\n{advice(name, data_dir)}"
   )
+
+
+def digest(prepared: Prepared) -> str:
+  """What a prepared data set is, wherever it lies: one SHA-256.
+
+  Of a set with a manifest, over its classes and the examples of every split.
+  TFDS notes no digest of the examples it prepares: there it is over what
+  describes the set and the sizes of its shards.
+
+  Args:
+    prepared: from `locate`.
+
+  Raises:
+    OSError: a file cannot be read.
+  """
+  if prepared.manifest is not None:
+    told = {key: prepared.manifest[key] for key in ("classes", "examples")}
+    return identity.of_value(told)
+  said: dict[str, str | int] = {}
+  for path in sorted(prepared.path.iterdir()):
+    shard = f".{ARRAY_RECORD}" in path.name
+    said[path.name] = path.stat().st_size if shard else files.sha256(path)
+  return identity.of_value(said)
 
 
 def verify(prepared: Prepared, splits: Collection[str]) -> None:

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from snnjax.data import dataset, foreign, manifest, pictures
+from snnjax.data import dataset, foreign, manifest, pictures, shards
 
 _CHUNK = 4096  # examples; bounds what is held twice
 _CHANNELS = {**pictures.CHANNELS, "RGBA": 4}
@@ -153,6 +153,7 @@ def _counted(builder: Any, split: str) -> int:
   """The number of examples: what the set says, if its shards hold so many."""
   info = builder.info.splits[split]
   for path, said in zip(info.filepaths, info.shard_lengths, strict=True):
+    shards.check(pathlib.Path(path))
     reader = array_record_module.ArrayRecordReader(str(path))
     held = reader.num_records()
     reader.close()

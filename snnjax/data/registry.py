@@ -3,7 +3,6 @@
 import pathlib
 from typing import Any
 
-from snnjax import files
 from snnjax.data import dataset, embedded, manifest
 
 EMBEDDED = "digits"
@@ -57,7 +56,7 @@ def provenance(
   if name == EMBEDDED:
     source = {
       "layout": "first 10,000 training and every fifth test image of MNIST",
-      "sha256": files.sha256(embedded.PATH),
+      "sha256": embedded.digest(),
     }
     return {"name": name, "version": "", "source": source}
   one = manifest.locate(name, data_dir)
@@ -66,3 +65,18 @@ def provenance(
     return {**found, "source": {"layout": "TFDS"}}
   keys = ("source", "made", "examples")
   return {**found, **{key: one.manifest[key] for key in keys}}
+
+
+def digest(name: str, data_dir: str | pathlib.Path | None = None) -> str:
+  """What a data set is, wherever it lies: one SHA-256.
+
+  Args:
+    name: as in `open_dataset`.
+    data_dir: see `manifest.data_folder`.
+
+  Raises:
+    MissingDataError: if it is not prepared.
+  """
+  if name == EMBEDDED:
+    return embedded.digest()
+  return manifest.digest(manifest.locate(name, data_dir))

@@ -1,6 +1,8 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
+from snnjax.evaluation.collecting import collect
+from snnjax.evaluation.complete import Lack, lacking, spared
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
@@ -9,7 +11,6 @@ from snnjax.evaluation.records import (
   Clean,
   Evaluation,
   Outcome,
-  collect,
 )
 from snnjax.evaluation.stream import evaluate, stream
 from snnjax.evaluation.summary import (
@@ -30,6 +31,7 @@ __all__ = [
   "Chunk",
   "Clean",
   "Evaluation",
+  "Lack",
   "Outcome",
   "Suite",
   "Summary",
@@ -39,7 +41,9 @@ __all__ = [
   "cases",
   "collect",
   "evaluate",
+  "lacking",
   "refuse_outside",
+  "spared",
   "stream",
   "summarize",
   "undefined",

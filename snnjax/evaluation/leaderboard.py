@@ -6,10 +6,12 @@ the robust accuracy of a spiking network cannot be compared.
 
 import itertools
 import math
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from snnjax import files, identity
 from snnjax.statistics import Interval
 
 SCHEMA = "snnjax.leaderboard"
@@ -113,6 +115,7 @@ class Entry(NamedTuple):
     seeds: of training, of the networks that `robustness` is about.
     checkpoint_sha256: of the file of its weights, 64 hexadecimal digits.
     software: versions, by package.
+    made_from: what the numbers were made from, by name a SHA-256.
   """
 
   paper: Paper
@@ -126,6 +129,7 @@ class Entry(NamedTuple):
   seeds: Sequence[int]
   checkpoint_sha256: str
   software: Mapping[str, str]
+  made_from: Mapping[str, str]
 
 
 def document(entries: Sequence[Entry]) -> dict[str, Any]:
@@ -156,6 +160,42 @@ def document(entries: Sequence[Entry]) -> dict[str, Any]:
     "version": VERSION,
     "entries": [_flat(entry) for entry in entries],
   }
+
+
+def write(path: pathlib.Path, entries: Sequence[Entry]) -> None:
+  """Writes entries as a JSON file, with the digest of what it holds.
+
+  Args:
+    path: the file to create or replace; its folder exists.
+    entries: see `document`.
+
+  Raises:
+    ValueError: an entry has a value that is not allowed.
+    OSError: the file cannot be written; the old one is intact.
+  """
+  files.write_sealed(path, document(entries))
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Reads the entries that `write` wrote, each flat as in `document`.
+
+  Args:
+    path: an existing file.
+
+  Raises:
+    OSError: the file cannot be read.
+    DamagedError: it holds anything but what was written.
+    ForeignError: it is no leaderboard of this version.
+  """
+  remedy = "write the report again"
+  found = files.read_sealed(path, remedy)
+  said = (found.get("schema"), found.get("version"))
+  if said != (SCHEMA, VERSION):
+    raise identity.ForeignError(
+      f"{path} must be a {SCHEMA} of version {VERSION}; it is {said}: {remedy}"
+    )
+  entries: list[dict[str, Any]] = found["entries"]
+  return entries
 
 
 def check(entry: Entry) -> None:
@@ -195,6 +235,10 @@ def check(entry: Entry) -> None:
     )
   if not {"name", "source"} <= set(entry.data):
     _refuse("data", dict(entry.data), "a mapping with its name and its source")
+  for name in ("data", "parameters"):
+    digest = entry.made_from.get(name)
+    if not _DIGEST.fullmatch(digest or ""):
+      _refuse(f"made_from.{name}", digest, "a SHA-256")
   for name in ("python", "snnjax", "jax"):
     if not entry.software.get(name):
       _refuse(f"software.{name}", entry.software.get(name), "a version")

@@ -1,6 +1,6 @@
 """What an evaluation is asked and what it answers, one row per example."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -154,76 +154,3 @@ def positions(indices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
       f"indices {unknown[:5].tolist()} among {len(indices)} examples"
     )
   return order[np.searchsorted(indices, wanted, sorter=order)]
-
-
-def collect(
-  indices: np.ndarray,
-  labels: np.ndarray,
-  names: Sequence[str],
-  chunks: Iterable[Chunk],
-) -> Evaluation:
-  """Puts the chunks of one or more runs together, whatever their order.
-
-  Args:
-    indices: [N] unique ids; the rows of the result follow this order.
-    labels: [N] integer classes.
-    names: the attacks, in the order they were run.
-    chunks: from `stream`, or loaded from where they were saved.
-
-  Raises:
-    ValueError: if a chunk names an unknown stage or example, or an example
-      has no clean result.
-  """
-  count = len(indices)
-  clean = Clean(*_empty(count, Clean))
-  seen = np.zeros(count, bool)
-  attacks = {name: Outcome(*_empty(count, Outcome)) for name in names}
-  budgets: dict[str, str] = {}
-  for chunk in chunks:
-    rows = positions(indices, chunk.indices)
-    if chunk.budget:
-      budgets[chunk.stage] = chunk.budget
-    if isinstance(chunk.rows, Clean) and chunk.stage == CLEAN:
-      _assign(clean, rows, chunk.rows)
-      seen[rows] = True
-    elif isinstance(chunk.rows, Outcome) and chunk.stage in attacks:
-      _assign(attacks[chunk.stage], rows, chunk.rows)
-    else:
-      raise ValueError(
-        f"chunk stage must be {CLEAN!r} with Clean rows or one of "
-        f"{list(names)} with Outcome rows; got {chunk.stage!r} with "
-        f"{type(chunk.rows).__name__} rows"
-      )
-  if not seen.all():
-    raise ValueError(
-      f"every example needs a clean result; {np.sum(~seen)} of {count} have "
-      f"none, the first is {indices[~seen][0]}"
-    )
-  return Evaluation(indices, labels, clean, attacks, budgets)
-
-
-_MISSING = {
-  "prediction": (np.int32, -1),
-  "iterations": (np.int32, -1),
-  "loss": (np.float32, np.nan),
-  "distance": (np.float32, np.nan),
-  "zero_gradient": (np.float32, np.nan),
-  # True until an attempt says otherwise: these two count defects.
-  "contained": (np.bool_, True),
-  "finite": (np.bool_, True),
-}
-
-
-def _empty(count: int, record: type[Clean] | type[Outcome]) -> list[np.ndarray]:
-  columns: list[np.ndarray] = []
-  for field in record._fields:
-    dtype, value = _MISSING.get(field, (np.bool_, False))
-    columns.append(np.full(count, value, dtype))
-  return columns
-
-
-def _assign(
-  table: Clean | Outcome, rows: np.ndarray, values: Clean | Outcome
-) -> None:
-  for column, new in zip(table, values, strict=True):
-    column[rows] = new

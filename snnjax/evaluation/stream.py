@@ -1,7 +1,7 @@
 """Runs attacks over examples in one fixed microbatch, chunk by chunk."""
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import random
+from snnjax.evaluation.collecting import collect
+from snnjax.evaluation.complete import Survivors, fell, spared
 from snnjax.evaluation.records import (
   CLEAN,
   Chunk,
   Clean,
   Evaluation,
   Outcome,
-  collect,
   positions,
 )
 from snnjax.evaluation.steps import (
@@ -30,8 +31,6 @@ from snnjax.evaluation.steps import (
 from snnjax.types import Array, Inputs, Key, Labels, LogitsFn, PyTree
 
 Progress = Callable[[int, int, str], None]
-# By attack, those before it whose victims it is spared; True means all.
-Survivors = bool | Mapping[str, Collection[str]]
 
 _LARGEST = 2**31 - 1  # what a key folds in, and a label holds, without wrap
 
@@ -71,7 +70,7 @@ def evaluate(
   before = tuple(finished)
   new = _stream(plan, cases, classify, survivors, before)
   chunks = itertools.chain(before, new)
-  return collect(plan.indices, plan.labels, names, chunks)
+  return collect(plan.indices, plan.labels, names, chunks, survivors)
 
 
 def stream(
@@ -181,7 +180,7 @@ def _stream(
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")
   judge = partial(classify)
-  spared = _spared(tuple(cases), survivors)
+  unmet = spared(tuple(cases), survivors)
   done = {stage: np.zeros(len(plan.indices), bool) for stage in (CLEAN, *cases)}
   fallen = {stage: np.zeros_like(rows) for stage, rows in done.items()}
 
@@ -192,12 +191,7 @@ def _stream(
       )
     rows = positions(plan.indices, chunk.indices)
     done[chunk.stage][rows] = True
-    fell = (
-      chunk.rows.success
-      if isinstance(chunk.rows, Outcome)
-      else (~chunk.rows.correct)
-    )
-    fallen[chunk.stage][rows] = fell
+    fallen[chunk.stage][rows] = fell(chunk)
 
   for chunk in finished:
     note(chunk)
@@ -206,31 +200,11 @@ def _stream(
     yield chunk
   for name, builder in cases.items():
     todo = ~done[name]
-    for stage in spared[name]:
+    for stage in unmet[name]:
       todo &= ~fallen[stage]
     for chunk in _attack_chunks(plan, name, builder, judge, todo):
       note(chunk)
       yield chunk
-
-
-def _spared(
-  names: tuple[str, ...], survivors: Survivors
-) -> Mapping[str, tuple[str, ...]]:
-  """Returns, by attack, the stages whose victims it does not meet."""
-  if isinstance(survivors, bool):
-    every = {name: names[:place] for place, name in enumerate(names)}
-    wanted: Mapping[str, Collection[str]] = every if survivors else {}
-  else:
-    wanted = survivors
-  for name, listed in wanted.items():
-    if name not in names or set(listed) - set(names[: names.index(name)]):
-      raise ValueError(
-        f"survivors must name attacks among {list(names)}, and for each some "
-        f"that come before it; got {name!r}: {list(listed)}"
-      )
-  return {
-    name: (CLEAN, *wanted[name]) if name in wanted else () for name in names
-  }
 
 
 def _clean_chunks(

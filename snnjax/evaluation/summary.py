@@ -116,7 +116,8 @@ def worst(evaluation: Evaluation) -> Worst:
     prediction[take] = outcome.prediction[take]
     loss[take] = outcome.loss[take]
     attack[take] = position
-    robust &= ~(valid & outcome.success)
+    # What was not met and had not fallen before is unknown, never robust.
+    robust &= outcome.attempted & ~(valid & outcome.success)
   return Worst(robust, prediction, loss, attack)
 
 
@@ -174,7 +175,8 @@ def each_attack(
   attacks = {}
   for name, outcome in evaluation.attacks.items():
     before = robust.copy()
-    robust &= ~outcome.success
+    # What was not met and had not fallen before is unknown, never robust.
+    robust &= outcome.attempted & ~outcome.success
     attacks[name] = _attack(outcome, correct, before, robust, confidence)
   return attacks
 

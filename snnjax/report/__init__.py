@@ -11,7 +11,7 @@ from snnjax.report.record import (
   keys_of,
 )
 from snnjax.report.text import SCHEMA, VERSION
-from snnjax.report.writing import Paths, write
+from snnjax.report.writing import Paths, read, write
 
 __all__ = [
   "SCHEMA",
@@ -25,5 +25,6 @@ __all__ = [
   "file_name",
   "jsonable",
   "keys_of",
+  "read",
   "write",
 ]

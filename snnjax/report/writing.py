@@ -1,7 +1,8 @@
 """Writes a record into a folder, each file whole or not at all."""
 
+import json
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from snnjax import files
 from snnjax.report.page import to_html
@@ -14,7 +15,7 @@ class Paths(NamedTuple):
 
   Attributes:
     html: the page to open.
-    json: the whole record, numbers in full precision.
+    json: the whole record, numbers in full precision; see `read`.
     markdown: the same as text.
     tables: one CSV file per table, in order.
     figures: one PNG file per figure, in order; its numbers lie beside it in a
@@ -60,12 +61,14 @@ def write(record: Record, folder: str | pathlib.Path) -> Paths:
     contents[path.with_suffix(".json")] = figure_json(figure).encode()
   for path, table in zip(paths.tables, record.tables(), strict=True):
     contents[path] = to_csv(table).encode()
-  contents[paths.json] = to_json(record).encode()
+  contents[paths.json] = files.sealed_json(json.loads(to_json(record)))
   contents[paths.markdown] = to_markdown(record).encode()
   contents[paths.html] = to_html(record).encode()
   try:
+    for path in dict.fromkeys(path.parent for path in contents):
+      path.mkdir(parents=True, exist_ok=True)
+      files.sweep(path)
     for path, content in contents.items():
-      path.parent.mkdir(parents=True, exist_ok=True)
       files.write_bytes(path, content)
   except OSError as error:
     raise OSError(
@@ -74,3 +77,19 @@ def write(record: Record, folder: str | pathlib.Path) -> Paths:
       "folder that can be written",
     ) from error
   return paths
+
+
+def read(path: str | pathlib.Path) -> dict[str, Any]:
+  """Reads a record back from the JSON file that `write` made of it.
+
+  Args:
+    path: ``report.json``.
+
+  Returns:
+    The record as JSON holds it.
+
+  Raises:
+    OSError: the file cannot be read.
+    DamagedError: it holds anything but what was written.
+  """
+  return files.read_sealed(pathlib.Path(path), "write the report again")

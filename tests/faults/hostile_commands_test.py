@@ -14,7 +14,7 @@ from experiments import (
 )
 from experiments.lifecycle import DataError
 from experiments.settings import UsageError
-from snnjax import workdir
+from snnjax import files, workdir
 from tests import tiny_runs
 
 LONG = 100_000
@@ -128,23 +128,36 @@ def test_every_key_that_may_name_a_file_to_run_is_listed():
     assert keys.recorded
 
 
+def nested(depth):
+  value = 1
+  for _ in range(depth):
+    value = {"a": value}
+  return value
+
+
 @pytest.mark.parametrize(
   "content",
   [
     "[" * LONG,
-    "{}",
-    '{"evaluation": 5}',
-    '{"data": {"name": {"to_dict": 1}}}',
-    '{"to_dict": 1}',
-    '{"get_type": {"x": 1}}',
-    '{"seed": [[[]]]}',
-    "{" + ",".join(f'"k{n}": 1' for n in range(20_000)) + "}",
-    '{"a": ' * 900 + "1" + "}" * 900,
+    "5",
+    "[]",
+    {},
+    {"evaluation": 5},
+    {"data": {"name": {"to_dict": 1}}},
+    {"to_dict": 1},
+    {"get_type": {"x": 1}},
+    {"seed": [[[]]]},
+    {f"k{n}": 1 for n in range(20_000)},
+    nested(600),
   ],
+  ids=lambda content: str(content)[:30],
 )
 def test_any_configuration_of_a_received_folder_is_one_line(tmp_path, content):
   run = received(tmp_path / "run")
-  (run / "config.json").write_text(content)
+  if isinstance(content, str):
+    (run / "config.json").write_text(content)
+  else:  # its maker knows how to seal it
+    files.write_sealed(run / "config.json", content)
   for look in (
     lambda: parsed(f"--workdir={run}", keys=EVALUATE),
     lambda: evaluation_run.trained_config(run),
@@ -333,4 +346,4 @@ def test_json_of_any_depth_is_damage(tmp_path):
   for text in ("[" * LONG, '{"a":' * LONG):
     path.write_text(text)
     with pytest.raises(ValueError, match="damaged"):
-      workdir.files.read_json(path)
+      files.read_json(path)

@@ -4,12 +4,21 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 
 from experiments import prepare_data
 from snnjax import files
-from snnjax.data import builders, foreign, manifest, registry
+from snnjax.data import (
+  bounds,
+  builders,
+  foreign,
+  manifest,
+  registry,
+  shards,
+)
 from tests.data_prepared_test import write_official
 from tests.downloads import write_mnist
 from tests.faults import bombs, reader
@@ -244,9 +253,8 @@ def test_a_manifest_of_any_kind_is_a_fault_and_no_end(written, tmp_path, edit):
 
 
 def remanifested(folder, noted):
-  """Writes a manifest as preparation does: with its digest, if it has one."""
-  write = getattr(files, "write_sealed", files.write_json)
-  write(folder / manifest.FILE, noted)
+  """Writes a manifest as preparation does: with its digest."""
+  files.write_sealed(folder / manifest.FILE, noted)
 
 
 def test_a_manifest_names_no_file_outside_the_set(written, tmp_path):
@@ -256,3 +264,51 @@ def test_a_manifest_names_no_file_outside_the_set(written, tmp_path):
   noted["files"]["../../secret"] = "0" * 64
   remanifested(folder, noted)
   assert "is damaged" in manifest.describe(folder, "mnist").fault
+
+
+def test_a_record_of_a_gigabyte_is_not_unpacked(received):
+  (shard,) = received.glob("*train.array_record*")
+  writer = array_record_module.ArrayRecordWriter(str(shard), "group_size:1")
+  for _ in range(7):
+    writer.write(bytes(1 << 27))
+  writer.close()
+  with reader.started() as measuring:
+    found = measuring.read("prepared", received.parent)
+  assert "must not unpack to more than" in found.message
+  cheap(found, shard.stat().st_size)
+
+
+@pytest.mark.parametrize(
+  "options",
+  [
+    "group_size:1",
+    "group_size:1,uncompressed",
+    "group_size:7,brotli:3",
+    "group_size:100,transpose:true",
+    "group_size:65536",
+  ],
+)
+@pytest.mark.parametrize(
+  ("count", "size"), [(3, 10), (5_000, 0), (3_000, 100), (20, 200_000)]
+)
+def test_every_chunk_of_an_honest_shard_is_found(
+  tmp_path, monkeypatch, options, count, size
+):
+  path = tmp_path / "shard"
+  writer = array_record_module.ArrayRecordWriter(str(path), options)
+  noise = np.random.default_rng(0).integers(0, 256, (count, size), np.uint8)
+  for record in noise:
+    writer.write(record.tobytes())
+  writer.close()
+  seen = []
+  monkeypatch.setattr(
+    bounds.Budget, "check", lambda budget, size: seen.append(size)
+  )
+  shards.check(path)
+  # Beside the records there are a signature, an index and what ends it.
+  assert count * size <= sum(seen) <= count * size + 24 * count + 10_000
+  content = path.read_bytes()
+  path.write_bytes(content[: len(content) - (1 << 16) - 30])
+  if size:
+    with pytest.raises(ValueError, match="ends inside a chunk"):
+      shards.check(path)

@@ -158,18 +158,17 @@ def test_a_full_disk_in_an_evaluation_keeps_what_is_finished(
 ):
   made = tiny_runs.config()
   training_loop.run(made, tmp_path)
-  arrays = tiny_runs.evaluation(tmp_path) / "arrays"
   real = files.write_arrays
 
-  def full(path, content):
+  def full(path, *rest):
     if path.name == "000005.npz":
       raise OSError(errno.ENOSPC, "No space left on device", str(path))
-    real(path, content)
+    real(path, *rest)
 
   monkeypatch.setattr(workdir.files, "write_arrays", full)
   assert guarded(evaluation_run.run, made, tmp_path) is ExitCode.DISK_FULL
   monkeypatch.undo()
-  kept = sorted(arrays.glob("chunks/*"))
+  kept = sorted((tiny_runs.evaluation(tmp_path) / "arrays/chunks").iterdir())
   assert [path.stem for path in kept] == [f"{n:06d}" for n in range(5)]
   stamps = [path.stat().st_mtime_ns for path in kept]
   evaluation_run.run(made, tmp_path)
@@ -206,9 +205,9 @@ def test_sigterm_stops_an_evaluation_between_microbatches(tmp_path):
   }
   training_loop.run(tiny_runs.config(many), folder)
   child = tiny_runs.start("evaluate", *tiny_runs.words(folder, many))
-  chunks = tiny_runs.evaluation(folder) / "arrays" / "chunks"
+  chunks = "evaluation_*/arrays/chunks/[0-9]*"
   with child:
-    tiny_runs.wait_for(lambda: len(list(chunks.glob("[0-9]*"))) > 5)
+    tiny_runs.wait_for(lambda: len(list(folder.glob(chunks))) > 5)
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=60)
   assert child.returncode == ExitCode.PREEMPTED, err
@@ -232,7 +231,7 @@ def test_a_home_that_cannot_be_written_costs_only_the_cache(tmp_path):
   )
   assert code == 0, err
   assert "compilations are not kept" in err
-  assert out == f"trained: {folder / 'parameters.npz'}\n"
+  assert f"trained: {folder / 'parameters.npz'}." in out
 
 
 def test_two_processes_do_not_share_a_workdir(tmp_path, capsys):

@@ -1,0 +1,85 @@
+"""Small runs with everything that ours leave on the disk, to be damaged."""
+
+import contextlib
+import pathlib
+import shutil
+
+import numpy as np
+from PIL import Image
+
+from experiments import evaluation_run, lifecycle, report_run, training_loop
+from experiments.lifecycle import ExitCode
+from snnjax import workdir
+from snnjax.data import builders
+from tests import tiny_runs
+
+CHANGES = {
+  "model.encoder": "direct",
+  "data.test_examples": "16",
+  "evaluation.examples": "16",
+  "evaluation.epsilons.image": "0.1,",
+}
+CHUNKS = "evaluation_linf_quick_0.1/arrays/chunks"
+
+
+def config(changes=None):
+  return tiny_runs.config(CHANGES | (changes or {}))
+
+
+def make(root, seed):
+  """Trains, evaluates and reports on one network; returns its folder."""
+  made = config({"seed": str(seed)})
+  training_loop.run(made, root)
+  evaluation_run.run(made, root)
+  report_run.run(made, root)
+  return root
+
+
+def copy(run, folder, *without):
+  """A copy of a run, less what fits these patterns."""
+  shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*without))
+  return folder
+
+
+def begun(folder, made):
+  """Opens a run and leaves it before its first step."""
+  plain = training_loop.settings.to_dict(made)
+  with (
+    contextlib.suppress(workdir.Preempted),
+    workdir.opened(folder, plain),
+  ):
+    raise workdir.Preempted
+  return folder
+
+
+def code_of(body, *arguments):
+  return lifecycle.guarded(lambda: body(*arguments), "x", False)
+
+
+def refused(capsys, body, *arguments):
+  """Asserts that a body is refused as bad data, in one line; returns that."""
+  capsys.readouterr()
+  code = code_of(body, *arguments)
+  told = capsys.readouterr().err
+  assert code is ExitCode.BAD_DATA, told
+  lines = told.splitlines()
+  assert [line for line in lines if line.startswith("x: ")] == lines[-1:]
+  assert len(lines[-1]) < 1500
+  return lines[-1]
+
+
+def chunks(folder):
+  return sorted((folder / CHUNKS).glob("*.npz"))
+
+
+def insects(root, brightness):
+  """Prepares a data set of two classes of images of 4x4 pixels."""
+  for split, count in (("train", 24), ("test", 8)):
+    for grey, name in enumerate(("ant", "bee")):
+      place = pathlib.Path(root) / "in" / split / name
+      place.mkdir(parents=True)
+      for index in range(count):
+        pixels = np.full((4, 4), 100 * grey + index + brightness, np.uint8)
+        Image.fromarray(pixels).save(place / f"{index:03d}.png")
+  builders.prepare(root / "in", "insects", root / "data")
+  return root / "data"
