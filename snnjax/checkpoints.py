@@ -345,10 +345,10 @@ def _verified_manifest(place: pathlib.Path) -> dict[str, Any]:
   for name in (_MANIFEST, _SEAL):
     if not (place / name).is_file():
       raise CheckpointError(f"{name} is missing")
-  if (place / _SEAL).read_bytes() != _seal(place):
+  if files.content(place / _SEAL) != _seal(place):
     raise CheckpointError(f"{_MANIFEST} and {_SEAL} do not agree")
   try:
-    return _compared(place, json.loads((place / _MANIFEST).read_bytes()))
+    return _compared(place, json.loads(files.content(place / _MANIFEST)))
   except (KeyError, TypeError, AttributeError, RecursionError) as error:
     raise CheckpointError(f"{_MANIFEST} lacks {error!r}") from None
 

@@ -275,7 +275,7 @@ def _read(
   path: pathlib.Path, remedy: str, foreign: PyTree | None
 ) -> npz.Content:
   """Reads a file; a foreign one may hold what that template has, no more."""
-  content = path.read_bytes()
+  content = files.content(path)
   try:
     if _format(path) == "safetensors":
       return _read_safetensors(content, foreign is None)

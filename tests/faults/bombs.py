@@ -7,6 +7,7 @@ zeros is one megabyte's stream a thousand times.
 import bz2
 import gzip
 import io
+import json
 import lzma
 import struct
 import tarfile
@@ -196,3 +197,16 @@ def empty_npz(count=60_000):
     for number in range(count):
       archive.writestr(zipfile.ZipInfo(f"{number}.npy"), b"")
   return stream.getvalue()
+
+
+def wide_safetensors():
+  """An array of a gigabyte, and a kilobyte of it."""
+  said = {
+    "a": {"dtype": "U8", "shape": [1 << 30], "data_offsets": [0, 1 << 30]}
+  }
+  text = json.dumps(said).encode()
+  return struct.pack("<Q", len(text)) + text + bytes(1024)
+
+
+def long_safetensors():
+  return struct.pack("<Q", 1 << 40) + b"{" * 1024

@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -28,7 +29,15 @@ from experiments import (
   settings,
   terminal,
 )
-from snnjax import checkpoints, parameters, plots
+from snnjax import (
+  checkpoints,
+  files,
+  identity,
+  metrics,
+  parameters,
+  plots,
+  workdir,
+)
 from snnjax.data import pictures, trees
 from tests.faults import bombs, hostile_files_test
 
@@ -311,3 +320,34 @@ def test_a_tar_of_endless_folders_is_refused(tmp_path):
   )
   with pytest.raises(ValueError, match="folders deep"):
     trees.of_tar(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize(
+  "read",
+  [
+    files.read_json,
+    files.read_arrays,
+    files.sha256,
+    metrics.read,
+    lambda path: parameters.restore(path, {}),
+    lambda path: workdir.read_config(path.parent),
+    lambda path: workdir.read_status(path.parent),
+    lambda path: checkpoints.verify(1, path.parents[1]) or 1 / 0,
+  ],
+)
+def test_what_need_not_end_is_not_read(tmp_path, kind, read):
+  make = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "folder": pathlib.Path.mkdir,
+  }[kind]
+  place = tmp_path / "00000001"
+  place.mkdir()
+  for name in ("config.json", "status.json", "a.npz", "manifest.json"):
+    make(place / name)
+  try:
+    said = read(place / "a.npz")
+  except identity.DamagedError as error:
+    said = str(error)
+  assert "it is a pipe, a device or a folder" in said or "missing" in said

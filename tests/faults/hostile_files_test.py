@@ -137,6 +137,30 @@ CASES = {
     "pickle",
     "it asks for",
   ),
+  "npz with a gigabyte that is surplus": (
+    bombs.surplus_npz,
+    "a.npz",
+    "npz",
+    "is compressed",
+  ),
+  "npz of 60,000 empty members": (
+    bombs.empty_npz,
+    "a.npz",
+    "npz",
+    "claims 60000 arrays",
+  ),
+  "safetensors that claims a gigabyte": (
+    bombs.wide_safetensors,
+    "a.safetensors",
+    "parameters",
+    "damaged",
+  ),
+  "safetensors of a long header": (
+    bombs.long_safetensors,
+    "a.safetensors",
+    "parameters",
+    "damaged",
+  ),
   "40 MB of events, one outside": (
     bombs.far_event,
     "a.bin",
@@ -161,7 +185,7 @@ def test_it_is_refused_at_little_cost(measuring, tmp_path, name):
   path.write_bytes(content)
   whole = reads == "images" and not called.endswith((".gz", ".bz2", ".xz"))
   found = measuring.read(reads, tmp_path / "given" if whole else path)
-  assert found.error in ("ValueError", "TooLargeError"), found
+  assert found.error in ("ValueError", "TooLargeError", "DamagedError"), found
   cheap(found, len(content))
   assert re.search(said, found.message), found.message
 

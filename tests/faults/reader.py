@@ -14,6 +14,8 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -73,6 +75,12 @@ def _prepared(path: pathlib.Path) -> None:
   registry.open_dataset(path.name, "train", path.parent)
 
 
+def _parameters(path: pathlib.Path) -> None:
+  from snnjax import parameters
+
+  parameters.restore(path, {"a": np.zeros(3, np.float32)})
+
+
 def _npz(path: pathlib.Path) -> None:
   from snnjax import files
 
@@ -85,6 +93,7 @@ READERS = {
   "images": _every_image,
   "matlab": _matlab,
   "npz": _npz,
+  "parameters": _parameters,
   "pickle": _pickle,
   "prepared": _prepared,
 }
@@ -149,10 +158,17 @@ def started():
 
 def serve() -> None:
   """Answers until the input ends."""
-  from snnjax import files
+  from snnjax import files, parameters
   from snnjax.data import events, prepared, registry, sources
 
-  del files, events, prepared, registry, sources  # imported before any fork
+  del (
+    files,
+    parameters,
+    events,
+    prepared,
+    registry,
+    sources,
+  )  # imported before any fork
   for line in sys.stdin:
     name, path = line.rstrip("\n").split("\t")
     reading, writing = os.pipe()
