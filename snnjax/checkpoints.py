@@ -389,7 +389,7 @@ def _read(
   )
   if problems:
     raise CheckpointError(
-      f"checkpoint {place} does not fit: " + "; ".join(problems)
+      f"checkpoint {place} does not fit: {parameters.told(problems)}"
     )
   with _orbax(f"step {place.name}", place) as checkpointer:
     _check_sizes(place, entries, checkpointer)

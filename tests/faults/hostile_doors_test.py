@@ -351,3 +351,32 @@ def test_what_need_not_end_is_not_read(tmp_path, kind, read):
   except identity.DamagedError as error:
     said = str(error)
   assert "it is a pipe, a device or a folder" in said or "missing" in said
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_what_does_not_fit_is_one_line(tmp_path, suffix):
+  path = tmp_path / f"parameters{suffix}"
+  arrays = {f"{'x' * 900}{n}": np.zeros(1, np.float32) for n in range(3_000)}
+  parameters.export(arrays, path)
+  with pytest.raises(ValueError, match=r"does not fit: .* more") as caught:
+    parameters.restore(path, {"a": np.zeros(3, np.float32)})
+  assert len(str(caught.value)) < 2_500
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("__dtypes__", '{"a": "O"}'),
+    ("__dtypes__", '{"a": "float32"}'),
+    ("__dtypes__", '{"a": "(9,)i4,i4"}'),
+    ("__dtypes__", "[" * 10_000),
+    ("__dtypes__", '{"a": "evil_module.Type"}'),
+  ],
+)
+def test_dtypes_of_a_file_are_those_that_we_write(tmp_path, name, text):
+  path = tmp_path / "a.npz"
+  files.write_arrays(
+    path, {"a": np.zeros(2, np.uint64), name: np.asarray(text)}
+  )
+  with pytest.raises(identity.DamagedError):
+    parameters.restore(path, {"a": np.zeros(3, np.float32)})
