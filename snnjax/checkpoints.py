@@ -349,8 +349,16 @@ def _verified_manifest(place: pathlib.Path) -> dict[str, Any]:
     raise CheckpointError(f"{_MANIFEST} and {_SEAL} do not agree")
   try:
     return _compared(place, json.loads(files.content(place / _MANIFEST)))
-  except (KeyError, TypeError, AttributeError, RecursionError) as error:
-    raise CheckpointError(f"{_MANIFEST} lacks {error!r}") from None
+  except CheckpointError:
+    raise
+  except (
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    ValueError,
+  ) as error:
+    raise CheckpointError(f"{_MANIFEST} lacks {str(error)[:200]!r}") from None
 
 
 def _compared(place: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -376,6 +384,12 @@ def _compared(place: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
       raise CheckpointError(f"{name} has {size} bytes, not {entry['bytes']}")
     if files.sha256(path) != entry["sha256"]:
       raise CheckpointError(f"{name} is altered: its SHA-256 differs")
+  for entry in manifest["leaves"].values():
+    for key in ("type", "stored", "sha256"):
+      if not isinstance(entry[key], str):
+        raise CheckpointError(f"{_MANIFEST} says no text of a leaf's {key}")
+    if not isinstance(entry["random"], str | None):
+      raise CheckpointError(f"{_MANIFEST} says no name of a random key")
   return manifest
 
 
@@ -405,9 +419,7 @@ def _read(
     if entry["random"] is None:
       values.append(parameters.place(array, like))
     else:
-      values.append(
-        jax.random.wrap_key_data(jnp.asarray(array), impl=entry["random"])
-      )
+      values.append(_key(name, array, entry["random"]))
   return jax.tree.unflatten(jax.tree.structure(template), values)
 
 
@@ -433,8 +445,24 @@ def _check_sizes(
 
 def _empty(description: str) -> np.ndarray:
   """The array without elements that `parameters.describe` describes."""
-  dtype, shape = description.rstrip("]").split("[")
-  sizes = [int(size) for size in shape.split(", ") if size]
-  if math.prod(sizes):
-    raise CheckpointError(f"an array {description} has elements, and no data")
-  return np.zeros(sizes, jnp.dtype(dtype))
+  try:
+    dtype, shape = description.rstrip("]").split("[")
+    sizes = [int(size) for size in shape.split(", ") if size]
+    if math.prod(sizes):
+      raise ValueError("it has elements, and no data")
+    return np.zeros(sizes, jnp.dtype(dtype))
+  except (ValueError, TypeError) as error:
+    raise CheckpointError(
+      f"{_MANIFEST} says of an array {description[:200]!r}: {error}"
+    ) from None
+
+
+def _key(name: str, bits: np.ndarray, kind: str) -> jax.Array:
+  """The random key of a kind that the manifest names."""
+  try:
+    return jax.random.wrap_key_data(jnp.asarray(bits), impl=kind)
+  except (ValueError, TypeError) as error:
+    raise CheckpointError(
+      f"{_MANIFEST} says of {name} what makes no random key: "
+      f"{' '.join(str(error).split())[:200]}"
+    ) from None

@@ -16,6 +16,7 @@ import sys
 import tarfile
 import unittest.mock
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -380,3 +381,38 @@ def test_dtypes_of_a_file_are_those_that_we_write(tmp_path, name, text):
   )
   with pytest.raises(identity.DamagedError):
     parameters.restore(path, {"a": np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize(
+  "edit",
+  [
+    lambda noted: noted["leaves"]["key"].update(random="evil_module.impl"),
+    lambda noted: noted["leaves"]["key"].update(random=[1]),
+    lambda noted: noted["leaves"]["empty"].update(stored="float32"),
+    lambda noted: noted["leaves"]["empty"].update(stored="evil[0]"),
+    lambda noted: noted["leaves"]["empty"].update(stored=5),
+    lambda noted: noted["leaves"].update(a=5),
+    lambda noted: noted.update(leaves=[]),
+    lambda noted: noted.update(step="first"),
+    lambda noted: noted["leaves"]["a"].pop("sha256"),
+  ],
+)
+def test_a_manifest_of_a_checkpoint_says_what_we_write(tmp_path, edit):
+  tree = {"a": jnp.zeros(3), "empty": jnp.zeros(0), "key": jax.random.key(0)}
+  place = checkpoints.save(1, tree, tmp_path)
+  noted = json.loads((place / "manifest.json").read_bytes())
+  edit(noted)
+  resealed(place, noted)
+  with pytest.raises(checkpoints.CheckpointError) as caught:
+    checkpoints.restore(tmp_path, tree)
+  assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_that_is_no_json_is_damage(tmp_path):
+  place = checkpoints.save(1, {"a": jnp.zeros(3)}, tmp_path)
+  for text in ("{", "[" * 10_000, "5"):
+    (place / "manifest.json").write_text(text)
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    (place / "manifest.json.sha256").write_text(f"{seal}  manifest.json\n")
+    with pytest.raises(checkpoints.CheckpointError):
+      checkpoints.restore(tmp_path, {"a": jnp.zeros(3)})
