@@ -26,7 +26,14 @@ from typing import NamedTuple, NoReturn
 import ml_collections
 from absl import app, flags, logging
 
-from experiments import checking, lifecycle, schema, settings, terminal
+from experiments import (
+  checking,
+  lifecycle,
+  recorded_run,
+  schema,
+  settings,
+  terminal,
+)
 
 Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]
 _HELP = re.compile(r"--?(h|help|helpshort|helpfull)$")
@@ -174,106 +181,39 @@ def parse(
     if values[name].value is not None
   ]
   path = pathlib.Path(values.workdir)
-  recorded = _recorded(path) if keys and keys.recorded else None
-  config = _configuration(values, keys, recorded)
+  recorded = recorded_run.read(path) if keys and keys.recorded else None
+  config, groups = _configuration(values, keys, recorded)
   before = settings.flatten(config)
   for key, text in overrides:
     settings.override(config, key, text)
+  given = [key for key, _ in overrides]
   if keys and recorded is not None:
-    _refuse_code(config, values, [key for key, _ in overrides], keys, path)
+    recorded_run.refuse_code(config, (*given, *groups), keys.read, path)
   if keys and keys.recorded:
-    _refuse_unread(config, before, [key for key, _ in overrides], keys, path)
+    recorded_run.refuse_unread(config, before, given, keys.read, path)
   return Command(config, path, values.debug)
-
-
-def _recorded(path: pathlib.Path) -> ml_collections.ConfigDict | None:
-  """What the run in the workdir had; None where there is no run."""
-  try:
-    if not (path / "config.json").is_file():
-      return None
-    from snnjax import workdir  # numpy, which --help does without
-
-    plain = workdir.read_config(path)
-  except OSError as error:
-    raise settings.UsageError(
-      f"--workdir cannot be read: {error.strerror}: {settings.shown(str(path))}"
-    ) from None
-  except ValueError as error:
-    raise lifecycle.DataError(str(error)) from None
-  return checking.recorded(plain, path)
 
 
 def _configuration(
   values: flags.FlagValues,
   keys: Keys | None,
   recorded: ml_collections.ConfigDict | None,
-) -> ml_collections.ConfigDict:
-  """The file of ``--config``, or what the run in the workdir had."""
+) -> tuple[ml_collections.ConfigDict, list[str]]:
+  """The file of ``--config``, or what the run in the workdir had.
+
+  With it the groups of keys that are the file's, where the rest is the run's.
+  """
   if keys is None or recorded is None:
-    return settings.load(values.config)
+    return settings.load(values.config), []
+  taken = []
   if values["config"].present:
     file = settings.load(values.config)
     with recorded.unlocked():
       for group in keys.read:
         if group in file:
           recorded[group] = file[group]
-  return recorded
-
-
-def _refuse_code(
-  config: ml_collections.ConfigDict,
-  values: flags.FlagValues,
-  given: Sequence[str],
-  keys: Keys,
-  path: pathlib.Path,
-) -> None:
-  """Raises where a file would be run that this command line does not name.
-
-  A run's folder may have come from somebody else: its configuration chooses
-  among what is here, and brings no code.
-  """
-  typed = keys.read if values["config"].present else ()
-  flat = settings.flatten(config)
-  for key in schema.CODE:
-    name = str(flat.get(key, "")).partition(":")[0]
-    if key in given or schema.covers(typed, key) or not settings.is_path(name):
-      continue
-    if schema.covers(keys.read, key):
-      raise settings.UsageError(
-        f"{key} is that of the run in {path}, the file "
-        f"{settings.shown(name)}: code runs only from a path given in this "
-        f"command: give --config.{key}={settings.shown(name)} if you trust "
-        f"that file, or one of {', '.join(schema.SUITES)}"
-      )
-
-
-def _refuse_unread(
-  config: ml_collections.ConfigDict,
-  before: Mapping[str, object],
-  given: Sequence[str],
-  keys: Keys,
-  path: pathlib.Path,
-) -> None:
-  """Raises where a value was given that would be believed and not read.
-
-  To say again what the run in the workdir has is no harm: the words of one
-  command line may be used for the next.
-  """
-  found = [
-    f"{key} is that of the run in {path}, {settings.spelt(before[key])}"
-    for key, value in settings.flatten(config).items()
-    if key in given
-    and not schema.covers(keys.read, key)
-    and value != before[key]
-  ]
-  if found:
-    readable = " and ".join(
-      f"{key}.*" if key in config and key not in before else key
-      for key in keys.read
-    )
-    raise settings.UsageError(
-      f"{'; '.join(found)}: it is not read here, only {readable}"
-    )
+          taken.append(group)
+  return recorded, taken
 
 
 def _with_files(words: Sequence[str], values: flags.FlagValues) -> list[str]:

@@ -89,6 +89,18 @@ def test_what_was_typed_runs_and_a_known_name_needs_no_typing(tmp_path, suite):
   assert parsed(f"--workdir={known}", keys=EVALUATE)
 
 
+def test_a_typed_configuration_vouches_for_what_it_says_alone(tmp_path, suite):
+  run = received(tmp_path / "run", {"evaluation.suite": str(suite)})
+  mine = tmp_path / "mine.py"
+  mine.write_text(
+    "import ml_collections\n"
+    "def get_config():\n  return ml_collections.ConfigDict({'seed': 1})\n"
+  )
+  with pytest.raises(UsageError, match="code runs only from a path given in"):
+    parsed(f"--workdir={run}", f"--config={mine}", keys=EVALUATE)
+  assert not (tmp_path / MARK).exists()
+
+
 def test_a_report_reads_such_a_folder_and_runs_nothing(tmp_path, suite):
   run = received(tmp_path / "run", {"evaluation.suite": str(suite)})
   config = parsed(f"--workdir={run}", keys=REPORT)
