@@ -2,8 +2,11 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
+
+_MOST = 2**31 - 1  # of a whole number without a bound of its own
 
 
 class Allowed(Protocol):
@@ -54,7 +57,10 @@ class Number(NamedTuple):
       return False
     over = value > self.low if self.above else value >= self.low
     under = value < self.high if self.below else value <= self.high
-    return math.isfinite(value) and over and under
+    # Python's whole numbers have no end, those of arrays do.
+    counted = self.whole and self.high == math.inf
+    most = _MOST if counted else sys.float_info.max
+    return abs(value) <= most and over and under
 
   def told(self) -> str:
     """Returns the bounds."""
@@ -64,7 +70,8 @@ class Number(NamedTuple):
       return f"{kind} in {left}{self.low:.10g}, {self.high:.10g}{right}"
     if self.low == -math.inf:
       return kind
-    return f"{kind} {'above' if self.above else 'of at least'} {self.low:g}"
+    told = f"{kind} {'above' if self.above else 'of at least'} {self.low:g}"
+    return f"{told} and below 2^31" if self.whole else told
 
 
 class Listed(NamedTuple):

@@ -1,12 +1,16 @@
 """Whether a configuration holds what may be in it; nothing heavy."""
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
 
 from experiments import schema, settings
+from experiments.lifecycle import DataError
 from experiments.settings import UsageError
+
+_TOLD = 8  # of what is wrong with a configuration
 
 
 def of(key: str) -> schema.Key | None:
@@ -31,14 +35,17 @@ def check(
       names all of them.
   """
   flat = settings.flatten(config)
-  found = []
+  found: list[str] = []
   for key, value in flat.items():
+    if len(found) > _TOLD:
+      break
     known = of(key)
     if known is None:
       hint = settings.nearest(key, list(schema.KEYS))
-      found.append(f"no configuration key {key!r} is known{hint}")
+      found.append(f"no configuration key {settings.shown(key)} is known{hint}")
     elif not known.allowed.holds(value):
-      found.append(f"{key} must be {known.allowed.told()}; got {value!r}")
+      got = settings.shown(value)
+      found.append(f"{key} must be {known.allowed.told()}; got {got}")
   found += [
     f"{key} is missing: {known.about}"
     for key, known in schema.KEYS.items()
@@ -46,8 +53,75 @@ def check(
   ]
   if not found:
     found = _related(flat)
+  if len(found) > _TOLD:
+    found = [*found[:_TOLD], "and more"]
   if found:
     raise UsageError("; ".join(found))
+
+
+def check_read(
+  config: ml_collections.ConfigDict, groups: Sequence[str]
+) -> None:
+  """Raises unless the values that a binary reads are allowed.
+
+  Args:
+    config: the whole configuration.
+    groups: the keys, or groups of keys, that it reads, where they are there.
+
+  Raises:
+    UsageError: keys are unknown, or a value is not allowed.
+  """
+  check(
+    settings.from_dict(
+      {
+        group: config[group]
+        for group in groups
+        if "." not in group and group in config
+      }
+    )
+  )
+
+
+def recorded(plain: Any, folder: pathlib.Path) -> ml_collections.ConfigDict:
+  """Returns the configuration that a run's folder holds, checked.
+
+  The folder may be somebody else's: nothing in it is believed. The attacks
+  of an evaluation are left to `suites.plan`.
+
+  Args:
+    plain: the content of the folder's config.json.
+    folder: for the message.
+
+  Raises:
+    DataError: it is no configuration of a run, or has a value that is not
+      allowed.
+  """
+  file = folder / "config.json"
+  try:
+    config = settings.from_dict(plain)
+    told = settings.from_dict(
+      {
+        group: {
+          key: value
+          for key, value in values.items()
+          if (group, key) != ("evaluation", "attacks")
+        }
+        if isinstance(values, Mapping)
+        else values
+        for group, values in plain.items()
+      }
+    )
+    check(told, schema.TRAINING)
+  except (TypeError, AttributeError, KeyError, ValueError) as error:
+    raise DataError(
+      f"{file} must be the configuration of a run; it is damaged, foreign or "
+      f"of an older version: {' '.join(str(error).split())}"
+    ) from None
+  except RecursionError:
+    raise DataError(
+      f"{file} must be the configuration of a run; it is nested too deep"
+    ) from None
+  return config
 
 
 def _related(flat: Mapping[str, Any]) -> list[str]:
@@ -60,7 +134,8 @@ def _related(flat: Mapping[str, Any]) -> list[str]:
 
   modality = flat.get("data.modality", "image")
   need(
-    flat.get("train.select") != "validation" or flat["data.validation"] > 0,
+    flat.get("train.select") != "validation"
+    or flat.get("data.validation", 0) > 0,
     "data.validation must be above 0 to select on it; got 0",
   )
   augment = flat.get("data.augment", "none")
@@ -71,7 +146,7 @@ def _related(flat: Mapping[str, Any]) -> list[str]:
   )
   streamed = flat.get("data.stream", False)
   need(
-    not streamed or (modality == "image" and flat["data.name"] != "digits"),
+    not streamed or (modality == "image" and flat.get("data.name") != "digits"),
     "data.stream must be false but for the images of a prepared data set; got "
     f"true for data.modality {modality!r} of {flat.get('data.name')!r}",
   )

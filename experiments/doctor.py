@@ -11,7 +11,7 @@ import sys
 
 from absl import flags
 
-from experiments import launch, lifecycle
+from experiments import launch, lifecycle, terminal
 
 _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 _DATA_DIR = flags.DEFINE_string(
@@ -30,9 +30,9 @@ def main() -> None:
 
   findings = doctor_run.run(_DATA_DIR.value)
   if _JSON.value:
-    sys.stdout.write(f"{json.dumps(doctor_run.plain(findings), indent=2)}\n")
+    terminal.out(f"{json.dumps(doctor_run.plain(findings), indent=2)}\n")
   else:
-    sys.stdout.write(doctor_run.text(findings))
+    terminal.out(doctor_run.text(findings))
   if not doctor_run.healthy(findings):
     sys.exit(lifecycle.ExitCode.USAGE)
 

@@ -7,6 +7,7 @@ from typing import Any
 from experiments import (
   assessment,
   build,
+  checking,
   compilation,
   console,
   datasets,
@@ -125,9 +126,10 @@ def trained_config(path: pathlib.Path) -> Any:
   """Returns the configuration of a finished training run.
 
   Raises:
-    DataError: the folder has none.
+    DataError: the folder has none, or its configuration is damaged.
   """
-  status, reason = workdir.read_status(path)
+  with lifecycle.reading_data():
+    status, reason = workdir.read_status(path)
   if status is not workdir.Status.DONE:
     state = "no run" if status is None else f"a run that is {status.value}"
     raise lifecycle.DataError(
@@ -135,4 +137,5 @@ def trained_config(path: pathlib.Path) -> Any:
       f"{f' ({reason})' if reason else ''}. Run: python -m experiments.train "
       f"--workdir={path}"
     )
-  return settings.from_dict(workdir.read_config(path))
+  with lifecycle.reading_data():
+    return checking.recorded(workdir.read_config(path), path)

@@ -1,12 +1,12 @@
 """Which examples a run uses: chosen, told, kept beside its results."""
 
 import pathlib
-import sys
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import terminal
 from experiments.progress import say
 from snnjax import files, identity
 from snnjax.data import counts
@@ -84,7 +84,7 @@ def tell(used: Used, names: Collection[str] = PARTS) -> None:
       continue
     say(f"{name}: {counts.told(there.counts, used.classes)}")
     if fault := counts.fault(there.counts, used.classes):
-      sys.stderr.write(f"warning: {name}: {fault}\n")
+      terminal.err(f"warning: {name}: {fault}\n")
 
 
 def save(

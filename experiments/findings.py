@@ -10,6 +10,7 @@ from experiments import (
   attack_grid,
   attack_kinds,
   data_tables,
+  remedies,
   suites,
 )
 from experiments.assessment import LARGE, Assessed
@@ -307,7 +308,9 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     examples=len(evaluation.labels),
     where=strongest.words,
   )
-  return alarm_study.completed(found, assessed.alarms, assessed.name)
+  return remedies.told(
+    alarm_study.completed(found, assessed.alarms, assessed.name)
+  )
 
 
 def _without_gradient(
@@ -356,7 +359,7 @@ def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
   return [
     alarm._replace(reason=reason)
     for name, reason in left_out.items()
-    for alarm in checks.check(checks.Measurements(), name)
+    for alarm in remedies.told(checks.check(checks.Measurements(), name))
   ]
 
 

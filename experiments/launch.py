@@ -26,7 +26,14 @@ from typing import NamedTuple, NoReturn
 import ml_collections
 from absl import app, flags, logging
 
-from experiments import checking, lifecycle, schema, settings
+from experiments import (
+  checking,
+  lifecycle,
+  recorded_run,
+  schema,
+  settings,
+  terminal,
+)
 
 Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]
 _HELP = re.compile(r"--?(h|help|helpshort|helpfull)$")
@@ -41,7 +48,8 @@ class Keys(NamedTuple):
     kept: what it only writes down, for the binaries of `later`.
     later: those.
     recorded: whether everything else is that of the run in the workdir: other
-      values are refused, and of ``--config`` only what is read is taken.
+      values are refused, and of ``--config`` only what is read is taken. The
+      workdir may be somebody else's: code that it names does not run.
   """
 
   read: tuple[str, ...]
@@ -150,10 +158,11 @@ def parse(
     DataError: the workdir's own configuration is damaged.
     UsageError: a flag, key or value that is not known, or none where one is
       needed.
+    DataError: the workdir's own configuration is damaged.
   """
   rest: list[str] = [argv[0]]
   overrides: list[tuple[str, str | None]] = []
-  for word in values.read_flags_from_files(list(argv[1:]), force_gnu=False):
+  for word in _with_files(argv[1:], values):
     found = _OVERRIDE.match(word)
     if found is None:
       rest.append(word)
@@ -172,77 +181,47 @@ def parse(
     if values[name].value is not None
   ]
   path = pathlib.Path(values.workdir)
-  recorded = _recorded(path) if keys and keys.recorded else None
-  config = _configuration(values, keys, recorded)
+  recorded = recorded_run.read(path) if keys and keys.recorded else None
+  config, groups = _configuration(values, keys, recorded)
   before = settings.flatten(config)
   for key, text in overrides:
     settings.override(config, key, text)
+  given = [key for key, _ in overrides]
+  if keys and recorded is not None:
+    recorded_run.refuse_code(config, (*given, *groups), keys.read, path)
   if keys and keys.recorded:
-    _refuse_unread(config, before, [key for key, _ in overrides], keys, path)
+    recorded_run.refuse_unread(config, before, given, keys.read, path)
   return Command(config, path, values.debug)
-
-
-def _recorded(path: pathlib.Path) -> ml_collections.ConfigDict | None:
-  """What the run in the workdir had; None where there is no run."""
-  try:
-    if not (path / "config.json").is_file():
-      return None
-    from snnjax import workdir  # numpy, which --help does without
-
-    plain = workdir.read_config(path)
-  except OSError as error:
-    raise settings.UsageError(
-      f"--workdir cannot be read: {error.strerror}: {path}"
-    ) from None
-  except ValueError as error:
-    raise lifecycle.DataError(str(error)) from None
-  return settings.from_dict(plain)
 
 
 def _configuration(
   values: flags.FlagValues,
   keys: Keys | None,
   recorded: ml_collections.ConfigDict | None,
-) -> ml_collections.ConfigDict:
-  """The file of ``--config``, or what the run in the workdir had."""
+) -> tuple[ml_collections.ConfigDict, list[str]]:
+  """The file of ``--config``, or what the run in the workdir had.
+
+  With it the groups of keys that are the file's, where the rest is the run's.
+  """
   if keys is None or recorded is None:
-    return settings.load(values.config)
+    return settings.load(values.config), []
+  taken = []
   if values["config"].present:
     file = settings.load(values.config)
     with recorded.unlocked():
       for group in keys.read:
         if group in file:
           recorded[group] = file[group]
-  return recorded
+          taken.append(group)
+  return recorded, taken
 
 
-def _refuse_unread(
-  config: ml_collections.ConfigDict,
-  before: Mapping[str, object],
-  given: Sequence[str],
-  keys: Keys,
-  path: pathlib.Path,
-) -> None:
-  """Raises where a value was given that would be believed and not read.
-
-  To say again what the run in the workdir has is no harm: the words of one
-  command line may be used for the next.
-  """
-  found = [
-    f"{key} is that of the run in {path}, {settings.spelt(before[key])}"
-    for key, value in settings.flatten(config).items()
-    if key in given
-    and not schema.covers(keys.read, key)
-    and value != before[key]
-  ]
-  if found:
-    readable = " and ".join(
-      f"{key}.*" if key in config and key not in before else key
-      for key in keys.read
-    )
-    raise settings.UsageError(
-      f"{'; '.join(found)}: it is not read here, only {readable}"
-    )
+def _with_files(words: Sequence[str], values: flags.FlagValues) -> list[str]:
+  """The words of a command line, and those of its ``--flagfile``s."""
+  try:
+    return list(values.read_flags_from_files(list(words), force_gnu=False))
+  except flags.Error as error:
+    raise settings.UsageError(" ".join(str(error).split())) from None
 
 
 def _define_debug(values: flags.FlagValues) -> None:
@@ -258,25 +237,42 @@ def _read_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
     raise settings.UsageError(_unknown(error, values)) from None
   except flags.Error as error:
     raise settings.UsageError(str(error)) from None
+  except RecursionError:  # absl looks for what a word is like, letter by letter
+    raise settings.UsageError("a flag has a name of endless length") from None
 
 
 def _unknown(
   error: flags.UnrecognizedFlagError, values: flags.FlagValues
 ) -> str:
   """Of a flag that is not known: the flags and keys that are like it."""
-  word = error.flagname.removeprefix("no").replace("-", "_")
-  near = [f"--{name}" for name in settings.close(word, list(values))]
-  if "config" in values:
-    known = settings.close(word, list(schema.KEYS))
-    near = [f"--config.{key}" for key in known] + near
+  near: list[str] = []
+  whole = error.flagname.replace("-", "_")
+  for word in (whole, whole.removeprefix("no")):  # "norm" is no negation
+    if near:
+      break
+    near = [f"--{name}" for name in settings.close(word, list(values))]
+    if "config" in values:
+      near = [f"--config.{key}" for key in _keys_like(word)] + near
   hint = f"; did you mean {' or '.join(near)}?" if near else ""
   return f"unknown flag --{error.flagname}{hint}"
+
+
+def _keys_like(word: str) -> list[str]:
+  """The keys whose last part is like a word, or those of a group that is."""
+  keys = list(schema.KEYS)
+  groups = list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
+  return settings.close(word, keys) or [
+    key
+    for group in settings.close(word, groups)
+    for key in keys
+    if key.rpartition(".")[0] == group
+  ]
 
 
 def _no_words(words: Sequence[str]) -> None:
   if words:
     raise settings.UsageError(
-      f"unexpected {words[0]!r}: every argument is --flag=value"
+      f"unexpected {settings.shown(words[0])}: every argument is --flag=value"
     )
 
 
@@ -320,7 +316,7 @@ def _check_platform() -> None:
 
 
 def _warn(name: str, text: Warning | str) -> None:
-  sys.stderr.write(f"{name}: warning: {text}\n")
+  terminal.err(f"{name}: warning: {text}\n")
 
 
 def _start(
@@ -334,14 +330,17 @@ def _start(
 
   def parser(argv: list[str]) -> tuple[Callable[[], object], bool]:
     if any(_HELP.match(word) for word in argv[1:]):
-      sys.stdout.write(_help(default, keys))
+      terminal.out(_help(default, keys))
       sys.exit(lifecycle.ExitCode.DONE)
     try:
       return prepare(argv)
     except settings.UsageError as error:
-      sys.stderr.write(f"{name}: {error}\n")
-      sys.stderr.write(f"{name}: --help shows all flags\n")
+      terminal.err(f"{name}: {error}\n")
+      terminal.err(f"{name}: --help shows all flags\n")
       sys.exit(lifecycle.ExitCode.USAGE)
+    except lifecycle.DataError as error:
+      terminal.err(f"{name}: {error}\n")
+      sys.exit(lifecycle.ExitCode.BAD_DATA)
 
   def run(prepared: tuple[Callable[[], object], bool]) -> int:
     body, debug = prepared

@@ -23,27 +23,38 @@ from snnjax.evaluation.leaderboard import Entry, Paper, Robustness, Spiking
 FILE = "leaderboard.json"
 
 
-def write(
-  networks: Sequence[Assessed], config: Any, folder: pathlib.Path
-) -> pathlib.Path:
-  """Writes ``leaderboard.json`` of some networks into a report's folder.
+def checked(networks: Sequence[Assessed], config: Any) -> list[Entry]:
+  """Returns the entries of some networks, all that is in them allowed.
 
   Args:
     networks: evaluated alike.
     config: its ``leaderboard`` is what only the authors know; where it has
       the values of the base configuration, each run's own counts.
+
+  Raises:
+    ValueError: a value of ``config.leaderboard`` is not allowed; the message
+      names it.
+    OSError: the weights cannot be read.
+  """
+  alone = len(networks) == 1
+  entries = [entry(each, config, alone=alone) for each in networks]
+  leaderboard.document(entries)  # checks them, together too
+  return entries
+
+
+def write(entries: Sequence[Entry], folder: pathlib.Path) -> pathlib.Path:
+  """Writes ``leaderboard.json`` into a report's folder.
+
+  Args:
+    entries: from `checked`.
     folder: the report's; it exists.
 
   Returns:
     The file's path.
 
   Raises:
-    ValueError: a value of ``config.leaderboard`` is not allowed; the message
-      names it.
-    OSError: the weights cannot be read, or the file not written.
+    OSError: it cannot be written.
   """
-  alone = len(networks) == 1
-  entries = [entry(each, config, alone=alone) for each in networks]
   found = folder / FILE
   leaderboard.write(found, entries)
   return found

@@ -25,6 +25,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from experiments import terminal
 from experiments.settings import UsageError
 
 _MEMORY_ADVICE = (
@@ -171,7 +172,7 @@ def guarded(body: Callable[[], object], name: str, debug: bool) -> ExitCode:
     code = exit_code(error)
     if debug or code is ExitCode.DEFECT:
       traceback.print_exception(error)
-    sys.stderr.write(f"{name}: {message(error)}\n")
+    terminal.err(f"{name}: {message(error)}\n")
     return code
   return ExitCode.DONE
 
@@ -224,7 +225,7 @@ def stop_on_sigterm(
         _STOP.set()
         break
     if _STOP.is_set() and not left.wait(grace):
-      sys.stderr.write(
+      terminal.err(
         f"no checkpoint within {grace:g} s of SIGTERM; "
         "run the same command to go on from the last one\n"
       )

@@ -17,13 +17,12 @@ makes a fifth of the training examples one, of each class its share.
 """
 
 import pathlib
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import launch, lifecycle, progress, settings
+from experiments import launch, lifecycle, progress, settings, terminal
 
 if TYPE_CHECKING:
   from snnjax.data import builders, manifest
@@ -138,11 +137,11 @@ def _list() -> None:
   from snnjax.data import manifest
 
   found = manifest.found(_DATA_DIR.value)
-  sys.stdout.write(
+  terminal.out(
     f"{len(found)} data sets in {manifest.data_folder(_DATA_DIR.value)}\n"
   )
   for one in found:
-    sys.stdout.write(line(one))
+    terminal.out(line(one))
 
 
 def main() -> None:
@@ -165,11 +164,11 @@ def main() -> None:
       report=report,
     )
   for warning in outcome.warnings:
-    sys.stderr.write(f"experiments.prepare_data: warning: {warning}\n")
+    terminal.err(f"experiments.prepare_data: warning: {warning}\n")
   spent = progress.duration(time.monotonic() - begun)
   state = f"prepared in {spent}" if outcome.fresh else "already prepared"
-  sys.stdout.write(f"{state}: {line(outcome.prepared)}")
-  sys.stdout.write(f"{outcome.prepared.path}\n")
+  terminal.out(f"{state}: {line(outcome.prepared)}")
+  terminal.out(f"{outcome.prepared.path}\n")
 
 
 if __name__ == "__main__":

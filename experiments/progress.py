@@ -18,6 +18,8 @@ from typing import Any, Protocol, Self, TextIO
 
 import tqdm
 
+from experiments import terminal
+
 # Not tqdm's own estimate, whose first pieces are compilation.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
 
@@ -64,8 +66,7 @@ def duration(seconds: float) -> str:
 
 def say(text: str) -> None:
   """Writes a line for the user to standard output."""
-  sys.stdout.write(f"{text}\n")
-  sys.stdout.flush()
+  terminal.out(f"{text}\n")
 
 
 class Reporter:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from experiments import (
   assessment,
+  checking,
   console,
   datasets,
   evaluations,
@@ -15,6 +16,7 @@ from experiments import (
   origins,
   report_groups,
   run_folders,
+  schema,
   settings,
   stopping,
   suites,
@@ -50,6 +52,7 @@ def run(
     OSError: the report cannot be written.
     Preempted: a signal asked to stop.
   """
+  checking.check_read(config, schema.REPORTING)
   with lifecycle.stop_on_sigterm() as should_stop:
     runs = evaluated(path, chosen)
     networks = []
@@ -160,12 +163,16 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   """
   with lifecycle.reading_data():
     plain = workdir.read_config(folder)
-  own = settings.from_dict(plain)
-  if "attacks" not in own.evaluation:
+  own = checking.recorded(plain, folder)
+  if "attacks" not in own.get("evaluation", ()):
     raise lifecycle.DataError(
       f"{folder} must name its attacks; an older version made it. Remove it "
       f"and run: python -m experiments.evaluate --workdir={folder.parent}"
     )
+  try:
+    suites.check_recorded(own, f"{folder}/config.json")
+  except settings.UsageError as error:  # nobody typed it
+    raise lifecycle.DataError(str(error)) from None
   modalities = datasets.MODALITIES[own.data.modality]
   with lifecycle.reading_data(), workdir.reading(folder) as opened:
     made_from = origins.assessment(own, folder.parent)
@@ -211,9 +218,10 @@ def write(
     "made_from": {each.name: dict(each.made_from) for each in networks},
     **(extra or {}),
   }
+  with lifecycle.configuring():  # before there is a page
+    entries = leaderboard_entry.checked(networks, config)
   paths = report.write(report_groups.record(groups, provenance), folder)
-  with lifecycle.configuring():
-    leaderboard_entry.write(networks, config, folder)
+  leaderboard_entry.write(entries, folder)
   return Written(paths, groups)
 
 

@@ -21,7 +21,7 @@ def found(path: pathlib.Path) -> list[pathlib.Path]:
     OSError: a folder cannot be read.
     ValueError: a run's status is damaged.
   """
-  return list(_runs(path, set())) if path.is_dir() else []
+  return list(_runs(path)) if path.is_dir() else []
 
 
 def names(root: pathlib.Path, runs: Sequence[pathlib.Path]) -> list[str]:
@@ -39,21 +39,25 @@ def names(root: pathlib.Path, runs: Sequence[pathlib.Path]) -> list[str]:
   ]
 
 
-def _runs(
-  folder: pathlib.Path, seen: set[pathlib.Path]
-) -> Iterator[pathlib.Path]:
-  real = folder.resolve()
-  if real in seen:  # links may make a circle
-    return
-  seen.add(real)
-  is_run = workdir.read_status(folder)[0] is not None
-  if is_run:
-    yield folder
-  with os.scandir(folder) as entries:
-    below = sorted(entry.name for entry in entries if entry.is_dir())
-  for name in below:
-    if not (is_run and name.startswith(_OWN)):
-      yield from _runs(folder / name, seen)
+def _runs(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  seen: set[tuple[int, int]] = set()
+  left = [path]
+  while left:  # folders may lie deeper than functions can
+    folder = left.pop()
+    found = folder.stat()
+    if (found.st_dev, found.st_ino) in seen:  # links may make a circle
+      continue
+    seen.add((found.st_dev, found.st_ino))
+    is_run = workdir.read_status(folder)[0] is not None
+    if is_run:
+      yield folder
+    with os.scandir(folder) as entries:
+      below = sorted(entry.name for entry in entries if entry.is_dir())
+    left += [
+      folder / name
+      for name in reversed(below)
+      if not (is_run and name.startswith(_OWN))
+    ]
 
 
 def _relative(root: pathlib.Path, run: pathlib.Path) -> str:

@@ -177,6 +177,8 @@ KEYS: Mapping[str, Key] = {
   ),
   "compared": Key("networks to compare", Listed(Text(needed=True), least=1)),
 }
+# The value may be the path of a file that is run: only one that was typed is.
+CODE = ("evaluation.suite",)
 # Changing no result, they may change between a run and its resumption.
 CHANGEABLE = (
   "data.data_dir",  # data that moved; recognised by their digest

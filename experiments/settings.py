@@ -22,6 +22,10 @@ import ml_collections
 
 FOLDER = pathlib.Path(__file__).with_name("configs")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_SHOWN = 120  # letters of what somebody wrote, in a message
+_NAMED = 12  # of known names, where none is like what was written
+# Of reading a literal: that of the parser's stack is a MemoryError.
+_NO_LITERAL = (SyntaxError, ValueError, MemoryError, RecursionError)
 
 
 class UsageError(ValueError):
@@ -30,6 +34,9 @@ class UsageError(ValueError):
 
 def load(name: str) -> ml_collections.ConfigDict:
   """Runs a configuration file.
+
+  A bare name is never that of a file in the current folder, which may have
+  come from somebody else: a path has a slash, or ends in ``.py``.
 
   Args:
     name: a path, or the bare name of a file in experiments/configs; with
@@ -42,21 +49,23 @@ def load(name: str) -> ml_collections.ConfigDict:
     UsageError: no such file, or it has no working `get_config`.
   """
   spelt, colon, text = name.partition(":")
+  known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
   path = pathlib.Path(spelt)
-  if not path.exists() and path.name == spelt:
-    path = FOLDER / f"{spelt.removesuffix('.py')}.py"
-  if not path.is_file():
-    known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
-    raise UsageError(f"no configuration {spelt!r}{nearest(spelt, known)}")
+  if spelt in known:
+    path = FOLDER / f"{spelt}.py"
+  elif not is_path(spelt) or not _is_file(path):
+    raise UsageError(f"no configuration {shown(spelt)}{nearest(spelt, known)}")
   try:
     function = runpy.run_path(str(path))["get_config"]
   except KeyError:
     raise UsageError(f"{path} has no function get_config") from None
   except Exception as error:
     raise UsageError(f"{path} fails: {error!r}") from error
+  if not callable(function):
+    raise UsageError(f"{path}: get_config is no function")
   takes = len(inspect.signature(function).parameters)
   if colon and not takes:
-    raise UsageError(f"{path}: get_config takes no text, got {text!r}")
+    raise UsageError(f"{path}: get_config takes no text, got {shown(text)}")
   try:
     config = function(text) if colon else function()
   except Exception as error:
@@ -86,7 +95,7 @@ def override(
     holder = holder[part] if _has(holder, part) else None
   if not _has(holder, last):
     hint = nearest(key, list(flatten(config)))
-    raise UsageError(f"no configuration key {key!r}{hint}")
+    raise UsageError(f"no configuration key {shown(key)}{hint}")
   value = holder[last]
   kind = holder.get_type(last)
   if isinstance(value, ml_collections.ConfigDict):
@@ -124,7 +133,7 @@ def parse(text: str, like: Any, kind: type, key: str) -> Any:
     if kind in (tuple, list):
       return kind(_sequence(text, like or (), key))
     return _literal(text)
-  except (KeyError, ValueError, OverflowError, ZeroDivisionError):
+  except (KeyError, OverflowError, ZeroDivisionError, *_NO_LITERAL):
     pass
   allowed = {
     bool: "true or false",
@@ -134,7 +143,20 @@ def parse(text: str, like: Any, kind: type, key: str) -> Any:
     list: "values with commas between",
   }
   wanted = allowed.get(kind, "a Python literal")
-  raise UsageError(f"config.{key} must be {wanted}, got {text!r}") from None
+  raise UsageError(
+    f"config.{key} must be {wanted}, got {shown(text)}"
+  ) from None
+
+
+def is_path(name: str) -> bool:
+  """Returns whether a name of a configuration or suite is a file's path."""
+  return "/" in name or name.endswith(".py")
+
+
+def shown(value: Any) -> str:
+  """Returns a value as a message shows it: the beginning of a long one."""
+  text = repr(value)
+  return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\u2026"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -174,7 +196,7 @@ def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
     try:
       json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
-      raise UsageError(f"config.{key} = {value!r}: {error}") from None
+      raise UsageError(f"config.{key} = {shown(value)}: {error}") from None
   resolved: dict[str, Any] = json.loads(json.dumps(plain))
   return resolved
 
@@ -215,7 +237,8 @@ def nearest(word: str, names: Sequence[str]) -> str:
   found = close(word, names)
   if found:
     return "; did you mean " + " or ".join(found) + "?"
-  return "; there are " + ", ".join(names)
+  more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+  return f"; there are {', '.join(names[:_NAMED])}{more}"
 
 
 def close(word: str, names: Sequence[str]) -> list[str]:
@@ -232,6 +255,13 @@ def close(word: str, names: Sequence[str]) -> list[str]:
   return difflib.get_close_matches(
     word, found or names, 3, 0.0 if found else 0.5
   )
+
+
+def _is_file(path: pathlib.Path) -> bool:
+  try:
+    return path.is_file()
+  except OSError:  # a name that no file can have, or a closed folder
+    return False
 
 
 def _number(text: str) -> float:
@@ -256,6 +286,8 @@ def _sequence(text: str, like: Sequence[Any], key: str) -> list[Any]:
   kinds = {type(value) for value in like}
   if len(kinds) != 1 or kinds & {tuple, list, dict}:
     value = _literal(text if text.startswith(("(", "[")) else f"({text},)")
+    if not isinstance(value, tuple):  # the whole as a text
+      raise ValueError(text)
     return list(value)
   (kind,) = kinds
   inner = text.strip()
@@ -270,16 +302,16 @@ def _sequence(text: str, like: Sequence[Any], key: str) -> list[Any]:
 
 
 def _literal(text: str) -> Any:
-  """A Python literal, with fractions, or plain text where it is none."""
+  """A literal, with fractions, or plain text where it is none."""
   try:
     return _evaluate(ast.parse(text.strip(), mode="eval").body, text)
-  except (SyntaxError, ValueError):
+  except _NO_LITERAL:
     return text
 
 
 def _evaluate(node: ast.expr, text: str) -> Any:
   match node:
-    case ast.Constant(value=value):
+    case ast.Constant(value=bool() | int() | float() | str() | None as value):
       return value
     case ast.Name(id="true" | "false" as name):
       return _BOOLEANS[name]

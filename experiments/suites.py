@@ -42,6 +42,7 @@ MIXES = ("each", "gradient_mean", "worst_of")
 OWN, CONFIGURED = "own", "configured"
 _NAME = re.compile(r"[a-z0-9_]+")
 _TARGETS = ("image", "events", "both")
+_MOST = 2**31 - 1  # of a count
 
 
 class Spec(NamedTuple):
@@ -92,6 +93,29 @@ def resolved(config: Any) -> ml_collections.ConfigDict:
     for position, spec in enumerate(_read(config, config.evaluation.suite), 1)
   }
   return settings.from_dict(plain)
+
+
+def check_recorded(config: Any, where: str) -> None:
+  """Raises unless the attacks that a file holds are what `resolved` writes.
+
+  Args:
+    config: a whole configuration that may have come from somebody else.
+    where: the file, for the message.
+
+  Raises:
+    UsageError: they are not.
+  """
+  attacks = config.evaluation.attacks
+  if not isinstance(attacks, ml_collections.ConfigDict):
+    raise UsageError(f"{where}: evaluation.attacks must be a group of attacks")
+  for name, said in attacks.items():
+    place = f"{where}, attack {settings.shown(name)}"
+    if not isinstance(said, ml_collections.ConfigDict):
+      raise UsageError(f"{place} must be a group; got {settings.shown(said)}")
+    values = said.to_dict()
+    if type(values.pop("position", None)) is not int:
+      raise UsageError(f"{place}: position must be a whole number")
+    _spec(config, {**values, "name": name}, place)
 
 
 def _said(spec: Spec) -> dict[str, Any]:
@@ -193,13 +217,15 @@ def _read(config: Any, name: str) -> list[Spec]:
     spelt = str(FOLDER / f"{spelt}.py")
   elif not spelt.endswith(".py"):
     raise UsageError(
-      f"evaluation.suite must be one of {known} or a .py file; got {name!r}"
+      f"evaluation.suite must be one of {known} or a .py file; got "
+      f"{settings.shown(name)}"
     )
   suite = settings.load(f"{spelt}{colon}{text}")
-  where = f"suite {name!r}"
+  where = f"suite {settings.shown(name)}"
   if set(suite) != {"attacks"} or not isinstance(suite.attacks, list | tuple):
     raise UsageError(
-      f"{where} must have one key, attacks: a sequence; got {sorted(suite)}"
+      f"{where} must have one key, attacks: a sequence; got "
+      f"{settings.shown(list(suite))}"
     )
   specs = [
     _spec(config, attack, f"{where}, attack {number}")
@@ -218,19 +244,21 @@ def _read(config: Any, name: str) -> list[Spec]:
 def _spec(config: Any, given: Any, where: str) -> Spec:
   """Checks one attack of a suite and fills in its defaults."""
   if not isinstance(given, Mapping | ml_collections.ConfigDict):
-    raise UsageError(f"{where} must be a mapping; got {given!r}")
+    raise UsageError(f"{where} must be a mapping; got {settings.shown(given)}")
   values = dict(given)
-  kind = attack_kinds.TABLE.get(values.get("kind", ""))
   name = values.get("name", values.get("kind"))
-  where = f"{where} ({name!r})"
+  where = f"{where} ({settings.shown(name)})"
 
   def refuse(key: str, got: Any, allowed: Any) -> UsageError:
-    return UsageError(f"{where}: {key} must be {allowed}; got {got!r}")
+    told = settings.shown(got)
+    return UsageError(f"{where}: {key} must be {allowed}; got {told}")
 
+  named = values.get("kind")
+  kind = attack_kinds.TABLE.get(named) if isinstance(named, str) else None
   if kind is None:
-    raise refuse("kind", values.get("kind"), _one_of(attack_kinds.TABLE))
-  if set(values) - set(Spec._fields):
-    unknown = sorted(set(values) - set(Spec._fields))
+    raise refuse("kind", named, _one_of(attack_kinds.TABLE))
+  unknown = [key for key in values if key not in Spec._fields]
+  if unknown:
     raise refuse("its keys", unknown, f"among {list(Spec._fields)}")
   if not isinstance(name, str) or not _NAME.fullmatch(name):
     raise refuse("name", name, "lower-case letters, digits and _")
@@ -241,7 +269,7 @@ def _spec(config: Any, given: Any, where: str) -> Spec:
   )
   spec = Spec(
     name=name,
-    kind=values["kind"],
+    kind=str(named),
     rules=_rules(config, values.get("rules", (OWN,)), refuse),
     mix=values.get("mix", "each"),
     loss=values.get("loss", kind.losses[0] if kind.losses else ""),
@@ -265,7 +293,7 @@ def _check(kind: attack_kinds.Kind, spec: Spec, refuse: Any) -> None:
     ("loss", spec.loss, kind.losses or ("",)),
     *(("targets", target, _TARGETS) for target in spec.targets),
   ):
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
       raise refuse(key, value, _one_of(allowed))
   least = 0 if kind.steps is None else 1
   for name, number, low in (
@@ -278,6 +306,8 @@ def _check(kind: attack_kinds.Kind, spec: Spec, refuse: Any) -> None:
       raise refuse(name, number, "a whole number")
     if low is not None and number < low:
       raise refuse(name, number, f"at least {low}")
+    if abs(number) > _MOST:
+      raise refuse(name, number, f"at most {_MOST}")
   if kind.steps is None and spec.steps:
     raise refuse("steps", spec.steps, f"absent for {spec.kind}")
   if not kind.restarts and spec.restarts != 1:
@@ -300,6 +330,8 @@ def _rules(config: Any, given: Any, refuse: Any) -> tuple[str, ...]:
   }
   names: list[str] = []
   for word in _tuple("rules", given, refuse):
+    if not isinstance(word, str):
+      raise refuse("rules", word, "names")
     names += words.get(word, (word,))
   known = build.rule_names(config)
   for name in names:
@@ -313,14 +345,20 @@ def _rules(config: Any, given: Any, refuse: Any) -> tuple[str, ...]:
 def _options(
   kind: attack_kinds.Kind, given: Any, refuse: Any
 ) -> dict[str, Any]:
-  unknown = sorted(set(given) - set(kind.options))
+  if not isinstance(given, Mapping | ml_collections.ConfigDict):
+    raise refuse("options", given, "a mapping")
+  unknown = [key for key in given if key not in kind.options]
   if unknown:
     raise refuse("options", unknown, _one_of(kind.options))
   options = dict(kind.options) | dict(given)
   for key, value in options.items():
     default = kind.options[key]
     fits = type(value) is type(default)
-    if not fits or (isinstance(value, int | float) and not value > 0):
+    if isinstance(value, int | float):
+      fits &= 0 < value <= _MOST
+    elif isinstance(value, tuple):
+      fits &= all(isinstance(name, str) for name in value)
+    if not fits:
       wanted = {int: "a count above 0", float: "a number above 0"}
       raise refuse(
         f"options.{key}", value, wanted.get(type(default), "a tuple of names")

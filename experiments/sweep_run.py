@@ -4,7 +4,6 @@ import errno
 import itertools
 import pathlib
 import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from experiments import (
   report_run,
   settings,
   stopping,
+  terminal,
   training_loop,
 )
 from experiments.assessment import Assessed
@@ -194,7 +194,7 @@ def _attempt(cell: Cell, path: pathlib.Path) -> Outcome:
     raise
   except Exception as error:  # whatever it is, the other runs can go on
     reason = lifecycle.message(error)
-    sys.stderr.write(f"{cell.name} failed: {reason}\n")
+    terminal.err(f"{cell.name} failed: {reason}\n")
     return Outcome(cell, lifecycle.exit_code(error), " ".join(reason.split()))
   return Outcome(cell, ExitCode.DONE, assessed=assessed)
 

@@ -21,6 +21,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -329,7 +330,7 @@ def _orbax(what: str, place: pathlib.Path) -> Iterator[Any]:
   try:
     with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
       yield checkpointer
-  except (OSError, MemoryError):
+  except (OSError, MemoryError, CheckpointError):
     raise
   except Exception as error:
     found = re.search(r"os_error_code='(\d+)'", str(error))
@@ -370,12 +371,20 @@ def _verified_manifest(place: pathlib.Path) -> dict[str, Any]:
   for name in (_MANIFEST, _SEAL):
     if not (place / name).is_file():
       raise CheckpointError(f"{name} is missing")
-  if (place / _SEAL).read_bytes() != _seal(place):
+  if files.content(place / _SEAL) != _seal(place):
     raise CheckpointError(f"{_MANIFEST} and {_SEAL} do not agree")
   try:
-    return _compared(place, json.loads((place / _MANIFEST).read_bytes()))
-  except (KeyError, TypeError, AttributeError, RecursionError) as error:
-    raise CheckpointError(f"{_MANIFEST} lacks {error!r}") from None
+    return _compared(place, json.loads(files.content(place / _MANIFEST)))
+  except CheckpointError:
+    raise
+  except (
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    ValueError,
+  ) as error:
+    raise CheckpointError(f"{_MANIFEST} lacks {str(error)[:200]!r}") from None
 
 
 def _compared(place: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -401,6 +410,12 @@ def _compared(place: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
       raise CheckpointError(f"{name} has {size} bytes, not {entry['bytes']}")
     if files.sha256(path) != entry["sha256"]:
       raise CheckpointError(f"{name} is altered: its SHA-256 differs")
+  for entry in manifest["leaves"].values():
+    for key in ("type", "stored", "sha256"):
+      if not isinstance(entry[key], str):
+        raise CheckpointError(f"{_MANIFEST} says no text of a leaf's {key}")
+    if not isinstance(entry["random"], str | None):
+      raise CheckpointError(f"{_MANIFEST} says no name of a random key")
   return manifest
 
 
@@ -414,9 +429,10 @@ def _read(
   )
   if problems:
     raise CheckpointError(
-      f"checkpoint {place} does not fit: " + "; ".join(problems)
+      f"checkpoint {place} does not fit: {parameters.told(problems)}"
     )
   with _orbax(f"step {place.name}", place) as checkpointer:
+    _check_sizes(place, entries, checkpointer)
     nested = checkpointer.restore((place / _STATE).absolute())
   arrays = parameters.named_leaves(nested)
   leaves = parameters.named_leaves(template)
@@ -429,14 +445,50 @@ def _read(
     if entry["random"] is None:
       values.append(parameters.place(array, like))
     else:
-      values.append(
-        jax.random.wrap_key_data(jnp.asarray(array), impl=entry["random"])
-      )
+      values.append(_key(name, array, entry["random"]))
   return jax.tree.unflatten(jax.tree.structure(template), values)
+
+
+def _check_sizes(
+  place: pathlib.Path, entries: dict[str, Any], checkpointer: Any
+) -> None:
+  """Compares orbax's own files with the manifest, before any array is read.
+
+  An array without data, which costs its maker nothing, may have any size.
+  """
+  noted = checkpointer.metadata((place / _STATE).absolute()).item_metadata.tree
+  for name, found in parameters.named_leaves(noted).items():
+    sizes = ", ".join(str(size) for size in found.shape)
+    told = f"{found.dtype}[{sizes}]"
+    stored = entries[name]["stored"] if name in entries else "nothing"
+    chunk = getattr(found.storage, "chunk_shape", None) or found.shape
+    if told != stored or math.prod(chunk) > math.prod(found.shape):
+      raise CheckpointError(
+        f"checkpoint {place}: {name} is {told} in pieces of {list(chunk)} to "
+        f"orbax, {stored} in {_MANIFEST}"
+      )
 
 
 def _empty(description: str) -> np.ndarray:
   """The array without elements that `parameters.describe` describes."""
-  dtype, shape = description.rstrip("]").split("[")
-  sizes = [int(size) for size in shape.split(", ") if size]
-  return np.zeros(sizes, jnp.dtype(dtype))
+  try:
+    dtype, shape = description.rstrip("]").split("[")
+    sizes = [int(size) for size in shape.split(", ") if size]
+    if math.prod(sizes):
+      raise ValueError("it has elements, and no data")
+    return np.zeros(sizes, jnp.dtype(dtype))
+  except (ValueError, TypeError) as error:
+    raise CheckpointError(
+      f"{_MANIFEST} says of an array {description[:200]!r}: {error}"
+    ) from None
+
+
+def _key(name: str, bits: np.ndarray, kind: str) -> jax.Array:
+  """The random key of a kind that the manifest names."""
+  try:
+    return jax.random.wrap_key_data(jnp.asarray(bits), impl=kind)
+  except (ValueError, TypeError) as error:
+    raise CheckpointError(
+      f"{_MANIFEST} says of {name} what makes no random key: "
+      f"{' '.join(str(error).split())[:200]}"
+    ) from None

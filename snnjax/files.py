@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -78,6 +79,37 @@ def _text(value: Any) -> bytes:
   return text.encode() + b"\n"
 
 
+def content(path: pathlib.Path) -> bytes:
+  """Reads a file that may have come from somebody else.
+
+  Args:
+    path: an existing file, or a link to one.
+
+  Returns:
+    All it holds.
+
+  Raises:
+    OSError: it cannot be read.
+    DamagedError: it is a pipe or a device, which need not end, or a folder.
+  """
+  check_file(path)
+  return path.read_bytes()
+
+
+def check_file(path: pathlib.Path) -> None:
+  """Raises unless a path is that of a file, or of a link to one.
+
+  Args:
+    path: of what is to be opened.
+
+  Raises:
+    OSError: there is nothing, or it cannot be looked at.
+    DamagedError: it is a pipe, a device or a folder.
+  """
+  if not stat.S_ISREG(path.stat().st_mode):
+    raise identity.damaged(path, "it is a pipe, a device or a folder")
+
+
 def read_json(path: pathlib.Path) -> Any:
   """Reads the JSON document `path`.
 
@@ -92,7 +124,7 @@ def read_json(path: pathlib.Path) -> Any:
     DamagedError: it is not JSON; the message names the file.
   """
   try:
-    return json.loads(path.read_bytes())
+    return json.loads(content(path))
   except (ValueError, RecursionError) as error:  # of JSON, or of its UTF-8
     raise identity.damaged(path, f"it is not JSON ({error})") from None
 
@@ -203,14 +235,14 @@ def read_arrays(
     ForeignError: it was made from something else.
   """
   try:
-    content = npz.read(path.read_bytes())
+    found = npz.read(content(path))
   except ValueError as error:
     raise identity.DamagedError(
       f"{path} is damaged: {error}; {remedy}"
     ) from None
   if made_from is not None:
-    identity.check(path, content.made_from, made_from, remedy)
-  return content.arrays
+    identity.check(path, found.made_from, made_from, remedy)
+  return found.arrays
 
 
 def sweep(folder: pathlib.Path) -> None:
@@ -273,6 +305,8 @@ def sha256(path: pathlib.Path) -> str:
 
   Raises:
     OSError: the file cannot be read.
+    DamagedError: it is a pipe, a device or a folder.
   """
+  check_file(path)
   with path.open("rb") as stream:
     return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from snnjax import identity
+from snnjax import files, identity
 from snnjax.types import Array
 
 Value = bool | int | float | str | np.bool_ | np.integer | Array
@@ -271,7 +271,7 @@ def _chained(before: str, record: Mapping[str, Any]) -> str:
 
 def _whole_lines(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
   """The lines of a file with their records, less a torn last one."""
-  lines = path.read_bytes().splitlines(keepends=True)
+  lines = files.content(path).splitlines(keepends=True)
   whole: list[tuple[bytes, dict[str, Any]]] = []
   chain = ""
   for number, line in enumerate(lines, 1):

@@ -123,7 +123,10 @@ def read(content: bytes) -> Content:
   noted = arrays.pop(MADE_FROM, None)
   made_from = None
   if noted is not None:
-    made_from = json.loads(str(noted))
+    try:
+      made_from = json.loads(str(noted))
+    except RecursionError:
+      raise ValueError(f"{MADE_FROM} is nested too deep") from None
     if not identity.well_formed(made_from):
       raise ValueError(f"{MADE_FROM} is no mapping of digests")
   return Content(arrays, made_from)

@@ -13,7 +13,7 @@ it. What something else wrote is read by ``restore(..., foreign=True)``.
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +30,8 @@ _REMEDY = (
   "write it again with parameters.export, or read with foreign=True what "
   "something else wrote"
 )
+_TOLD = 8  # of what does not fit, a message names so many
+_LETTERS = 200  # of each
 _SAFETENSORS = {
   "BOOL": "bool",
   "U8": "uint8",
@@ -113,6 +115,13 @@ def compare(found: Mapping[str, str], expected: PyTree) -> list[str]:
     if name not in wanted:
       problems.append(f"{name}: {found[name]} came, no such leaf is expected")
   return problems
+
+
+def told(problems: Sequence[str]) -> str:
+  """Returns what `compare` found in a line, of much the beginning."""
+  shown = "; ".join(problem[:_LETTERS] for problem in problems[:_TOLD])
+  more = len(problems) - _TOLD
+  return f"{shown} and {more} more" if more > 0 else shown
 
 
 def place(array: np.ndarray, like: Any) -> Any:
@@ -221,7 +230,7 @@ def restore(
   found = {name: describe(array) for name, array in arrays.items()}
   problems = compare(found, template)
   if problems:
-    raise ValueError(f"{source} does not fit: " + "; ".join(problems))
+    raise ValueError(f"{source} does not fit: {told(problems)}")
   leaves = named_leaves(template)
   values = [place(arrays[name], like) for name, like in leaves.items()]
   return jax.tree.unflatten(jax.tree.structure(template), values)
@@ -275,7 +284,7 @@ def _read(
   path: pathlib.Path, remedy: str, foreign: PyTree | None
 ) -> npz.Content:
   """Reads a file; a foreign one may hold what that template has, no more."""
-  content = path.read_bytes()
+  content = files.content(path)
   try:
     if _format(path) == "safetensors":
       return _read_safetensors(content, foreign is None)
@@ -288,9 +297,18 @@ def _read(
     held = npz.read(content)
     dtypes = json.loads(str(held.arrays.pop(_DTYPES, "{}")))
     for name, dtype in dtypes.items():
-      held.arrays[name] = held.arrays[name].view(jnp.dtype(dtype))
+      kind = jnp.dtype(dtype)
+      if kind.isbuiltin != 2:  # as on writing: registered by another package
+        raise ValueError(f"{_DTYPES} names {kind}, which NumPy has")
+      held.arrays[name] = held.arrays[name].view(kind)
     return held
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+  except (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+  ) as error:
     raise identity.damaged(path, error, remedy) from None
 
 

@@ -20,6 +20,7 @@ from experiments import (
   suites,
   training_loop,
 )
+from experiments.settings import UsageError
 from snnjax import checks, files
 from snnjax.checks import Measurements, State
 from snnjax.workdir import Preempted, Status, Workdir
@@ -313,7 +314,8 @@ def test_what_only_authors_know_is_given_and_checked(masked, tmp_path):
   def entry(changes):
     made = tiny_runs.config(CHANGES | changes)
     networks = [report_run.load(masked, made)]
-    path = leaderboard_entry.write(networks, made, tmp_path)
+    entries = leaderboard_entry.checked(networks, made)
+    path = leaderboard_entry.write(entries, tmp_path)
     return json.loads(path.read_text())["entries"][0]
 
   plain = entry({})
@@ -336,3 +338,21 @@ def test_what_only_authors_know_is_given_and_checked(masked, tmp_path):
   assert told["robust"] == plain["robust"]
   with pytest.raises(ValueError, match="venue must be 'Unpublished', or end"):
     entry({"leaderboard.venue": "ICML"})
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "match"),
+  [
+    ("leaderboard.venue", "ICML", "venue must be 'Unpublished', or end"),
+    ("leaderboard.link", "javascript:alert(1)", "link must be empty, or an"),
+    ("leaderboard.reported", "2", r"leaderboard\.reported must be a number in"),
+  ],
+)
+def test_what_is_not_allowed_is_said_before_a_page_is_written(
+  masked, key, value, match
+):
+  page = masked / "report" / "report.html"
+  before = page.stat().st_mtime_ns
+  with pytest.raises(UsageError, match=match):
+    report_run.run(tiny_runs.config(CHANGES | {key: value}), masked)
+  assert page.stat().st_mtime_ns == before

@@ -56,7 +56,7 @@ RANKS = {
   "checkpoints": 5,
   "parameters": 4,
   "environment": 5,
-  "metrics": 3,
+  "metrics": 4,
   "workdir": 4,
 }
 ONLY_IN = {

@@ -1,14 +1,17 @@
 """Compressed tar archives, read in order and never unpacked to the disk."""
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
 import pathlib
 import tarfile
 import zlib
-from collections.abc import Callable, Container, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Container, Iterable, Iterator
+from typing import Any, NamedTuple, Self
+
+from snnjax.data import bounds
 
 _OPENERS: dict[bytes, Callable[[pathlib.Path], io.BufferedIOBase]] = {
   b"\x1f\x8b": gzip.GzipFile,
@@ -16,6 +19,44 @@ _OPENERS: dict[bytes, Callable[[pathlib.Path], io.BufferedIOBase]] = {
   b"BZh": bz2.BZ2File,
 }
 _CHUNK = 1 << 20
+_EXTENSION = 1 << 16  # bytes of what a tar says of its next member
+_EXTENSIONS = (
+  tarfile.XHDTYPE,
+  tarfile.XGLTYPE,
+  tarfile.SOLARIS_XHDTYPE,
+  tarfile.GNUTYPE_LONGNAME,
+  tarfile.GNUTYPE_LONGLINK,
+)
+_SHOWN = 200  # letters of a name
+
+
+class _Header(tarfile.TarInfo):
+  """A header whose extension is read only where it is short.
+
+  Those are read whole, before the member they belong to is seen.
+  """
+
+  @classmethod
+  def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+    found = super().frombuf(buf, encoding, errors)
+    if found.type in _EXTENSIONS and not 0 <= found.size <= _EXTENSION:
+      raise bounds.TooLargeError(
+        f"a header says {found.size:,} bytes of the next member; {_EXTENSION:,}"
+        " are the most"
+      )
+    return found
+
+
+class _Bounded:
+  """A stream that ends with an error where its budget does."""
+
+  def __init__(self, stream: io.BufferedIOBase, budget: bounds.Budget) -> None:
+    self._stream, self._budget = stream, budget
+
+  def read(self, size: int) -> bytes:
+    content = self._stream.read(size)
+    self._budget.take(len(content))
+    return content
 
 
 def _opener(
@@ -47,11 +88,26 @@ class Member(NamedTuple):
 
 
 def shown(name: str) -> str:
-  """Returns a name as it can be printed: one line, in valid text."""
+  """Returns a name as it can be printed: one line, in valid text, not long."""
   plain = name.encode("utf-8", "surrogateescape").decode(
     "utf-8", "backslashreplace"
   )
-  return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in plain)
+  text = "".join(
+    c if c.isprintable() else ascii(c)[1:-1] for c in plain[: _SHOWN + 1]
+  )
+  return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\u2026"
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+  """Returns names with commas between, and how many there are besides.
+
+  Args:
+    names: as they can be printed, see `shown`.
+    most: how many are told.
+  """
+  every = list(names)
+  more = f" and {len(every) - most} more" if len(every) > most else ""
+  return f"{', '.join(every[:most])}{more}"
 
 
 def entries(path: pathlib.Path) -> Iterator[Member]:
@@ -67,23 +123,42 @@ def entries(path: pathlib.Path) -> Iterator[Member]:
 
   Raises:
     ValueError: if the archive is damaged or truncated, or no such archive; if
-      it holds something else than files and folders, such as links.
+      it holds something else than files and folders, such as links; if it
+      unpacks to far more than its size, see `bounds`.
     FileNotFoundError: if there is no such file.
   """
+  for header, read in _headers(path):
+    yield Member(header.name, None if header.isdir() else read())
+
+
+def _headers(
+  path: pathlib.Path,
+) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+  """Iterates over an archive's headers, with what reads each file."""
   opener = _opener(path)
   if opener is None:
     raise ValueError(
       f"{path} must be a tar compressed with gzip, bzip2 or xz; its first "
       "bytes say it is none"
     )
+  budget = bounds.Budget(path)
   try:
-    with opener(path) as stream:
+    with opener(path) as unbounded:
+      stream: Any = _Bounded(unbounded, budget)
       # Streaming asks for no seeking, which these formats do slowly.
-      with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-          yield _read(path, archive, member)
+      with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+        members: list[tarfile.TarInfo] = vars(archive)["members"]
+        for member in iter(archive.next, None):
+          members.clear()  # they would all be kept
+          budget.take_entry()
+          budget.check(member.size)
+          _check(path, member)
+          yield member, functools.partial(_read, archive, member)
       while stream.read(_CHUNK):  # its checksum stands at the very end
         pass
+  except bounds.TooLargeError as error:
+    told = str(error)
+    raise ValueError(told if str(path) in told else f"{path}: {told}") from None
   except (
     tarfile.TarError,
     EOFError,
@@ -98,31 +173,27 @@ def entries(path: pathlib.Path) -> Iterator[Member]:
     ) from error
 
 
-def _read(
-  path: pathlib.Path, archive: tarfile.TarFile, member: tarfile.TarInfo
-) -> Member:
+def _check(path: pathlib.Path, member: tarfile.TarInfo) -> None:
   if member.isdir():
-    return Member(member.name, None)
-  content = archive.extractfile(member) if member.isreg() else None
-  if content is None:
+    return
+  if not member.isreg():
     raise ValueError(
       f"{path}: {shown(member.name)} must be a file or a folder; it is a link "
       "or a device: pack the files themselves (tar --dereference "
       "--hard-dereference)"
     )
-  return Member(member.name, content.read())
+  if member.issparse():
+    raise ValueError(
+      f"{path}: {shown(member.name)} must be a whole file; it is sparse: pack "
+      "it without tar's --sparse"
+    )
 
 
-def members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-  """Iterates over the files of an archive: name and content of each.
-
-  Raises:
-    ValueError: as `entries`.
-    FileNotFoundError: as `entries`.
-  """
-  for member in entries(path):
-    if member.content is not None:
-      yield member.name, member.content
+def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+  content = archive.extractfile(member)
+  if content is None:
+    raise TypeError(f"{member.name!r} was checked to be a file")
+  return content.read(member.size)
 
 
 def names(path: pathlib.Path) -> list[str]:
@@ -135,7 +206,7 @@ def names(path: pathlib.Path) -> list[str]:
   """
   if path.is_dir():
     return sorted(entry.name for entry in path.iterdir() if entry.is_file())
-  return [name for name, _ in members(path)]
+  return [header.name for header, _ in _headers(path) if header.isreg()]
 
 
 def read(path: pathlib.Path, wanted: Container[str]) -> dict[str, bytes]:
@@ -149,18 +220,18 @@ def read(path: pathlib.Path, wanted: Container[str]) -> dict[str, bytes]:
     The contents of those that are there, by name.
 
   Raises:
-    ValueError: as `members`, or if two files of the archive have one name.
+    ValueError: as `entries`, or if two files of the archive have one name.
   """
   if path.is_dir():
     return {
       name: (path / name).read_bytes() for name in names(path) if name in wanted
     }
   contents: dict[str, bytes] = {}
-  for name, content in members(path):
-    base = name.rpartition("/")[2]
-    if base not in wanted:
+  for header, content in _headers(path):
+    base = header.name.rpartition("/")[2]
+    if base not in wanted or not header.isreg():
       continue
     if base in contents:
       raise ValueError(f"{path} must hold one file {base}; it holds several")
-    contents[base] = content
+    contents[base] = content()
   return contents

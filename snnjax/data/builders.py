@@ -211,7 +211,7 @@ def _warnings(one: manifest.Prepared) -> tuple[str, ...]:
     if (fault := counts.fault(counted, noted["classes"]))
   ]
   if left := made.get("left_out"):
-    listed = ", ".join(
+    listed = archives.listed(
       f"{name} ({number})" if number else name for name, number in left.items()
     )
     found.append(f"{one.name}: not read, left out: {listed}")
@@ -300,7 +300,8 @@ def _check_source(source: sources.Source, path: pathlib.Path) -> None:
         f"at the ends; got {archives.shown(name)!r}: rename it"
       )
   if len(set(source.classes)) < len(source.classes):
-    raise ValueError(f"{path}: class names must differ; got {source.classes}")
+    listed = archives.listed(source.classes)
+    raise ValueError(f"{path}: class names must differ; got {listed}")
 
 
 def _silent(done: int, total: int, description: str) -> None:

@@ -112,7 +112,8 @@ def recognise(path: pathlib.Path) -> Layout | None:
 
 def _get(content: Mapping[str, Any], key: str, where: str) -> Any:
   if key not in content:
-    raise ValueError(f"{where} must hold {key!r}; it holds {sorted(content)}")
+    held = archives.listed(map(archives.shown, sorted(content)))
+    raise ValueError(f"{where} must hold {key!r}; it holds {held}")
   return content[key]
 
 

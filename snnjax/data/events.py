@@ -201,10 +201,12 @@ def read_nmnist(path: str | pathlib.Path, *, side: int = 34) -> Events:
       f"{path} must hold a whole number of 5-byte events; got {len(content)} "
       "bytes: it is truncated or no N-MNIST file"
     )
-  raw = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64)
+  raw = np.frombuffer(content, np.uint8).reshape(-1, 5)
   overflow = raw[:, 1] == _OVERFLOW_ROW
-  low = (raw[:, 2] & 0x7F) << 16 | raw[:, 3] << 8 | raw[:, 4]
-  t = low + _OVERFLOW_US * np.cumsum(overflow)
+  t = np.cumsum(overflow, dtype=np.int64)
+  t *= _OVERFLOW_US
+  for column, bits, shift in ((2, 0x7F, 16), (3, 0xFF, 8), (4, 0xFF, 0)):
+    t += (raw[:, column] & np.uint8(bits)).astype(np.int64) << shift
   keep = ~overflow
   events = Events(
     t=t[keep],

@@ -11,15 +11,15 @@ References:
   MNIST to handwritten letters", 2017, arXiv:1702.05373.
 """
 
-import gzip
+import io
 import math
 import pathlib
 import string
-import zlib
+from collections.abc import Callable
 
 import numpy as np
 
-from snnjax.data import dataset
+from snnjax.data import bounds, dataset
 
 _TYPES = {
   0x08: ">u1",
@@ -29,6 +29,7 @@ _TYPES = {
   0x0D: ">f4",
   0x0E: ">f8",
 }
+_AXES = 8  # the format has up to 255; images have 3
 _DIGITS = tuple(string.digits)
 _MERGED = (*string.digits, *string.ascii_uppercase, *"abdefghnqrt")
 EMNIST_CLASSES = {
@@ -47,16 +48,13 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 _KINDS = ("images-idx3", "labels-idx1")
 
 
-def _read_bytes(path: pathlib.Path) -> bytes:
+def _opened(path: pathlib.Path) -> Callable[[int], bytes]:
+  """Returns what reads a file's next bytes, unpacked if it is packed."""
   content = path.read_bytes()
-  if content[:2] != b"\x1f\x8b":
-    return content
-  try:
-    return gzip.decompress(content)
-  except (EOFError, OSError, zlib.error) as error:
-    raise ValueError(
-      f"{path} must be a whole gzip file; it is damaged or truncated: {error}"
-    ) from error
+  if content[:2] == b"\x1f\x8b":
+    return bounds.Unzipped(path, content).read
+  stream = io.BytesIO(content)
+  return lambda size: stream.read(min(size, len(content)))
 
 
 def read_idx(path: str | pathlib.Path) -> np.ndarray:
@@ -69,40 +67,44 @@ def read_idx(path: str | pathlib.Path) -> np.ndarray:
     The array, in the machine's byte order.
 
   Raises:
-    ValueError: if the magic number, the type or the length is wrong.
+    ValueError: if the magic number, the type or the length is wrong, or it
+      unpacks to far more than its size.
     FileNotFoundError: if there is no such file.
   """
   path = pathlib.Path(path)
-  content = _read_bytes(path)
-  if len(content) < 4 or content[:2] != b"\0\0":
+  read = _opened(path)
+  magic = read(4)
+  if len(magic) < 4 or magic[:2] != b"\0\0":
     raise ValueError(
       f"{path} must start with an IDX magic number (0, 0, type, axes); got "
-      f"{content[:4]!r}"
+      f"{magic!r}"
     )
-  code, axes = content[2], content[3]
+  code, axes = magic[2], magic[3]
   if code not in _TYPES:
     allowed = ", ".join(f"0x{known:02x}" for known in _TYPES)
     raise ValueError(
       f"{path}: the IDX type code must be one of {allowed}; got 0x{code:02x}"
     )
-  begin = 4 + 4 * axes
-  if axes == 0 or len(content) < begin:
+  lengths = read(4 * axes)
+  if not 1 <= axes <= _AXES or len(lengths) < 4 * axes:
     raise ValueError(
-      f"{path} must have at least one axis and a header of 4 + 4 * axes bytes; "
-      f"got {axes} axes in a file of {len(content)} bytes"
+      f"{path} must have at least one axis, at most {_AXES}, and a header of 4 "
+      f"+ 4 * axes bytes; got {axes} axes in a file of {4 + len(lengths)} bytes"
     )
-  shape = tuple(
-    int(length) for length in np.frombuffer(content, ">u4", axes, offset=4)
-  )
+  shape = tuple(map(int, np.frombuffer(lengths, ">u4")))
   dtype = np.dtype(_TYPES[code])
-  expected = begin + math.prod(shape) * dtype.itemsize
-  if len(content) != expected:
-    fault = "is truncated" if len(content) < expected else "has trailing bytes"
+  size = math.prod(shape) * dtype.itemsize
+  content = read(size)
+  trailing = read(1)
+  if len(content) < size or trailing:
+    fault = "has trailing bytes" if trailing else "is truncated"
+    begin = 4 + 4 * axes
     raise ValueError(
       f"{path} {fault}: its header says {dtype.name} {shape}, which takes "
-      f"{expected} bytes; got {len(content)}"
+      f"{begin + size} bytes; got {begin + len(content) + len(trailing)}"
+      f"{' or more' if trailing else ''}"
     )
-  values = np.frombuffer(content, dtype, offset=begin).reshape(shape)
+  values = np.frombuffer(content, dtype).reshape(shape)
   return values.astype(dtype.newbyteorder("="))
 
 

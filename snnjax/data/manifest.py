@@ -20,6 +20,7 @@ FILE = "snnjax.json"
 IMPORTER = 2  # how sets are written; 1 kept the order of the files
 ARRAY_RECORD = "array_record"
 _INFO = "dataset_info.json"
+_SPLIT = re.compile(r"\w[\w.-]*")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -125,10 +126,12 @@ def describe(folder: pathlib.Path, name: str) -> Prepared:
         return Prepared(name, folder.name, folder, "", {}, None, fault)
       for key in ("made", "counts"):
         manifest[key].items()
+      _check_noted(manifest)
     info = files.read_json(folder / _INFO)
     splits = {
       split["name"]: sum(int(length) for length in split["shardLengths"])
       for split in info["splits"]
+      if _SPLIT.fullmatch(split["name"])  # TFDS takes no other
     }
     file_format = info.get("fileFormat", "tfrecord")
   except (
@@ -150,6 +153,44 @@ def describe(folder: pathlib.Path, name: str) -> Prepared:
   return Prepared(
     name, folder.name, folder, file_format, splits, manifest, fault
   )
+
+
+def _check_noted(noted: Mapping[str, Any]) -> None:
+  """Raises ValueError unless a manifest, anybody's, says what ours say."""
+  classes, made = noted["classes"], noted["made"]
+  sound = {
+    "classes": isinstance(classes, list) and all(map(_is_text, classes)),
+    "source": all(
+      _is_text(noted["source"][key]) for key in ("layout", "sha256")
+    ),
+    "counts": all(
+      isinstance(counted, list)
+      and len(counted) == len(classes)
+      and all(map(_is_count, counted))
+      for counted in noted["counts"].values()
+    ),
+    "made": _is_count(made["shuffle_seed"])
+    and all(
+      _is_text(name) and _is_count(number)
+      for key in ("formats", "left_out")
+      for name, number in made[key].items()
+    ),
+    "files": all(
+      _is_text(digest) and name == pathlib.PurePath(name).name
+      for name, digest in noted["files"].items()
+    ),
+  }
+  wrong = [key for key, kept in sound.items() if not kept]
+  if wrong:
+    raise ValueError(f"{FILE} says of {wrong} what no preparation writes")
+
+
+def _is_text(value: Any) -> bool:
+  return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+  return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def versions(

@@ -21,7 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from snnjax.data import bounds
+
 _HEADER = 128
+_START = 1 << 10  # bytes of a zlib stream that hold its first eight
 _MAGIC = b"MATLAB 5.0 MAT-file"
 _COMPRESSED = 15
 _MATRIX = 14
@@ -81,10 +84,21 @@ def _elements(content: memoryview, order: str) -> Iterator[_Element]:
     begin = after
 
 
-def _inflate(content: memoryview) -> memoryview:
+def _inflate(
+  content: memoryview, order: str, budget: bounds.Budget
+) -> memoryview:
+  """Unpacks one element, as far as its tag says."""
+  tag = zlib.decompressobj().decompress(content[:_START], 8)
+  if len(tag) < 8:
+    raise ValueError("a compressed element is damaged")
+  code, size = struct.unpack(f"{order}2I", tag)
+  most = 8 if code >> 16 else 8 + size + -size % 8
+  budget.take(most)
   stream = zlib.decompressobj()
-  inflated = stream.decompress(content) + stream.flush()
-  if not stream.eof or stream.unused_data:
+  inflated = stream.decompress(content, most)
+  # All there is may have come before the stream's own end.
+  more = stream.decompress(stream.unconsumed_tail, 1)
+  if more or not stream.eof or stream.unused_data:
     raise ValueError("a compressed element is damaged")
   return memoryview(inflated)
 
@@ -99,7 +113,12 @@ def _values(element: _Element, order: str) -> np.ndarray:
 
 
 def _array(
-  title: str, bits: int, shape: tuple[int, ...], stored: _Element, order: str
+  title: str,
+  bits: int,
+  shape: tuple[int, ...],
+  stored: _Element,
+  order: str,
+  budget: bounds.Budget,
 ) -> np.ndarray:
   kind = bits & 0xFF
   if kind not in _CLASSES or bits & _COMPLEX:
@@ -107,6 +126,7 @@ def _array(
   values = _values(stored, order)
   if values.size != math.prod(shape):
     raise ValueError(f"{title} must have {shape} values; it has {values.size}")
+  budget.take(values.size * np.dtype(_CLASSES[kind]).itemsize)
   array = values.astype(_CLASSES[kind], copy=False)
   if array is not values and not np.array_equal(array, values):
     raise ValueError(f"the values of {title} do not fit its class")
@@ -130,7 +150,11 @@ def _fields(title: str, parts: Iterator[_Element], order: str) -> list[str]:
 
 
 def _matrix(
-  content: memoryview, names: Collection[str], order: str, title: str = ""
+  content: memoryview,
+  names: Collection[str],
+  order: str,
+  budget: bounds.Budget,
+  title: str = "",
 ) -> Iterator[tuple[str, np.ndarray]]:
   """The arrays among `names`: the matrix itself, or fields of a structure.
 
@@ -138,6 +162,7 @@ def _matrix(
     content: of the matrix.
     names: which are wanted, fields as "structure.field".
     order: of the bytes.
+    budget: of the file.
     title: what a structure calls it; its own name if empty.
   """
   parts = _elements(content, order)
@@ -160,12 +185,14 @@ def _matrix(
       value = next(parts, None)
       if value is None or value.code != _MATRIX:
         raise ValueError(f"the structure {title} lacks its field {field}")
-      yield from _matrix(value.content, names, order, f"{title}.{field}")
+      yield from _matrix(
+        value.content, names, order, budget, f"{title}.{field}"
+      )
     return
   stored = next(parts, None)
   if stored is None:
     raise ValueError(f"{title} has no values")
-  yield title, _array(title, bits, shape, stored, order)
+  yield title, _array(title, bits, shape, stored, order, budget)
 
 
 def read(
@@ -182,8 +209,8 @@ def read(
     Those that are there, in the shapes MATLAB has.
 
   Raises:
-    ValueError: if it is no such file, is damaged or truncated, or a wanted
-      variable is no array of real numbers.
+    ValueError: if it is no such file, is damaged or truncated, unpacks to far
+      more than its size, or a wanted variable is no array of real numbers.
     FileNotFoundError: if there is no such file.
   """
   path = pathlib.Path(path)
@@ -196,15 +223,19 @@ def read(
       f"{bytes(content[: len(_MAGIC)])!r}"
     )
   arrays: dict[str, np.ndarray] = {}
+  budget = bounds.Budget(path, len(content))
   try:
     for element in _elements(content[_HEADER:], order):
       inner = [element]
       if element.code == _COMPRESSED:
-        inner = list(_elements(_inflate(element.content), order))
+        inflated = _inflate(element.content, order, budget)
+        inner = list(_elements(inflated, order))
       for code, matrix in inner:
         if code != _MATRIX:
           raise ValueError(f"type code {code} is no variable")
-        arrays.update(_matrix(matrix, names, order))
+        arrays.update(_matrix(matrix, names, order, budget))
+  except bounds.TooLargeError:
+    raise
   except (ValueError, zlib.error) as error:
     raise ValueError(
       f"{path} must be a whole MATLAB 5.0 file; it is damaged or truncated: "

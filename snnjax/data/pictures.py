@@ -2,6 +2,7 @@
 
 import collections
 import io
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,11 @@ from PIL import Image
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 LOSSY = ("JPEG",)
 _FORMATS = ("JPEG", "PNG", "BMP")
-_CHANNELS = {"L": 1, "RGB": 3}
+CHANNELS = {"L": 1, "RGB": 3}
+_SPARE = 16 << 20  # bytes that any image's pixels may have
+_TIMES = 10  # and times its file
+_TEXTS = 16  # packed texts and profiles of a PNG; each may become a megabyte
+_SCANS = 100  # of a JPEG: each may go over every pixel
 _FAULTS = (
   OSError,  # Pillow's own error is one
   ValueError,
@@ -52,6 +57,74 @@ class Survey(NamedTuple):
   formats: Mapping[str, int]
 
 
+def _excess(content: bytes) -> str:
+  """What makes a file dear to open, seen without a decoder; or nothing."""
+  if content.startswith(b"\x89PNG"):
+    texts = sum(map(content.count, (b"zTXt", b"iTXt", b"iCCP")))
+    return f"{texts} packed texts" if texts > _TEXTS else ""
+  # In an image's data a marker's first byte never stands before another one.
+  scans = content.count(b"\xff\xda") if content[:2] == b"\xff\xd8" else 0
+  return f"{scans} scans" if scans > _SCANS else ""
+
+
+def check(
+  content: bytes,
+  name: str,
+  shape: tuple[int, ...] | None,
+  channels: Mapping[str, int] = CHANNELS,
+) -> str:
+  """Reads the header of an image, which says all that decoding will cost.
+
+  Args:
+    content: of the file.
+    name: for messages.
+    shape: what it must be, (H, W, C), or in grey, (H, W, 1); None takes any
+      that is not large beyond what its file can hold.
+    channels: of each mode that is allowed.
+
+  Returns:
+    The mode, as Pillow calls it.
+
+  Raises:
+    ValueError: if the image is damaged, of another format, mode or shape, or
+      dear to open.
+  """
+  if excess := _excess(content):
+    raise ValueError(
+      f"{name} must be a plain image; it has {excess}: save it anew"
+    )
+  try:
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+      (width, height), mode = image.size, image.mode
+  except _FAULTS as error:
+    raise _damaged(name, error) from error
+  if mode not in channels:
+    raise ValueError(
+      f"{name} must be 8-bit grey or RGB without transparency or palette; its "
+      f"mode is {mode}"
+    )
+  found = (height, width, channels[mode])
+  if shape is not None and found not in (shape, (*shape[:2], 1)):
+    raise ValueError(
+      f"{name} must have the shape {shape} of most images; it has {found}: "
+      "bring all images to one size and mode first"
+    )
+  if math.prod(found) > _SPARE + _TIMES * len(content):
+    raise ValueError(
+      f"{name} has {len(content):,} bytes and claims {width} x {height} "
+      f"pixels; {_TIMES} times its bytes and {_SPARE:,} are the most: cut it "
+      "into smaller images, or save it without compression"
+    )
+  return mode
+
+
+def _damaged(name: str, error: Exception) -> ValueError:
+  return ValueError(
+    f"{name} must be a whole image, one of {_FORMATS}; it is damaged, "
+    f"truncated or foreign: {error}"
+  )
+
+
 def survey(pictures: Iterable[Picture]) -> Survey:
   """Reads every image's header; damaged ones are left to `decode`."""
   sizes: collections.Counter[tuple[int, int]] = collections.Counter()
@@ -60,13 +133,16 @@ def survey(pictures: Iterable[Picture]) -> Survey:
   )
   formats: collections.Counter[str] = collections.Counter()
   for picture in pictures:
+    content = picture.read()
+    if _excess(content):
+      continue
     try:
-      with Image.open(io.BytesIO(picture.read()), formats=_FORMATS) as image:
+      with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
         size, mode, kind = image.size, image.mode, str(image.format)
     except _FAULTS:
       continue
     formats[kind] += 1
-    sizes[size] += mode in _CHANNELS
+    sizes[size] += mode in CHANNELS
     modes[size, mode] += 1
   if not +sizes:
     return Survey(None, dict(formats))
@@ -89,29 +165,16 @@ def decode(picture: Picture, shape: tuple[int, ...] | None) -> np.ndarray:
   Raises:
     ValueError: if the image is damaged, of another format, mode or shape.
   """
+  content = picture.read()
+  mode = check(content, picture.name, shape)
   try:
-    content = picture.read()
     with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
       image.verify()  # PNG's checksums; the image cannot be decoded after it
     with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-      mode = image.mode
       pixels = np.asarray(image)
   except _FAULTS as error:
-    raise ValueError(
-      f"{picture.name} must be a whole image, one of {_FORMATS}; it is "
-      f"damaged, truncated or foreign: {error}"
-    ) from error
-  if mode not in _CHANNELS:
-    raise ValueError(
-      f"{picture.name} must be 8-bit grey or RGB without transparency or "
-      f"palette; its mode is {mode}"
-    )
-  pixels = pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])
-  if shape is not None and shape == (*pixels.shape[:2], 3) and mode == "L":
+    raise _damaged(picture.name, error) from error
+  pixels = pixels.reshape(*pixels.shape[:2], CHANNELS[mode])
+  if shape is not None and pixels.shape != shape:  # grey among colours
     pixels = np.repeat(pixels, 3, axis=2)
-  if shape is not None and pixels.shape != shape:
-    raise ValueError(
-      f"{picture.name} must have the shape {shape} of most images; it has "
-      f"{pixels.shape}: bring all images to one size and mode first"
-    )
   return pixels

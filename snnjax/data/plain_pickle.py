@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+_TOLD = 300  # letters of what is wrong
 _RECONSTRUCT = "numpy.core.multiarray _reconstruct"
 _ARRAY = "numpy ndarray"
 _DTYPE = "numpy dtype"
+_MOST = 400_000  # instructions; the published batches have up to 200,000
 _NAMES = (_RECONSTRUCT, _ARRAY, _DTYPE)
 
 
@@ -194,7 +196,11 @@ _INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
 def _run(content: bytes) -> object:
   machine = _Machine()
   end = 0
-  for opcode, argument, position in pickletools.genops(content):
+  for count, (opcode, argument, position) in enumerate(
+    pickletools.genops(content)
+  ):
+    if count == _MOST:
+      raise ValueError(f"it has more than {_MOST:,} instructions")
     end = int(position or 0) + 1
     if opcode.name == "STOP":
       break
@@ -232,11 +238,12 @@ def loads(content: bytes, name: str) -> dict[str, Any]:
   except (ValueError, TypeError, KeyError, IndexError) as error:
     raise ValueError(
       f"{name} must be a pickled dictionary of strings, whole numbers, lists "
-      f"and arrays of bytes, as published; it is damaged or foreign: {error}"
+      f"and arrays of bytes, as published; it is damaged or foreign: "
+      f"{str(error)[:_TOLD]}"
     ) from error
   for key, value in values.items():
     if isinstance(value, _Blank):
       if value.value is None:
-        raise ValueError(f"{name}: the array {key!r} has no content")
+        raise ValueError(f"{name}: the array {key[:_TOLD]!r} has no content")
       values[key] = value.value
   return values

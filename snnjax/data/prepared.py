@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from snnjax.data import dataset, manifest
+from snnjax.data import dataset, foreign, manifest, pictures, shards
 
 _CHUNK = 4096  # examples; bounds what is held twice
+_CHANNELS = {**pictures.CHANNELS, "RGBA": 4}
 
 
 class Records(NamedTuple):
@@ -56,12 +58,21 @@ def _features(
       f"{sorted(features)}"
     )
   image, label = features["image"], features["label"]
+  if not (
+    isinstance(image, tfds.features.Image | tfds.features.Tensor)
+    and isinstance(label, tfds.features.ClassLabel)
+  ):
+    raise ValueError(
+      f"{name}: image must be an Image or a Tensor, label a ClassLabel; they "
+      f"are {type(image).__name__} and {type(label).__name__}"
+    )
   shape = tuple(image.shape)
   if image.np_dtype != np.uint8 or len(shape) != 3 or None in shape:
     raise ValueError(
       f"{name}: images must be uint8 of one shape [H, W, C]; they are "
       f"{image.np_dtype} {shape}"
     )
+  foreign.check_shape(name, shape)
   return image, shape, tuple(label.names)
 
 
@@ -88,7 +99,7 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
 
   Raises:
     ValueError: if the split is unknown, or the data set holds no images of
-      one shape with labels.
+      one shape with labels; if it names what TFDS would import.
   """
   name = f"{prepared.name}/{split}"
   if split not in prepared.splits:
@@ -97,6 +108,7 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
       f"got {split!r}"
     )
   manifest.verify(prepared, ())
+  foreign.check(prepared.path)
   with _blaming(prepared.path):
     builder = tfds.builder_from_directory(prepared.path)
     features = builder.info.features
@@ -104,7 +116,7 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
     records = builder.as_data_source(
       split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
     )
-    size = len(records)
+    size = _counted(builder, split)
   image, shape, classes = _features(features, name)
 
   def read(positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -115,9 +127,11 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
     labels = np.empty(len(wanted), np.int32)
     with _blaming(prepared.path):
       for row, example in enumerate(_parsed(records, wanted)):
-        images[row] = image.decode_example_np(
-          example["image"].bytes_list.value[0]
-        )
+        content = example["image"].bytes_list.value[0]
+        if isinstance(image, tfds.features.Image):
+          where = f"{name}[{wanted[row]}]"
+          pictures.check(content, where, shape, _CHANNELS)
+        images[row] = image.decode_example_np(content)
         labels[row] = example["label"].int64_list.value[0]
     return images, labels
 
@@ -133,6 +147,19 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
     return labels
 
   return Records(read, read_labels, size, shape, len(classes), name, classes)
+
+
+def _counted(builder: Any, split: str) -> int:
+  """The number of examples: what the set says, if its shards hold so many."""
+  info = builder.info.splits[split]
+  for path, said in zip(info.filepaths, info.shard_lengths, strict=True):
+    shards.check(pathlib.Path(path))
+    reader = array_record_module.ArrayRecordReader(str(path))
+    held = reader.num_records()
+    reader.close()
+    if held != said:
+      raise ValueError(f"{path} must hold {said} examples; it holds {held}")
+  return int(info.num_examples)
 
 
 def _parsed(records: Any, positions: Sequence[int]) -> Iterator[Any]:
@@ -180,8 +207,8 @@ def load(
       `open_prepared`.
   """
   prepared = manifest.locate(name, data_dir)
-  source = open_prepared(prepared, split)
   manifest.verify(prepared, (split,))
+  source = open_prepared(prepared, split)
   images = np.empty((source.size, *source.shape), np.uint8)
   labels = np.empty(source.size, np.int32)
   for begin in range(0, source.size, _CHUNK):

@@ -15,6 +15,7 @@ import numpy as np
 from snnjax import random
 
 
+@enum.unique  # two of one number would be one order
 class Purpose(enum.IntEnum):
   """What one seed is used for: the top word of Philox's counter."""
 

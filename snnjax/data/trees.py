@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from snnjax.data import archives
 
+_DEEPEST = 64  # folders above a file
+_WAYS = 16  # by links, to one folder
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
@@ -66,6 +68,13 @@ def _sorted(
   return Tree(name, tuple(leaves), frozenset(folders), left_out)
 
 
+def _check_depth(parts: tuple[str, ...], where: str) -> None:
+  if len(parts) > _DEEPEST:
+    raise ValueError(
+      f"{where} lies {len(parts)} folders deep; {_DEEPEST} are the most"
+    )
+
+
 def _refuse(error: OSError) -> None:
   raise error
 
@@ -75,14 +84,24 @@ def of_folder(root: pathlib.Path) -> Tree:
 
   Raises:
     OSError: if a folder cannot be listed.
-    ValueError: if it holds a pipe, a device or a link to nothing.
+    ValueError: if it holds a pipe, a device, a link to nothing or links in a
+      circle, or is too deep.
   """
   leaves: list[Leaf] = []
   folders: set[tuple[str, ...]] = set()
   left_out: collections.Counter[str] = collections.Counter()
+  reached: collections.Counter[tuple[int, int]] = collections.Counter()
   for place, inner, names in os.walk(root, onerror=_refuse, followlinks=True):
     here = pathlib.Path(place)
     parts = here.relative_to(root).parts
+    _check_depth(parts, archives.shown(place))
+    found = os.stat(place)
+    reached[found.st_dev, found.st_ino] += 1
+    if reached[found.st_dev, found.st_ino] > _WAYS:
+      raise ValueError(
+        f"{archives.shown(place)} is reached by more than {_WAYS} ways: links "
+        "go in a circle, or double; remove them"
+      )
     left_out.update(
       junk for name in (*inner, *names) if (junk := _junk((name,)))
     )
@@ -110,13 +129,15 @@ def of_tar(path: pathlib.Path) -> Tree:
   """Lists a compressed tar; its files are held as they are, compressed.
 
   Raises:
-    ValueError: if the tar is damaged, or holds a link or one name twice.
+    ValueError: if the tar is damaged, holds a link or one name twice, or is
+      too deep.
   """
   leaves: dict[tuple[str, ...], Leaf] = {}
   folders: set[tuple[str, ...]] = set()
   left_out: collections.Counter[str] = collections.Counter()
   for name, content in archives.entries(path):
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    _check_depth(parts, f"{path}: {archives.shown(name)}")
     if junk := _junk(parts):
       left_out[junk] += content is not None
       continue

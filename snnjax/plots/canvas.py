@@ -1,13 +1,16 @@
 """Paper, ink and PNG bytes, without touching Matplotlib's global state."""
 
 import io
+import re
 from collections.abc import Iterable
 
+import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
+from matplotlib.text import Text
 
 # Okabe and Ito (2008), Color universal design: told apart by all readers.
 COLOURS = (
@@ -57,11 +60,14 @@ def labels(names: Iterable[str], longest: int = 36) -> dict[str, str]:
     found[name] = label
   # A thin space before the underscore is all that Matplotlib needs.
   return {
-    name: f"\u2009{label}".replace("$", r"\$")
-    if label.startswith("_")
-    else label.replace("$", r"\$")
+    name: plain(f"\u2009{label}" if label.startswith("_") else label)
     for name, label in found.items()
   }
+
+
+def plain(text: str) -> str:
+  """Returns a text that starts no formula: each dollar is one."""
+  return re.sub(r"(?<!\\)\$", r"\\$", text)
 
 
 def panels(
@@ -94,9 +100,9 @@ def panels(
 
 def dress(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
   """Gives one panel its title, labels with units, and a quiet grid."""
-  axes.set_title(title, fontsize=_MEDIUM, color=INK, pad=8)
-  axes.set_xlabel(x, fontsize=_SMALL, color=INK)
-  axes.set_ylabel(y, fontsize=_SMALL, color=INK)
+  axes.set_title(plain(title), fontsize=_MEDIUM, color=INK, pad=8)
+  axes.set_xlabel(plain(x), fontsize=_SMALL, color=INK)
+  axes.set_ylabel(plain(y), fontsize=_SMALL, color=INK)
   axes.tick_params(labelsize=_SMALL, colors=INK, length=3)
   axes.grid(color=FAINT, linewidth=0.8)
   axes.set_axisbelow(True)
@@ -146,7 +152,14 @@ def _shortened(name: str, longest: int) -> str:
 
 
 def png(drawing: Drawing) -> bytes:
-  """Returns the drawing as PNG; equal drawings give equal bytes."""
+  """Returns the drawing as PNG; equal drawings give equal bytes.
+
+  Never by TeX, which a ``matplotlibrc`` in the current folder may ask for: to
+  TeX a name is a program.
+  """
   stream = io.BytesIO()
-  drawing.savefig(stream, format="png", metadata={"Software": None})
+  with matplotlib.rc_context({"text.usetex": False}):
+    for text in drawing.findobj(Text):
+      text.set_usetex(False)
+    drawing.savefig(stream, format="png", metadata={"Software": None})
   return stream.getvalue()

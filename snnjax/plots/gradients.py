@@ -112,7 +112,7 @@ def _draw(
       )
     line[0].set_ylabel(name, fontsize=9, color=canvas.INK)
   for axes, label in zip(grid[0], labels or (), strict=False):
-    axes.set_title(label, fontsize=9, color=canvas.INK)
+    axes.set_title(canvas.plain(label), fontsize=9, color=canvas.INK)
   below = grid[len(shown) :, :]
   bar = drawing.colorbar(picture, ax=below, shrink=0.9, pad=0.02)
   bar.set_label("gradient per unit of input", fontsize=9, color=canvas.INK)

@@ -70,7 +70,7 @@ def _layer(axes: Axes, layer: str, fired: np.ndarray, neurons: int) -> dict:
     extent=(0.5, len(drawn) + 0.5, drawn.shape[1] - 0.5, -0.5),
   )
   part = "" if total == len(chosen) else f" ({len(chosen)} of {total:,})"
-  title = f"{layer}: {100 * rate:.1f} % fire"
+  title = f"{canvas.labels([layer])[layer]}: {100 * rate:.1f} % fire"
   canvas.dress(axes, title, "time step", f"neuron{part}")
   axes.grid(visible=False)
   axes.xaxis.set_major_locator(MaxNLocator(integer=True))

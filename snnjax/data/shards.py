@@ -1,0 +1,85 @@
+"""How large the pieces of an array_record file become, told by their headers.
+
+Such a file is one of Riegeli: blocks of 64 KiB, each beginning with a header
+of its own, and through them chunks, each a header and compressed records. A
+chunk is unpacked whole, to the size that its header says and the reader then
+finds, or refuses: what it says is read here first.
+
+References:
+  "Riegeli/records file format specification",
+  https://github.com/google/riegeli/blob/master/doc/riegeli_records_file_format.md.
+"""
+
+import mmap
+import pathlib
+import struct
+
+from snnjax.data import bounds
+
+_BLOCK = 1 << 16
+_BLOCK_HEADER = 24
+# Of a chunk: hash, size of the data, their hash, kind and number of records,
+# size of the records.
+_HEADER = struct.Struct("<8xQ8xQQ")
+
+
+def check(path: pathlib.Path) -> None:
+  """Raises unless every chunk's records fit a budget of the whole file's.
+
+  Args:
+    path: of an array_record file.
+
+  Raises:
+    TooLargeError: a chunk says that it unpacks to far more than the file.
+    ValueError: a chunk lies beyond the file's end.
+    OSError: it cannot be read.
+  """
+  size = path.stat().st_size
+  budget = bounds.Budget(path, size)
+  if not size:
+    return
+  with (
+    path.open("rb") as stream,
+    mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+  ):
+    begin = 0
+    while begin < size:
+      data, records, decoded = _HEADER.unpack(_header(path, content, begin))
+      budget.check(decoded)
+      end = _after(begin, _HEADER.size + data)
+      # An empty record takes no data; a chunk takes a byte for it even so.
+      begin = max(end, _boundary(begin + (records >> 8)))
+  if begin > size:
+    raise ValueError(f"{path} is damaged: it ends inside a chunk")
+
+
+def _header(path: pathlib.Path, content: mmap.mmap, begin: int) -> bytes:
+  """The 40 bytes of a chunk's header, without a block's in between."""
+  start = begin + _BLOCK_HEADER if not begin % _BLOCK else begin
+  room = _BLOCK - start % _BLOCK
+  found = content[start : start + min(room, _HEADER.size)]
+  if room < _HEADER.size:
+    start += room + _BLOCK_HEADER
+    found += content[start : start + _HEADER.size - room]
+  if len(found) < _HEADER.size:
+    raise ValueError(f"{path} is damaged: it ends inside a chunk's header")
+  return found
+
+
+def _after(begin: int, size: int) -> int:
+  """Where `size` bytes end, the headers of the blocks they cross included."""
+  if not begin % _BLOCK:
+    begin += _BLOCK_HEADER
+  room = _BLOCK - begin % _BLOCK
+  if size < room:
+    return begin + size
+  blocks, rest = divmod(size - room, _BLOCK - _BLOCK_HEADER)
+  return begin + room + blocks * _BLOCK + (_BLOCK_HEADER + rest if rest else 0)
+
+
+def _boundary(position: int) -> int:
+  """The next place that is not inside a block's header."""
+  inside = position % _BLOCK
+  if 0 < inside < _BLOCK_HEADER:
+    return position - inside + _BLOCK_HEADER
+  return position
