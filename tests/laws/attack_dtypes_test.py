@@ -222,7 +222,7 @@ def test_inputs_that_are_no_numbers_between_walls_are_refused(name, kind):
 
 
 def test_draws_have_the_bits_that_they_need():
-  """In bfloat16 itself a uniform draw has 128 values, a quarter of them 0."""
+  """In bfloat16 itself a uniform draw has 128 values."""
   inputs = jnp.full((1, 64, 64, 1), 0.5, jnp.float32)
   draws = {}
   for kind in ("float32", "bfloat16"):
