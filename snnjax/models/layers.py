@@ -142,7 +142,7 @@ def _kernel(
   """
   shape = (*size, sequence.shape[-1], module.features)
   if module.has_variable("params", "kernel"):
-    kept: Array = module.get_variable("params", "kernel")
+    kept: Array = module.variables["params"]["kernel"]
     known = tuple(kept.shape)
     if known != shape:
       raise ValueError(
