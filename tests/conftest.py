@@ -20,6 +20,8 @@ import pytest
 
 from tests import peers
 
+pytest_plugins = ("tests.bounding",)
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 

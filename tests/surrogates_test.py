@@ -1,7 +1,11 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from snnjax import surrogates
 from snnjax.surrogates import spike
@@ -133,3 +137,55 @@ def test_parameters_may_differ_per_neuron():
 def test_parameters_must_be_positive(name, value):
   with pytest.raises(ValueError, match="must be positive; got"):
     FAMILIES[name](value)
+
+
+@functools.cache
+def derivatives(name, dtype):
+  """Values, first and second derivatives, at [N] drives; compiled once."""
+  surrogate = ALL[name]()
+
+  def first(u):
+    return jax.grad(lambda u: jnp.sum(spike(u, surrogate)))(u)
+
+  def all_of(u):
+    second = jax.jvp(first, (u,), (jnp.ones_like(u),))[1]
+    return spike(u, surrogate), surrogate(u), first(u), second
+
+  return jax.jit(all_of)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=20, deadline=None)
+@given(
+  drives=st.lists(
+    st.floats(-1e4, 1e4, width=32)
+    | st.sampled_from([-1e4, 1e4, -0.0, 0.0, 1e-40, -1e-40]),
+    min_size=8,
+    max_size=8,
+  )
+)
+def test_any_drive_in_any_type(name, dtype, drives):
+  """Finite at any order, of the drive's type, and the formula's value."""
+  drive = jnp.asarray(drives, dtype)
+  spikes, value, first, second = derivatives(name, dtype)(drive)
+  for each in (spikes, value, first, second):
+    assert each.dtype == drive.dtype
+    assert np.all(np.isfinite(np.asarray(each, np.float64)))
+  seen = np.asarray(drive).astype(np.float64)
+  # XLA takes numbers below the smallest normal one for 0.
+  sure = (seen == 0) | (np.abs(seen) >= np.finfo(np.float32).tiny)
+  fires = np.asarray(spikes, np.float64)
+  np.testing.assert_array_equal(fires[sure], (seen >= 0)[sure])
+  np.testing.assert_array_equal(np.asarray(first), np.asarray(value))
+  with np.errstate(over="ignore", invalid="ignore"):
+    want = FORMULAS[name](np.abs(seen))  # all are even
+  eps = float(jnp.finfo(dtype).eps)
+  tiny = float(jnp.finfo(dtype).smallest_normal)
+  # |u| is rounded in units of the type's, which an exponent magnifies.
+  error = eps * (8 + 4 * np.minimum(np.abs(seen), 200)) * want + 4 * tiny
+  # Next to a kink a rounding of u decides the piece.
+  error = error + 4 * eps * (np.abs(np.abs(seen) - 1) < 8 * eps)
+  edge = np.isclose(np.abs(seen), 0.5, rtol=8 * eps)
+  wrong = np.abs(np.asarray(value, np.float64) - want) > error
+  assert not np.any(wrong & ~edge), (seen[wrong], np.asarray(value)[wrong])

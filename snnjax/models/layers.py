@@ -142,7 +142,8 @@ def _kernel(
   """
   shape = (*size, sequence.shape[-1], module.features)
   if module.has_variable("params", "kernel"):
-    known = module.variables["params"]["kernel"].shape
+    kept: Array = module.variables["params"]["kernel"]
+    known = tuple(kept.shape)
     if known != shape:
       raise ValueError(
         f"inputs do not fit the weights: layer {_named(module)} takes "

@@ -44,6 +44,7 @@ def test_no_format_is_left_out(formats):
   assert set(formats) == set(NAMES)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", NAMES)
 def test_no_mutation_gives_other_values(formats, name):
   counts, wrong = fuzz.run(formats[name], COUNT, seed=1)
