@@ -34,6 +34,7 @@ _MEMORY_ADVICE = (
 )
 
 
+GRACE = 25.0  # seconds; batch systems commonly kill 30 after SIGTERM
 # SIGTERM comes to the process as a whole, and so there is one flag for it.
 _STOP = threading.Event()
 
@@ -179,7 +180,7 @@ def guarded(body: Callable[[], object], name: str, debug: bool) -> ExitCode:
 
 @contextlib.contextmanager
 def stop_on_sigterm(
-  grace: float = 25.0, *, to_the_end: bool = False
+  grace: float | None = None, *, to_the_end: bool = False
 ) -> Iterator[Callable[[], bool]]:
   """Turns SIGTERM into a question that every loop asks at each step.
 
@@ -199,7 +200,7 @@ def stop_on_sigterm(
   is in this context.
 
   Args:
-    grace: seconds, at least 0.
+    grace: seconds, at least 0; `GRACE` if None.
     to_the_end: whether the process ends with the context: SIGTERM is ignored
       from then on, so that the exit code stays what it is.
 
@@ -209,6 +210,7 @@ def stop_on_sigterm(
   Raises:
     ValueError: `grace` is negative.
   """
+  grace = GRACE if grace is None else grace
   if grace < 0:
     raise ValueError(f"grace must be at least 0 seconds, got {grace}")
   main = threading.current_thread() is threading.main_thread()
