@@ -91,12 +91,12 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
       one shape with labels.
   """
   name = f"{prepared.name}/{split}"
+  manifest.verify(prepared, ())
   if split not in prepared.splits:
     raise ValueError(
       f"split of {prepared.name} must be one of {sorted(prepared.splits)}; "
       f"got {split!r}"
     )
-  manifest.verify(prepared, ())
   with _blaming(prepared.path):
     builder = tfds.builder_from_directory(prepared.path)
     features = builder.info.features
