@@ -102,12 +102,12 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
       one shape with labels; if it names what TFDS would import.
   """
   name = f"{prepared.name}/{split}"
+  manifest.verify(prepared, ())
   if split not in prepared.splits:
     raise ValueError(
       f"split of {prepared.name} must be one of {sorted(prepared.splits)}; "
       f"got {split!r}"
     )
-  manifest.verify(prepared, ())
   foreign.check(prepared.path)
   with _blaming(prepared.path):
     builder = tfds.builder_from_directory(prepared.path)

@@ -2,14 +2,21 @@
 
 import io
 import json
+import shutil
 import warnings
 
 import numpy as np
 import pytest
 
-from experiments import evaluation_run, report_run, training_loop
+from experiments import (
+  evaluation_run,
+  lifecycle,
+  report_run,
+  training_loop,
+)
 from experiments.lifecycle import ExitCode
 from snnjax import files, metrics, npz, report
+from snnjax.data import registry
 from snnjax.evaluation import leaderboard
 from tests import tiny_runs
 from tests.faults import world
@@ -368,6 +375,29 @@ def test_lost_last_lines_of_metrics_are_told(zero, tmp_path):
   (finished / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
   with pytest.warns(metrics.MetricsWarning, match=r"must have 12 lines"):
     training_loop.run(made, finished)
+
+
+@pytest.mark.parametrize("kind", sorted(TEXTS))
+def test_a_run_goes_on_with_no_damaged_sessions(zero, tmp_path, capsys, kind):
+  made = resumed(zero, tmp_path)
+  file = tmp_path / "environment.json"
+  file.write_bytes(TEXTS[kind]((zero / file.name).read_bytes()))
+  line = world.refused(capsys, training_loop.run, made, tmp_path)
+  assert f"{file} is damaged: " in line
+  assert "remove it" in line
+
+
+def test_a_renamed_split_is_damage(insects, tmp_path, capsys):
+  data = shutil.copytree(insects[0], tmp_path / "data")
+  (file,) = data.rglob("dataset_info.json")
+  file.write_bytes(file.read_bytes().replace(b'"train"', b'"trainn"'))
+
+  def read():
+    with lifecycle.reading_data():
+      registry.open_dataset("insects", "train", data)
+
+  assert world.code_of(read) is ExitCode.BAD_DATA
+  assert f"{file} has changed since it was prepared" in capsys.readouterr().err
 
 
 def test_an_evaluations_times_are_compared(run, capsys):
