@@ -112,7 +112,7 @@ def test_an_evaluation_loads_the_test_split_alone(folder, monkeypatch):
   assert splits.train is splits.validation is None
   assert len(splits.test.labels) == 9
   with pytest.raises(ValueError, match="splits must have training examples"):
-    training_loop._begin(grey(folder), splits)
+    training_loop._begin(grey(folder), splits, {})
 
 
 @pytest.mark.usefixtures("compiled")
