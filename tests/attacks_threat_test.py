@@ -280,7 +280,10 @@ def test_boxes_by_modality_and_coordinate():
     (lambda: attacks.linf(0.1, box=(0.0, 1.0, 2.0)), "box must be a pair"),
     (lambda: attacks.l1(0.1, fraction=1.5), "fraction must lie"),
     (lambda: attacks.per_modality({}), "at least one modality"),
-    (lambda: attacks.joint(attacks.l2, 1.0, {"a": 0.0}), r"\['a'\] must be pos"),
+    (
+      lambda: attacks.joint(attacks.l2, 1.0, {"a": 0.0}),
+      r"\['a'\] must be pos",
+    ),
   ],
 )
 def test_bad_arguments_are_named(build, says):

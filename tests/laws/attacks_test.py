@@ -148,7 +148,9 @@ def assert_batch_does_not_matter(attack, threat):
 def test_a_scalar_key_stands_for_its_fold_with_each_index():
   run, _ = compiled("random_noise", "separate")
   inputs, labels = batch(True, 7)
-  assert_trees_equal(
+  # Two programs, which may round differently.
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6),
     run(1.0, jax.random.key(3), inputs, labels),
     run(1.0, keys(7), inputs, labels),
   )
