@@ -1,9 +1,12 @@
 """Every block of code in the README, as a reader would run it."""
 
+import os
 import pathlib
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -32,11 +35,61 @@ def test_python_runs(code, tmp_path):
   runpy.run_path(str(path), run_name="__main__")
 
 
-@pytest.mark.parametrize("command", SHELL)
-def test_shell_names_what_there_is(command):
-  words = shlex.split(command)
-  assert words, command
-  if "-m" not in words or not words[words.index("-m") + 1].startswith("exp"):
-    return
-  name = words[words.index("-m") + 1].partition(".")[2]
-  assert (ROOT / "experiments" / f"{name}.py").is_file(), command
+# A binary up to where its work begins: its flags are read, the configuration
+# is checked.
+READING = """
+import runpy, sys
+from experiments import launch, preflight
+
+parse = launch.parse
+
+def checked(*arguments):
+  command = parse(*arguments)
+  preflight.check(command.config)
+  return command
+
+def only_read(prepare, *_, **__):
+  prepare(sys.argv)
+  sys.exit(0)
+
+launch.parse, launch._start = checked, only_read
+runpy.run_module(sys.argv[1], {}, "__main__", alter_sys=True)
+"""
+BINARIES = [
+  words[words.index("-m") + 1 :]
+  for words in map(shlex.split, SHELL)
+  if any(word.startswith("experiments.") for word in words)
+]
+
+
+def test_every_command_in_a_block_is_known():
+  known = {"python3", ".venv/bin/pip", ".venv/bin/python"}
+  assert {shlex.split(command)[0] for command in SHELL} <= known
+  assert len(BINARIES) >= 6
+
+
+def read(words, folder):
+  module, *arguments = words
+  code = READING.replace("sys.argv[1]", repr(module), 1)
+  return subprocess.run(
+    [sys.executable, "-c", code, *arguments],
+    cwd=folder,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize("words", BINARIES, ids=" ".join)
+def test_the_binaries_take_the_flags_and_values_of_shell_blocks(
+  words, tmp_path
+):
+  done = read(words, tmp_path)
+  assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("wrong", ["--sweet=a", "--config.model.steps=0"])
+def test_a_flag_that_is_not_there_would_be_noticed(wrong, tmp_path):
+  done = read(["experiments.train", "--workdir=x", wrong], tmp_path)
+  assert done.returncode != 0
+  assert "UsageError" in done.stderr
