@@ -198,9 +198,10 @@ def write(
     **(extra or {}),
   }
   folder = folder_of(path, chosen)
+  record = report_groups.record(groups, provenance)
   with lifecycle.configuring():  # before there is a page
     entries = leaderboard_entry.checked(networks, config)
-  paths = report.write(report_groups.record(groups, provenance), folder)
+  paths = report.write(record, folder)
   leaderboard_entry.write(entries, folder)
   return Written(paths, groups)
 
