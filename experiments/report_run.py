@@ -218,9 +218,10 @@ def write(
     "made_from": {each.name: dict(each.made_from) for each in networks},
     **(extra or {}),
   }
+  record = report_groups.record(groups, provenance)
   with lifecycle.configuring():  # before there is a page
     entries = leaderboard_entry.checked(networks, config)
-  paths = report.write(report_groups.record(groups, provenance), folder)
+  paths = report.write(record, folder)
   leaderboard_entry.write(entries, folder)
   return Written(paths, groups)
 
