@@ -74,7 +74,7 @@ def _magnitudes(gradients: Array) -> Array:
       f"shape {jnp.shape(gradients)}"
     )
   flat = jnp.abs(gradients).reshape(gradients.shape[0], -1)
-  return flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
+  return flat.astype(np.promote_types(flat.dtype, jnp.float32))
 
 
 def _shares(gradients: Array) -> tuple[Array, Array]:
