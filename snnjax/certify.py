@@ -68,7 +68,7 @@ def trains(key: Key, rates: Array, steps: int) -> Array:
   def draw(key: Key, example: Array) -> Array:
     shape = (steps, *example.shape)
     bits = jax.random.bits(key, shape, jnp.uint32)
-    wide = example.astype(jnp.promote_types(example.dtype, jnp.float32))
+    wide = example.astype(np.promote_types(example.dtype, jnp.float32))
     # Exact: a power of two. A rate of 1 has no such threshold and always fires.
     certain = wide >= 1
     scaled = jnp.where(certain, 0, wide) * 2.0**_BITS

