@@ -10,8 +10,45 @@ from snnjax.models import classifier
 from tests.parity import golden_network
 
 THREATS = {"Linf": attacks.linf, "L2": attacks.l2, "L1": attacks.l1}
-LOSSES = {"ce": losses.cross_entropy, "dlr": losses.dlr}
 STEPS = 20
+
+
+def authors_dlr(logits, labels):
+  """DLR as its authors' code has it, with its rounding.
+
+  Where the label is third among the logits nothing but the 1e-12 of the
+  denominator has a slope, below the rounding of this quotient's two summands.
+  `losses.dlr` has that slope to its last digits, theirs to three: in l2, whose
+  step grows with such a gradient, the difference is half a percent of the
+  perturbation.
+  """
+  rows = jnp.arange(len(labels))
+  ordered = jnp.sort(logits, axis=1)
+  top = (jnp.argmax(logits, axis=1) == labels).astype(logits.dtype)
+  rival = ordered[:, -2] * top + ordered[:, -1] * (1 - top)
+  spread = ordered[:, -1] - ordered[:, -3] + 1e-12
+  return -(logits[rows, labels] - rival) / spread
+
+
+LOSSES = {"ce": losses.cross_entropy, "dlr": authors_dlr}
+
+
+def test_dlr_has_the_values_and_slopes_of_its_authors(x64):
+  logits = jax.random.normal(jax.random.key(0), (64, 10))
+  labels = jnp.argsort(logits, axis=1)[jnp.arange(64), jnp.arange(64) % 10]
+  third = jnp.argsort(logits, axis=1)[:, -3] == labels
+  assert 0 < np.sum(third) < 64
+  np.testing.assert_allclose(
+    losses.dlr(logits, labels), authors_dlr(logits, labels), rtol=1e-12
+  )
+
+  def slopes(loss):
+    return jax.grad(lambda z: jnp.sum(loss(z, labels)))(logits)
+
+  own, theirs = slopes(losses.dlr), slopes(authors_dlr)
+  np.testing.assert_allclose(own[~third], theirs[~third], rtol=1e-9, atol=1e-12)
+  assert np.max(np.abs(own[third])) < 1e-10
+  assert np.max(np.abs(theirs[third])) < 1e-10
 
 
 def damped(threat):
