@@ -240,14 +240,17 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   with workdir.opened(tmp_path / "new", {}) as folder:
     with pytest.raises(FileNotFoundError):
       alarm_study.load(made, folder, {})
+    with pytest.raises(Preempted, match="before the alarms"):
+      alarm_study.measure(*given, folder, {}, should_stop=lambda: True)
     while True:
+      answers = iter((False,))  # not before the first part, but after it
       try:
         alarm_study.measure(
           *given,
           folder,
           {},
           progress=lambda done, *_, **__: told.append(done),
-          should_stop=lambda: True,
+          should_stop=lambda answers=answers: next(answers, True),
         )
         break
       except Preempted:
