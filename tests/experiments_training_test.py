@@ -103,8 +103,8 @@ def test_a_changed_configuration_is_refused_with_what_changed(whole, capsys):
 
 
 def stopping(after):
-  """A `should_stop` that says yes at the `after`-th question."""
-  asked = iter(range(1, 1000))
+  """A `should_stop` that says yes after step `after`, asked before it too."""
+  asked = iter(range(1000))
   return lambda: next(asked) == after
 
 

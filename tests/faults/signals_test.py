@@ -59,8 +59,8 @@ class Trap:
     self.seen = []
     real = progress.Reporter.__call__
 
-    def told(reporter, done, total, description):
-      real(reporter, done, total, description)
+    def told(reporter, done, total, description, *note, **compiles):
+      real(reporter, done, total, description, *note, **compiles)
       self.seen.append((description, done))
       if self.wanted == (description, done):
         self.wanted = None
