@@ -1,11 +1,13 @@
 """Networks as two pure functions, built from encoders, layers and a readout."""
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from snnjax.backward import StraightThrough, check_rule
 from snnjax.encoders import Encoder
@@ -108,9 +110,17 @@ def build(
     @jax.jit
     def draw(encode_key: Key, weight_key: Key, inputs: Inputs) -> Variables:
       encoded = sequences(inputs, encode_key, (0, steps))
-      return module.init({"params": weight_key}, encoded, context)
+      variables = dict(module.init({"params": weight_key}, encoded, context))
+      # flax begins statistics in single precision, and goes on in the type of
+      # what they are taken of.
+      kinds = [leaf.dtype for leaf in jax.tree.leaves(encoded)]
+      kind = functools.reduce(np.promote_types, kinds, np.dtype(np.float32))
+      variables["batch_stats"] = jax.tree.map(
+        lambda leaf: leaf.astype(kind), variables.get("batch_stats", {})
+      )
+      return variables
 
-    return {"batch_stats": {}, **draw(encode_key, weight_key, inputs)}
+    return draw(encode_key, weight_key, inputs)
 
   def apply(
     variables: Variables,
