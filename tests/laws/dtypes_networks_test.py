@@ -311,6 +311,10 @@ def test_every_network_is_in_the_table():
   assert set(NETWORKS) == built - {"build"}
 
 
+# Single precision is that of the tests of models and methods.
+@pytest.mark.parametrize(
+  "dtype", sorted({*DTYPES} - {"float32"}), indirect=True
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_train_in_the_type_of_their_inputs(name, dtype):
   network, shapes = NETWORKS[name]
