@@ -456,15 +456,27 @@ def test_strict_promotion_of_rules(rule):
     one_step("vanilla", network, inputs_of(shape, jnp.bfloat16), RULES[rule])
 
 
-def test_strict_promotion_of_measures():
-  data = jnp.asarray(GRADIENTS, jnp.bfloat16)
-  with jax.numpy_dtype_promotion("strict"):
-    sparsity.summarize(sparsity.measure(data))
-    for ball in (vulnerability.LINF, vulnerability.L2, vulnerability.L1):
-      vulnerability.first_order(data, ball)
+def measures(data):
+  balls = (vulnerability.LINF, vulnerability.L2, vulnerability.L1)
+  return {
+    "sparsity": sparsity.summarize(sparsity.measure(data)),
+    "first order": [vulnerability.first_order(data, ball) for ball in balls],
+    "uniform": [
       vulnerability.uniform(ball, 0.1)(jax.random.key(0), data)
-    for loss in LOSSES.values():
-      loss(jnp.ones((3, 4), jnp.bfloat16), LABELS)
+      for ball in balls
+    ],
+    "losses": {
+      name: loss(data[:, :4], LABELS) for name, loss in LOSSES.items()
+    },
+  }
+
+
+def test_strict_promotion_of_measures():
+  data = jnp.asarray(GRADIENTS[:3], jnp.bfloat16)
+  want = measures(data)
+  with jax.numpy_dtype_promotion("strict"):
+    got = measures(data)
+  jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
 @pytest.mark.usefixtures("x64")
