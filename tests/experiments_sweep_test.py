@@ -13,11 +13,7 @@ from snnjax import checks, workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
-SHORT = {
-  "train.epochs": "1",
-  "data.test_examples": "16",
-  "evaluation.examples": "16",
-}
+SHORT = tiny_runs.SHORT
 
 
 def names(grid):

@@ -38,6 +38,12 @@ TINY = {
   "evaluation.shown": "2",
   "evaluation.alarm_examples": "0",
 }
+# Changes for runs of which there must be many.
+SHORT = {
+  "train.epochs": "1",
+  "data.test_examples": "16",
+  "evaluation.examples": "16",
+}
 
 
 def config(changes=None, name="base"):

@@ -22,11 +22,7 @@ from tests import downloads, tiny_runs
 from tests.faults import disks
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
-SHORT = {
-  "train.epochs": "1",
-  "data.test_examples": "16",
-  "evaluation.examples": "16",
-}
+SHORT = tiny_runs.SHORT
 TREE = {
   f"layer {number:02d}": np.random.default_rng(number)
   .normal(size=(200, 100))

@@ -24,11 +24,7 @@ from tests import downloads, tiny_runs
 from tests.faults import disks
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
-SHORT = {
-  "train.epochs": "1",
-  "data.test_examples": "16",
-  "evaluation.examples": "16",
-}
+SHORT = tiny_runs.SHORT
 GRID = ["seed=0,1"]
 
 

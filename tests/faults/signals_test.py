@@ -26,12 +26,7 @@ from snnjax.data import manifest
 from tests import downloads, tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
-SHORT = {
-  "train.epochs": "1",
-  "data.test_examples": "16",
-  "evaluation.examples": "16",
-  "evaluation.alarm_examples": "4",
-}
+SHORT = tiny_runs.SHORT | {"evaluation.alarm_examples": "4"}
 STEPS = 5
 GRID = ["seed=0,1"]
 PHASES = [
