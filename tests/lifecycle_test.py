@@ -207,8 +207,8 @@ with lifecycle.stop_on_sigterm(0.2):
     assert child.stdout.readline() == "ready\n"
     begun = time.monotonic()
     child.send_signal(signal.SIGTERM)
-    assert child.wait(20) == ExitCode.PREEMPTED
-    assert time.monotonic() - begun < 10
+    assert child.wait(60) == ExitCode.PREEMPTED
+    assert time.monotonic() - begun < 20
     assert "run the same command to go on" in child.stderr.read()
 
 

