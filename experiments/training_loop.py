@@ -30,6 +30,7 @@ from snnjax import (
   environment,
   identity,
   losses,
+  methods,
   metrics,
   parameters,
   random,
@@ -297,7 +298,7 @@ def _begin(
   method = build.method(config, network, splits.modalities)
   per_epoch = pipeline.batch_count(splits.train.size, size)
   total = per_epoch * config.train.epochs
-  tx = build.optimizer(config, total * steps.as_method(method).updates)
+  tx = build.optimizer(config, total * methods.as_method(method).updates)
   first = next(iter(splits.train.batches(size, seed=config.seed)))
   state = steps.init_state(
     build.key(config, "training"), network, method, tx, first

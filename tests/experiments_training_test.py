@@ -270,7 +270,7 @@ def test_remat_takes_less_memory_for_the_same_gradient():
     objective = build.method(made, network, ("image",))
 
     def loss(variables, objective=objective):
-      return objective(variables, jax.random.key(1), batch)[0]
+      return objective(variables, jax.random.key(1), batch, 0)[0]
 
     program = jax.jit(jax.grad(loss)).lower(variables).compile()
     memory.append(program.memory_analysis().temp_size_in_bytes)

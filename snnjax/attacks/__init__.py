@@ -15,6 +15,7 @@ from snnjax.attacks.elastic_net import ead
 from snnjax.attacks.fab import fab, targeted_fab
 from snnjax.attacks.greedy import corner_search, jsma
 from snnjax.attacks.hop_skip_jump import hop_skip_jump
+from snnjax.attacks.latents import LatentResult, latent_attack, through
 from snnjax.attacks.minimal import (
   MinimalAttack,
   MinimalResult,
@@ -87,6 +88,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
   "Effort",
   "Keep",
+  "LatentResult",
   "MinimalAttack",
   "MinimalResult",
   "Nearest",
@@ -124,6 +126,7 @@ __all__ = [
   "l1",
   "l2",
   "last",
+  "latent_attack",
   "linf",
   "mi_fgsm",
   "nes",
@@ -149,6 +152,7 @@ __all__ = [
   "targeted_auto_pgd",
   "targeted_fab",
   "threat_of",
+  "through",
   "transfer",
   "white_box",
   "within",

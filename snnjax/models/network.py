@@ -210,9 +210,12 @@ class _Module(nn.Module):
     if neuron is not None:
       state = context.states.get(OUTPUT)
       state = neuron.init(outputs[0]) if state is None else state
-      charge, read = neuron.halves()
+      read = neuron.drive
       state, outputs = neuron_scan(
-        charge, lambda charged, _: read(charged), state, outputs
+        neuron.integrate,
+        lambda charged, _: (charged, read(charged)),
+        state,
+        outputs,
       )
       last[OUTPUT] = state
     if self.readout.linear and neuron is None:
