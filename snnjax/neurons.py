@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.arguments import described
-from snnjax.types import Array, State
+from snnjax.interfaces import Array, State
 from snnjax.validation import (
   Constant,
   check_number,

@@ -11,19 +11,18 @@ import pytest
 from snnjax import (
   attacks,
   backward,
-  checkpoints,
   encoders,
   methods,
   models,
   neurons,
-  parameters,
   regularizers,
   surrogates,
   training,
 )
+from snnjax.storage import checkpoints, array_files
 from snnjax.methods.method import masked_mean
-from snnjax.methods.vanilla import logits_cross_entropy
-from snnjax.types import AttackResult, Batch
+from snnjax.methods.standard import logits_cross_entropy
+from snnjax.interfaces import AttackResult, Batch
 
 STEPS = 4
 RULE = backward.Bptt(surrogates.triangle())
@@ -245,9 +244,9 @@ def test_constants_of_every_channel_are_trained_and_come_back(tmp_path):
   assert np.count_nonzero(moved) > 10
   assert len(set(moved.tolist())) > 10
 
-  parameters.export(state.variables, tmp_path / "weights.npz")
+  array_files.export(state.variables, tmp_path / "weights.npz")
   fresh = training.init_state(jax.random.key(1), network, method, TX, BATCH)
-  variables = parameters.restore(tmp_path / "weights.npz", fresh.variables)
+  variables = array_files.restore(tmp_path / "weights.npz", fresh.variables)
   checkpoints.save(3, state, tmp_path / "checkpoints")
   again = checkpoints.restore(tmp_path / "checkpoints", fresh).tree
   for kept in (variables["params"], again.params):

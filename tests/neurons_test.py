@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnjax import encoders, models, neurons, surrogates
-from snnjax.backward import Bptt
+from snnjax.backward.rules import Bptt
 from snnjax.models import layers
 
 

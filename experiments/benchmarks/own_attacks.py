@@ -14,7 +14,7 @@ from experiments.benchmarks.tasks import EXACT, Task
 from snnjax import attacks, losses
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
-from snnjax.types import (
+from snnjax.interfaces import (
   Array,
   Attack,
   AttackResult,

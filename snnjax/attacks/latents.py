@@ -10,20 +10,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax import random
+from snnjax import prng
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.oracle import Oracle, OracleState, Probe, as_oracle
-from snnjax.attacks.threat import Threat, check_threat
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.derivatives import with_gradient_of
 from snnjax.lost_derivatives import guard
-from snnjax.types import (
-  Array,
-  Attack,
-  Inputs,
-  Key,
-  Labels,
-  ScoredLossFn,
-)
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
 
 Latent = Inputs  # an array [B, ...], or a mapping of such arrays
 Decode = Callable[[Latent, Inputs], Inputs]  # (latent, clean) -> inputs
@@ -126,7 +119,7 @@ def latent_attack(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> LatentResult:
     labels = taken(threat, inputs, labels)
-    keys = random.example_keys(key, random.batch_size(inputs))
+    keys = prng.example_keys(key, prng.batch_size(inputs))
 
     def seen(latent: Latent) -> Inputs:
       decoded = decode(latent, inputs)
@@ -135,7 +128,7 @@ def latent_attack(
       carrier = jax.tree.map(lambda d, n: d.astype(n.dtype), decoded, near)
       return jax.tree.map(with_gradient_of, near, carrier)
 
-    first = start(random.fold_in_name(keys, "latent"), inputs)
+    first = start(prng.fold_in_name(keys, "latent"), inputs)
     found = search(through(seen, oracle))(keys, first, labels)
     result = found._replace(inputs=seen(found.inputs))
     return LatentResult(*admitted(threat, result, inputs), found.inputs)

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 
 from snnjax.arguments import check_takes
 from snnjax.losses import predicts
-from snnjax.types import Array, Aux, Batch, Key, Objective, PyTree, Variables
+from snnjax.interfaces import (
+  Array,
+  Aux,
+  Batch,
+  Key,
+  Objective,
+  PyTree,
+  Variables,
+)
 
 
 class Stage(NamedTuple):
