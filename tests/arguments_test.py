@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from snnjax.backward import assg
 from snnjax import (
   arguments,
   attacks,
@@ -25,6 +24,7 @@ from snnjax import (
   surrogates,
   training,
 )
+from snnjax.backward import assg
 from snnjax.checks import measurements
 from snnjax.evaluation import Case
 from snnjax.interfaces import Batch

@@ -19,10 +19,10 @@ from snnjax import (
   surrogates,
   training,
 )
-from snnjax.storage import checkpoints, array_files
+from snnjax.interfaces import AttackResult, Batch
 from snnjax.methods.method import masked_mean
 from snnjax.methods.standard import logits_cross_entropy
-from snnjax.interfaces import AttackResult, Batch
+from snnjax.storage import array_files, checkpoints
 
 STEPS = 4
 RULE = backward.Bptt(surrogates.triangle())

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.oracles import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.threats import ravel
 from snnjax.interfaces import Array, Inputs, Key, Labels, ScoredLossFn
 from snnjax.validation import check_count, check_positive
 

@@ -15,8 +15,8 @@ from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.oracles import Oracle, OracleState, Probe, as_oracle
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.derivatives import with_gradient_of
-from snnjax.lost_derivatives import guard
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
+from snnjax.lost_derivatives import guard
 
 Latent = Inputs  # an array [B, ...], or a mapping of such arrays
 Decode = Callable[[Latent, Inputs], Inputs]  # (latent, clean) -> inputs

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from snnjax import prng
 from snnjax.arguments import check_loss, check_scored, described
 from snnjax.attacks.threats import ravel
+from snnjax.interfaces import Array, Inputs, Key, Labels, Scored, ScoredLossFn
 from snnjax.losses import are_classes, predicts
 from snnjax.lost_derivatives import guard
-from snnjax.interfaces import Array, Inputs, Key, Labels, Scored, ScoredLossFn
 from snnjax.validation import check_count
 
 OracleState = Any

@@ -20,9 +20,6 @@ from snnjax import surrogates
 from snnjax.arguments import described
 from snnjax.attacks.oracles import Oracle, eot, remembering
 from snnjax.backward.rules import Bptt
-from snnjax.losses import LogitsLoss
-from snnjax.neurons import Neuron
-from snnjax.surrogates import Surrogate
 from snnjax.interfaces import (
   Array,
   Inputs,
@@ -34,6 +31,9 @@ from snnjax.interfaces import (
   Trace,
   Variables,
 )
+from snnjax.losses import LogitsLoss
+from snnjax.neurons import Neuron
+from snnjax.surrogates import Surrogate
 from snnjax.validation import Constant, check_positive, check_range, is_concrete
 
 _TINY = 1e-4  # keeps the sharpness of a drive that is always zero finite

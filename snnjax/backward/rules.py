@@ -21,10 +21,10 @@ from jax import lax
 
 from snnjax.arguments import check_takes
 from snnjax.derivatives import average_gradient, with_gradient_of
+from snnjax.interfaces import Array, BackwardRule, State, Trace
 from snnjax.kernels.scan import neuron_scan
 from snnjax.neurons import Neuron, check_neuron
 from snnjax.surrogates import Surrogate, spike, straight_through
-from snnjax.interfaces import Array, BackwardRule, State, Trace
 from snnjax.validation import Constant, check_positive, check_range
 
 

@@ -2,8 +2,8 @@
 
 from snnjax.methods.adversarial_training import adversarial
 from snnjax.methods.crafted_noise import crafted, hire, no_noise, scattered
-from snnjax.methods.method import Method, Stage, as_method, single
 from snnjax.methods.gradient_penalty import sr
+from snnjax.methods.method import Method, Stage, as_method, single
 from snnjax.methods.standard import vanilla
 
 __all__ = [

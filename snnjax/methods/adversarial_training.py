@@ -10,9 +10,6 @@ from collections.abc import Callable
 import jax
 from jax import lax
 
-from snnjax.losses import LogitsLoss, cross_entropy, scored
-from snnjax.methods.method import Method, Stage, as_method
-from snnjax.models import classifier
 from snnjax.interfaces import (
   Array,
   Attack,
@@ -26,6 +23,9 @@ from snnjax.interfaces import (
   ScoredLossFn,
   Variables,
 )
+from snnjax.losses import LogitsLoss, cross_entropy, scored
+from snnjax.methods.method import Method, Stage, as_method
+from snnjax.models import classifier
 
 
 def adversarial(

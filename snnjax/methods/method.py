@@ -6,7 +6,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from snnjax.arguments import check_takes
-from snnjax.losses import predicts
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -16,6 +15,7 @@ from snnjax.interfaces import (
   PyTree,
   Variables,
 )
+from snnjax.losses import predicts
 
 
 class Stage(NamedTuple):

@@ -11,10 +11,6 @@ import numpy as np
 
 from snnjax.backward.rules import StraightThrough, check_rule
 from snnjax.encoders import Encoder
-from snnjax.kernels.scan import neuron_scan
-from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
-from snnjax.prng import batch_size, fold_in
-from snnjax.readouts import Readout
 from snnjax.interfaces import (
   Array,
   BackwardRule,
@@ -26,6 +22,10 @@ from snnjax.interfaces import (
   State,
   Variables,
 )
+from snnjax.kernels.scan import neuron_scan
+from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
+from snnjax.prng import batch_size, fold_in
+from snnjax.readouts import Readout
 from snnjax.validation import check_count
 
 OUTPUT = "output"

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.storage import files, identity, npz
 from snnjax.interfaces import PyTree
+from snnjax.storage import files, identity, npz
 
 _DTYPES = "__dtypes__"  # npz entry: JSON, name -> dtype NumPy lacks
 _DIGEST = "snnjax_sha256"  # safetensors metadata: over arrays and _MADE_FROM

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from snnjax.backward import assg
 from snnjax import attacks, encoders, evaluation, losses, models, neurons
 from snnjax.attacks.threats import blocks
 from snnjax.attacks.threats.balls import Room
 from snnjax.attacks.threats.blocks import Block
+from snnjax.backward import assg
 from snnjax.backward.pdsg import Pdsg
 from tests import smooth_network
 

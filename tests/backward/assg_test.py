@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.backward import assg
 from snnjax import attacks, encoders, losses, models, neurons
-from snnjax.backward.rules import Bptr, Bptt
+from snnjax.backward import assg
 from snnjax.backward.pdsg import Pdsg
+from snnjax.backward.rules import Bptr, Bptt
 from snnjax.surrogates import atan
 
 FAMILIES = {

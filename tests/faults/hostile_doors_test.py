@@ -23,19 +23,19 @@ import pytest
 from PIL import Image
 
 from experiments.command import compilation, exits, progress, terminal
-from experiments.runs import run_folders
 from experiments.configuration import settings
+from experiments.runs import run_folders
+from snnjax import plots
+from snnjax.data import image_files
+from snnjax.data.importers import file_trees
 from snnjax.storage import (
+  array_files,
   checkpoints,
   files,
   identity,
   metric_log,
-  array_files,
   workdir,
 )
-from snnjax import plots
-from snnjax.data import image_files
-from snnjax.data.importers import file_trees
 from tests.faults import bombs, hostile_files_test
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.backward import assg
 from snnjax import attacks, losses
 from snnjax.attacks.gradient import sa_pgd
+from snnjax.backward import assg
 from tests.parity.golden_network import (
   assg_network,
   images,

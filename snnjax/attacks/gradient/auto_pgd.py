@@ -6,12 +6,12 @@ from collections.abc import Callable
 from snnjax import losses, prng
 from snnjax.arguments import logits_function
 from snnjax.attacks.ascent import Start, ascend, restarted
+from snnjax.attacks.candidates import Keep, best_loss, strongest
 from snnjax.attacks.gradient.auto_pgd_steppers import (
   adaptive_sparse,
   adaptive_steps,
 )
 from snnjax.attacks.oracles import Oracle, as_oracle, white_box
-from snnjax.attacks.candidates import Keep, best_loss, strongest
 from snnjax.attacks.target_classes import over_targets
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import (

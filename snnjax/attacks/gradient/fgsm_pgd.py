@@ -10,11 +10,11 @@ import numpy as np
 import optax
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import Start, ascend, sampled
-from snnjax.attacks.oracles import Oracle, as_oracle
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.oracles import Oracle, as_oracle
 from snnjax.attacks.steppers import normalized, scaled, steepest
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Attack, Inputs, Key, ScoredLossFn
 from snnjax.validation import (

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import ascend, sampled
-from snnjax.attacks.oracles import Oracle, as_oracle
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Array, Attack, Inputs, ScoredLossFn
 from snnjax.validation import check_count

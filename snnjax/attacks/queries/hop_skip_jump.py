@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
+from snnjax.attacks.candidates import Nearest
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.gauge import box_rows, boxed, unit_of
-from snnjax.attacks.oracles import Oracle, as_oracle
-from snnjax.attacks.candidates import Nearest
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats.l0 import uniform_rows
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import (

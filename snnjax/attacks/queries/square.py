@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.attacks.threats import ravel
-from snnjax.attacks.queries import square_moves, patches
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.oracles import Oracle, as_oracle
 from snnjax.attacks.candidates import nothing, probed, settled, strongest
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.queries import patches, square_moves
 from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.gauge import geometry_of
 from snnjax.attacks.threats.threat import Geometry, Threat, check_threat
 from snnjax.interfaces import (
   Array,

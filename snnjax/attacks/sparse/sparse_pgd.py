@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.threats.balls import l2_norm
-from snnjax.attacks.oracles import Oracle, as_oracle
-from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.gradient.fgsm_pgd import pgd
+from snnjax.attacks.oracles import Oracle, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.balls import l2_norm
 from snnjax.attacks.threats.l0 import (
   budget,
   largest,

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import restarted
 from snnjax.attacks.oracles import Oracle, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import (
   budget,
   largest,
