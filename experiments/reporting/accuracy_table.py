@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from experiments.evaluation import suites
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import numbers
+from experiments.reporting import findings
 from snnjax.report import Column, Table
 
 
@@ -17,10 +17,10 @@ def table(networks: Sequence[Assessed]) -> Table:
     **{
       key: heading
       for each in networks
-      for key, (heading, _) in numbers.shares(each).items()
+      for key, (heading, _) in findings.shares(each).items()
     },
   }
-  rows = [row for each in networks for row in numbers.accuracy_rows(each)]
+  rows = [row for each in networks for row in findings.accuracy_rows(each)]
   # What one network has no attack of is not measured for it.
   every = dict.fromkeys(key for row in rows for key in row)
   suite = suites.title(networks[0].config)

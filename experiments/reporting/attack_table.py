@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.evaluation import attack_grid, suites
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import numbers
+from experiments.reporting import findings
 from snnjax import evaluation as evaluating
 from snnjax.report import Column, Table
 
@@ -75,8 +75,8 @@ def rows(assessed: Assessed) -> list[dict]:
   summaries: dict[str, evaluating.AttackSummary] = {}
   cells = attack_grid.cells(assessed.config, assessed.modalities)
   for cell in cells:
-    ran = numbers.on_cell(assessed, cell)
-    summaries |= numbers.cell_summary(assessed, cell, ran).attacks
+    ran = findings.on_cell(assessed, cell)
+    summaries |= findings.cell_summary(assessed, cell, ran).attacks
   names = {
     attack.name: [
       case
@@ -95,7 +95,7 @@ def rows(assessed: Assessed) -> list[dict]:
       **_counts(assessed, summaries, cases),
       "iterations": _iterations(assessed, cases),
       **_seconds(assessed, cases),
-      "batch": numbers.of_batch(assessed, [name]),
+      "batch": findings.of_batch(assessed, [name]),
     }
     for name, cases in names.items()
   ]
@@ -108,7 +108,7 @@ def rows(assessed: Assessed) -> list[dict]:
     "iterations": None,
     "seconds_per_example": None,
     "seconds": _seconds(assessed, every)["seconds"],
-    "batch": numbers.of_batch(assessed, names),
+    "batch": findings.of_batch(assessed, names),
   }
   return [*found, whole]
 

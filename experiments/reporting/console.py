@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import accuracy_table, numbers
+from experiments.reporting import accuracy_table, findings
 from snnjax import checks
 from snnjax.checks import Alarm, State
 from snnjax.report import Table, wording
@@ -22,8 +22,8 @@ def networks(
     assessed: evaluated alike.
     left_out: by run that was to be among them, why it is not.
   """
-  found = [alarm for each in assessed for alarm in numbers.alarms(each)]
-  found += numbers.unmeasured(left_out)
+  found = [alarm for each in assessed for alarm in findings.alarms(each)]
+  found += findings.unmeasured(left_out)
   parts = [
     table(accuracy_table.table(assessed)),
     *(f"{name} is not reported: {why}." for name, why in left_out.items()),

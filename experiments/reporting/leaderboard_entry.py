@@ -9,7 +9,7 @@ import numpy as np
 from experiments.configuration import settings
 from experiments.evaluation import attack_grid, suites
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import data_tables, numbers
+from experiments.reporting import data_tables, findings
 from experiments.training.loop import WEIGHTS
 from snnjax import checks
 from snnjax import evaluation as evaluating
@@ -114,12 +114,12 @@ def _known(config: Any, own: Any) -> dict[str, Any]:
 def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   own = assessed.config
   cell = attack_grid.cells(own, assessed.modalities)[-1]
-  ran = numbers.on_cell(assessed, cell)
-  found = evaluating.summarize(numbers.within(assessed, cell))
+  ran = findings.on_cell(assessed, cell)
+  found = evaluating.summarize(findings.within(assessed, cell))
   used = [a for a in suites.plan(own) if a.name in ran]
-  alarms = numbers.alarms(assessed)
-  mixing = numbers.mixing(assessed, cell)
-  zero = list(numbers.zero_gradients(assessed).values())
+  alarms = findings.alarms(assessed)
+  mixing = findings.mixing(assessed, cell)
+  zero = list(findings.zero_gradients(assessed).values())
 
   def named(state: checks.State) -> tuple[str, ...]:
     return tuple(alarm.name for alarm in alarms if alarm.state is state)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from experiments.evaluation import attack_grid, perceptual_study
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import numbers
+from experiments.reporting import findings
 from snnjax.report import Column, Table
 
 
@@ -22,7 +22,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
       title="How visible each attack is",
       caption=(
         "Medians over the examples that an attack broke, on "
-        f"{cell.target} at radius {numbers.radius(cell)}. Perceptual distance "
+        f"{cell.target} at radius {findings.radius(cell)}. Perceptual distance "
         "weighs each pixel's change by how smooth the clean image is around "
         "it: the smaller, the harder to see. Noise tolerance is the logit of "
         "the wrong class over the next: the larger, the more noise the "
@@ -45,7 +45,7 @@ def rows(assessed: Assessed) -> list[dict]:
   """Returns a row for every attack of the last target's largest radius."""
   cell = attack_grid.cells(assessed.config, assessed.modalities)[-1]
   found = []
-  for attack in numbers.on_cell(assessed, cell):
+  for attack in findings.on_cell(assessed, cell):
     case = cell.case(attack)
     outcome = assessed.evaluation.attacks[case]
     if case not in assessed.perceived:

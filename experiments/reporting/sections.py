@@ -13,7 +13,7 @@ from experiments.reporting import (
   accuracy_table,
   attack_table,
   data_tables,
-  numbers,
+  findings,
   perceptual_table,
 )
 from snnjax import plots, report
@@ -42,8 +42,8 @@ def record(
     title=title,
     summary="\n\n".join([summary(networks), *lines]),
     alarms=[
-      *(alarm for each in networks for alarm in numbers.alarms(each)),
-      *numbers.unmeasured(left_out),
+      *(alarm for each in networks for alarm in findings.alarms(each)),
+      *findings.unmeasured(left_out),
     ],
     sections=[
       data_tables.section(networks),
@@ -60,10 +60,10 @@ def summary(networks: Sequence[Assessed]) -> str:
   """Returns the findings in sentences, computed from the numbers."""
   lines = []
   for each in networks:
-    row = numbers.accuracy_rows(each)[-1]
+    row = findings.accuracy_rows(each)[-1]
     sparse = {
       (r["modality"], r["input"]): r
-      for r in numbers.sparsity_rows(each, _SHOWN)
+      for r in findings.sparsity_rows(each, _SHOWN)
     }
     norms = ", ".join(
       f"{modality} {_told(sparse[modality, 'clean']['l1'])} clean and "
@@ -82,7 +82,7 @@ def summary(networks: Sequence[Assessed]) -> str:
       f"of the margin's input gradient: {norms}."
     )
   lines += filter(None, map(_mixing, networks))
-  examples = numbers.accuracy_rows(networks[0])[-1]["examples"]
+  examples = findings.accuracy_rows(networks[0])[-1]["examples"]
   lines.append(
     f"All numbers are from {examples} test examples and one training seed per "
     "network: differences within the intervals below are not findings."
@@ -119,7 +119,7 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
   for target in targets:
     curves[f"attack on {target}"] = {}
     for each in networks:
-      counts = numbers.correct_counts(each, target)
+      counts = findings.correct_counts(each, target)
       curves[f"attack on {target}"][each.name] = plots.Curve(
         counts["radii"],
         [int(n) for n in counts["correct"]],
@@ -150,10 +150,10 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
 
 def _rules(networks: Sequence[Assessed]) -> list[Table]:
   """The table of single rules, if the suite has any on all examples."""
-  rules = [rule for each in networks for rule in numbers.rules_alone(each)]
+  rules = [rule for each in networks for rule in findings.rules_alone(each)]
   if not rules:
     return []
-  rows = [row for each in networks for row in numbers.rule_rows(each)]
+  rows = [row for each in networks for row in findings.rule_rows(each)]
   every = dict.fromkeys(key for row in rows for key in row)
   return [
     Table(
@@ -194,14 +194,14 @@ def _gradients(networks: Sequence[Assessed]) -> Section:
         Column("network", "network"),
         Column("modality", "modality"),
         Column("input", "input"),
-        *(Column(key, header) for key, header in numbers.METRICS.items()),
+        *(Column(key, header) for key, header in findings.METRICS.items()),
         Column("zero", "zero"),
         Column("examples", "examples"),
       ],
       rows=[
         row
         for each in networks
-        for row in numbers.sparsity_rows(each, confidence)
+        for row in findings.sparsity_rows(each, confidence)
       ],
     )
     for confidence in ("margin", "rival probability")
@@ -249,7 +249,7 @@ def _modality_figures(
   )
   course = plots.sparsity_along_attack(
     {
-      each.name: numbers.along(each, modality, "participation_ratio")
+      each.name: findings.along(each, modality, "participation_ratio")
       for each in networks
     },
     metric="participation ratio",
@@ -264,7 +264,7 @@ def _modality_figures(
 
 
 def _defined(each: Assessed, condition: str, modality: str) -> np.ndarray:
-  values = numbers.metric_values(each, _SHOWN, condition, modality)
+  values = findings.metric_values(each, _SHOWN, condition, modality)
   zero = values["is_zero"].astype(bool)
   return np.where(zero, np.nan, values["participation_ratio"])
 
@@ -289,13 +289,13 @@ def _vulnerability(networks: Sequence[Assessed]) -> Section:
         for name in modalities
       ),
     ],
-    rows=[numbers.vulnerability_row(each) for each in networks],
+    rows=[findings.vulnerability_row(each) for each in networks],
   )
   figures = [
     plots.vulnerability_ratio(
       {
         each.name: plots.Ratios(
-          numbers.metric_values(each, _SHOWN, "clean", modality)["l0_exact"],
+          findings.metric_values(each, _SHOWN, "clean", modality)["l0_exact"],
           each.study[f"ratio/{modality}"],
         )
         for each in networks

@@ -18,7 +18,7 @@ from experiments.command.stopping import ShouldStop
 from experiments.configuration import preflight, settings
 from experiments.evaluation import evaluation_run
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import console, numbers, report_run
+from experiments.reporting import console, findings, report_run
 from experiments.training import loop
 from snnjax import report
 from snnjax.report import Column, Record, Section, Table
@@ -218,8 +218,8 @@ def _record(outcomes: Sequence[Outcome], seed: int) -> Record:
     title="Sweep",
     summary="\n\n".join(lines),
     alarms=[
-      *(alarm for each in done for alarm in numbers.alarms(each)),
-      *numbers.unmeasured({each.cell.name: each.reason for each in failed}),
+      *(alarm for each in done for alarm in findings.alarms(each)),
+      *findings.unmeasured({each.cell.name: each.reason for each in failed}),
     ],
     sections=[Section("Runs", "", [_table(outcomes, done)])],
     provenance={
@@ -246,7 +246,7 @@ def _table(outcomes: Sequence[Outcome], done: Sequence[Assessed]) -> Table:
     ),
     Column("reason", "reason"),
   ]
-  found = {each.name: numbers.accuracy_rows(each) for each in done}
+  found = {each.name: findings.accuracy_rows(each) for each in done}
   rows = [row for each in outcomes for row in _rows(each, found)]
   # A run that failed has nothing where the others have numbers.
   shown = [key for column in columns for key in report.keys_of(column)]

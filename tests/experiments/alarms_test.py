@@ -17,7 +17,7 @@ from experiments.evaluation import (
   evaluation_run,
   suites,
 )
-from experiments.reporting import leaderboard_entry, numbers, report_run
+from experiments.reporting import findings, leaderboard_entry, report_run
 from experiments.training import loop
 from snnjax import checks
 from snnjax.checks import Measurements, State
@@ -133,16 +133,16 @@ def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
     for name, outcome in told.evaluation.attacks.items()
   }
   told = told._replace(evaluation=told.evaluation._replace(attacks=found))
-  rows = numbers.accuracy_rows(told)
+  rows = findings.accuracy_rows(told)
   assert [row["robust"] for row in rows] == [0, 0]
   assert [row["success"] for row in rows] == [1, 1]
   assert [row["pgd"] for row in rows] == [0, rows[0]["clean"]]
-  assert [row["suite"] for row in numbers.rule_rows(told)] == [0, 0]
-  counts = numbers.correct_counts(told, large.target)
+  assert [row["suite"] for row in findings.rule_rows(told)] == [0, 0]
+  counts = findings.correct_counts(told, large.target)
   assert counts["correct"][1:] == [0, 0]
   entry = leaderboard_entry.entry(told, told.config, alone=True)
   assert entry.robustness.robust.estimate == 0
-  risen = [a for a in numbers.alarms(told) if "rises" in a.name]
+  risen = [a for a in findings.alarms(told) if "rises" in a.name]
   assert [alarm.state for alarm in risen] == [State.FIRED]
 
 

@@ -10,7 +10,7 @@ from absl import flags
 from experiments import evaluate, prepare_data
 from experiments.command import launch
 from experiments.configuration import preflight, schema, settings
-from experiments.reporting import numbers, remedies
+from experiments.reporting import findings, remedies
 from snnjax import checks
 from snnjax.storage import workdir
 from tests import tiny_runs
@@ -29,7 +29,7 @@ def test_every_alarm_has_a_command_and_no_command_is_left_over():
 
 
 def test_what_fires_says_its_command():
-  unmeasured = numbers.unmeasured({"run": "it failed"})
+  unmeasured = findings.unmeasured({"run": "it failed"})
   assert len(unmeasured) == len(checks.CHECKS)
   for alarm in unmeasured:
     said = remedies.command(remedies.COMMANDS[alarm.name])
