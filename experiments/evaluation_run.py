@@ -22,18 +22,21 @@ from experiments import (
   suites,
   training_loop,
 )
+from experiments.building.shared import Shared
 from experiments.progress import reporter, say
 from snnjax import models, workdir
 from snnjax.types import LogitsFn
 
 
-def run(config: Any, path: pathlib.Path) -> None:
+def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
   """Runs the evaluate binary on the run in `path`.
 
   Args:
     config: its ``evaluation`` says how, by which suite, and its
       ``data.data_dir`` where the data lie now; the rest is that of the run.
     path: the folder of a finished training run.
+    shared: what other runs of this process built; programs and data are taken
+      from it, and left in it.
 
   Raises:
     UsageError: the evaluation is not allowed; nothing is written.
@@ -60,13 +63,25 @@ def run(config: Any, path: pathlib.Path) -> None:
     with lifecycle.reading_data():
       made_from = origins.evaluation(whole, path)
       asking = stopping.asking(progress, should_stop)
-      splits = datasets.load(whole, asking, only_test=True)
+      shared = shared or Shared()
+      splits = shared.get(
+        "test data",
+        training_loop.data_key(whole, only_test=True),
+        lambda: datasets.load(whole, asking, only_test=True),
+      )
       splits = _with_fitted(splits, path, made_from)
-      network, variables = training_loop.trained(whole, splits, path)
+      network, variables = training_loop.trained(whole, splits, path, shared)
       others = stand_ins(whole, splits)
     examples.tell(datasets.evaluated(whole, splits), ("test",))
     with lifecycle.configuring():
-      bench = assessment.bench(whole, network, splits.modalities, others)
+      bench = assessment.bench(
+        whole,
+        network,
+        splits.modalities,
+        others,
+        shared,
+        {name: made_from[f"stand-in {name}"] for name in others},
+      )
     assessment.assess(
       whole,
       bench,

@@ -1,0 +1,1 @@
+"""From a configuration to what runs: shared between the runs of a process."""

@@ -1,0 +1,1 @@
+"""Grids of runs: who has which, how each one ended, and their table."""
