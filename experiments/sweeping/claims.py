@@ -14,9 +14,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from experiments import lifecycle, schema, settings
-from experiments.lifecycle import ExitCode
-from snnjax import files, identity, locks
+from experiments.command import exits
+from experiments.command.exits import ExitCode
+from experiments.configuration import schema, settings
+from snnjax.storage import files, identity, locks
 
 _WORKER = ".worker"
 _ENDED = "ended.json"
@@ -126,8 +127,8 @@ def write(
   Raises:
     OSError: it cannot be written.
   """
-  code = ExitCode.DONE if error is None else lifecycle.exit_code(error)
-  reason = "" if error is None else lifecycle.message(error)
+  code = ExitCode.DONE if error is None else exits.exit_code(error)
+  reason = "" if error is None else exits.message(error)
   ended = Ended(
     code,
     " ".join(reason.split()),

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from experiments import settings
-from experiments.settings import UsageError
-from snnjax import identity
+from experiments.configuration import settings
+from experiments.configuration.settings import UsageError
+from snnjax.storage import identity
 
 SEED = "seed"  # what runs of one group differ in
 _BRACKETS = {"(": 1, "[": 1, ")": -1, "]": -1}
