@@ -24,7 +24,6 @@ from snnjax import (
   surrogates,
   training,
 )
-from snnjax.backward import assg
 from snnjax.checks import measurements
 from snnjax.evaluation import Case
 from snnjax.interfaces import Batch
@@ -341,7 +340,7 @@ def test_what_is_no_surrogate_is_told():
     with pytest.raises(TypeError, match=says):
       NETWORK.apply(variables, INPUTS, rule=rule)
   with pytest.raises(TypeError, match=r"adaptive rule.*got a Bptt"):
-    assg.assg(
+    attacks.assg(
       NETWORK,
       variables,
       losses.cross_entropy,
