@@ -4,12 +4,6 @@ Submodules are loaded when first used: ``snnjax.attacks.pgd`` works after a
 plain ``import snnjax``.
 """
 
-<<<<<<< HEAD
-import importlib
-from types import ModuleType
-
-=======
->>>>>>> next
 from snnjax.interfaces import (
   AttackResult,
   Batch,

@@ -32,7 +32,6 @@ from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
 from snnjax.checks import Alarm, Measurements
 from snnjax.evaluation import Evaluation
-<<<<<<< HEAD
 from snnjax.interfaces import (
   BackwardRule,
   Batch,
@@ -43,9 +42,6 @@ from snnjax.interfaces import (
   Network,
   Variables,
 )
-=======
-from snnjax.interfaces import Batch, LogitsFn, Network, Variables
->>>>>>> next
 from snnjax.losses import LogitsLoss
 from snnjax.storage.workdir import Preempted, Workdir
 

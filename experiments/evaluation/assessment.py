@@ -16,17 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.building import build, datasets, examples
-<<<<<<< HEAD
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
 from experiments.configuration import settings
-=======
-from experiments.command import exits, stopping
-from experiments.command.progress import Progress, silent
-from experiments.command.stopping import ShouldStop
->>>>>>> next
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
@@ -44,10 +38,7 @@ from snnjax.interfaces import (
   Batch,
   Forward,
   Inputs,
-<<<<<<< HEAD
   Key,
-=======
->>>>>>> next
   LogitsFn,
   Network,
   Variables,

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.building import build, datasets, examples
-<<<<<<< HEAD
 from experiments.building.shared import Shared
-=======
->>>>>>> next
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import reporter, say
 from experiments.configuration import preflight, settings, validity
@@ -63,7 +60,6 @@ def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
         lambda: datasets.load(whole, asking, only_test=True),
       )
       splits = _with_fitted(splits, path, made_from)
-<<<<<<< HEAD
       network, variables = loop.trained(whole, splits, path, shared)
       others = stand_ins(whole, splits)
     examples.tell(datasets.evaluated(whole, splits), ("test",))
@@ -76,13 +72,6 @@ def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
         shared,
         {name: made_from[f"stand-in {name}"] for name in others},
       )
-=======
-      network, variables = loop.trained(whole, splits, path)
-      others = stand_ins(whole, splits)
-    examples.tell(datasets.evaluated(whole, splits), ("test",))
-    with exits.configuring():
-      bench = assessment.bench(whole, network, splits.modalities, others)
->>>>>>> next
     assessment.assess(
       whole,
       bench,

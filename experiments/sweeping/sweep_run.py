@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-<<<<<<< HEAD
 from experiments.building.shared import Shared
-=======
->>>>>>> next
 from experiments.command import exits, stopping, terminal
 from experiments.command.exits import ExitCode
 from experiments.command.progress import say
@@ -184,13 +181,8 @@ def _attempt(cell: Cell, path: pathlib.Path, shared: Shared) -> Outcome:
   training, its evaluation or, to mend it, the finished evaluation.
   """
   try:
-<<<<<<< HEAD
     loop.run(cell.config, path, shared)
     evaluation_run.run(cell.config, path, shared)
-=======
-    loop.run(cell.config, path)
-    evaluation_run.run(cell.config, path)
->>>>>>> next
     assessed = report_run.load(path, cell.config, cell.name)
   except (workdir.Preempted, workdir.WorkdirBusy, KeyboardInterrupt):
     raise

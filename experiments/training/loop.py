@@ -12,10 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.building import build, datasets, examples
-<<<<<<< HEAD
 from experiments.building.shared import Shared
-=======
->>>>>>> next
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say, silent
 from experiments.command.stopping import ShouldStop
@@ -147,7 +144,6 @@ def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
       say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
       _tell_unread(config, path)
       return
-<<<<<<< HEAD
     shared = shared or Shared()
     with exits.reading_data():
       splits = shared.get(
@@ -155,10 +151,6 @@ def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
         data_key(config),
         lambda: datasets.load(config, stopping.asking(progress, should_stop)),
       )
-=======
-    with exits.reading_data():
-      splits = datasets.load(config, stopping.asking(progress, should_stop))
->>>>>>> next
     examples.tell(splits.used, examples.FITTED)
     fit(config, splits, folder, progress, should_stop, shared)
     say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
@@ -280,11 +272,7 @@ def fit(
   stopping.before("the training", should_stop)
   made_from = origins.training(config)
   with exits.configuring():
-<<<<<<< HEAD
     plan, progressed = _begin(config, splits, made_from, shared or Shared())
-=======
-    plan, progressed = _begin(config, splits, made_from)
->>>>>>> next
   after = expected = None
   if checkpoints.steps(folder.checkpoints):
     after, progressed, notes = checkpoints.restore(

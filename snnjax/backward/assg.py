@@ -17,21 +17,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax import surrogates
-<<<<<<< HEAD
-from snnjax.arguments import described
-from snnjax.attacks.oracles import Oracle, eot, remembering
-=======
->>>>>>> next
 from snnjax.backward.rules import Bptt
 from snnjax.interfaces import (
   Array,
   State,
   Trace,
 )
-<<<<<<< HEAD
-from snnjax.losses import LogitsLoss
-=======
->>>>>>> next
 from snnjax.neurons import Neuron
 from snnjax.surrogates import Surrogate
 from snnjax.validation import Constant, check_positive, check_range, is_concrete

@@ -2,13 +2,8 @@
 
 A threat is a norm ball around the clean input, intersected with the box that
 data live in. Given a mapping of modalities, a threat made here measures all of
-<<<<<<< HEAD
-them together, as one long vector; `snnjax.attacks.threats.modalities` gives every
-modality a budget of its own.
-=======
 them together, as one long vector; `snnjax.attacks.threats.modalities` gives
 every modality a budget of its own.
->>>>>>> next
 """
 
 from collections.abc import Callable, Mapping
