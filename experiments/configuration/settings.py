@@ -215,6 +215,27 @@ def from_dict(plain: Mapping[str, Any]) -> ml_collections.ConfigDict:
   return config
 
 
+def replaced(
+  config: ml_collections.ConfigDict, values: Mapping[str, Any]
+) -> ml_collections.ConfigDict:
+  """Returns the configuration with other values, which may be of any type.
+
+  It is for programs, in which traced arrays stand for numbers.
+
+  Args:
+    config: stays as it is.
+    values: by dotted key, each of which it has.
+  """
+  plain = config.to_dict()
+  for key, value in values.items():
+    *parents, last = key.split(".")
+    holder = plain
+    for part in parents:
+      holder = holder[part]
+    holder[last] = value
+  return ml_collections.ConfigDict(plain)
+
+
 def _has(holder: Any, name: str) -> bool:
   return isinstance(holder, ml_collections.ConfigDict) and name in holder
 
