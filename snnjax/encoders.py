@@ -13,8 +13,8 @@ import numpy as np
 
 from snnjax.arguments import check_array
 from snnjax.derivatives import with_gradient_of
-from snnjax.random import example_keys, per_example
-from snnjax.types import Array, Key
+from snnjax.interfaces import Array, Key
+from snnjax.prng import example_keys, per_example
 from snnjax.validation import check_count
 
 

@@ -22,7 +22,7 @@ from snnjax.arguments import (
   described,
   logits_function,
 )
-from snnjax.types import (
+from snnjax.interfaces import (
   Array,
   Inputs,
   Key,

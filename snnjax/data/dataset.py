@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from snnjax.arguments import check_array
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 AnyArray = TypeVar("AnyArray", np.ndarray, Array)  # host or device
 HostInputs = np.ndarray | Mapping[str, np.ndarray]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax.arguments import check_array
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 
 def average_pool(inputs: Array, window: tuple[int, int]) -> Array:
