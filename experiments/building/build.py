@@ -175,7 +175,7 @@ def attack_oracle(
   """
   if name in ADAPTIVE:
     adapting = assg.assg_rule(ADAPTIVE[name])
-    return assg.assg(made, variables, loss, rule=adapting, draws=draws)
+    return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
   logits = models.classifier(made, variables, rule=rule(config, name))
   oracle = attacks.white_box(losses.scored(logits, loss))
   return attacks.eot(oracle, draws) if draws > 1 else oracle

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from snnjax.attacks.adaptive_sharpness import assg
 from snnjax.attacks.ascent import ascend, ascend_recorded
 from snnjax.attacks.black_box import nes, spsa
 from snnjax.attacks.candidates import (
@@ -98,6 +99,7 @@ __all__ = [
   "as_attack",
   "ascend",
   "ascend_recorded",
+  "assg",
   "auto_pgd",
   "autoattack_plus",
   "autoattack_rand",
@@ -154,3 +156,7 @@ __all__ = [
   "within",
   "worst_of",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

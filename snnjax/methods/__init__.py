@@ -18,3 +18,7 @@ __all__ = [
   "sr",
   "vanilla",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

@@ -12,7 +12,6 @@ from snnjax import attacks, encoders, evaluation, losses, models, neurons
 from snnjax.attacks.threats import blocks
 from snnjax.attacks.threats.balls import Room
 from snnjax.attacks.threats.blocks import Block
-from snnjax.backward import assg
 from snnjax.backward.pdsg import Pdsg
 from tests import smooth_network
 
@@ -324,7 +323,7 @@ def test_spiking_networks_with_a_modality_that_may_not_change(name, norm):
   # Where no spike changes, no point is better than the clean one.
   last = {"keep": attacks.last}
   if name == "assg":
-    oracle = assg.assg(network, variables, losses.cross_entropy)
+    oracle = attacks.assg(network, variables, losses.cross_entropy)
     attack = functools.partial(attacks.sa_pgd, oracle, steps=4, **last)
   else:
     follow = models.classifier(network, variables, rule=Pdsg())

@@ -191,7 +191,7 @@ def sa_pgd(
   """Returns SA-PGD as published, for linf threats.
 
   Args:
-    source: the loss, or an oracle; `snnjax.backward.assg.assg` as a rule.
+    source: the loss, or an oracle; `snnjax.attacks.assg` as a rule.
     threat: the budget, whose radius is the first step.
     steps: how many.
     random_start: whether each run starts at a sample of the threat.

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from snnjax.arguments import check_array
 from snnjax.data import dataset, size_limits
 
 _TYPES = {
