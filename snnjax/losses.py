@@ -16,7 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import logistic
-from snnjax.arguments import check_takes, described, logits_function
+from snnjax.arguments import (
+  check_array,
+  check_takes,
+  described,
+  logits_function,
+)
 from snnjax.interfaces import (
   Array,
   Inputs,

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array, PyTree
 from snnjax.kernels import order_statistics
 from snnjax.validation import Constant, check_range

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.intervals import Interval, clopper_pearson, paired_difference
 
 POINT = 0.01

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax import prng
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array, Key
 
 Transform = Callable[[Key, Array], Array]

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array
 
 AnyArray = TypeVar("AnyArray", np.ndarray, Array)  # host or device

@@ -28,6 +28,7 @@ import numpy as np
 from jax import lax
 
 from snnjax import prng
+from snnjax.arguments import check_array
 from snnjax.data.camera import Camera, check_camera, positions
 from snnjax.interfaces import Array, Key
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.arguments import check_logits_function, described
+from snnjax.arguments import check_array, check_logits_function, described
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Survivors, fell, spared
 from snnjax.evaluation.records import (

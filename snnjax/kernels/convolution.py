@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array
 from snnjax.kernels.cpu import primitives
 from snnjax.kernels.cpu.matrix_products import LAYOUT

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array
 
 

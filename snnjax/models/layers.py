@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array, BackwardRule, Key, State, Trace
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool

@@ -12,6 +12,7 @@ import pathlib
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.data import dataset
 from snnjax.data.importers import idx, matlab
 

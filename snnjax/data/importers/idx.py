@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.data import dataset, size_limits
 
 _TYPES = {

@@ -13,6 +13,7 @@ import string
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.data import dataset
 from snnjax.data.importers import matlab
 
