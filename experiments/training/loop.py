@@ -19,7 +19,7 @@ from experiments.command.stopping import ShouldStop
 from experiments.configuration import preflight, schema, settings
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
-from snnjax import losses, prng
+from snnjax import losses, methods, prng
 from snnjax import training as steps
 from snnjax.data import augmentation, dataset, pipeline
 from snnjax.interfaces import Batch, Key, Network, Variables
