@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from experiments import attack_kinds, build, suites
 from experiments.settings import UsageError
-from snnjax import attacks, losses, models
+from snnjax import attacks, models
 from snnjax import evaluation as evaluating
 from snnjax.types import Attack, Inputs, Key, LogitsFn, Network, Variables
 
@@ -163,10 +163,7 @@ def _attack(
       restarts=spec.restarts,
       draws=spec.draws,
       options=spec.options,
-      stand_ins=tuple(
-        losses.scored(stand_ins[run], losses.cross_entropy)
-        for run in spec.options.get("runs", ())
-      ),
+      stand_ins=tuple(stand_ins[run] for run in spec.options.get("runs", ())),
     )
     return attack_kinds.TABLE[spec.kind].make(request)
 

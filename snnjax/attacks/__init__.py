@@ -28,7 +28,7 @@ from snnjax.attacks.mixtures import (
   within,
   worst_of,
 )
-from snnjax.attacks.oracle import Oracle, Probe, eot, white_box
+from snnjax.attacks.oracle import Oracle, Probe, Source, eot, white_box
 from snnjax.attacks.perceptual import (
   imperceptible,
   noise_tolerance,
@@ -74,7 +74,7 @@ _ELSEWHERE = {
 }
 
 
-class ElsewhereError(AttributeError, TypeError):
+class ElsewhereError(AttributeError, ValueError):
   """A name that is not here, with the place where it is."""
 
 
@@ -93,6 +93,7 @@ __all__ = [
   "Oracle",
   "Probe",
   "Search",
+  "Source",
   "Threat",
   "Visit",
   "as_attack",

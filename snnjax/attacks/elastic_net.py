@@ -14,7 +14,7 @@ from snnjax.attacks.minimal import MinimalAttack
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
 from snnjax.attacks.penalty import Descent, Settings, matrix_of, minimised
 from snnjax.attacks.threat import Threat
-from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.types import AnyLogitsFn, Array, Inputs, Key, Labels
 from snnjax.validation import check_range
 
 
@@ -24,7 +24,7 @@ class _Momentum(NamedTuple):
 
 
 def ead(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 1000,
@@ -43,7 +43,7 @@ def ead(
   square root of what is left of the run. c is chosen as in `carlini_wagner`.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: an l1 threat, for its box; its radius is not used.
     steps: of FISTA, for each c.
     searches: how many values of c.

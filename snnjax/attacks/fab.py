@@ -22,13 +22,13 @@ from snnjax.attacks.results import settled
 from snnjax.attacks.rivals import over_rivals
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
 )
 from snnjax.validation import check_count, check_range
 
@@ -36,7 +36,7 @@ _SHORT = 1e-8  # the least length of a step, where two are compared
 
 
 def fab(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 100,
@@ -56,7 +56,7 @@ def fab(
   iterate is first drawn back, ``x <- x0 + backward (x - x0)``.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: whose norm and box to use; its radius only scales restarts, or
       weighs the modalities where each has a budget of its own.
     steps: how often the network is probed with its gradient.
@@ -105,7 +105,7 @@ def fab(
 
 
 def targeted_fab(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 100,
@@ -121,7 +121,7 @@ def targeted_fab(
   backward pass per step, however many classes there are.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: see `fab`.
     steps: per rival.
     targets: how many rivals, ranked at the clean input; C - 1 if there are

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from snnjax import random
 from snnjax.attacks import flat
 from snnjax.attacks.gauge import box_rows, boxed, unit_of
-from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.oracle import Source, as_oracle
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import uniform_rows
 from snnjax.attacks.threat import Threat
+from snnjax.losses import margin_loss
 from snnjax.types import (
   Array,
   Attack,
@@ -21,7 +22,6 @@ from snnjax.types import (
   Inputs,
   Key,
   Labels,
-  ScoredLossFn,
 )
 from snnjax.validation import check_count
 
@@ -68,7 +68,7 @@ class _Memory(NamedTuple):
 
 
 def hop_skip_jump(
-  source: ScoredLossFn | Oracle,
+  source: Source,
   threat: Threat,
   *,
   rounds: int,
@@ -86,7 +86,7 @@ def hop_skip_jump(
   one.
 
   Args:
-    source: the loss, or an oracle; losses and gradients are ignored.
+    source: a logits function, or an oracle whose decisions alone are used.
     threat: gives the box, the distance and the form of a step; budgets per
       modality are the units of their parts, and one of 0 freezes its part.
     rounds: how many rounds.
@@ -111,6 +111,7 @@ def hop_skip_jump(
     ("draws", draws),
   ):
     check_count(name, value)
+  oracle = as_oracle(source, None, margin_loss)
   plan = _Plan(starts, halvings, draws)
 
   def move(keys: Key, visit: Visit, memory: _Memory) -> tuple[Inputs, _Memory]:
@@ -119,7 +120,7 @@ def hop_skip_jump(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     run = explore(
-      as_oracle(source),
+      oracle,
       Search(functools.partial(_begin, threat), move),
       boxed(threat),
       steps=starts + rounds * plan.round,

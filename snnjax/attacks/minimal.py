@@ -1,7 +1,7 @@
 """Minimal-norm attacks: how far is the nearest adversarial example?
 
 They return a distance per example and no radius limits them;
-``within(as_attack(attack), loss, threat)`` is one under a budget.
+``within(as_attack(attack), logits_fn, threat)`` is one under a budget.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from snnjax.attacks.oracle import withstood
 from snnjax.attacks.results import probed
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
@@ -65,7 +66,7 @@ def as_attack(attack: MinimalAttack) -> Attack:
   `snnjax.attacks.within` then puts it under a budget.
 
   Raises:
-    TypeError: if it is no attack.
+    ValueError: if it is no attack.
   """
   check_attack(attack)
 
@@ -126,7 +127,7 @@ def finished(
 
 
 def deepfool(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 50,
@@ -141,7 +142,7 @@ def deepfool(
   example stops where it is misclassified.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: whose norm and box to use, not its radius; budgets per modality
       are the units of their parts, see `MinimalResult`.
     steps: at most so many.

@@ -15,11 +15,13 @@ from snnjax.attacks.oracle import (
   Oracle,
   OracleState,
   Probe,
+  Source,
   as_oracle,
   check_oracle,
 )
 from snnjax.attacks.results import probed, settled, strongest
 from snnjax.attacks.threat import Threat, check_floating, check_threat
+from snnjax.losses import margin_loss
 from snnjax.types import (
   Array,
   Attack,
@@ -27,7 +29,6 @@ from snnjax.types import (
   Inputs,
   Key,
   Labels,
-  ScoredLossFn,
 )
 
 
@@ -100,9 +101,7 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
   return Oracle(init, grad)
 
 
-def transfer(
-  attacks: Sequence[Attack], target: ScoredLossFn | Oracle
-) -> Attack:
+def transfer(attacks: Sequence[Attack], target: Source) -> Attack:
   """Returns the attack on stand-ins, judged on the target alone.
 
   No gradient of the target is used: where this beats the white-box attack,
@@ -112,7 +111,8 @@ def transfer(
 
   Args:
     attacks: attacks on other classifiers, at least one.
-    target: the loss of the attacked classifier, or an oracle.
+    target: the attacked logits function, whose margin loss ranks successes,
+      or an oracle.
 
   Raises:
     ValueError: if there is no attack.
@@ -122,26 +122,24 @@ def transfer(
     "Transferability in machine learning", arXiv 1605.07277.
   """
   attacks = checked_attacks(attacks)
-  target = as_oracle(target)
+  oracle = as_oracle(target, None, margin_loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     check_floating(inputs)
     size = random.batch_size(inputs)
     keys, labels = random.example_keys(key, size), as_labels(labels, size)
-    held = judged(target, random.fold_in(keys, 0), inputs, labels)
+    held = judged(oracle, random.fold_in(keys, 0), inputs, labels)
     for index, each in enumerate(attacks, 1):
       own = random.fold_in(keys, index)
       found = each(random.fold_in(own, 0), inputs, labels).inputs
-      new = judged(target, random.fold_in(own, 1), found, labels)
+      new = judged(oracle, random.fold_in(own, 1), found, labels)
       held = settled(strongest, held, new)
     return held
 
   return attack
 
 
-def within(
-  attack: Attack, source: ScoredLossFn | Oracle, threat: Threat
-) -> Attack:
+def within(attack: Attack, source: Source, threat: Threat) -> Attack:
   """Returns a minimal-norm attack's results as far as a threat allows them.
 
   What the attack found is projected into the threat and tried again; the
@@ -150,15 +148,16 @@ def within(
 
   Args:
     attack: one without a budget, as a rule.
-    source: judges the projected points.
+    source: judges the projected points: a logits function, whose margin loss
+      ranks successes, or an oracle.
     threat: the budget.
 
   Raises:
-    TypeError: if an argument is something else.
+    ValueError: if an argument is something else.
   """
   check_attack(attack)
   check_threat(threat)
-  oracle = as_oracle(source)
+  oracle = as_oracle(source, None, margin_loss)
 
   def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     labels = taken(threat, inputs, labels)
@@ -176,10 +175,9 @@ def within(
 
 
 def judged(
-  source: ScoredLossFn | Oracle, key: Key, inputs: Inputs, labels: Labels
+  oracle: Oracle, key: Key, inputs: Inputs, labels: Labels
 ) -> AttackResult:
   """Returns points as an attack's result, with the loss and success there."""
-  oracle = as_oracle(source)
   probe, _ = oracle.grad(key, oracle.init(inputs), inputs, labels)
   return probed(inputs, probe.loss, ~probe.correct)
 

@@ -31,6 +31,7 @@ from snnjax.attacks.results import Nearest, nothing, settled
 from snnjax.attacks.threat import Threat, check_threat, linf
 from snnjax.lost_derivatives import guard
 from snnjax.types import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
@@ -128,7 +129,7 @@ def _penalised(
 
 
 def minimised(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   order: float,
   descent: Callable[[Array, Room], Descent],
@@ -137,7 +138,7 @@ def minimised(
   """Returns the attack that searches the penalty's weight for a descent.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: of this order, for its box.
     order: p of the norm.
     descent: ``(clean rows, their room) -> Descent``.

@@ -14,7 +14,7 @@ from snnjax import random
 from snnjax.attacks import flat
 from snnjax.attacks.ascent import restarted
 from snnjax.attacks.balls import l2_norm
-from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.oracle import Source, as_oracle
 from snnjax.attacks.presets import pgd
 from snnjax.attacks.results import Keep, strongest
 from snnjax.attacks.search import Search, Visit, explore
@@ -26,23 +26,22 @@ from snnjax.attacks.sites import (
   walls,
 )
 from snnjax.attacks.threat import Threat, check_threat
+from snnjax.losses import LogitsLoss
 from snnjax.types import (
   Array,
   Attack,
   Inputs,
   Key,
   Labels,
-  ScoredLossFn,
 )
 from snnjax.validation import check_count, check_range
-
-Source = ScoredLossFn | Oracle
 
 
 def pgd_l0(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   step_size: flat.Amounts = 100.0,
   random_start: bool = True,
@@ -55,8 +54,9 @@ def pgd_l0(
   that moved most.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: from `l0`.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
     step_size: the l1 length of a step, in raw units times coordinates; the
       authors take 30000/255 for images.
@@ -74,8 +74,9 @@ def pgd_l0(
   return pgd(
     source,
     threat,
-    step_size=step_size,
+    loss=loss,
     steps=steps,
+    step_size=step_size,
     random_start=random_start,
     restarts=restarts,
     keep=keep,
@@ -94,6 +95,7 @@ def spgd(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   value_step: float = 0.25,
   score_step: float = 0.25,
@@ -115,8 +117,9 @@ def spgd(
   `patience` steps or their gradient vanished.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: from `l0`.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many points to try.
     value_step: step of the values, in widths of the box.
     score_step: step of the scores, in units of sqrt(S).
@@ -146,7 +149,7 @@ def spgd(
     functools.partial(_begin, given), functools.partial(_move, given)
   )
   return restarted(
-    explore(as_oracle(source), search, threat, steps=steps),
+    explore(as_oracle(source, loss), search, threat, steps=steps),
     restarts,
   )
 

@@ -10,7 +10,7 @@ import numpy as np
 from snnjax import random
 from snnjax.attacks import flat
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.oracle import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import (
   budget,
@@ -20,17 +20,15 @@ from snnjax.attacks.sites import (
   walls,
 )
 from snnjax.attacks.threat import Threat, check_threat
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.types import (
   Array,
   Attack,
   Inputs,
   Key,
   Labels,
-  ScoredLossFn,
 )
 from snnjax.validation import check_count, check_range
-
-Source = ScoredLossFn | Oracle
 
 
 class _Random(NamedTuple):
@@ -47,6 +45,7 @@ def sparse_rs(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   queries: int,
   share: float = 0.3,
   restarts: int = 1,
@@ -59,9 +58,9 @@ def sparse_rs(
   share shrinks along the authors' schedule. No gradient is used.
 
   Args:
-    source: the loss, or an oracle whose gradient is ignored; the margin loss
-      as a rule.
+    source: a logits function, or an oracle whose gradient is not used.
     threat: from `l0`.
+    loss: of a logits function, see `Source`; None is the margin loss.
     queries: how many points to try.
     share: the first share of sites that move, in (0, 1].
     restarts: how many runs to choose from.
@@ -83,7 +82,8 @@ def sparse_rs(
   search = Search(
     functools.partial(_begin, given), functools.partial(_move, given)
   )
-  run = explore(as_oracle(source), search, threat, steps=queries)
+  oracle = as_oracle(source, loss, margin_loss)
+  run = explore(oracle, search, threat, steps=queries)
   return restarted(run, restarts)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from snnjax.attacks import flat, square_moves, windows
 from snnjax.attacks.ascent import restarted
 from snnjax.attacks.gauge import geometry_of
-from snnjax.attacks.oracle import Oracle, as_oracle
+from snnjax.attacks.oracle import Source, as_oracle
 from snnjax.attacks.results import nothing, probed, settled, strongest
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threat import Geometry, Threat, check_threat
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.types import (
   Array,
   Attack,
@@ -23,7 +24,6 @@ from snnjax.types import (
   Inputs,
   Key,
   Labels,
-  ScoredLossFn,
 )
 from snnjax.validation import check_count, check_range
 
@@ -32,9 +32,10 @@ _SCHEDULE = 10_000  # the queries that the halvings are written for
 
 
 def square(
-  source: ScoredLossFn | Oracle,
+  source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   queries: int = 5000,
   restarts: int = 1,
   share: float = 0.8,
@@ -54,9 +55,9 @@ def square(
   budget and norm alone decide how.
 
   Args:
-    source: the loss (the margin, as a rule), or an oracle whose gradient is
-      not used.
+    source: a logits function, or an oracle whose gradient is not used.
     threat: the budget: one norm ball, or one for each modality.
+    loss: of a logits function, see `Source`; None is the margin loss.
     queries: how many points to try.
     restarts: how many runs.
     share: the first window's share of the sites.
@@ -100,7 +101,8 @@ def square(
     change = functools.partial(square_moves.changed, places=places)
     return _changed(change, balls, keys, held.inputs, visit.origin), held
 
-  run = explore(as_oracle(source), Search(first, move), threat, steps=queries)
+  oracle = as_oracle(source, loss, margin_loss)
+  run = explore(oracle, Search(first, move), threat, steps=queries)
   return restarted(run, restarts)
 
 

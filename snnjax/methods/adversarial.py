@@ -10,7 +10,6 @@ from collections.abc import Callable
 import jax
 from jax import lax
 
-from snnjax.losses import LogitsLoss, cross_entropy, scored
 from snnjax.models import classifier
 from snnjax.types import (
   Array,
@@ -19,9 +18,9 @@ from snnjax.types import (
   BackwardRule,
   Batch,
   Key,
+  LogitsFn,
   Network,
   Objective,
-  ScoredLossFn,
   Variables,
 )
 
@@ -29,10 +28,9 @@ from snnjax.types import (
 def adversarial(
   objective: Objective,
   network: Network,
-  craft: Callable[[ScoredLossFn], Attack],
+  craft: Callable[[LogitsFn], Attack],
   *,
   rule: BackwardRule,
-  loss: LogitsLoss = cross_entropy,
 ) -> Objective:
   """Returns `objective` on examples that an attack crafts against the weights.
 
@@ -43,10 +41,9 @@ def adversarial(
   Args:
     objective: what is minimised on the adversarial examples.
     network: the network that is attacked.
-    craft: loss -> attack, for instance ``functools.partial(pgd,
-      threat=linf(8 / 255), step_size=2 / 255, steps=7)``.
+    craft: logits function -> attack, for instance ``functools.partial(pgd,
+      threat=linf(8 / 255), steps=7)``.
     rule: the backward rule that the attack differentiates under.
-    loss: ``(logits, labels) -> [B]``, what the attack ascends.
   """
 
   def on_adversarial(
@@ -54,7 +51,7 @@ def adversarial(
   ) -> tuple[Array, Aux]:
     attack_key, train_key = jax.random.split(key)
     frozen = lax.stop_gradient(variables)
-    attack = craft(scored(classifier(network, frozen, rule=rule), loss))
+    attack = craft(classifier(network, frozen, rule=rule))
     result = attack(attack_key, batch.inputs, batch.labels)
     inputs = lax.stop_gradient(result.inputs)
     return objective(variables, train_key, batch._replace(inputs=inputs))
