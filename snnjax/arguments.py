@@ -39,7 +39,8 @@ def described(value: Any) -> str:
     return repr(value)
   if callable(value) and hasattr(value, "__name__"):
     return f"the function {value.__name__}"
-  return f"a {type(value).__name__}"
+  kind = type(value).__name__
+  return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
 
 
 def check_takes(
@@ -209,10 +210,15 @@ def check_scored(scored: Any, labels: Labels) -> None:
       "losses.scored(logits_fn, losses.cross_entropy) makes such a loss"
     )
   size = jnp.shape(labels)
-  if jnp.shape(scored.loss) != size:
+  if not isinstance(scored.loss, jax.Array | np.ndarray):
+    raise ValueError(
+      f"loss must return one number per example, {size}; got "
+      f"{described(scored.loss)}"
+    )
+  if scored.loss.shape != size:
     raise ValueError(
       f"loss must return one number per example, {size}; got shape "
-      f"{jnp.shape(scored.loss)}. Leave out the mean or the sum over examples"
+      f"{scored.loss.shape}. Leave out the mean or the sum over examples"
     )
   check_logits(scored.logits, "loss")
 

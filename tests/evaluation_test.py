@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks as attacking
-from snnjax import evaluation, losses, random
+from snnjax import evaluation, random
 from snnjax.attacks import compose, presets
 from snnjax.attacks.threat import linf
 from snnjax.evaluation import CLEAN, Case, collect, evaluate, stream, summarize
@@ -445,9 +445,8 @@ def pgd(weights, epsilon):
   threat = compose.per_modality(
     {"image": linf(epsilon), "events": linf(epsilon / 2)}
   )
-  source = losses.scored(logits_fn, losses.cross_entropy)
   step = {"image": epsilon / 4, "events": epsilon / 8}
-  return Case(presets.pgd(source, threat, step_size=step, steps=5), threat)
+  return Case(presets.pgd(logits_fn, threat, step_size=step, steps=5), threat)
 
 
 def test_the_package_s_own_attack_is_evaluated_the_same_in_any_batch(examples):

@@ -21,7 +21,7 @@ from snnjax.attacks.oracle import (
 )
 from snnjax.attacks.results import probed, settled, strongest
 from snnjax.attacks.threat import Threat, check_floating, check_threat
-from snnjax.losses import margin_loss
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.types import (
   Array,
   Attack,
@@ -101,7 +101,9 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
   return Oracle(init, grad)
 
 
-def transfer(attacks: Sequence[Attack], target: Source) -> Attack:
+def transfer(
+  attacks: Sequence[Attack], target: Source, *, loss: LogitsLoss | None = None
+) -> Attack:
   """Returns the attack on stand-ins, judged on the target alone.
 
   No gradient of the target is used: where this beats the white-box attack,
@@ -111,8 +113,8 @@ def transfer(attacks: Sequence[Attack], target: Source) -> Attack:
 
   Args:
     attacks: attacks on other classifiers, at least one.
-    target: the attacked logits function, whose margin loss ranks successes,
-      or an oracle.
+    target: the attacked logits function, or an oracle.
+    loss: of a logits function, see `Source`; None is the margin loss.
 
   Raises:
     ValueError: if there is no attack.
@@ -122,7 +124,7 @@ def transfer(attacks: Sequence[Attack], target: Source) -> Attack:
     "Transferability in machine learning", arXiv 1605.07277.
   """
   attacks = checked_attacks(attacks)
-  oracle = as_oracle(target, None, margin_loss)
+  oracle = as_oracle(target, loss, margin_loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     check_floating(inputs)
@@ -139,7 +141,13 @@ def transfer(attacks: Sequence[Attack], target: Source) -> Attack:
   return attack
 
 
-def within(attack: Attack, source: Source, threat: Threat) -> Attack:
+def within(
+  attack: Attack,
+  source: Source,
+  threat: Threat,
+  *,
+  loss: LogitsLoss | None = None,
+) -> Attack:
   """Returns a minimal-norm attack's results as far as a threat allows them.
 
   What the attack found is projected into the threat and tried again; the
@@ -148,16 +156,16 @@ def within(attack: Attack, source: Source, threat: Threat) -> Attack:
 
   Args:
     attack: one without a budget, as a rule.
-    source: judges the projected points: a logits function, whose margin loss
-      ranks successes, or an oracle.
+    source: judges the projected points: a logits function, or an oracle.
     threat: the budget.
+    loss: of a logits function, see `Source`; None is the margin loss.
 
   Raises:
     ValueError: if an argument is something else.
   """
   check_attack(attack)
   check_threat(threat)
-  oracle = as_oracle(source, None, margin_loss)
+  oracle = as_oracle(source, loss, margin_loss)
 
   def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     labels = taken(threat, inputs, labels)

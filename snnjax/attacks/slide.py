@@ -20,7 +20,7 @@ def slide(
   *,
   loss: LogitsLoss | None = None,
   steps: int,
-  step_size: flat.Amounts,
+  step_size: flat.Amounts | None = None,
   quantile: float = 0.99,
   random_start: bool = True,
   restarts: int = 1,
@@ -38,7 +38,7 @@ def slide(
       steps are replaced.
     loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
-    step_size: l1 length of a step, in input units.
+    step_size: l1 length of a step, in input units; None as in `pgd`.
     quantile: the share of coordinates that a step leaves alone.
     random_start: whether to start at a sample of the threat.
     restarts: how many runs to choose from.
