@@ -1,5 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
+from snnjax.evaluation.accuracy import RobustAccuracy, robust_accuracy
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
@@ -35,6 +36,7 @@ __all__ = [
   "Lack",
   "Outcome",
   "Progress",
+  "RobustAccuracy",
   "Suite",
   "Summary",
   "UnjudgedError",
@@ -47,6 +49,7 @@ __all__ = [
   "lacking",
   "nested",
   "refuse_outside",
+  "robust_accuracy",
   "spared",
   "stream",
   "summarize",
