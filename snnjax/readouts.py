@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from snnjax.neurons import Neuron, integrator
-from snnjax.types import Array
+from snnjax.interfaces import Array
 from snnjax.validation import Constant
 
 

@@ -9,10 +9,10 @@ import optax
 from jax import lax
 
 from snnjax.arguments import as_labels
-from snnjax.kernels.apart import apart
+from snnjax.kernels.isolate import isolated
 from snnjax.methods.method import Method, Stage, single
-from snnjax.random import batch_size
-from snnjax.types import (
+from snnjax.prng import batch_size
+from snnjax.interfaces import (
   Array,
   Aux,
   Batch,
@@ -171,7 +171,7 @@ def over_seeds(step: TrainStep) -> TrainStep:
     metrics with a leading axis [S]. Such states come from ``jax.vmap(lambda
     key: init_state(key, network, method, tx, batch))(keys)``.
   """
-  alone = apart(step)
+  alone = isolated(step)
 
   def in_turn(states: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     def turn(_: None, state: TrainState) -> tuple[None, PyTree]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, evaluation
-from snnjax.attacks import results
-from snnjax.statistics import wilson
+from snnjax.attacks import candidates
+from snnjax.intervals import wilson
 
 # Class 1 wins above 0.5; a radius of 0.2 reaches it from above 0.3.
 INPUTS = np.linspace(0.05, 0.95, 19, dtype=np.float32).reshape(-1, 1)
@@ -97,7 +97,7 @@ def far(key, inputs, labels):
   del key
   moved = jnp.clip(inputs + 0.9, 0, 1)
   wrong = jnp.argmax(line(moved), 1) != labels
-  return results.probed(moved, jnp.zeros(len(labels)), wrong)
+  return candidates.probed(moved, jnp.zeros(len(labels)), wrong)
 
 
 def test_a_second_judge_refuses_what_left_the_ball():

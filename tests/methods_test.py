@@ -20,8 +20,8 @@ from snnjax import (
   training,
 )
 from snnjax.methods.method import masked_mean
-from snnjax.methods.vanilla import logits_cross_entropy
-from snnjax.types import Batch
+from snnjax.methods.standard import logits_cross_entropy
+from snnjax.interfaces import Batch
 
 STEPS = 4
 RULE = backward.Bptt(surrogates.triangle())

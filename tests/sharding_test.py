@@ -31,7 +31,7 @@ from snnjax import (
   training,
 )
 from snnjax.kernels.convolution import convolve
-from snnjax.types import Batch
+from snnjax.interfaces import Batch
 
 RNG = np.random.default_rng(0)
 RULE = backward.Bptt(surrogates.triangle())

@@ -14,14 +14,7 @@ from experiments.benchmarks.tasks import EXACT, Task
 from snnjax import attacks
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
-from snnjax.types import (
-  Array,
-  Attack,
-  AttackResult,
-  Key,
-  LogitsFn,
-  PyTree,
-)
+from snnjax.interfaces import Array, Attack, AttackResult, Key, LogitsFn, PyTree
 
 
 def logits(weights: PyTree, images: Array) -> Array:

@@ -24,14 +24,7 @@ from snnjax import (
   training,
 )
 from snnjax.kernels.scan import neuron_scan
-from snnjax.types import (
-  Array,
-  Batch,
-  Inputs,
-  Objective,
-  PyTree,
-  Variables,
-)
+from snnjax.interfaces import Array, Batch, Inputs, Objective, PyTree, Variables
 
 Method = methods.Method | Objective
 

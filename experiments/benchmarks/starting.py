@@ -53,7 +53,7 @@ def main() -> None:
   begun = time.perf_counter()
   import jax
 
-  from experiments import compilation
+  from experiments.command import compilation
   from experiments.benchmarks import own_tasks
 
   imported = time.perf_counter()

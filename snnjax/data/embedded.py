@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from snnjax import files, npz
+from snnjax.storage import files, npz
 from snnjax.data import dataset
 
 SIZES = {"train": 10_000, "test": 2_000}

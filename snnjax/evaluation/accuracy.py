@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import check_attack, with_key
-from snnjax.attacks.threat import Threat, check_threat
+from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.evaluation.records import Case
-from snnjax.evaluation.stream import evaluate
+from snnjax.evaluation.microbatches import evaluate
 from snnjax.evaluation.summary import summarize
-from snnjax.statistics import Interval
-from snnjax.types import (
+from snnjax.intervals import Interval
+from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
   Attack,

@@ -6,7 +6,15 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from snnjax.losses import predicts
-from snnjax.types import Array, Aux, Batch, Key, Objective, PyTree, Variables
+from snnjax.interfaces import (
+  Array,
+  Aux,
+  Batch,
+  Key,
+  Objective,
+  PyTree,
+  Variables,
+)
 
 
 class Stage(NamedTuple):

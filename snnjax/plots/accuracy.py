@@ -8,7 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from snnjax.plots import canvas
 from snnjax.report import Figure
-from snnjax.statistics import wilson
+from snnjax.intervals import wilson
 
 
 class Curve(NamedTuple):

@@ -28,8 +28,8 @@ from snnjax import (
   vulnerability,
 )
 from snnjax.models.layers import BatchNorm
-from snnjax.models.vgg import Style
-from snnjax.types import Batch
+from snnjax.models.vgg_networks import Style
+from snnjax.interfaces import Batch
 from tests.losses_test import LOSSES
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
