@@ -11,7 +11,7 @@ import sys
 
 from absl import flags
 
-from experiments.command import launch, exits, terminal
+from experiments.command import exits, launch, terminal
 
 _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 _DATA_DIR = flags.DEFINE_string(

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.command import launch, exits, progress, terminal
+from experiments.command import exits, launch, progress, terminal
 from experiments.configuration import settings
 
 if TYPE_CHECKING:
-  from snnjax.data.importers import prepare
   from snnjax.data import manifest
+  from snnjax.data.importers import prepare
 
 _SOURCE = flags.DEFINE_string(
   "source", None, "What was downloaded: a folder or a file."
@@ -94,7 +94,7 @@ def run(
     Preempted: a signal asked to stop; nothing half-written is left.
   """
   from experiments.command import stopping
-  from snnjax.data.importers import split_names, prepare
+  from snnjax.data.importers import prepare, split_names
 
   with (
     exits.stop_on_sigterm() as should_stop,

@@ -34,8 +34,8 @@ _OUT = flags.DEFINE_string(
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Writes the report on all, or the chosen, evaluations in `workdir`."""
-  from experiments.reporting import report_run
   from experiments.evaluation import suites
+  from experiments.reporting import report_run
 
   chosen = _EVALUATION.value or ""
   if _SUITE.value:

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import as_labels
+from snnjax.interfaces import Array, Inputs, Key, Labels, LossFn
 from snnjax.lost_derivatives import guard
 from snnjax.prng import batch_size, example_keys
-from snnjax.interfaces import Array, Inputs, Key, Labels, LossFn
 from snnjax.validation import Constant, check_positive
 
 GradientFn = Callable[[Key, Inputs, Labels], Inputs]

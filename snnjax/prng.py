@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.sharding import spread_like
 from snnjax.interfaces import Array, Key
+from snnjax.sharding import spread_like
 
 _SEEDS = 1 << 32  # JAX takes a seed modulo this
 

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.kernels import order_statistics
 from snnjax.interfaces import Array, PyTree
+from snnjax.kernels import order_statistics
 from snnjax.validation import Constant, check_range
 
 

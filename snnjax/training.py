@@ -9,9 +9,6 @@ import optax
 from jax import lax
 
 from snnjax.arguments import as_labels
-from snnjax.kernels.isolate import isolated
-from snnjax.methods.method import Method, Stage, single
-from snnjax.prng import batch_size
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -22,6 +19,9 @@ from snnjax.interfaces import (
   PyTree,
   Variables,
 )
+from snnjax.kernels.isolate import isolated
+from snnjax.methods.method import Method, Stage, single
+from snnjax.prng import batch_size
 
 Metrics = Mapping[str, Array]
 TrainStep = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from snnjax.backward import assg
 from snnjax import (
   arguments,
   attacks,
@@ -469,7 +468,7 @@ def test_what_is_no_surrogate_is_told():
     with pytest.raises(ValueError, match=says):
       NETWORK.apply(variables, INPUTS, rule=rule)
   with pytest.raises(ValueError, match=r"adaptive rule.*got a Bptt"):
-    assg.assg(
+    attacks.assg(
       NETWORK,
       variables,
       losses.cross_entropy,

@@ -19,9 +19,9 @@ from snnjax import (
   surrogates,
   training,
 )
+from snnjax.interfaces import Batch
 from snnjax.methods.method import masked_mean
 from snnjax.methods.standard import logits_cross_entropy
-from snnjax.interfaces import Batch
 
 STEPS = 4
 RULE = backward.Bptt(surrogates.triangle())

@@ -126,12 +126,12 @@ class TestPurposes:
   def test_nothing_else_makes_keys_of_the_seed_or_of_texts(self):
     makers = [
       f"{path.name}: {ast.unparse(call)}"
-      for path, call in _calls("random.key")
+      for path, call in (*_calls("random.key"), *_calls("prng.key"))
       if "seed" in ast.unparse(call) and path.parent.name != "snnjax"
     ]
     assert makers == [
-      "build.py: random.key(config.seed)",
-      "build.py: random.key(config.data.seed)",
+      "build.py: prng.key(config.seed)",
+      "build.py: prng.key(config.data.seed)",
     ]
     # A text becomes a key by `fold_in_name` alone: nothing folds in a length,
     # a checksum, a sum of letters or a number that was thought up.

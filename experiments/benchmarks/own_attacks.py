@@ -12,9 +12,9 @@ from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.problems import Kind
 from experiments.benchmarks.tasks import EXACT, Task
 from snnjax import attacks
+from snnjax.interfaces import Array, Attack, AttackResult, Key, LogitsFn, PyTree
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
-from snnjax.interfaces import Array, Attack, AttackResult, Key, LogitsFn, PyTree
 
 
 def logits(weights: PyTree, images: Array) -> Array:

@@ -23,8 +23,8 @@ from snnjax import (
   surrogates,
   training,
 )
-from snnjax.kernels.scan import neuron_scan
 from snnjax.interfaces import Array, Batch, Inputs, Objective, PyTree, Variables
+from snnjax.kernels.scan import neuron_scan
 
 Method = methods.Method | Objective
 

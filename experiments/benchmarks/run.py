@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.command import exits, progress, stopping
 from experiments.benchmarks import driver, processes, starting, table
 from experiments.benchmarks.tasks import OWN, PEERS, ROWS, Task, tasks
+from experiments.command import exits, progress, stopping
 from experiments.configuration.settings import UsageError
 from snnjax.storage import environment, files
 

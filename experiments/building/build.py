@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from snnjax.backward import assg, pdsg
 from snnjax import (
   attacks,
   backward,
@@ -25,8 +24,7 @@ from snnjax import (
   regularizers,
   surrogates,
 )
-from snnjax.methods import Method
-from snnjax.models.layers import BatchNorm
+from snnjax.backward import assg, pdsg
 from snnjax.interfaces import (
   Attack,
   BackwardRule,
@@ -37,6 +35,8 @@ from snnjax.interfaces import (
   Trace,
   Variables,
 )
+from snnjax.methods import Method
+from snnjax.models.layers import BatchNorm
 
 Config = Any  # an ml_collections.ConfigDict: attributes by name
 
@@ -175,7 +175,7 @@ def attack_oracle(
   """
   if name in ADAPTIVE:
     adapting = assg.assg_rule(ADAPTIVE[name])
-    return assg.assg(made, variables, loss, rule=adapting, draws=draws)
+    return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
   logits = models.classifier(made, variables, rule=rule(config, name))
   oracle = attacks.white_box(losses.scored(logits, loss))
   return attacks.eot(oracle, draws) if draws > 1 else oracle

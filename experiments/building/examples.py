@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments.command import terminal
 from experiments.command.progress import say
-from snnjax.storage import files, identity
 from snnjax.data import counts
+from snnjax.storage import files, identity
 
 FITTED = ("train", "validation")
 PARTS = (*FITTED, "test")

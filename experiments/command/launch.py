@@ -26,8 +26,8 @@ from typing import NamedTuple, NoReturn
 import ml_collections
 from absl import app, flags, logging
 
-from experiments.configuration import validity, schema, settings
 from experiments.command import exits, terminal
+from experiments.configuration import schema, settings, validity
 from experiments.runs import recorded_run
 
 Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]

@@ -4,10 +4,10 @@ from typing import Any
 
 import ml_collections
 
-from experiments.evaluation import attack_grid, suites
 from experiments.building import build, datasets
-from experiments.configuration import validity, schema
 from experiments.command import exits
+from experiments.configuration import schema, validity
+from experiments.evaluation import attack_grid, suites
 
 
 def check(config: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import ml_collections
 
-FOLDER = pathlib.Path(__file__).with_name("configs")
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SHOWN = 120  # letters of what somebody wrote, in a message
 _NAMED = 12  # of known names, where none is like what was written

@@ -6,8 +6,8 @@ from typing import Any
 
 import ml_collections
 
-from experiments.configuration import schema, settings
 from experiments.command.exits import DataError
+from experiments.configuration import schema, settings
 from experiments.configuration.settings import UsageError
 
 _TOLD = 8  # of what is wrong with a configuration

@@ -16,24 +16,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.building import build, datasets
+from experiments.command import stopping
+from experiments.command.progress import Progress, silent
+from experiments.command.stopping import ShouldStop
 from experiments.evaluation import (
   attack_grid,
   attack_kinds,
   chunk_files,
   suites,
 )
-from experiments.building import build, datasets
-from experiments.command import stopping
 from experiments.evaluation.attack_grid import Cell
-from experiments.command.progress import Progress, silent
-from experiments.command.stopping import ShouldStop
 from snnjax import checks, losses
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
 from snnjax.checks import Alarm, Measurements
 from snnjax.evaluation import Evaluation
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import Batch, LogitsFn, Network, Variables
+from snnjax.losses import LogitsLoss
 from snnjax.storage.workdir import Preempted, Workdir
 
 _FOLDER = "alarms"

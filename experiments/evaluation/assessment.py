@@ -14,22 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.building import build, datasets, examples
+from experiments.command import exits, stopping
+from experiments.command.progress import Progress, silent
+from experiments.command.stopping import ShouldStop
+from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
   attack_grid,
-  gradient_study,
   chunk_files,
+  gradient_study,
   perceptual_study,
   suites,
 )
-from experiments.building import build, datasets, examples
-from experiments.command import exits, stopping
 from experiments.evaluation.attack_grid import Cell
-from experiments.command.progress import Progress, silent
-from experiments.configuration.settings import UsageError
-from experiments.command.stopping import ShouldStop
 from snnjax import attacks
-from snnjax.storage import environment, identity, metric_log, array_files
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
 from snnjax.interfaces import (
@@ -40,6 +39,7 @@ from snnjax.interfaces import (
   Network,
   Variables,
 )
+from snnjax.storage import array_files, environment, identity, metric_log
 from snnjax.storage.workdir import Preempted, Workdir
 
 LARGE = "large epsilon"

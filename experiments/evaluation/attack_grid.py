@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.evaluation import attack_kinds, suites
 from experiments.building import build
 from experiments.configuration.settings import UsageError
+from experiments.evaluation import attack_kinds, suites
 from snnjax import attacks, models
 from snnjax import evaluation as evaluating
 from snnjax.interfaces import Attack, Inputs, Key, LogitsFn, Network, Variables

@@ -13,9 +13,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.evaluation import assessment, suites
 from experiments.building import build, datasets
 from experiments.configuration import schema, settings
+from experiments.evaluation import assessment, suites
 from snnjax.storage import workdir
 from snnjax.storage.workdir import Workdir
 

@@ -4,17 +4,17 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.evaluation import assessment, evaluation_folders, suites
 from experiments.building import build, datasets, examples
-from experiments.configuration import validity, preflight, settings
 from experiments.command import compilation, exits, stopping
+from experiments.command.progress import reporter, say
+from experiments.configuration import preflight, settings, validity
+from experiments.evaluation import assessment, evaluation_folders, suites
 from experiments.reporting import console
 from experiments.runs import origins, run_folders
 from experiments.training import loop
-from experiments.command.progress import reporter, say
 from snnjax import models
-from snnjax.storage import workdir
 from snnjax.interfaces import LogitsFn
+from snnjax.storage import workdir
 
 
 def run(config: Any, path: pathlib.Path) -> None:

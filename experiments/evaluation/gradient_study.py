@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.evaluation import attack_grid
 from experiments.building import build
 from experiments.command.progress import Progress, silent
+from experiments.evaluation import attack_grid
 from snnjax import (
   attacks,
   input_gradients,
@@ -20,7 +20,6 @@ from snnjax import (
   vulnerability,
 )
 from snnjax.attacks.steppers import scaled, steepest
-from snnjax.prng import example_keys, split
 from snnjax.interfaces import (
   Array,
   Batch,
@@ -30,6 +29,7 @@ from snnjax.interfaces import (
   Network,
   Variables,
 )
+from snnjax.prng import example_keys, split
 
 CONFIDENCES = {
   "margin": losses.margin,

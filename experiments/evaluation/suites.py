@@ -32,10 +32,10 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from experiments.evaluation import attack_kinds
 from experiments.building import build
 from experiments.configuration import settings
 from experiments.configuration.settings import UsageError
+from experiments.evaluation import attack_kinds
 from snnjax.storage import workdir
 
 FOLDER = settings.FOLDER / "suites"

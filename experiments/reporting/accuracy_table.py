@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from experiments.reporting import findings
 from experiments.evaluation import suites
 from experiments.evaluation.assessment import Assessed
+from experiments.reporting import findings
 from snnjax.report import Column, Table
 
 

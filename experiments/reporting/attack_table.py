@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.evaluation import attack_grid, suites
-from experiments.reporting import findings
 from experiments.evaluation.assessment import Assessed
+from experiments.reporting import findings
 from snnjax import evaluation as evaluating
 from snnjax.report import Column, Table
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from experiments.reporting import accuracy_table, findings
 from experiments.evaluation.assessment import Assessed
+from experiments.reporting import accuracy_table, findings
 from snnjax import checks
 from snnjax.checks import Alarm, State
 from snnjax.report import Table, wording

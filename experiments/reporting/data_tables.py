@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.evaluation.assessment import Assessed
 from experiments.building.examples import Used
+from experiments.evaluation.assessment import Assessed
 from snnjax.data import counts
 from snnjax.report import Column, Section, Table
 

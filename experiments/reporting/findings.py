@@ -11,8 +11,8 @@ from experiments.evaluation import (
   attack_kinds,
   suites,
 )
-from experiments.reporting import data_tables, remedies
 from experiments.evaluation.assessment import LARGE, Assessed
+from experiments.reporting import data_tables, remedies
 from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.evaluation import Evaluation, Summary

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evaluation import attack_grid, suites
-from experiments.reporting import data_tables, findings
 from experiments.configuration import settings
+from experiments.evaluation import attack_grid, suites
 from experiments.evaluation.assessment import Assessed
+from experiments.reporting import data_tables, findings
 from experiments.training.loop import WEIGHTS
 from snnjax import checks
-from snnjax.storage import environment, files
 from snnjax import evaluation as evaluating
 from snnjax.report import leaderboard
 from snnjax.report.leaderboard import Entry, Paper, Robustness, Spiking
+from snnjax.storage import environment, files
 
 FILE = "leaderboard.json"
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from experiments.evaluation import attack_grid, perceptual_study
-from experiments.reporting import findings
 from experiments.evaluation.assessment import Assessed
+from experiments.reporting import findings
 from snnjax.report import Column, Table
 
 

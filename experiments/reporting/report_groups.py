@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments.evaluation import evaluation_folders
 from experiments.configuration import schema, settings
-from experiments.reporting import sections
+from experiments.evaluation import evaluation_folders
 from experiments.evaluation.assessment import Assessed
+from experiments.reporting import sections
 from snnjax import report
 from snnjax.report import Record, Section
 

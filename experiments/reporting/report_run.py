@@ -5,18 +5,18 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.evaluation import assessment, evaluation_folders, suites
-from experiments.configuration import validity, schema, settings
-from experiments.reporting import console, leaderboard_entry, report_groups
 from experiments.building import datasets
 from experiments.command import exits, stopping
+from experiments.command.progress import say
+from experiments.configuration import schema, settings, validity
+from experiments.evaluation import assessment, evaluation_folders, suites
+from experiments.evaluation.assessment import Assessed
+from experiments.reporting import console, leaderboard_entry, report_groups
+from experiments.reporting.report_groups import Group
 from experiments.runs import origins, run_folders
 from experiments.training import loop
-from experiments.evaluation.assessment import Assessed
-from experiments.command.progress import say
-from experiments.reporting.report_groups import Group
-from snnjax.storage import environment, workdir
 from snnjax import report
+from snnjax.storage import environment, workdir
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.building import build
+from experiments.evaluation import attack_grid
+from experiments.evaluation.assessment import Assessed
 from experiments.reporting import (
   accuracy_table,
   attack_table,
@@ -13,9 +16,6 @@ from experiments.reporting import (
   findings,
   perceptual_table,
 )
-from experiments.evaluation import attack_grid
-from experiments.building import build
-from experiments.evaluation.assessment import Assessed
 from snnjax import plots, report
 from snnjax.report import Column, Figure, Record, Section, Table, wording
 

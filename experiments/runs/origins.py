@@ -18,8 +18,8 @@ import numpy as np
 
 from experiments.configuration import schema, settings
 from experiments.evaluation import suites
-from snnjax.storage import identity, array_files
 from snnjax.data import registry
+from snnjax.storage import array_files, identity
 
 WEIGHTS = "parameters.npz"
 _TRAINED = ("configuration", "data")

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import ml_collections
 
-from experiments.configuration import validity, schema, settings
 from experiments.command import exits
+from experiments.configuration import schema, settings, validity
 
 
 def read(path: pathlib.Path) -> ml_collections.ConfigDict | None:

@@ -7,23 +7,23 @@ from typing import Any
 
 import ml_collections
 
+from experiments.building import datasets, examples
+from experiments.building.datasets import Splits
+from experiments.command import compilation, exits, stopping
+from experiments.command.progress import Progress, reporter, say
+from experiments.command.stopping import ShouldStop
+from experiments.configuration import preflight, schema, settings, validity
 from experiments.evaluation import (
   assessment,
-  evaluation_run,
   evaluation_folders,
+  evaluation_run,
   suites,
 )
-from experiments.configuration import validity, preflight, schema, settings
-from experiments.command import compilation, exits, stopping
+from experiments.evaluation.assessment import Assessed, Bench
 from experiments.reporting import console, report_run
-from experiments.building import datasets, examples
+from experiments.reporting.report_groups import Group
 from experiments.runs import origins
 from experiments.training import loop
-from experiments.evaluation.assessment import Assessed, Bench
-from experiments.building.datasets import Splits
-from experiments.command.progress import Progress, reporter, say
-from experiments.reporting.report_groups import Group
-from experiments.command.stopping import ShouldStop
 from snnjax.storage import workdir
 
 _WRITING = "write the report"

@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from experiments.reporting import console, findings, report_run
-from experiments.evaluation import evaluation_run
 from experiments.command import exits, stopping, terminal
-from experiments.configuration import preflight, settings
-from experiments.training import loop
-from experiments.evaluation.assessment import Assessed
 from experiments.command.exits import ExitCode
 from experiments.command.progress import say
 from experiments.command.stopping import ShouldStop
-from snnjax.storage import environment, workdir
+from experiments.configuration import preflight, settings
+from experiments.evaluation import evaluation_run
+from experiments.evaluation.assessment import Assessed
+from experiments.reporting import console, findings, report_run
+from experiments.training import loop
 from snnjax import report
 from snnjax.report import Column, Record, Section, Table
+from snnjax.storage import environment, workdir
 
 _LOOK_AGAIN = 1.0  # seconds between looks at what others run
 FOLDER = "table"  # what the report on the grid is written into

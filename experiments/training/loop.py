@@ -12,25 +12,25 @@ import numpy as np
 
 from experiments.building import build, datasets, examples
 from experiments.command import compilation, exits, stopping
-from experiments.runs import origins
-from experiments.configuration import preflight, schema, settings
-from experiments.runs.origins import WEIGHTS
 from experiments.command.progress import Progress, reporter, say, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration import preflight, schema, settings
+from experiments.runs import origins
+from experiments.runs.origins import WEIGHTS
+from snnjax import losses, prng
+from snnjax import training as steps
+from snnjax.data import augmentation, dataset, pipeline
+from snnjax.interfaces import Batch, Key, Network, Variables
 from snnjax.storage import (
+  array_files,
   checkpoints,
   environment,
   identity,
   metric_log,
-  array_files,
   workdir,
 )
-from snnjax import losses, prng
-from snnjax import training as steps
-from snnjax.data import augmentation, dataset, pipeline
-from snnjax.training import TrainState
-from snnjax.interfaces import Batch, Key, Network, Variables
 from snnjax.storage.workdir import Workdir
+from snnjax.training import TrainState
 
 AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
   "none": (),

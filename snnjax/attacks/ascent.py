@@ -9,9 +9,7 @@ import optax
 
 from snnjax import prng
 from snnjax.arguments import as_labels
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
 from snnjax.attacks.candidates import (
   Keep,
   known,
@@ -21,6 +19,8 @@ from snnjax.attacks.candidates import (
   settled,
   strongest,
 )
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import (
   Array,

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.oracles import Oracle, OracleState, Probe, Source, as_oracle
-from snnjax.losses import LogitsLoss
+from snnjax.attacks.threats import ravel
 from snnjax.interfaces import Array, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_positive
 
 

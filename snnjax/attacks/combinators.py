@@ -9,8 +9,8 @@ import numpy as np
 
 from snnjax import prng
 from snnjax.arguments import as_labels, check_attack, checked_attacks
-from snnjax.attacks.threats import balls, ravel
 from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.candidates import probed, settled, strongest
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -19,10 +19,10 @@ from snnjax.attacks.oracles import (
   as_oracle,
   check_oracle,
 )
-from snnjax.attacks.candidates import probed, settled, strongest
+from snnjax.attacks.threats import balls, ravel
 from snnjax.attacks.threats.threat import Threat, check_floating, check_threat
-from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss
 
 
 def worst_of(attacks: Sequence[Attack]) -> Attack:

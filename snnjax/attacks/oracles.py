@@ -19,14 +19,6 @@ from snnjax.arguments import (
   logits_function,
 )
 from snnjax.attacks.threats import ravel
-from snnjax.losses import (
-  LogitsLoss,
-  are_classes,
-  cross_entropy,
-  predicts,
-  scored,
-)
-from snnjax.lost_derivatives import guard
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -36,6 +28,14 @@ from snnjax.interfaces import (
   Scored,
   ScoredLossFn,
 )
+from snnjax.losses import (
+  LogitsLoss,
+  are_classes,
+  cross_entropy,
+  predicts,
+  scored,
+)
+from snnjax.lost_derivatives import guard
 from snnjax.validation import check_count
 
 OracleState = Any

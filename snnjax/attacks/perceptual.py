@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import check_per_example, logits_function
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.oracles import white_box
 from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import walls
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, linf
-from snnjax.losses import check_labels, rival
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -19,6 +18,7 @@ from snnjax.interfaces import (
   Labels,
   Scored,
 )
+from snnjax.losses import check_labels, rival
 from snnjax.validation import check_count, check_positive, check_range
 
 FLOOR = 1 / 255  # one grey level

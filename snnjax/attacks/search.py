@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
 from snnjax.attacks.candidates import Keep, nothing, probed, settled, strongest
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.validation import check_count

@@ -14,8 +14,8 @@ import optax
 from snnjax.arguments import check_per_example
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat
-from snnjax.prng import batch_size
 from snnjax.interfaces import Array, Inputs
+from snnjax.prng import batch_size
 from snnjax.validation import check_range
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from snnjax import losses
 from snnjax.arguments import described, logits_function
+from snnjax.attacks.combinators import within
 from snnjax.attacks.gradient.auto_pgd import (
   TargetedLoss,
   auto_pgd,
@@ -17,11 +18,10 @@ from snnjax.attacks.gradient.auto_pgd import (
   targeted_auto_pgd,
 )
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
-from snnjax.attacks.threats.gauge import geometry_of
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
-from snnjax.attacks.combinators import within
 from snnjax.attacks.oracles import eot
 from snnjax.attacks.queries.square import square
+from snnjax.attacks.threats.gauge import geometry_of
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import AnyLogitsFn, Attack, LogitsFn
 

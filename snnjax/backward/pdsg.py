@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax.backward.rules import Bptt
+from snnjax.interfaces import Array, State, Trace
 from snnjax.neurons import Neuron
 from snnjax.surrogates import gaussian, straight_through
-from snnjax.interfaces import Array, State, Trace
 
 _CONVOLUTIONAL = 5  # axes of [T, B, H, W, C]
 

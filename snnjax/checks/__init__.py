@@ -16,9 +16,9 @@ from snnjax.checks.driver import (
   parts,
   statistics_change,
 )
-from snnjax.checks.target import Examples, Subject, most_frequent
-from snnjax.checks.table import CHECKS, Check, Severity
 from snnjax.checks.sentence import Tone, Verdict, verdict
+from snnjax.checks.table import CHECKS, Check, Severity
+from snnjax.checks.target import Examples, Subject, most_frequent
 
 __all__ = [
   "CHECKS",
@@ -45,3 +45,7 @@ __all__ = [
   "statistics_change",
   "verdict",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

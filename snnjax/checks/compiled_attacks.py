@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import attacks, losses, prng
+from snnjax.attacks.candidates import strongest
+from snnjax.attacks.oracles import withstood
+from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.ravel import Amounts
-from snnjax.attacks.oracles import withstood
-from snnjax.attacks.candidates import strongest
-from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threats.threat import Threat
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import (
   Array,
   Attack,
@@ -32,6 +31,7 @@ from snnjax.interfaces import (
   Scored,
   ScoredLossFn,
 )
+from snnjax.losses import LogitsLoss
 
 # Queries of `attacks.hop_skip_jump`, and of each of its rounds.
 _STARTS, _ROUND = 10, 33

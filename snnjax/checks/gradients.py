@@ -13,8 +13,8 @@ from snnjax.checks import compiled_attacks
 from snnjax.checks.alarms import Measurements
 from snnjax.checks.target import Examples, Subject, batched, logits_at, starts
 from snnjax.evaluation.steps import partial
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import Array, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 

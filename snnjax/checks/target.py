@@ -13,7 +13,6 @@ from snnjax.attacks.threats.ravel import Amounts
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat, check_inputs
 from snnjax.checks import compiled_attacks
 from snnjax.evaluation.steps import logits_of, partial
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -22,6 +21,7 @@ from snnjax.interfaces import (
   Key,
   Labels,
 )
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 # Of the losses that are compared; one program climbs any of them.

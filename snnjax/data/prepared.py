@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from snnjax.data import dataset, descriptions, manifest, image_files, shards
+from snnjax.data import dataset, descriptions, image_files, manifest, shards
 
 _CHUNK = 4096  # examples; bounds what is held twice
 _CHANNELS = {**image_files.CHANNELS, "RGBA": 4}

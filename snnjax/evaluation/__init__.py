@@ -9,6 +9,7 @@ from snnjax.evaluation.autoattack_suite import (
 )
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
+from snnjax.evaluation.microbatches import Progress, evaluate, stream
 from snnjax.evaluation.nesting import holds, nested
 from snnjax.evaluation.records import (
   CLEAN,
@@ -19,7 +20,6 @@ from snnjax.evaluation.records import (
   Evaluation,
   Outcome,
 )
-from snnjax.evaluation.microbatches import Progress, evaluate, stream
 from snnjax.evaluation.summary import (
   AttackSummary,
   Summary,
@@ -61,3 +61,7 @@ __all__ = [
   "undefined",
   "worst",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 
 from snnjax.arguments import check_attack, with_key
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.evaluation.records import Case
 from snnjax.evaluation.microbatches import evaluate
+from snnjax.evaluation.records import Case
 from snnjax.evaluation.summary import summarize
-from snnjax.intervals import Interval
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -21,6 +20,7 @@ from snnjax.interfaces import (
   Key,
   Labels,
 )
+from snnjax.intervals import Interval
 
 
 class RobustAccuracy(NamedTuple):

@@ -10,11 +10,11 @@ import numpy as np
 from snnjax import attacks
 from snnjax.arguments import check_takes, with_key
 from snnjax.attacks import Threat
+from snnjax.evaluation.microbatches import Progress, evaluate
 from snnjax.evaluation.records import Case, Chunk, Evaluation
 from snnjax.evaluation.steps import Builder, partial
-from snnjax.evaluation.microbatches import Progress, evaluate
-from snnjax.losses import TooFewClassesError
 from snnjax.interfaces import AnyLogitsFn, Attack, Inputs, Key, Labels, LogitsFn
+from snnjax.losses import TooFewClassesError
 
 _SUITE = "attacks.autoattack_standard, for instance, makes the attacks"
 _ENOUGH = 4  # classes for which every loss is defined

@@ -13,8 +13,8 @@ from snnjax.arguments import check_attack, check_logits, described
 from snnjax.attacks import Threat
 from snnjax.attacks.threats.threat import check_threat
 from snnjax.evaluation.records import Case
-from snnjax.logistic import log_softmax
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.logistic import log_softmax
 
 Builder = Callable[[], Case]
 

@@ -15,9 +15,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax.derivatives import with_gradient_of
-from snnjax.methods.method import Method, Stage, accuracy, masked_mean
-from snnjax.methods.standard import ForwardLoss, logits_cross_entropy
-from snnjax.prng import batch_size, example_keys, fold_in, per_example, split
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -30,6 +27,9 @@ from snnjax.interfaces import (
   State,
   Variables,
 )
+from snnjax.methods.method import Method, Stage, accuracy, masked_mean
+from snnjax.methods.standard import ForwardLoss, logits_cross_entropy
+from snnjax.prng import batch_size, example_keys, fold_in, per_example, split
 from snnjax.validation import check_count, check_positive
 
 # (key, clean inputs, crafted change, box) -> the change that is shown

@@ -10,15 +10,6 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax.losses import Confidence, cross_entropy, rival_probability
-from snnjax.methods.method import accuracy, masked_mean
-from snnjax.regularizers import (
-  Direction,
-  Estimator,
-  gradient_penalty,
-  sign_direction,
-  squared,
-)
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -30,6 +21,15 @@ from snnjax.interfaces import (
   Objective,
   PyTree,
   Variables,
+)
+from snnjax.losses import Confidence, cross_entropy, rival_probability
+from snnjax.methods.method import accuracy, masked_mean
+from snnjax.regularizers import (
+  Direction,
+  Estimator,
+  gradient_penalty,
+  sign_direction,
+  squared,
 )
 from snnjax.validation import check_range
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from snnjax.losses import predicts
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -15,6 +14,7 @@ from snnjax.interfaces import (
   PyTree,
   Variables,
 )
+from snnjax.losses import predicts
 
 
 class Stage(NamedTuple):

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from snnjax.losses import cross_entropy
-from snnjax.methods.method import accuracy, masked_mean
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -16,6 +14,8 @@ from snnjax.interfaces import (
   Objective,
   Variables,
 )
+from snnjax.losses import cross_entropy
+from snnjax.methods.method import accuracy, masked_mean
 
 ForwardLoss = Callable[[Forward, Labels], Array]  # -> [B]
 

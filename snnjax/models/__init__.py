@@ -2,8 +2,8 @@
 
 from snnjax.models.convolutional import cnn
 from snnjax.models.multimodal import fusion
-from snnjax.models.perceptron import mlp
 from snnjax.models.network import Branch, build, classifier
+from snnjax.models.perceptron import mlp
 from snnjax.models.vgg_networks import hire_style, sr_style, vgg
 
 __all__ = [
@@ -17,3 +17,7 @@ __all__ = [
   "sr_style",
   "vgg",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

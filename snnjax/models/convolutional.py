@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from snnjax.encoders import Encoder
+from snnjax.interfaces import Network
 from snnjax.models.layers import (
   AveragePool,
   Convolution,
@@ -14,11 +15,10 @@ from snnjax.models.layers import (
   Spiking,
   Standardize,
 )
-from snnjax.models.perceptron import dense_layers
 from snnjax.models.network import Branch, build
+from snnjax.models.perceptron import dense_layers
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
-from snnjax.interfaces import Network
 from snnjax.validation import check_counts
 
 

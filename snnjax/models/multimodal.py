@@ -4,13 +4,13 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from snnjax.encoders import Encoder
+from snnjax.interfaces import Network
 from snnjax.models.convolutional import convolutional_layers
 from snnjax.models.layers import Norm
-from snnjax.models.perceptron import dense_layers
 from snnjax.models.network import Branch, build
+from snnjax.models.perceptron import dense_layers
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
-from snnjax.interfaces import Network
 from snnjax.validation import check_counts
 
 

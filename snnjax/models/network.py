@@ -11,10 +11,6 @@ import numpy as np
 
 from snnjax.backward.rules import StraightThrough, check_rule
 from snnjax.encoders import Encoder
-from snnjax.kernels.scan import neuron_scan
-from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
-from snnjax.prng import batch_size, fold_in
-from snnjax.readouts import Readout
 from snnjax.interfaces import (
   Array,
   BackwardRule,
@@ -26,6 +22,10 @@ from snnjax.interfaces import (
   State,
   Variables,
 )
+from snnjax.kernels.scan import neuron_scan
+from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
+from snnjax.prng import batch_size, fold_in
+from snnjax.readouts import Readout
 from snnjax.validation import check_count
 
 OUTPUT = "output"
@@ -210,9 +210,12 @@ class _Module(nn.Module):
     if neuron is not None:
       state = context.states.get(OUTPUT)
       state = neuron.init(outputs[0]) if state is None else state
-      charge, read = neuron.halves()
+      read = neuron.drive
       state, outputs = neuron_scan(
-        charge, lambda charged, _: read(charged), state, outputs
+        neuron.integrate,
+        lambda charged, _: (charged, read(charged)),
+        state,
+        outputs,
       )
       last[OUTPUT] = state
     if self.readout.linear and neuron is None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from snnjax.encoders import Encoder
+from snnjax.interfaces import Network
 from snnjax.models.layers import Dense, Flatten, Spiking
 from snnjax.models.network import Branch, build
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
-from snnjax.interfaces import Network
 from snnjax.validation import check_counts
 
 

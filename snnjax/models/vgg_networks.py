@@ -16,6 +16,7 @@ from typing import NamedTuple
 import flax.linen as nn
 
 from snnjax.encoders import Encoder
+from snnjax.interfaces import Network
 from snnjax.models.layers import (
   AveragePool,
   BatchNorm,
@@ -31,7 +32,6 @@ from snnjax.models.layers import (
 from snnjax.models.network import Branch, build
 from snnjax.neurons import Neuron, Trainable
 from snnjax.readouts import Readout, mean
-from snnjax.interfaces import Network
 from snnjax.validation import check_counts
 
 POOL = 0  # stands for a 2x2 average pool among channel counts

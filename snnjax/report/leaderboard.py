@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from snnjax.storage import files, identity
 from snnjax.intervals import Interval
+from snnjax.storage import files, identity
 
 SCHEMA = "snnjax.leaderboard"
 VERSION = 1

@@ -35,8 +35,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.storage import files, identity, array_files
 from snnjax.interfaces import PyTree
+from snnjax.storage import array_files, files, identity
 
 _STATE = "state"
 _MANIFEST = "manifest.json"

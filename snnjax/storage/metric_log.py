@@ -23,8 +23,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from snnjax.storage import files, identity
 from snnjax.interfaces import Array
+from snnjax.storage import files, identity
 
 Value = bool | int | float | str | np.bool_ | np.integer | Array
 _CHAIN = "chain"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from snnjax.backward import assg
 from snnjax import attacks, encoders, evaluation, losses, models, neurons
 from snnjax.attacks.threats import blocks
 from snnjax.attacks.threats.balls import Room
@@ -323,7 +322,7 @@ def test_spiking_networks_with_a_modality_that_may_not_change(name, norm):
   # Where no spike changes, no point is better than the clean one.
   last = {"keep": attacks.last}
   if name == "assg":
-    oracle = assg.assg(network, variables, losses.cross_entropy)
+    oracle = attacks.assg(network, variables, losses.cross_entropy)
     attack = functools.partial(attacks.sa_pgd, oracle, steps=4, **last)
   else:
     follow = models.classifier(network, variables, rule=Pdsg())

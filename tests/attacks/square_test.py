@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, losses
-from snnjax.attacks.queries import square_moves, patches
+from snnjax.attacks.queries import patches, square_moves
 from tests import smooth_network
 
 KEY = jax.random.key(0)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.backward import assg
 from snnjax import attacks, encoders, losses, models, neurons
-from snnjax.backward.rules import Bptr, Bptt
+from snnjax.backward import assg
 from snnjax.backward.pdsg import Pdsg
+from snnjax.backward.rules import Bptr, Bptt
 from snnjax.surrogates import atan
 
 FAMILIES = {
@@ -52,7 +52,7 @@ def test_reach_holds_the_share_of_the_area(name):
 def test_probe_moves_the_moments_and_the_gradient(name):
   network, variables, inputs = small(encoders.direct)
   rule = assg.assg_rule(FAMILIES[name])
-  oracle = assg.assg(network, variables, losses.cross_entropy, rule=rule)
+  oracle = attacks.assg(network, variables, losses.cross_entropy, rule=rule)
   start = oracle.init(inputs)
   grad = compiled(oracle.grad)
   first, state = grad(jax.random.key(0), start, inputs, LABELS)
@@ -84,7 +84,7 @@ def test_moments_are_those_of_the_drive():
 def test_later_draws_see_the_first_ones_moments():
   network, variables, inputs = small(encoders.poisson)
   one, three = (
-    assg.assg(network, variables, losses.cross_entropy, draws=draws)
+    attacks.assg(network, variables, losses.cross_entropy, draws=draws)
     for draws in (1, 3)
   )
   key = jax.random.key(5)
@@ -99,7 +99,7 @@ def test_later_draws_see_the_first_ones_moments():
 
 def test_an_example_under_attack_does_not_see_its_batch():
   network, variables, inputs = small(encoders.direct)
-  oracle = assg.assg(network, variables, losses.cross_entropy)
+  oracle = attacks.assg(network, variables, losses.cross_entropy)
   attack = attacks.sa_pgd(oracle, attacks.linf(0.3), steps=6)
   run = compiled(attack)
   keys = jax.random.split(jax.random.key(3), 4)
@@ -206,7 +206,7 @@ def test_mixtures_over_rules_of_one_network():
   ]
   step = {"step_size": 0.3, "steps": 4}
   alone = [attacks.bim(oracle, threat, **step) for oracle in white]
-  oracles = [*white, assg.assg(network, variables, losses.cross_entropy)]
+  oracles = [*white, attacks.assg(network, variables, losses.cross_entropy)]
   mixed = attacks.bim(attacks.gradient_mean(oracles), threat, **step)
 
   @compiled

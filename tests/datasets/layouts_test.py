@@ -9,8 +9,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from snnjax.data.importers import split_names, prepare, downloads
 from snnjax.data import registry
+from snnjax.data.importers import downloads, prepare, split_names
 from tests.datasets.downloads import write_idx, write_images, write_mnist
 
 PETS = {"train/cat": 4, "train/dog": 4, "test/cat": 2, "test/dog": 2}

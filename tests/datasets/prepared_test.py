@@ -12,8 +12,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from snnjax.data.importers import prepare
 from snnjax.data import manifest, prepared, registry
+from snnjax.data.importers import prepare
 from tests.datasets.downloads import write_mnist
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from snnjax.data.importers import archives, cifar, image_folders, downloads
 from snnjax.data import image_files
+from snnjax.data.importers import archives, cifar, downloads, image_folders
 from tests.datasets.downloads import (
   contents,
   write_images,

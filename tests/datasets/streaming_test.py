@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from snnjax.data.importers import prepare
 from snnjax.data import dataset, pipeline, prepared, registry, streaming
+from snnjax.data.importers import prepare
 from tests.datasets.downloads import write_mnist
 
 SIZE = 23

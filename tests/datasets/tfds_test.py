@@ -10,8 +10,8 @@ import scipy.io
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from snnjax.data.importers import prepare, idx, array_record
 from snnjax.data import manifest, registry, selection
+from snnjax.data.importers import array_record, idx, prepare
 from tests.datasets.downloads import write_mnist
 
 WRITE = "snnjax.data.importers.array_record.Writer.write"

@@ -9,8 +9,8 @@ import pytest
 
 from snnjax import attacks as attacking
 from snnjax import evaluation, prng
-from snnjax.attacks.threats import modalities
 from snnjax.attacks.gradient import fgsm_pgd
+from snnjax.attacks.threats import modalities
 from snnjax.attacks.threats.threat import linf
 from snnjax.evaluation import CLEAN, Case, collect, evaluate, stream, summarize
 

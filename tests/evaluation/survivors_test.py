@@ -11,7 +11,6 @@ from tests.evaluation.microbatches_test import (
   KEY,
   assert_same,
   classify,
-  examples,
   fgsm,
   noise,
 )
@@ -33,14 +32,14 @@ OPTIONS = {"key": KEY, "microbatch": 8, "survivors": OF_CELL}
 
 
 @pytest.fixture(scope="module")
-def everything(examples):  # noqa: F811
+def everything(examples):
   return evaluate(
     CASES, classify, *examples, key=KEY, microbatch=8, survivors=False
   )
 
 
 @pytest.fixture(scope="module")
-def spared(examples):  # noqa: F811
+def spared(examples):
   return evaluate(CASES, classify, *examples, **OPTIONS)
 
 
@@ -75,7 +74,7 @@ def test_who_is_spared_does_not_change_who_is_met(everything, spared):
       )
 
 
-def test_survivors_fill_their_microbatches(examples, everything):  # noqa: F811
+def test_survivors_fill_their_microbatches(examples, everything):
   sizes = {}
   for chunk in stream(CASES, classify, *examples, **OPTIONS):
     sizes.setdefault(chunk.stage, []).append(len(chunk.indices))
@@ -86,7 +85,7 @@ def test_survivors_fill_their_microbatches(examples, everything):  # noqa: F811
 
 
 @pytest.mark.parametrize("stop", [2, 7, 11, 15, 20])
-def test_a_resumed_run_recomputes_nothing_and_agrees(examples, spared, stop):  # noqa: F811
+def test_a_resumed_run_recomputes_nothing_and_agrees(examples, spared, stop):
   arguments = (CASES, classify, *examples)
   whole = list(stream(*arguments, **OPTIONS))
   assert stop < len(whole)
@@ -106,6 +105,6 @@ def test_a_resumed_run_recomputes_nothing_and_agrees(examples, spared, stop):  #
     {"near/fgsm": ["noise"]},
   ],
 )
-def test_survivors_of_what_comes_later_are_refused(examples, wrong):  # noqa: F811
+def test_survivors_of_what_comes_later_are_refused(examples, wrong):
   with pytest.raises(ValueError, match="survivors must name attacks among"):
     evaluate(CASES, classify, *examples, key=KEY, survivors=wrong)

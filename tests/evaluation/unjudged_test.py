@@ -18,8 +18,8 @@ from snnjax import (
 from snnjax.attacks.minimum_norm import minimum_norm
 from snnjax.checks import measurements
 from snnjax.evaluation import Case, UnjudgedError
-from snnjax.methods.method import accuracy
 from snnjax.interfaces import Batch
+from snnjax.methods.method import accuracy
 
 KEY = jax.random.key(0)
 WEIGHTS = jax.random.normal(jax.random.key(1), (12, 5))

@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.building import build
+from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
   attack_grid,
-  evaluation_run,
   chunk_files,
+  evaluation_run,
   suites,
 )
-from experiments.building import build
 from experiments.reporting import findings, leaderboard_entry, report_run
 from experiments.training import loop
-from experiments.configuration.settings import UsageError
 from snnjax import checks
-from snnjax.storage import files
 from snnjax.checks import Measurements, State
+from snnjax.storage import files
 from snnjax.storage.workdir import Preempted, Status, Workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
@@ -213,8 +213,8 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   )
   monkeypatch.setattr(alarm_study, "_statistics", lambda *_: part)
   made = suites.resolved(tiny_runs.config(CHANGES))
-  from experiments.evaluation import assessment
   from experiments.building import datasets
+  from experiments.evaluation import assessment
   from snnjax.storage import workdir
 
   splits = datasets.load(made, only_test=True)

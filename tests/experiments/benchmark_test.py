@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 
-from experiments.command import progress
 from experiments.benchmarks import (
   agreement,
   driver,
@@ -20,6 +19,7 @@ from experiments.benchmarks import (
   tasks,
   worker,
 )
+from experiments.command import progress
 from experiments.configuration.settings import UsageError
 
 # A worker that speaks the protocol without any library. It is told how many

@@ -8,12 +8,12 @@ import pytest
 
 from experiments.building import build, datasets
 from experiments.command import exits
-from experiments.configuration import settings
-from experiments.training import loop
 from experiments.command.exits import ExitCode
+from experiments.configuration import settings
 from experiments.configuration.settings import UsageError
-from snnjax.data.importers import prepare
+from experiments.training import loop
 from snnjax.data import manifest
+from snnjax.data.importers import prepare
 from snnjax.interfaces import Batch
 from tests import tiny_runs
 from tests.datasets.downloads import write_mnist, write_svhn

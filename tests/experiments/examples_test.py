@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from experiments.building import datasets
+from experiments.configuration.settings import UsageError
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.training import loop
-from experiments.configuration.settings import UsageError
-from snnjax.storage import files
 from snnjax.data.importers import prepare
+from snnjax.storage import files
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 

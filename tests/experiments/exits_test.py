@@ -13,8 +13,8 @@ import jax
 import pytest
 
 from experiments.command import compilation, exits
-from experiments.configuration import settings
 from experiments.command.exits import ExitCode
+from experiments.configuration import settings
 from snnjax.storage import checkpoints, workdir
 
 OUT_OF_MEMORY = jax.errors.JaxRuntimeError(

@@ -8,9 +8,9 @@ import pytest
 from absl import flags
 
 from experiments import evaluate, prepare_data
-from experiments.reporting import findings, remedies
 from experiments.command import launch
 from experiments.configuration import preflight, schema, settings
+from experiments.reporting import findings, remedies
 from snnjax import checks
 from snnjax.storage import workdir
 from tests import tiny_runs

@@ -3,11 +3,11 @@
 import pytest
 
 from experiments.building import build
-from experiments.configuration import validity, preflight, schema, settings
-from experiments.evaluation import evaluation_folders, suites
 from experiments.command import launch
-from experiments.training import loop
+from experiments.configuration import preflight, schema, settings, validity
 from experiments.configuration.settings import UsageError
+from experiments.evaluation import evaluation_folders, suites
+from experiments.training import loop
 from snnjax.storage import workdir
 from tests import tiny_runs
 

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from absl import flags
 
+from experiments.building import datasets
+from experiments.command import exits, launch
+from experiments.command.progress import silent
+from experiments.configuration import schema, settings
+from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   assessment,
   attack_grid,
   attack_kinds,
-  evaluation_run,
   evaluation_folders,
+  evaluation_run,
   suites,
 )
-from experiments.building import datasets
-from experiments.command import launch, exits
 from experiments.reporting import leaderboard_entry, report_run
 from experiments.sweeping import comparison
-from experiments.configuration import schema, settings
 from experiments.training import loop
-from experiments.command.progress import silent
-from experiments.configuration.settings import UsageError
 from snnjax.storage import workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)

@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
+from experiments.command.exits import ExitCode
+from experiments.configuration.settings import UsageError
 from experiments.reporting import report_run
 from experiments.sweeping import sweep_run
 from experiments.training import loop
-from experiments.command.exits import ExitCode
-from experiments.configuration.settings import UsageError
 from snnjax import checks
 from snnjax.storage import workdir
 from tests import tiny_runs

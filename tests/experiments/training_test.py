@@ -14,10 +14,10 @@ import pytest
 from experiments.building import build, datasets
 from experiments.command import exits
 from experiments.configuration import settings
-from experiments.training import loop
 from experiments.configuration.settings import UsageError
-from snnjax.storage import checkpoints, environment, workdir
+from experiments.training import loop
 from snnjax.interfaces import Batch
+from snnjax.storage import checkpoints, environment, workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 

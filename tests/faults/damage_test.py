@@ -8,15 +8,15 @@ import warnings
 import numpy as np
 import pytest
 
-from experiments.evaluation import evaluation_run
 from experiments.command import exits
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.training import loop
-from experiments.command.exits import ExitCode
-from snnjax.storage import files, metric_log, npz
 from snnjax import report
 from snnjax.data import registry
 from snnjax.report import leaderboard
+from snnjax.storage import files, metric_log, npz
 from tests import tiny_runs
 from tests.faults import world
 

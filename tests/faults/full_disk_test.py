@@ -8,16 +8,16 @@ import threading
 import numpy as np
 import pytest
 
-from experiments.evaluation import evaluation_run
 from experiments import prepare_data
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.sweeping import sweep_run
 from experiments.training import loop
-from experiments.command.exits import ExitCode
-from snnjax.storage import checkpoints, files, workdir
 from snnjax.data import manifest
-from tests.datasets import downloads
+from snnjax.storage import checkpoints, files, workdir
 from tests import tiny_runs
+from tests.datasets import downloads
 from tests.faults import disks
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 

@@ -26,20 +26,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.evaluation import assessment, chunk_files
 from experiments.building import examples
 from experiments.command import exits
+from experiments.evaluation import assessment, chunk_files
+from snnjax import report
+from snnjax.data import embedded, registry
+from snnjax.report import leaderboard
 from snnjax.storage import (
+  array_files,
   checkpoints,
   environment,
   identity,
   metric_log,
-  array_files,
   workdir,
 )
-from snnjax import report
-from snnjax.data import embedded, registry
-from snnjax.report import leaderboard
 from tests import tiny_runs
 from tests.faults import world
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from experiments.configuration import validity, preflight, schema, settings
-from experiments.evaluation import evaluation_run, suites
 from experiments.command import launch
-from experiments.reporting import report_run
 from experiments.command.exits import DataError
+from experiments.configuration import preflight, schema, settings, validity
 from experiments.configuration.settings import UsageError
+from experiments.evaluation import evaluation_run, suites
+from experiments.reporting import report_run
 from snnjax.storage import files, workdir
 from tests import tiny_runs
 

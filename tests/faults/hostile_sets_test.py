@@ -10,11 +10,11 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
 from experiments import prepare_data
-from snnjax.storage import files
-from snnjax.data import size_limits, descriptions, manifest, registry, shards
+from snnjax.data import descriptions, manifest, registry, shards, size_limits
 from snnjax.data.importers import prepare
-from tests.datasets.prepared_test import write_official
+from snnjax.storage import files
 from tests.datasets.downloads import write_mnist
+from tests.datasets.prepared_test import write_official
 from tests.faults import bombs, reader
 from tests.faults.hostile_files_test import cheap
 

@@ -9,8 +9,8 @@ from experiments.evaluation import evaluation_run
 from experiments.reporting import report_groups, report_run
 from experiments.sweeping import sweep_run
 from experiments.training import loop
-from snnjax.storage import files, array_files
 from snnjax.report import leaderboard
+from snnjax.storage import array_files, files
 from tests import tiny_runs
 from tests.faults import world
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from experiments import prepare_data
-from snnjax.storage import files, workdir
 from snnjax import report
-from tests.datasets import downloads
+from snnjax.storage import files, workdir
 from tests import tiny_runs
+from tests.datasets import downloads
 from tests.faults import disks
 
 CONFIG = {"seed": 1}

@@ -158,9 +158,9 @@ def started():
 
 def serve() -> None:
   """Answers until the input ends."""
-  from snnjax.storage import files, array_files
   from snnjax.data import events, prepared, registry
   from snnjax.data.importers import downloads
+  from snnjax.storage import array_files, files
 
   del (
     files,

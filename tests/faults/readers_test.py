@@ -10,16 +10,16 @@ import types
 
 import pytest
 
-from experiments.command import doctor_checks
-from experiments.evaluation import evaluation_run
 from experiments import prepare_data
+from experiments.command import doctor_checks
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.sweeping import sweep_run
 from experiments.training import loop
-from experiments.command.exits import ExitCode
 from snnjax.storage import workdir
-from tests.datasets import downloads
 from tests import tiny_runs
+from tests.datasets import downloads
 from tests.faults import disks
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 

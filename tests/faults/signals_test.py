@@ -9,18 +9,18 @@ import threading
 
 import pytest
 
-from experiments.evaluation import alarm_study, evaluation_run
-from experiments.command import exits, progress
 from experiments import prepare_data
-from experiments.sweeping import comparison, sweep_run
-from experiments.reporting import report_run
-from experiments.training import loop
+from experiments.command import exits, progress
 from experiments.command.exits import ExitCode
+from experiments.evaluation import alarm_study, evaluation_run
+from experiments.reporting import report_run
+from experiments.sweeping import comparison, sweep_run
+from experiments.training import loop
 from snnjax import checks
-from snnjax.storage import workdir
 from snnjax.data import manifest
-from tests.datasets import downloads
+from snnjax.storage import workdir
 from tests import tiny_runs
+from tests.datasets import downloads
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
 SHORT = tiny_runs.SHORT | {"evaluation.alarm_examples": "4"}

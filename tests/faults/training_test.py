@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from experiments.building import datasets
-from experiments.evaluation import evaluation_run
 from experiments.command import exits
-from experiments.training import loop
 from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
+from experiments.training import loop
 from snnjax.storage import checkpoints, files, workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)

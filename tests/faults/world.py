@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 from PIL import Image
 
-from experiments.evaluation import evaluation_run
 from experiments.command import exits
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.training import loop
-from experiments.command.exits import ExitCode
-from snnjax.storage import workdir
 from snnjax.data.importers import prepare
+from snnjax.storage import workdir
 from tests import tiny_runs
 
 CHANGES = {

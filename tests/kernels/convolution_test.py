@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from snnjax.kernels.cpu import matrix_products
 from snnjax.kernels.convolution import convolve, convolve_reference
+from snnjax.kernels.cpu import matrix_products
 
 # inputs, kernel, strides, padding: together they reach every form.
 CASES = {

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.kernels.isolate import isolated
 from snnjax.kernels.convolution import convolve
+from snnjax.kernels.isolate import isolated
 
 
 def work(x, scale):

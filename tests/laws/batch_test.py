@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from experiments.building import build
-from snnjax.backward import assg, pdsg
 from snnjax import attacks, backward, encoders, losses, models, neurons
+from snnjax.backward import assg, pdsg
 from snnjax.models.layers import BatchNorm
 from snnjax.surrogates import atan, triangle
 from tests import smooth_network, tiny_runs

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.backward import assg, pdsg
 from snnjax import backward, encoders, models, neurons, readouts, surrogates
+from snnjax.backward import assg, pdsg
 from snnjax.models.layers import BatchNorm
 
 NEURONS = {

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.backward import assg
 from snnjax import attacks, losses
 from snnjax.attacks.gradient import sa_pgd
 from tests.parity.golden_network import (
@@ -20,7 +19,7 @@ from tests.parity.golden_network import (
 def golden(x64):
   vectors = load("assg")
   network, variables = assg_network(vectors)
-  oracle = assg.assg(network, variables, losses.cross_entropy)
+  oracle = attacks.assg(network, variables, losses.cross_entropy)
   return vectors, oracle, images(vectors["x"]), jnp.asarray(vectors["y"])
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from snnjax.intervals import Interval, wilson
 from snnjax.report import leaderboard
 from snnjax.report.leaderboard import Entry, Paper, Robustness, Spiking
-from snnjax.intervals import Interval, wilson
 
 ENTRY = Entry(
   paper=Paper("sparse", "On sparse gradients", venue="ICML 2026"),

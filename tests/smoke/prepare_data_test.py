@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from experiments.command import exits
 from experiments import prepare_data
+from experiments.command import exits
 from snnjax.data import manifest, registry
 from tests.datasets.downloads import write_mnist
 

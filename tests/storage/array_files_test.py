@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax.storage import files, array_files
+from snnjax.storage import array_files, files
 from tests import peers
 
 SUFFIXES = (".npz", ".safetensors")

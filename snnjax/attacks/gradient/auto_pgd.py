@@ -6,15 +6,14 @@ from collections.abc import Callable
 from snnjax import losses, prng
 from snnjax.arguments import logits_function
 from snnjax.attacks.ascent import Start, ascend, restarted
+from snnjax.attacks.candidates import Keep, best_loss, strongest
 from snnjax.attacks.gradient.auto_pgd_steppers import (
   adaptive_sparse,
   adaptive_steps,
 )
 from snnjax.attacks.oracles import Oracle, Source, as_oracle, white_box
-from snnjax.attacks.candidates import Keep, best_loss, strongest
 from snnjax.attacks.target_classes import over_targets
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -26,6 +25,7 @@ from snnjax.interfaces import (
   Scored,
   ScoredLossFn,
 )
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_range
 
 TargetedLoss = Callable[[Array, Labels, Labels], Array]  # logits, label, target

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import Destination
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Geometry, Threat
-from snnjax.kernels import order_statistics
 from snnjax.interfaces import Array, Inputs
+from snnjax.kernels import order_statistics
 
 MOMENTUM = 0.25  # weight of the previous move
 SHRINK = 1.5  # of the sparse stepper's step size

@@ -10,14 +10,14 @@ import numpy as np
 import optax
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import Start, ascend, sampled
-from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.steppers import normalized, scaled, steepest
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import Attack, Inputs, Key
+from snnjax.losses import LogitsLoss
 from snnjax.validation import (
   check_count,
   check_number,

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import ascend, sampled
-from snnjax.attacks.oracles import Oracle, Source, as_oracle
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.oracles import Oracle, Source, as_oracle
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import Array, Attack, Inputs
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 MOMENTUM = 0.5
@@ -191,7 +191,7 @@ def sa_pgd(
   """Returns SA-PGD as published, for linf threats.
 
   Args:
-    source: a logits function, or an oracle; `snnjax.backward.assg.assg` as a rule.
+    source: a logits function, or an oracle; `snnjax.attacks.assg` as a rule.
     threat: the budget, whose radius is the first step.
     loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from snnjax.attacks.threats import balls, ravel
-from snnjax.attacks.threats.modalities import per_modality
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.oracles import Source
-from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.gradient.fgsm_pgd import pgd
+from snnjax.attacks.oracles import Source
+from snnjax.attacks.threats import balls, ravel
+from snnjax.attacks.threats.gauge import geometry_of
+from snnjax.attacks.threats.modalities import per_modality
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import Array, Attack, Inputs
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_range, is_concrete
 
 

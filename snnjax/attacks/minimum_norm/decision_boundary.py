@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import losses
-from snnjax.attacks.threats import blocks
-from snnjax.attacks.threats.gauge import Gauge
+from snnjax.attacks.candidates import Nearest
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -13,10 +12,11 @@ from snnjax.attacks.oracles import (
   white_box,
   withstood,
 )
-from snnjax.attacks.candidates import Nearest
 from snnjax.attacks.target_classes import strongest_rivals
-from snnjax.lost_derivatives import guard
+from snnjax.attacks.threats import blocks
+from snnjax.attacks.threats.gauge import Gauge
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn, Scored
+from snnjax.lost_derivatives import guard
 
 _TINY = 1e-12  # keeps a zero gradient from dividing zero by zero
 

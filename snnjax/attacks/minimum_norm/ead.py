@@ -9,15 +9,15 @@ import optax
 
 from snnjax import prng
 from snnjax.attacks.ascent import Destination
-from snnjax.attacks.threats.balls import Room
-from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
-from snnjax.attacks.oracles import Oracle, OracleState, Probe
 from snnjax.attacks.minimum_norm.lagrangian import (
   Descent,
   Settings,
   matrix_of,
   minimised,
 )
+from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
+from snnjax.attacks.oracles import Oracle, OracleState, Probe
+from snnjax.attacks.threats.balls import Room
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import AnyLogitsFn, Array, Inputs, Key, Labels
 from snnjax.validation import check_range

@@ -6,24 +6,24 @@ import optax
 
 from snnjax import prng
 from snnjax.arguments import logits_function
-from snnjax.attacks.threats import blocks
 from snnjax.attacks.admission import taken
 from snnjax.attacks.ascent import Destination, Start, ascend, restarted
-from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
-from snnjax.attacks.minimum_norm.minimum_norm import (
-  MinimalAttack,
-  MinimalResult,
-  finished,
-)
+from snnjax.attacks.candidates import settled
 from snnjax.attacks.minimum_norm.decision_boundary import (
   closest,
   nearest_boundary,
   rival_boundary,
   target_boundary,
 )
+from snnjax.attacks.minimum_norm.minimum_norm import (
+  MinimalAttack,
+  MinimalResult,
+  finished,
+)
 from snnjax.attacks.oracles import Oracle
-from snnjax.attacks.candidates import settled
 from snnjax.attacks.target_classes import over_targets
+from snnjax.attacks.threats import blocks
+from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import (
   AnyLogitsFn,

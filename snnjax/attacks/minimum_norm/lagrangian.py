@@ -14,22 +14,21 @@ import optax
 
 from snnjax import losses, prng
 from snnjax.arguments import logits_function
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.admission import taken
 from snnjax.attacks.ascent import ascend
-from snnjax.attacks.threats.balls import Room
-from snnjax.attacks.threats.gauge import Gauge, gauge_of, geometry_of
+from snnjax.attacks.candidates import Nearest, nothing, settled
+from snnjax.attacks.minimum_norm.decision_boundary import closest
 from snnjax.attacks.minimum_norm.minimum_norm import (
   MinimalAttack,
   MinimalResult,
   finished,
   judged,
 )
-from snnjax.attacks.minimum_norm.decision_boundary import closest
 from snnjax.attacks.oracles import Oracle, OracleState, Probe, withstood
-from snnjax.attacks.candidates import Nearest, nothing, settled
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.balls import Room
+from snnjax.attacks.threats.gauge import Gauge, gauge_of, geometry_of
 from snnjax.attacks.threats.threat import Threat, check_threat, linf
-from snnjax.lost_derivatives import guard
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -40,6 +39,7 @@ from snnjax.interfaces import (
   Labels,
   LogitsFn,
 )
+from snnjax.lost_derivatives import guard
 from snnjax.validation import check_count, check_positive, check_range
 
 _FREE = linf(1e30, (-np.inf, np.inf))  # bounds nothing

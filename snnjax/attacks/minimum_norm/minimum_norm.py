@@ -12,16 +12,16 @@ import optax
 
 from snnjax import losses, prng
 from snnjax.arguments import check_attack, logits_function
-from snnjax.attacks.threats import blocks, ravel
 from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.ascent import Destination, ascend
-from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
+from snnjax.attacks.candidates import probed
 from snnjax.attacks.minimum_norm.decision_boundary import (
   nearest_boundary,
   target_boundary,
 )
 from snnjax.attacks.oracles import withstood
-from snnjax.attacks.candidates import probed
+from snnjax.attacks.threats import blocks, ravel
+from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import (
   AnyLogitsFn,

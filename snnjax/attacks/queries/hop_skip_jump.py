@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
+from snnjax.attacks.candidates import Nearest
+from snnjax.attacks.oracles import Source, as_oracle
+from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.gauge import box_rows, boxed, unit_of
-from snnjax.attacks.oracles import Source, as_oracle
-from snnjax.attacks.candidates import Nearest
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats.l0 import uniform_rows
 from snnjax.attacks.threats.threat import Threat
-from snnjax.losses import margin_loss
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import margin_loss
 from snnjax.validation import check_count
 
 _TRIES = 3  # lengths that a step is tried at, each twice the one before

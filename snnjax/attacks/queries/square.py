@@ -9,16 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.attacks.threats import ravel
-from snnjax.attacks.queries import square_moves, patches
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.candidates import nothing, probed, settled, strongest
+from snnjax.attacks.oracles import Source, as_oracle
+from snnjax.attacks.queries import patches, square_moves
 from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.gauge import geometry_of
 from snnjax.attacks.threats.threat import Geometry, Threat, check_threat
-from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count, check_range
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.arguments import logits_function
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -18,11 +17,12 @@ from snnjax.attacks.oracles import (
   withstood,
 )
 from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import Sites, budget, largest, sites_of, walls
 from snnjax.attacks.threats.threat import Threat
+from snnjax.interfaces import AnyLogitsFn, Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss, rival
 from snnjax.lost_derivatives import guard
-from snnjax.interfaces import AnyLogitsFn, Array, Attack, Inputs, Key, Labels
 from snnjax.validation import check_count
 
 MOST_CHANNELS = 4

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax.attacks.threats import ravel
-from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.candidates import Nearest
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
-from snnjax.attacks.threats.l0 import l0, sites_of, walls
 from snnjax.attacks.steppers import adam
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.l0 import l0, sites_of, walls
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds
-from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count
 
 _ADAM = adam()

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.attacks.threats import ravel
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.threats.balls import l2_norm
-from snnjax.attacks.oracles import Source, as_oracle
-from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.gradient.fgsm_pgd import pgd
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.balls import l2_norm
 from snnjax.attacks.threats.l0 import (
   budget,
   largest,
@@ -26,8 +26,8 @@ from snnjax.attacks.threats.l0 import (
   walls,
 )
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.losses import LogitsLoss
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_range
 
 

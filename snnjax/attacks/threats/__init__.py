@@ -2,7 +2,7 @@
 
 from snnjax.submodules import lazily
 
-__all__ = [  # noqa: F822 (modules, imported when first used)
+__all__ = [
   "hyperplane",
   "l0",
   "modalities",

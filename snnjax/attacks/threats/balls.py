@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.attacks.threats import ravel
-from snnjax.kernels import order_statistics
 from snnjax.interfaces import Array, Key
+from snnjax.kernels import order_statistics
 
 
 class Room(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 
 from snnjax.attacks.threats import hyperplane
 from snnjax.attacks.threats.balls import Room
-from snnjax.kernels import order_statistics
 from snnjax.interfaces import Array
+from snnjax.kernels import order_statistics
 
 
 class Block(NamedTuple):

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.attacks.threats.balls import Room, l2_norm
-from snnjax.kernels import order_statistics as orders
 from snnjax.interfaces import Array
+from snnjax.kernels import order_statistics as orders
 
 
 def norm(delta: Array, order: float) -> Array:

@@ -13,8 +13,8 @@ from snnjax import prng
 from snnjax.arguments import check_per_example
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat
-from snnjax.kernels import order_statistics
 from snnjax.interfaces import Array, Inputs, Key
+from snnjax.kernels import order_statistics
 from snnjax.validation import check_range, in_box, is_concrete
 
 

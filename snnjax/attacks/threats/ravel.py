@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax.prng import batch_size
 from snnjax.interfaces import Array, Inputs
+from snnjax.prng import batch_size
 
 # One amount, or one for each modality.
 Amounts: TypeAlias = float | Array | Mapping[str, float | Array]

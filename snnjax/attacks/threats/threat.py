@@ -2,8 +2,8 @@
 
 A threat is a norm ball around the clean input, intersected with the box that
 data live in. Given a mapping of modalities, a threat made here measures all of
-them together, as one long vector; `snnjax.attacks.threats.modalities` gives every
-modality a budget of its own.
+them together, as one long vector; `snnjax.attacks.threats.modalities` gives
+every modality a budget of its own.
 """
 
 from collections.abc import Callable, Mapping

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from snnjax.data.importers import archives, plain_pickle
 from snnjax.data import dataset
+from snnjax.data.importers import archives, plain_pickle
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from snnjax.data import dataset, image_files
 from snnjax.data.importers import (
   archives,
   cifar,
   emnist,
-  image_folders,
   idx,
+  image_folders,
   svhn,
 )
-from snnjax.data import dataset, image_files
 
 _FASHION = (
   "T-shirt/top",

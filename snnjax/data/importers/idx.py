@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from snnjax.data import size_limits, dataset
+from snnjax.data import dataset, size_limits
 
 _TYPES = {
   0x08: ">u1",

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from snnjax.data.importers import archives, file_trees
 from snnjax.data.image_files import SUFFIXES, Picture
+from snnjax.data.importers import archives, file_trees
 from snnjax.data.importers.file_trees import Leaf, Tree
 
 SPLITS = (

@@ -15,17 +15,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from snnjax.storage import files, locks
 from snnjax import prng
-from snnjax.data.importers import archives, split_names, downloads, array_record
 from snnjax.data import (
   counts,
-  manifest,
   image_files,
+  manifest,
   prepared,
   registry,
   selection,
 )
+from snnjax.data.importers import archives, array_record, downloads, split_names
+from snnjax.storage import files, locks
 
 RESERVED = (registry.EMBEDDED,)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from snnjax.data.importers import archives
 from snnjax.data import selection
-from snnjax.data.selection import Purpose
+from snnjax.data.importers import archives
 from snnjax.data.importers.downloads import Examples, Source
+from snnjax.data.selection import Purpose
 
 NEEDED = ("train", "test")
 _TRAIN = ("train", "training")

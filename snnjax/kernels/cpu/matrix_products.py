@@ -11,10 +11,10 @@ import operator
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax.kernels.cpu import winograd
-from snnjax.kernels.isolate import isolated
-from snnjax.kernels.cpu.winograd import Pads
 from snnjax.interfaces import Array
+from snnjax.kernels.cpu import winograd
+from snnjax.kernels.cpu.winograd import Pads
+from snnjax.kernels.isolate import isolated
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 

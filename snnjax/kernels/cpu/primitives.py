@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import ad, batching, mlir
 
+from snnjax.interfaces import Array
 from snnjax.kernels.cpu import matrix_products
 from snnjax.kernels.cpu.matrix_products import LAYOUT
 from snnjax.kernels.cpu.winograd import Pads
-from snnjax.interfaces import Array
 
 
 class Window(NamedTuple):
