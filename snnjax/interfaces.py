@@ -136,7 +136,9 @@ AnyLogitsFn = LogitsFn | Callable[[Inputs], Array]
 LossFn = Callable[[Key, Inputs, Labels], Array]  # -> [B]
 ScoredLossFn = Callable[[Key, Inputs, Labels], Scored]
 Attack = Callable[[Key, Inputs, Labels], AttackResult]
-Objective = Callable[[Variables, Key, Batch], tuple[Array, Aux]]
+# The last argument is the number of batches trained before this one, traced:
+# one compiled step serves a weight that is annealed.
+Objective = Callable[[Variables, Key, Batch, Array], tuple[Array, Aux]]
 
 
 class BackwardRule(Protocol):

@@ -254,7 +254,8 @@ class OwnRule:
     del layer
 
     def once(v, current):
-      v, drive = neuron.charge(v, current)
+      v = neuron.integrate(v, current)
+      drive = neuron.drive(v)
       spikes = own_jvp(drive)
       return neuron.reset(v, spikes), (spikes, drive)
 

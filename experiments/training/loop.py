@@ -17,7 +17,7 @@ from experiments.command.stopping import ShouldStop
 from experiments.configuration import preflight, schema, settings
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
-from snnjax import losses, prng
+from snnjax import losses, methods, prng
 from snnjax import training as steps
 from snnjax.data import augmentation, dataset, pipeline
 from snnjax.interfaces import Batch, Key, Network, Variables
@@ -288,7 +288,7 @@ def _begin(
   method = build.method(config, network, splits.modalities)
   per_epoch = pipeline.batch_count(splits.train.size, size)
   total = per_epoch * config.train.epochs
-  tx = build.optimizer(config, total * steps.as_method(method).updates)
+  tx = build.optimizer(config, total * methods.as_method(method).updates)
   first = next(iter(splits.train.batches(size, seed=config.seed)))
   state = steps.init_state(
     build.key(config, "training"), network, method, tx, first

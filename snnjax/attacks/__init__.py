@@ -36,6 +36,7 @@ from snnjax.attacks.gradient.fgsm_pgd import (
 )
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
+from snnjax.attacks.latents import LatentResult, latent_attack, through
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
@@ -88,6 +89,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
   "Effort",
   "Keep",
+  "LatentResult",
   "MinimalAttack",
   "MinimalResult",
   "Nearest",
@@ -127,6 +129,7 @@ __all__ = [
   "l1",
   "l2",
   "last",
+  "latent_attack",
   "linf",
   "mi_fgsm",
   "nes",
@@ -152,6 +155,7 @@ __all__ = [
   "targeted_auto_pgd",
   "targeted_fab",
   "threat_of",
+  "through",
   "transfer",
   "white_box",
   "within",

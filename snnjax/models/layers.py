@@ -17,7 +17,7 @@ import numpy as np
 from snnjax.interfaces import Array, BackwardRule, Key, State, Trace
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
-from snnjax.neurons import Neuron, Trainable
+from snnjax.neurons import Neuron, Trainable, check_neuron
 from snnjax.prng import example_keys, fold_in_name, per_example
 
 Traces = dict[str, Trace]
@@ -232,7 +232,7 @@ class Spiking(nn.Module):
   """A layer of neurons, one per feature of the current.
 
   Attributes:
-    neuron: a neuron, or one whose scalar parameters this layer trains.
+    neuron: a neuron, or one whose constants this layer trains.
   """
 
   neuron: Neuron | Trainable
@@ -240,16 +240,19 @@ class Spiking(nn.Module):
   @nn.compact
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns spikes [T, B, ...] and this layer's trace."""
+    check_neuron(self.neuron)
     neuron = self.neuron
     if isinstance(neuron, Trainable):
-      neuron = neuron.build(
-        {
-          name: self.param(
-            name, nn.initializers.constant(value), (), sequence.dtype
-          )
-          for name, value in neuron.initial.items()
-        }
-      )
+      constants = {}
+      for name, value in neuron.initial.items():
+        initial = value(sequence.shape[2:]) if callable(value) else value
+        constants[name] = self.param(
+          name,
+          nn.initializers.constant(initial),
+          np.shape(initial),
+          sequence.dtype,
+        )
+      neuron = neuron.build(constants)
     name = "/".join(self.path)
     currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))
     trace = context.rule(name, neuron, currents, context.states.get(name))

@@ -374,6 +374,19 @@ ATTACKS = {
     ),
     ("l0",),
   ),
+  "latent_attack": Entry(
+    lambda loss, threat, step: attacks.as_attack(
+      attacks.latent_attack(
+        lambda z, clean: jax.tree.map(lambda a, x: x + jnp.sin(a), z, clean),
+        loss,
+        threat,
+        start=lambda key, clean: jax.tree.map(jnp.zeros_like, clean),
+        search=lambda oracle: attacks.bim(
+          oracle, attacks.linf(1.0, (-np.inf, np.inf)), step_size=0.2, steps=3
+        ),
+      )
+    )
+  ),
   "imperceptible": Entry(
     lambda logits, budget, step: limited(
       attacks.imperceptible(logits, budget=budget, steps=6, step_size=0.2),
@@ -384,11 +397,20 @@ ATTACKS = {
   ),
 }
 # Public, but not attacks on their own: tried by the attacks above, or pieces.
-TRIED = {"ascend", "as_attack", "explore", "nes", "white_box", "within"}
+TRIED = {
+  "ascend",
+  "as_attack",
+  "explore",
+  "nes",
+  "through",
+  "white_box",
+  "within",
+}
 SUITES = {"autoattack_plus", "autoattack_rand", "autoattack_standard"}
 PIECES = {
   "Effort",
   "Keep",
+  "LatentResult",
   "MinimalAttack",
   "MinimalResult",
   "Nearest",

@@ -5,7 +5,7 @@ They return a distance per example and no radius limits them;
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -63,10 +63,12 @@ class MinimalResult(NamedTuple):
 MinimalAttack = Callable[[Key, Inputs, Labels], MinimalResult]
 
 
-def as_attack(attack: MinimalAttack) -> Attack:
-  """Returns a minimal-norm attack without its distances.
+def as_attack(attack: Callable[[Key, Inputs, Labels], Any]) -> Attack:
+  """Returns an attack whose results have no more than `AttackResult` has.
 
-  `snnjax.attacks.within` then puts it under a budget.
+  That leaves out the distances of a minimal-norm attack, which
+  `snnjax.attacks.within` then puts under a budget, and the latents of a
+  `latent_attack`.
 
   Raises:
     ValueError: if it is no attack.
