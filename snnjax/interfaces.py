@@ -130,6 +130,9 @@ class AttackResult(NamedTuple):
 
 
 LogitsFn = Callable[[Key, Inputs], Array]  # -> [B, C]
+# What a caller may hand in for one; `snnjax.arguments.logits_function` says
+# which it is by the arguments that it takes.
+AnyLogitsFn = LogitsFn | Callable[[Inputs], Array]
 LossFn = Callable[[Key, Inputs, Labels], Array]  # -> [B]
 ScoredLossFn = Callable[[Key, Inputs, Labels], Scored]
 Attack = Callable[[Key, Inputs, Labels], AttackResult]

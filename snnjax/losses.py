@@ -23,11 +23,11 @@ from snnjax.arguments import (
   logits_function,
 )
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
   LossFn,
   Scored,
   ScoredLossFn,
@@ -387,17 +387,16 @@ def _check_loss(loss: LogitsLoss) -> None:
   check_takes("loss", loss, ("logits", "labels"), advice)
 
 
-def scored(logits_fn: LogitsFn, loss: LogitsLoss) -> ScoredLossFn:
+def scored(logits_fn: AnyLogitsFn, loss: LogitsLoss) -> ScoredLossFn:
   """Returns ``(key, inputs, labels) -> Scored(loss, logits)``.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     loss: ``(logits, labels) -> [B]``.
 
   Raises:
-    TypeError: if a function does not take these arguments; from the loss, if
-      the logits are no array.
-    ValueError: from the loss, if the logits are not [B, C].
+    ValueError: if a function does not take these arguments; from the loss, if
+      the logits are no array [B, C].
   """
   logits_fn = logits_function(logits_fn)
   _check_loss(loss)
@@ -409,15 +408,14 @@ def scored(logits_fn: LogitsFn, loss: LogitsLoss) -> ScoredLossFn:
   return evaluate
 
 
-def composed(logits_fn: LogitsFn, loss: LogitsLoss) -> LossFn:
+def composed(logits_fn: AnyLogitsFn, loss: LogitsLoss) -> LossFn:
   """Returns ``(key, inputs, labels) -> [B]``, the loss of the logits.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     loss: ``(logits, labels) -> [B]``.
 
   Raises:
-    TypeError: as `scored`.
     ValueError: as `scored`.
   """
   logits_fn = logits_function(logits_fn)

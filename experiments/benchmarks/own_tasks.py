@@ -234,7 +234,7 @@ def pgd(
   def attack(variables: Variables, batch: Batch) -> Inputs:
     logits = models.classifier(made.network, variables, rule=own_network.rule())
     run = attacks.pgd(
-      losses.scored(logits, losses.cross_entropy),
+      logits,
       attacks.linf(problems.RADIUS),
       step_size=problems.ATTACK_STEP,
       steps=task.iterations,

@@ -46,7 +46,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
   as_attack,
   deepfool,
 )
-from snnjax.attacks.oracles import Oracle, Probe, eot, white_box
+from snnjax.attacks.oracles import Oracle, Probe, Source, eot, white_box
 from snnjax.attacks.perceptual import (
   imperceptible,
   noise_tolerance,
@@ -76,7 +76,7 @@ _ELSEWHERE = {
 }
 
 
-class ElsewhereError(AttributeError, TypeError):
+class ElsewhereError(AttributeError, ValueError):
   """A name that is not here, with the place where it is."""
 
 
@@ -96,6 +96,7 @@ __all__ = [
   "Oracle",
   "Probe",
   "Search",
+  "Source",
   "Threat",
   "Visit",
   "as_attack",

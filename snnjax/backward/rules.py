@@ -29,7 +29,7 @@ from snnjax.validation import Constant, check_positive, check_range
 
 
 def check_rule(rule: Any, name: str = "rule") -> None:
-  """Raises TypeError unless this is a backward rule.
+  """Raises ValueError unless this is a backward rule.
 
   Args:
     rule: what a caller gave; a surrogate alone is none.

@@ -17,13 +17,12 @@ from snnjax.interfaces import (
   BackwardRule,
   Batch,
   Key,
+  LogitsFn,
   Network,
   Objective,
   PyTree,
-  ScoredLossFn,
   Variables,
 )
-from snnjax.losses import LogitsLoss, cross_entropy, scored
 from snnjax.methods.method import Method, Stage, as_method
 from snnjax.models import classifier
 
@@ -31,10 +30,9 @@ from snnjax.models import classifier
 def adversarial(
   method: Method | Objective,
   network: Network,
-  craft: Callable[[ScoredLossFn], Attack],
+  craft: Callable[[LogitsFn], Attack],
   *,
   rule: BackwardRule,
-  loss: LogitsLoss = cross_entropy,
 ) -> Method:
   """Returns a method on examples that an attack crafts against the weights.
 
@@ -46,10 +44,9 @@ def adversarial(
   Args:
     method: a `Method` or an `Objective`, trained on the adversarial examples.
     network: the network that is attacked.
-    craft: loss -> attack, for instance ``functools.partial(pgd,
-      threat=linf(8 / 255), step_size=2 / 255, steps=7)``.
+    craft: logits function -> attack, for instance ``functools.partial(pgd,
+      threat=linf(8 / 255), steps=7)``.
     rule: the backward rule that the attack differentiates under.
-    loss: ``(logits, labels) -> [B]``, what the attack ascends.
   """
   inner = as_method(method)
 
@@ -63,7 +60,7 @@ def adversarial(
   ) -> tuple[Array, tuple[Aux, PyTree]]:
     attack_key, train_key = jax.random.split(key)
     frozen = lax.stop_gradient(variables)
-    attack = craft(scored(classifier(network, frozen, rule=rule), loss))
+    attack = craft(classifier(network, frozen, rule=rule))
     result = attack(attack_key, batch.inputs, batch.labels)
     crafted = batch._replace(inputs=lax.stop_gradient(result.inputs))
     return inner.objective(variables, stage, train_key, crafted, step, update)

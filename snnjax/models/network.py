@@ -168,7 +168,7 @@ def classifier(
     rule: the backward rule under which the logits are differentiated.
 
   Raises:
-    TypeError: if the rule is none, such as a surrogate alone.
+    ValueError: if the rule is none, such as a surrogate alone.
   """
   check_rule(rule)
 

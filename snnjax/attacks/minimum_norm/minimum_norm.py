@@ -1,7 +1,7 @@
 """Minimal-norm attacks: how far is the nearest adversarial example?
 
 They return a distance per example and no radius limits them;
-``within(as_attack(attack), loss, threat)`` is one under a budget.
+``within(as_attack(attack), logits_fn, threat)`` is one under a budget.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,7 @@ from snnjax.attacks.threats import blocks, ravel
 from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
@@ -70,7 +71,7 @@ def as_attack(attack: Callable[[Key, Inputs, Labels], Any]) -> Attack:
   `latent_attack`.
 
   Raises:
-    TypeError: if it is no attack.
+    ValueError: if it is no attack.
   """
   check_attack(attack)
 
@@ -131,7 +132,7 @@ def finished(
 
 
 def deepfool(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 50,
@@ -146,7 +147,7 @@ def deepfool(
   example stops where it is misclassified.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: whose norm and box to use, not its radius; budgets per modality
       are the units of their parts, see `MinimalResult`.
     steps: at most so many.

@@ -140,7 +140,7 @@ def l1(
 
 
 def check_threat(threat: Any, name: str = "threat") -> None:
-  """Raises TypeError unless this is a threat; every attack asks it.
+  """Raises ValueError unless this is a threat; every attack asks it.
 
   Args:
     threat: what a caller gave; a radius or a norm that was not called is not
@@ -153,7 +153,7 @@ def check_threat(threat: Any, name: str = "threat") -> None:
   example = "attacks.linf(8 / 255)"
   if callable(threat) and hasattr(threat, "__name__"):
     example = f"attacks.{threat.__name__}(radius)"
-  raise TypeError(
+  raise ValueError(
     f"{name} must be a threat; got {described(threat)}: {say}{example}"
   )
 
