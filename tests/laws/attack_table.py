@@ -375,10 +375,10 @@ ATTACKS = {
     ("l0",),
   ),
   "latent_attack": Entry(
-    lambda loss, threat, step: attacks.as_attack(
+    lambda logits, threat, step: attacks.as_attack(
       attacks.latent_attack(
         lambda z, clean: jax.tree.map(lambda a, x: x + jnp.sin(a), z, clean),
-        loss,
+        logits,
         threat,
         start=lambda key, clean: jax.tree.map(jnp.zeros_like, clean),
         search=lambda oracle: attacks.bim(
