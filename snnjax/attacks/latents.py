@@ -65,8 +65,8 @@ def through(
     decode: ``latent -> inputs``, of the same examples. It is deterministic; a
       draw that it needs, such as Gumbel noise, is a part of the latent whose
       gradient it stops.
-    source: the logits of decoded inputs, or an oracle, whose gradient may be
-      an estimate.
+    source: a logits function of decoded inputs, or an oracle, whose gradient
+      may be an estimate.
     loss: of a logits function, see `Source`; None is the cross-entropy.
   """
   oracle = as_oracle(source, loss)
@@ -109,9 +109,9 @@ def latent_attack(
   Args:
     decode: ``(latent, clean inputs) -> inputs`` like the clean ones; see
       `through`.
-    source: the logits of decoded inputs, or an oracle.
-    loss: of a logits function, see `Source`; None is the cross-entropy.
+    source: a logits function of decoded inputs, or an oracle.
     threat: where the decoded inputs may be.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     start: ``(key, clean inputs) -> latent``, where the search begins: an
       array, or a mapping of them, whose leading axis is that of the examples.
     search: ``oracle -> attack`` on latents, with a threat of *their* own:
@@ -123,8 +123,7 @@ def latent_attack(
     latent out.
 
   Raises:
-    TypeError: if the threat is none.
-    ValueError: from the attack, if the decoded inputs are not like the clean
+    ValueError: if the threat is none; from the attack, if the decoded inputs are not like the clean
       ones, or inputs or labels do not fit, see `check_inputs`.
   """
   check_threat(threat)
