@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax import vectors
 from snnjax.kernels import order
 from snnjax.types import Array, PyTree
 from snnjax.validation import Constant, check_range
@@ -136,10 +137,7 @@ def l2(gradients: Array) -> Array:
   Args:
     gradients: [B, ...].
   """
-  shares, peak = _shares(gradients)
-  norm = peak * jnp.sqrt(jnp.sum(shares**2, axis=1))
-  # As it is: zero, infinite or not a number.
-  return jnp.where((peak > 0) & jnp.isfinite(peak), norm, peak)
+  return vectors.l2_norm(_magnitudes(gradients))
 
 
 @jax.jit

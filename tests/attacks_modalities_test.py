@@ -17,9 +17,8 @@ from snnjax import (
   models,
   neurons,
 )
-from snnjax.attacks import blocks
-from snnjax.attacks.balls import Room
-from snnjax.attacks.blocks import Block
+from snnjax.attacks import planes
+from snnjax.attacks.norms import Block, Room
 from snnjax.potential import Pdsg
 from tests import smooth_network
 
@@ -189,7 +188,7 @@ def test_onto_plane_of_several_blocks_is_the_shortest_way(x64, mixed):
   gap = 1.5 * rng.normal(size=10)
   room = Room(jnp.zeros((1, 1)), jnp.ones((1, 1)))
   steps = np.asarray(
-    blocks.onto_plane(*map(jnp.asarray, (point, slope, gap)), room, shape)
+    planes.onto_plane(*map(jnp.asarray, (point, slope, gap)), room, shape)
   )
   assert np.all((point + steps >= -1e-12) & (point + steps <= 1 + 1e-12))
   ends = np.cumsum([0] + [block.width for block in shape])

@@ -41,6 +41,7 @@ RANKS = {
   "certify": 4,
   "potential": 5,
   "readouts": 4,
+  "vectors": 1,
   "vulnerability": 4,
   "regularizers": 4,
   "models": 5,

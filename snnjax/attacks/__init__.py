@@ -66,7 +66,14 @@ from snnjax.attacks.suites import (
   autoattack_standard,
   threat_of,
 )
-from snnjax.attacks.threat import Threat, check_inputs, l1, l2, linf
+from snnjax.attacks.threat import (
+  Threat,
+  box_only,
+  check_inputs,
+  l1,
+  l2,
+  linf,
+)
 
 _ELSEWHERE = {
   "autoattack": "snnjax.evaluation.autoattack, which attacks in microbatches "
@@ -104,6 +111,7 @@ __all__ = [
   "autoattack_standard",
   "best_loss",
   "bim",
+  "box_only",
   "carlini_wagner",
   "check_inputs",
   "choose_sharpness",

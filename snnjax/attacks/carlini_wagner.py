@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax.attacks.balls import Room
 from snnjax.attacks.minimal import MinimalAttack
+from snnjax.attacks.norms import Room
 from snnjax.attacks.penalty import Descent, Settings, minimised
 from snnjax.attacks.steppers import adam
 from snnjax.attacks.threat import Threat, check_threat

@@ -9,8 +9,8 @@ import optax
 
 from snnjax import random
 from snnjax.attacks.ascent import Destination
-from snnjax.attacks.balls import Room
 from snnjax.attacks.minimal import MinimalAttack
+from snnjax.attacks.norms import Room
 from snnjax.attacks.oracle import Oracle, OracleState, Probe
 from snnjax.attacks.penalty import Descent, Settings, matrix_of, minimised
 from snnjax.attacks.threat import Threat

@@ -17,8 +17,8 @@ from snnjax.attacks.oracle import (
   withstood,
 )
 from snnjax.attacks.search import Search, Visit, explore
-from snnjax.attacks.sites import Sites, budget, largest, sites_of, walls
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.sites import Sites, budget, largest, sites_of
+from snnjax.attacks.threat import Threat, walls
 from snnjax.losses import margin_loss, rival
 from snnjax.lost_derivatives import guard
 from snnjax.types import (

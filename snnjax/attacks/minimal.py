@@ -12,14 +12,14 @@ import optax
 
 from snnjax import losses, random
 from snnjax.arguments import check_attack, logits_function
-from snnjax.attacks import blocks, flat
+from snnjax.attacks import flat, planes
 from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.ascent import Destination, ascend
-from snnjax.attacks.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.nearest import nearest_boundary, target_boundary
+from snnjax.attacks.norms import Norm, dual_size
 from snnjax.attacks.oracle import withstood
 from snnjax.attacks.results import probed
-from snnjax.attacks.threat import Threat
+from snnjax.attacks.threat import Threat, box_only, norm_of
 from snnjax.types import (
   Array,
   Attack,
@@ -109,10 +109,10 @@ def finished(
     labels: [B].
     targeted: whether labels are targets.
   """
-  found = admitted(boxed(threat), found, origin)
+  found = admitted(box_only(threat.box), found, origin)
   inputs = flat.choose(found.success, found.inputs, origin)
   again = judged(logits_fn, keys, inputs, labels, targeted)
-  distance = gauge_of(threat).distance(inputs, origin)
+  distance = threat.distance(inputs, origin)
   # That nothing was found where nothing could be judged says nothing.
   unknown = jnp.isnan(found.loss) & ~found.success
   none = jnp.where(unknown, jnp.nan, jnp.inf)
@@ -166,14 +166,14 @@ def deepfool(
   check_count("steps", steps)
   check_count("rivals", rivals)
   check_range("overshoot", overshoot, 0.0, 1e3)
-  gauge = gauge_of(threat)
+  norm = norm_of(threat)
   oracle = (
     target_boundary(logits_fn)
     if targeted
-    else nearest_boundary(logits_fn, gauge, rivals)
+    else nearest_boundary(logits_fn, norm, rivals)
   )
-  stepper = _onto_boundary(gauge, overshoot)
-  bounds = boxed(threat)
+  stepper = _onto_boundary(norm, overshoot)
+  bounds = box_only(threat.box)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     labels = taken(threat, inputs, labels)
@@ -189,7 +189,7 @@ def deepfool(
 
 
 def _onto_boundary(
-  gauge: Gauge, overshoot: float
+  norm: Norm, overshoot: float
 ) -> optax.GradientTransformationExtraArgs:
   def update(
     gradient: Inputs,
@@ -200,17 +200,16 @@ def _onto_boundary(
     correct: Array,
     origin: Inputs,
   ) -> tuple[Destination, optax.OptState]:
-    rows, restore = gauge.rows(params)
-    columns = gauge.blocks(params)
-    slope = gauge.slopes(gradient)
-    steep = blocks.dual_norm(slope, columns)
+    rows, restore = norm.rows(params)
+    blocks = norm.blocks(params)
+    slope = norm.slopes(gradient)
+    steep = dual_size(slope, blocks)
     gap = jnp.abs(value).astype(rows.dtype) + PUSH * steep
-    if any(block.order == 1 for block in columns):
+    if 1 in norm.orders:
       # Without the box, every step would go into the same coordinate.
-      room = gauge.room(origin)
-      step = blocks.onto_plane(rows, slope, gap, room, columns)
+      step = planes.onto_plane(rows, slope, gap, norm.room(origin), blocks)
     else:
-      step = blocks.straight_onto_plane(slope, gap, columns)
+      step = planes.straight_onto_plane(slope, gap, blocks)
     ahead = restore(rows + (1 + overshoot) * step)
     return Destination(flat.choose(correct, ahead, params)), state
 

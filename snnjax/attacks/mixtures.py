@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import random
+from snnjax import random, vectors
 from snnjax.arguments import as_labels, check_attack, checked_attacks
-from snnjax.attacks import balls, flat
+from snnjax.attacks import flat
 from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.oracle import (
   Oracle,
@@ -91,7 +91,7 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
       strict=True,
     )
     restore = flat.flatten(probes[0].gradient)[1]
-    units = [_unit(flat.flatten(probe.gradient)[0]) for probe in probes]
+    units = [vectors.unit(flat.flatten(probe.gradient)[0]) for probe in probes]
     mean = jnp.mean(jnp.stack(units), 0)
     loss = jnp.mean(jnp.stack([probe.loss for probe in probes]), 0)
     correct = jnp.any(jnp.stack([probe.correct for probe in probes]), 0)
@@ -265,9 +265,3 @@ def choose_sharpness(
   best = max(scores, key=lambda value: scores[value])
   successes = {value: success for value, (success, _) in scores.items()}
   return Chosen(best, successes, indices)
-
-
-def _unit(gradient: Array) -> Array:
-  """Returns g / ||g||_2 of each row, whatever its size; 0 where g is 0."""
-  everywhere = balls.Room(jnp.array(-jnp.inf), jnp.array(jnp.inf))
-  return balls.L2.direction(gradient, gradient, everywhere)

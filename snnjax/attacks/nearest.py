@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import losses
-from snnjax.attacks import blocks
-from snnjax.attacks.gauge import Gauge
+from snnjax.attacks.norms import Norm, dual_size
 from snnjax.attacks.oracle import (
   Oracle,
   OracleState,
@@ -15,6 +14,7 @@ from snnjax.attacks.oracle import (
 )
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.rivals import strongest_rivals
+from snnjax.attacks.threat import Threat
 from snnjax.lost_derivatives import guard
 from snnjax.types import (
   Array,
@@ -28,7 +28,7 @@ from snnjax.types import (
 _TINY = 1e-12  # keeps a zero gradient from dividing zero by zero
 
 
-def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
+def nearest_boundary(logits_fn: LogitsFn, norm: Norm, rivals: int) -> Oracle:
   """Returns the oracle of the boundary that looks nearest to first order.
 
   Of the strongest rivals s at the current input, the one of least
@@ -37,7 +37,7 @@ def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
-    gauge: tells the norm.
+    norm: the threat's.
     rivals: how many rivals to compare, one backward pass each; C - 1 if there
       are fewer.
   """
@@ -56,7 +56,7 @@ def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
       aim = jax.nn.one_hot(rival, classes, dtype=logits.dtype) - own
       slope = watched(pull(aim)[0])
       gap = jnp.sum(aim * logits, 1)
-      steep = blocks.dual_norm(gauge.slopes(slope), gauge.blocks(inputs))
+      steep = dual_size(norm.slopes(slope), norm.blocks(inputs))
       return gap, slope, jnp.abs(gap).astype(steep.dtype) / (steep + _TINY)
 
     gaps, slopes, distances = jax.lax.map(towards, others.T)
@@ -94,6 +94,6 @@ def target_boundary(logits_fn: LogitsFn) -> Oracle:
   return white_box(losses.scored(logits_fn, losses.margin_loss), targeted=True)
 
 
-def closest(gauge: Gauge, origin: Inputs) -> Nearest:
+def closest(threat: Threat, origin: Inputs) -> Nearest:
   """Returns the rule that keeps the success nearest to `origin`."""
-  return Nearest(lambda result: gauge.distance(result.inputs, origin))
+  return Nearest(lambda result: threat.distance(result.inputs, origin))

@@ -17,8 +17,6 @@ from snnjax.arguments import logits_function
 from snnjax.attacks import flat
 from snnjax.attacks.admission import taken
 from snnjax.attacks.ascent import ascend
-from snnjax.attacks.balls import Room
-from snnjax.attacks.gauge import Gauge, gauge_of, geometry_of
 from snnjax.attacks.minimal import (
   MinimalAttack,
   MinimalResult,
@@ -26,9 +24,10 @@ from snnjax.attacks.minimal import (
   judged,
 )
 from snnjax.attacks.nearest import closest
+from snnjax.attacks.norms import Norm, Room
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, withstood
 from snnjax.attacks.results import Nearest, nothing, settled
-from snnjax.attacks.threat import Threat, check_threat, linf
+from snnjax.attacks.threat import Threat, box_only, norm_of
 from snnjax.lost_derivatives import guard
 from snnjax.types import (
   Array,
@@ -41,7 +40,7 @@ from snnjax.types import (
 )
 from snnjax.validation import check_count, check_positive, check_range
 
-_FREE = linf(1e30, (-np.inf, np.inf))  # bounds nothing
+_FREE = box_only((-np.inf, np.inf))  # bounds nothing
 
 Search = Callable[[Array], Attack]  # weight [B] of the penalty -> attack
 
@@ -152,12 +151,12 @@ def minimised(
   check_positive("step_size", given.step_size)
   check_positive("weight", given.weight)
   check_range("confidence", given.confidence, 0.0, np.finfo(np.float64).max)
-  gauge = _of_order(threat, order)
+  norm = _of_order(threat, order)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     labels = taken(threat, inputs, labels)
-    rows, restore = gauge.rows(inputs)
-    way = descent(rows, gauge.room(inputs))
+    rows, restore = norm.rows(inputs)
+    way = descent(rows, norm.room(inputs))
 
     def at(point: Array) -> tuple[Array, Inputs]:
       matrix = way.at(point)
@@ -188,11 +187,11 @@ def _bisected(
   search: Search, logits_fn: LogitsFn, threat: Threat, given: Settings
 ) -> MinimalAttack:
   """Returns the nearest success over values of c, each example with its own."""
-  targeted, gauge = given.targeted, gauge_of(threat)
+  targeted = given.targeted
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
-    keep = closest(gauge, inputs)
+    keep = closest(threat, inputs)
     none = nothing(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
@@ -227,18 +226,17 @@ def matrix_of(point: Inputs) -> Array:
   return flat.flatten(point)[0]
 
 
-def _of_order(threat: Threat, order: float) -> Gauge:
-  """Returns the gauge of a threat in this norm.
+def _of_order(threat: Threat, order: float) -> Norm:
+  """Returns the norm of a threat, which must be of this order.
 
   Raises:
-    ValueError: if it is in another, or in none.
+    ValueError: if it is of another, or of several.
   """
-  check_threat(threat)
-  found = None if threat.parts else geometry_of(threat).order
-  if found != order:
+  norm = norm_of(threat)
+  if norm.orders != (order,):
+    orders = ", ".join(map(str, norm.orders))
     raise ValueError(
       f"threat must be one ball of order {order}, over all modalities, as "
-      f"`joint` makes it of several; got "
-      f"{f'order {found}' if found else 'a budget for each modality'}"
+      f"`joint` makes it of several; got balls of order {orders}"
     )
-  return gauge_of(threat)
+  return norm

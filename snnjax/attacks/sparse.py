@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import random
+from snnjax import random, vectors
 from snnjax.attacks import flat
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.balls import l2_norm
+from snnjax.attacks.norms import uniform_rows
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.presets import pgd
 from snnjax.attacks.results import Keep, strongest
@@ -22,10 +22,8 @@ from snnjax.attacks.sites import (
   budget,
   largest,
   sites_of,
-  uniform_rows,
-  walls,
 )
-from snnjax.attacks.threat import Threat, check_threat
+from snnjax.attacks.threat import Threat, check_threat, walls
 from snnjax.types import (
   Array,
   Attack,
@@ -208,7 +206,7 @@ def _move(
   slope = sites.total(gradient * (memory.values - center))
   # Not 1 - soft: that is 0 from a score of 17 on, and the score would stay.
   slope = slope * soft * jax.nn.sigmoid(-memory.scores)
-  size = l2_norm(slope)[:, None]
+  size = vectors.l2_norm(slope)[:, None]
   length = given.score_step * jnp.sqrt(jnp.asarray(sites.number, slope.dtype))
   scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
   held = largest(scores, budget(given.threat.radius, center))

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from snnjax import vectors
 from snnjax.attacks import flat
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.results import Nearest
 from snnjax.attacks.search import Search, Visit, explore
-from snnjax.attacks.sites import l0, sites_of, walls
+from snnjax.attacks.sites import l0, sites_of
 from snnjax.attacks.steppers import adam
-from snnjax.attacks.threat import UNIT_BOX, Bounds
+from snnjax.attacks.threat import UNIT_BOX, Bounds, box_only, walls
 from snnjax.types import (
   Array,
   Attack,
@@ -81,7 +82,8 @@ def sigma_zero(
     counts channels one by one.
   """
   check_count("steps", steps)
-  anywhere = l0(float(np.finfo(np.float32).max), box, site_axes)
+  sites = l0(float(np.finfo(np.float32).max), box, site_axes)
+  anywhere = box_only(box)
 
   given = _Settings(
     steps, box, site_axes, step_size, smoothing, cutoff, cutoff_step
@@ -91,7 +93,7 @@ def sigma_zero(
   )
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    fewest = Nearest(lambda result: anywhere.distance(result.inputs, inputs))
+    fewest = Nearest(lambda result: sites.distance(result.inputs, inputs))
     run = explore(as_oracle(source), search, anywhere, steps=steps, keep=fewest)
     return run(key, inputs, labels)
 
@@ -131,8 +133,7 @@ def _move(
   delta = memory.delta
   energy = sites.spread(sites.total(jnp.square(delta))) + given.smoothing
   gradient += 2 * delta * given.smoothing / jnp.square(energy) / sites.number
-  peak = jnp.max(jnp.abs(gradient), 1, keepdims=True)
-  gradient = gradient / jnp.where(peak > 0, peak, 1)
+  gradient, _ = vectors.over_largest(gradient)
   direction, state = _ADAM.update(gradient, memory.adam)
   done = (visit.tried - 1).astype(delta.dtype) / given.steps
   pace = (1 + jnp.cos(jnp.pi * done)) / 2

@@ -17,9 +17,8 @@ from snnjax.attacks.sites import (
   largest,
   random_sites,
   sites_of,
-  walls,
 )
-from snnjax.attacks.threat import Threat, check_threat
+from snnjax.attacks.threat import Threat, check_threat, walls
 from snnjax.types import (
   Array,
   Attack,

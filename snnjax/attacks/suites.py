@@ -17,12 +17,11 @@ from snnjax.attacks.auto_pgd import (
   targeted_auto_pgd,
 )
 from snnjax.attacks.fab import fab, targeted_fab
-from snnjax.attacks.gauge import geometry_of
 from snnjax.attacks.minimal import MinimalAttack, as_attack
 from snnjax.attacks.mixtures import within
 from snnjax.attacks.oracle import eot
 from snnjax.attacks.square import square
-from snnjax.attacks.threat import Threat, check_threat
+from snnjax.attacks.threat import Threat, check_threat, norm_of
 from snnjax.types import Attack, LogitsFn
 
 Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
@@ -203,8 +202,7 @@ class _Parts(NamedTuple):
   @property
   def sparse(self) -> bool:
     """Whether the threat is l1, or that of a modality is."""
-    parts = self.threat.parts or {"": self.threat}
-    return 1 in {geometry_of(part).order for part in parts.values()}
+    return 1 in norm_of(self.threat).orders
 
   def apgd(self, loss: losses.LogitsLoss, restarts: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd

@@ -378,6 +378,7 @@ PIECES = {
   "Visit",
   "ascend_recorded",
   "best_loss",
+  "box_only",
   "check_inputs",
   "choose_sharpness",
   "frozen",
