@@ -294,7 +294,7 @@ def test_unknown_modalities_are_named():
   threat = attacks.per_modality({"image": attacks.linf(0.1)})
   with pytest.raises(ValueError, match=r"\['image'\]; the inputs have \['ev"):
     threat.project(both(), both())
-  with pytest.raises(ValueError, match="one array"):
+  with pytest.raises(ValueError, match="single array"):
     threat.project(jnp.zeros((2, 3)), jnp.zeros((2, 3)))
 
 

@@ -74,7 +74,7 @@ def square(
   (theirs stop one short) and that a success does not end the search: the
   margin goes on growing.
   """
-  norm_of(threat)
+  norm_of(threat)  # Here, not when the attack runs.
   check_count("queries", queries)
   check_count("restarts", restarts)
   check_range("share", share, 0.0, 1.0)
