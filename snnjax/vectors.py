@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.types import Array, Key
+from snnjax.interfaces import Array, Key
 
 _DUAL = {np.inf: 1, 2: 2, 1: np.inf}
 
