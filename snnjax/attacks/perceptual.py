@@ -9,12 +9,12 @@ from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, box_only, walls
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
   Scored,
 )
 from snnjax.losses import check_labels, rival
@@ -131,7 +131,7 @@ def noise_tolerance(logits: Array, labels: Labels) -> Array:
 
 
 def imperceptible(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   *,
   budget: float | Array,
   steps: int,
@@ -148,7 +148,7 @@ def imperceptible(
   perceptual distance stays within the budget.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     budget: largest perceptual distance; may be traced.
     steps: how many steps.
     step_size: the change of a value in one step, in raw units.

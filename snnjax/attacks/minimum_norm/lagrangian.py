@@ -29,6 +29,7 @@ from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.norms import Norm, Room
 from snnjax.attacks.threats.threat import Threat, box_only, norm_of
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
@@ -127,7 +128,7 @@ def _penalised(
 
 
 def minimised(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   order: float,
   descent: Callable[[Array, Room], Descent],
@@ -136,7 +137,7 @@ def minimised(
   """Returns the attack that searches the penalty's weight for a descent.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: of this order, for its box.
     order: p of the norm.
     descent: ``(clean rows, their room) -> Descent``.

@@ -2,8 +2,8 @@
 
 A threat is a norm ball around the clean input, intersected with the box that
 data live in. Given a mapping of modalities, a threat made here measures all of
-them together, as one long vector; `snnjax.attacks.threats.modalities` gives every
-modality a budget of its own.
+them together, as one long vector; `snnjax.attacks.threats.modalities` gives
+every modality a budget of its own.
 """
 
 import functools
@@ -163,8 +163,7 @@ def norm_of(threat: Threat) -> norms.Norm:
   """Returns a threat's norm, for an attack that needs it.
 
   Raises:
-    TypeError: if it is no threat.
-    ValueError: if it is not the ball of a norm.
+    ValueError: if it is no threat, or not the ball of a norm.
   """
   check_threat(threat)
   if threat.norm is None:
@@ -177,7 +176,7 @@ def norm_of(threat: Threat) -> norms.Norm:
 
 
 def check_threat(threat: Any, name: str = "threat") -> None:
-  """Raises TypeError unless this is a threat; every attack asks it.
+  """Raises ValueError unless this is a threat; every attack asks it.
 
   Args:
     threat: what a caller gave; a radius or a norm that was not called is not
@@ -190,7 +189,7 @@ def check_threat(threat: Any, name: str = "threat") -> None:
   example = "attacks.linf(8 / 255)"
   if callable(threat) and hasattr(threat, "__name__"):
     example = f"attacks.{threat.__name__}(radius)"
-  raise TypeError(
+  raise ValueError(
     f"{name} must be a threat; got {described(threat)}: {say}{example}"
   )
 
