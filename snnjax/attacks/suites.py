@@ -21,8 +21,7 @@ from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
 from snnjax.attacks.oracles import eot
 from snnjax.attacks.queries.square import square
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.attacks.threats.threat import Threat, check_threat, norm_of
 from snnjax.interfaces import AnyLogitsFn, Attack, LogitsFn
 
 Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
@@ -203,8 +202,7 @@ class _Parts(NamedTuple):
   @property
   def sparse(self) -> bool:
     """Whether the threat is l1, or that of a modality is."""
-    parts = self.threat.parts or {"": self.threat}
-    return 1 in {geometry_of(part).order for part in parts.values()}
+    return 1 in norm_of(self.threat).orders
 
   def apgd(self, loss: losses.LogitsLoss, restarts: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd

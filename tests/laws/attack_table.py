@@ -423,6 +423,7 @@ PIECES = {
   "Visit",
   "ascend_recorded",
   "best_loss",
+  "box_only",
   "check_inputs",
   "choose_sharpness",
   "frozen",
