@@ -8,7 +8,7 @@ import contextlib
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from experiments import (
 )
 from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
+from experiments.schema import Config
 from experiments.settings import UsageError
 from experiments.stopping import ShouldStop
 from snnjax import attacks, environment, identity, metrics, parameters
@@ -66,7 +67,7 @@ class Assessed(NamedTuple):
 
   name: str
   folder: pathlib.Path
-  config: Any
+  config: Config
   modalities: tuple[str, ...]
   evaluation: evaluating.Evaluation
   study: Mapping[str, np.ndarray]
@@ -90,7 +91,7 @@ class Bench(NamedTuple):
 
 
 def bench(
-  config: Any,
+  config: Config,
   network: Network,
   modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
@@ -114,7 +115,7 @@ def bench(
   )
 
 
-def test_batch(config: Any, splits: datasets.Splits) -> Batch:
+def test_batch(config: Config, splits: datasets.Splits) -> Batch:
   """The test examples that are evaluated, as network inputs.
 
   Raises:
@@ -130,7 +131,7 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
 
 
 def cases(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   modalities: tuple[str, ...],
@@ -157,7 +158,7 @@ def cases(
 
 
 def assess(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -199,9 +200,7 @@ def assess(
   first = kept.next_number(folder)  # that of a damaged one stays free
   finished = [each.chunk for each in kept.load(folder, plan, mend=True)]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
-  visible = perceptual_study.measure(
-    batch, splits.modalities, config.evaluation.microbatch
-  )
+  visible = perceptual_study.measure(batch, config.evaluation.microbatch)
   chunks = evaluating.stream(
     attacked.builders,
     judge,
@@ -247,7 +246,9 @@ def assess(
   )
 
 
-def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
+def lacking(
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
+) -> str:
   """Says what a finished evaluation lacks; nothing where it is whole.
 
   Args:
@@ -263,7 +264,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
   with contextlib.suppress(FileNotFoundError):
     environment.read(folder.path)
     metrics.read(folder.metrics)
-  modalities = datasets.MODALITIES[config.data.modality]
+  modalities = tuple(config.seen)
   try:
     load("", config, modalities, folder, made_from)
   except FileNotFoundError as error:
@@ -275,7 +276,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
 
 def load(
   name: str,
-  config: Any,
+  config: Config,
   modalities: tuple[str, ...],
   folder: Workdir,
   made_from: Mapping[str, str],
@@ -340,7 +341,7 @@ def load(
 
 
 def _told(
-  lack: evaluating.Lack, config: Any, modalities: tuple[str, ...]
+  lack: evaluating.Lack, config: Config, modalities: tuple[str, ...]
 ) -> str:
   """What a stage lacks, its attack and radius in words."""
   large = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
@@ -370,7 +371,7 @@ def _large(modalities: tuple[str, ...]) -> Cell:
 
 
 def _named(
-  config: Any, modalities: tuple[str, ...], attacked: attack_grid.Cases
+  config: Config, modalities: tuple[str, ...], attacked: attack_grid.Cases
 ) -> dict[str, str]:
   """Returns each stage of an evaluation with its attack and radius in words."""
   notes = {evaluating.CLEAN: "clean examples"}
@@ -413,17 +414,18 @@ def _whole(
   return told
 
 
-def _check_box(config: Any, modalities: tuple[str, ...], batch: Batch) -> None:
+def _check_box(
+  config: Config, modalities: tuple[str, ...], batch: Batch
+) -> None:
   """Clean inputs outside their box would make every number meaningless."""
   cell = attack_grid.cells(config, modalities)[0]
-  radii = cell.radii if len(modalities) > 1 else next(iter(cell.radii.values()))
-  threat = build.threat_of(config.evaluation.norm, radii)
+  threat = build.threat_of(config.evaluation.norm, cell.radii)
   with lifecycle.reading_data():
     attacks.check_inputs(threat, batch.inputs)
 
 
 def _study(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -434,11 +436,11 @@ def _study(
 ) -> None:
   """Measures gradients, and keeps a few examples and spikes to show."""
   measured = gradient_study.study(
-    config, made.study, variables, batch, splits.modalities, progress
+    config, made.study, variables, batch, progress
   )
   few = config.evaluation.shown
-  inputs = gradient_study.named(batch.inputs, splits.modalities)
-  one = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
+  inputs = build.by_modality(batch.inputs)
+  one = jax.tree.map(lambda leaf: leaf[:1], inputs)
   rule = build.rule(config, config.model.rule)
 
   @jax.jit

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments import attack_kinds, build, suites
+from experiments import attack_kinds, build, schema, suites
+from experiments.schema import Config
 from experiments.settings import UsageError
 from snnjax import attacks, losses, models
 from snnjax import evaluation as evaluating
 from snnjax.types import Attack, Inputs, Key, LogitsFn, Network, Variables
 
-Radii = Any  # a scalar, or one per modality
+Radii = Mapping[str, jax.Array]  # by modality
 Build = Callable[[Variables, Radii], evaluating.Case]
 _NOBODY: Mapping[str, LogitsFn] = MappingProxyType({})
 
@@ -27,7 +28,7 @@ class Cell(NamedTuple):
   """One target at one radius.
 
   Attributes:
-    target: a modality, or "both".
+    target: a modality, or `schema.JOINT`, all of them.
     level: position of the radius in the configuration.
     radii: per modality; 0 where it is not attacked.
   """
@@ -46,7 +47,7 @@ class Cell(NamedTuple):
     return f"{self.target}/{self.level}/{attack}"
 
 
-def cells(config: Any, modalities: tuple[str, ...]) -> list[Cell]:
+def cells(config: Config, modalities: tuple[str, ...]) -> list[Cell]:
   """Returns every target at every radius, the smallest radius first.
 
   Args:
@@ -56,20 +57,20 @@ def cells(config: Any, modalities: tuple[str, ...]) -> list[Cell]:
   Raises:
     ValueError: if the modalities' lists of radii differ in length.
   """
-  epsilons = {name: config.evaluation.epsilons[name] for name in modalities}
+  epsilons = {name: config.seen[name].epsilons for name in modalities}
   lengths = {name: len(values) for name, values in epsilons.items()}
   if len(set(lengths.values())) != 1:
     raise ValueError(
-      "evaluation.epsilons must have as many radii for every modality; got "
-      f"{lengths}"
+      "modalities.*.epsilons must be as many for every modality that the "
+      f"network sees; got {lengths}"
     )
-  targets = list(modalities) + (["both"] if len(modalities) > 1 else [])
+  targets = [*modalities, *[schema.JOINT] * (len(modalities) > 1)]
   return [
     Cell(
       target,
       level,
       {
-        name: float(values[level]) if target in (name, "both") else 0.0
+        name: float(values[level]) if target in (name, schema.JOINT) else 0.0
         for name, values in epsilons.items()
       },
     )
@@ -93,7 +94,7 @@ class Grid(NamedTuple):
 
 
 def grid(
-  config: Any, network: Network, stand_ins: Mapping[str, LogitsFn] = _NOBODY
+  config: Config, network: Network, stand_ins: Mapping[str, LogitsFn] = _NOBODY
 ) -> Grid:
   """Returns the builders for the networks of one architecture.
 
@@ -122,7 +123,7 @@ def grid(
 
 
 def _attack(
-  config: Any,
+  config: Config,
   network: Network,
   variables: Variables,
   radii: Radii,
@@ -145,10 +146,11 @@ def _attack(
   def one(rules: tuple[str, ...]) -> Attack:
     # What adapts gives no logits of its own; nor does its forward pass differ.
     plain = config.model.rule if rules[0] in build.ADAPTIVE else rules[0]
-    if spec.draws > 1 and config.model.encoder not in build.RANDOM_ENCODERS:
+    coders = sorted({own.encoder for own in config.seen.values()})
+    if spec.draws > 1 and not set(coders) & set(build.RANDOM_ENCODERS):
       raise ValueError(
-        f"draws must be 1 where nothing is random, as for the encoder "
-        f"{config.model.encoder!r}; got {spec.draws}"
+        "draws must be 1 where nothing is random, as for the encoder "
+        f"{', '.join(coders)}; got {spec.draws}"
       )
     request = attack_kinds.Request(
       source=source(rules),
@@ -286,5 +288,4 @@ def on_cell(
 
 def traced(radii: Mapping[str, float]) -> Radii:
   """Radii as arrays, so that no value of theirs is compiled in."""
-  arrays = {name: jnp.asarray(value) for name, value in radii.items()}
-  return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+  return {name: jnp.asarray(value) for name, value in radii.items()}

@@ -9,12 +9,11 @@ says what was trained, and how it is attacked unless ``--config`` or keys of
 
 import pathlib
 
-import ml_collections
-
 from experiments import launch, schema
+from experiments.schema import Config
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Evaluates the network trained in `workdir` as `config` says."""
   from experiments import evaluation_run
 

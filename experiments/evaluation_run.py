@@ -2,7 +2,6 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from experiments import (
   assessment,
@@ -17,17 +16,19 @@ from experiments import (
   origins,
   preflight,
   run_folders,
+  schema,
   settings,
   stopping,
   suites,
   training_loop,
 )
 from experiments.progress import reporter, say
+from experiments.schema import Config
 from snnjax import models, workdir
 from snnjax.types import LogitsFn
 
 
-def run(config: Any, path: pathlib.Path) -> None:
+def run(config: Config, path: pathlib.Path) -> None:
   """Runs the evaluate binary on the run in `path`.
 
   Args:
@@ -40,11 +41,9 @@ def run(config: Any, path: pathlib.Path) -> None:
     DataError: the folder has no finished training run.
   """
   compilation.keep()
-  whole = trained_config(path)
-  with whole.unlocked():
-    whole.evaluation = config.evaluation
-    whole.data.data_dir = config.data.data_dir  # the data may have moved
-  whole = preflight.resolved(whole)
+  whole = preflight.resolved(
+    settings.taken(trained_config(path), config, schema.EVALUATING)
+  )
   with lifecycle.reading_data():
     known = origins.assessment(whole, path)
   folder = evaluations.folder(path, whole)
@@ -85,7 +84,7 @@ def _told(
 ) -> str:
   """What a finished evaluation found: accuracies, and the alarms."""
   whole = settings.from_dict(folder.config)
-  modalities = datasets.MODALITIES[whole.data.modality]
+  modalities = tuple(whole.seen)
   (name,) = run_folders.names(path, [path])
   with lifecycle.reading_data():
     assessed = assessment.load(name, whole, modalities, folder, known)
@@ -102,7 +101,7 @@ def _with_fitted(
   return splits._replace(used=used._replace(parts={**parts, **used.parts}))
 
 
-def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
+def stand_ins(whole: Config, splits: datasets.Splits) -> dict[str, LogitsFn]:
   """Loads the networks that a suite's attacks transfer from, by folder.
 
   Args:
@@ -122,7 +121,7 @@ def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
   return found
 
 
-def trained_config(path: pathlib.Path) -> Any:
+def trained_config(path: pathlib.Path) -> Config:
   """Returns the configuration of a finished training run.
 
   Raises:

@@ -3,12 +3,11 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import ml_collections
-
 from experiments import checking, lifecycle, schema, settings
+from experiments.schema import Config
 
 
-def read(path: pathlib.Path) -> ml_collections.ConfigDict | None:
+def read(path: pathlib.Path) -> Config | None:
   """Returns what the run in a workdir had; None where there is no run.
 
   Args:
@@ -34,7 +33,7 @@ def read(path: pathlib.Path) -> ml_collections.ConfigDict | None:
 
 
 def refuse_code(
-  config: ml_collections.ConfigDict,
+  config: Config,
   typed: Sequence[str],
   read: Sequence[str],
   path: pathlib.Path,
@@ -68,7 +67,7 @@ def refuse_code(
 
 
 def refuse_unread(
-  config: ml_collections.ConfigDict,
+  config: Config,
   before: Mapping[str, object],
   given: Sequence[str],
   read: Sequence[str],
@@ -96,7 +95,7 @@ def refuse_unread(
   ]
   if found:
     readable = " and ".join(
-      f"{key}.*" if key in config and key not in before else key for key in read
+      key if key in before else f"{key}.*" for key in read
     )
     raise settings.UsageError(
       f"{'; '.join(found)}: it is not read here, only {readable}"

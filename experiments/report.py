@@ -9,10 +9,10 @@ choose some; the report on them goes to ``WORKDIR/report_CHOSEN``. With
 
 import pathlib
 
-import ml_collections
 from absl import flags
 
 from experiments import launch, schema, settings
+from experiments.schema import Config
 
 _SUITE = flags.DEFINE_string(
   "suite", None, "Show the evaluations by this suite alone."
@@ -31,7 +31,7 @@ _OUT = flags.DEFINE_string(
 )
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Writes the report on all, or the chosen, evaluations in `workdir`."""
   from experiments import report_run, suites
 

@@ -19,6 +19,7 @@ _UNSEEN = (
   "data.augment",
   "data.stream",
 )
+_EVENTS = ("modalities.events.step_us", "modalities.events.cap")
 
 
 class Group(NamedTuple):
@@ -128,7 +129,7 @@ def _seen(assessed: Assessed) -> str:
     {
       key: value
       for key, value in flat.items()
-      if schema.covers(("evaluation", "data"), key)
+      if schema.covers((*schema.ATTACKING, "data", *_EVENTS), key)
       and not schema.covers(_UNSEEN, key)
     }
     | {"digest of the data": assessed.made_from["data"]},

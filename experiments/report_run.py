@@ -9,14 +9,12 @@ from experiments import (
   assessment,
   checking,
   console,
-  datasets,
   evaluations,
   leaderboard_entry,
   lifecycle,
   origins,
   report_groups,
   run_folders,
-  schema,
   settings,
   stopping,
   suites,
@@ -25,13 +23,14 @@ from experiments import (
 from experiments.assessment import Assessed
 from experiments.progress import say
 from experiments.report_groups import Group
+from experiments.schema import Config
 from snnjax import environment, report, workdir
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(
-  config: Any,
+  config: Config,
   path: pathlib.Path,
   chosen: str = "",
   out: pathlib.Path | None = None,
@@ -52,7 +51,7 @@ def run(
     OSError: the report cannot be written.
     Preempted: a signal asked to stop.
   """
-  checking.check_read(config, schema.REPORTING)
+  checking.check(config)
   with lifecycle.stop_on_sigterm() as should_stop:
     runs = evaluated(path, chosen)
     networks = []
@@ -135,7 +134,9 @@ def _state(run: pathlib.Path, chosen: str) -> str:
   return f"{stage} is {state}{f' ({reason})' if reason else ''}"
 
 
-def load(path: pathlib.Path, config: Any, name: str | None = None) -> Assessed:
+def load(
+  path: pathlib.Path, config: Config, name: str | None = None
+) -> Assessed:
   """Reads one evaluation of a run.
 
   Args:
@@ -164,7 +165,7 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   with lifecycle.reading_data():
     plain = workdir.read_config(folder)
   own = checking.recorded(plain, folder)
-  if "attacks" not in own.get("evaluation", ()):
+  if not own.evaluation.attacks:
     raise lifecycle.DataError(
       f"{folder} must name its attacks; an older version made it. Remove it "
       f"and run: python -m experiments.evaluate --workdir={folder.parent}"
@@ -173,7 +174,7 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
     suites.check_recorded(own, f"{folder}/config.json")
   except settings.UsageError as error:  # nobody typed it
     raise lifecycle.DataError(str(error)) from None
-  modalities = datasets.MODALITIES[own.data.modality]
+  modalities = tuple(own.seen)
   with lifecycle.reading_data(), workdir.reading(folder) as opened:
     made_from = origins.assessment(own, folder.parent)
     return assessment.load(name, own, modalities, opened, made_from)
@@ -195,7 +196,7 @@ def folder_of(path: pathlib.Path, chosen: str = "") -> pathlib.Path:
 def write(
   groups: Sequence[Group],
   folder: pathlib.Path,
-  config: Any,
+  config: Config,
   extra: Mapping[str, Any] | None = None,
 ) -> Written:
   """Writes the report on some networks into a folder.

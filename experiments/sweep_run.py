@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 
 from experiments import (
   console,
@@ -26,6 +25,7 @@ from experiments import (
 from experiments.assessment import Assessed
 from experiments.lifecycle import ExitCode
 from experiments.progress import say
+from experiments.schema import Config
 from experiments.stopping import ShouldStop
 from snnjax import environment, report, workdir
 from snnjax.report import Column, Record, Section, Table
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 
   name: str
   values: Mapping[str, str]
-  config: ml_collections.ConfigDict
+  config: Config
 
 
 class Outcome(NamedTuple):
@@ -66,7 +66,7 @@ class Outcome(NamedTuple):
   assessed: Assessed | None = None
 
 
-def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
+def run(config: Config, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
   """Trains and evaluates every run of a grid, and writes their table.
 
   Args:
@@ -129,7 +129,7 @@ def _all(
   return [ended[cell.name] for cell in runs]
 
 
-def cells(config: Any, grid: Sequence[str]) -> list[Cell]:
+def cells(config: Config, grid: Sequence[str]) -> list[Cell]:
   """Returns every run of a grid; the last key changes fastest.
 
   Args:
@@ -172,10 +172,10 @@ def _split(values: str) -> list[str]:
   return [part.strip() for part in parts]
 
 
-def _cell(config: Any, values: dict[str, str]) -> Cell:
-  own = settings.from_dict(settings.to_dict(config))
+def _cell(config: Config, values: dict[str, str]) -> Cell:
+  own = config
   for key, value in values.items():
-    settings.override(own, key, value)
+    own = settings.override(own, key, value)
   name = ",".join(f"{key}={value}" for key, value in values.items())
   return Cell(_STRANGE.sub("-", name), values, own)
 

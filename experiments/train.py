@@ -2,12 +2,11 @@
 
 import pathlib
 
-import ml_collections
-
 from experiments import launch, schema
+from experiments.schema import Config
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains as `config` says, in `workdir`, from where it stopped."""
   from experiments import training_loop
 

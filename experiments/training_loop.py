@@ -4,7 +4,7 @@ import contextlib
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from experiments import (
 )
 from experiments.origins import WEIGHTS
 from experiments.progress import Progress, reporter, say, silent
+from experiments.schema import Config
 from experiments.stopping import ShouldStop
 from snnjax import (
   checkpoints,
@@ -88,7 +89,7 @@ class Log(NamedTuple):
 class Plan(NamedTuple):
   """A run's fixed parts."""
 
-  config: Any
+  config: Config
   made_from: Mapping[str, str]
   train: datasets.Training
   validation: dataset.Dataset | None
@@ -98,7 +99,7 @@ class Plan(NamedTuple):
   total: int
 
 
-def run(config: Any, path: pathlib.Path) -> None:
+def run(config: Config, path: pathlib.Path) -> None:
   """Runs the train binary: fits ``config`` in the workdir at `path`.
 
   Raises:
@@ -122,7 +123,7 @@ def run(config: Any, path: pathlib.Path) -> None:
     say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
 
 
-def accuracy(config: Any, path: pathlib.Path) -> str:
+def accuracy(config: Config, path: pathlib.Path) -> str:
   """Returns what a finished run knows of its accuracy, in words.
 
   Args:
@@ -152,7 +153,7 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
 
 
 def opened(
-  path: pathlib.Path, config: Any
+  path: pathlib.Path, config: Config
 ) -> contextlib.AbstractContextManager[Workdir]:
   """Opens the workdir of a run; what training does not read may change.
 
@@ -173,7 +174,7 @@ def opened(
   )
 
 
-def _tell_unread(config: Any, path: pathlib.Path) -> None:
+def _tell_unread(config: Config, path: pathlib.Path) -> None:
   """Says which values came too late for a run that is finished."""
   lines = workdir.difference(
     workdir.read_config(path), settings.to_dict(config)
@@ -185,7 +186,7 @@ def _tell_unread(config: Any, path: pathlib.Path) -> None:
     )
 
 
-def lacking(config: Any, path: pathlib.Path) -> str:
+def lacking(config: Config, path: pathlib.Path) -> str:
   """Says what a finished run lacks; nothing where others find what they read.
 
   Args:
@@ -206,7 +207,7 @@ def lacking(config: Any, path: pathlib.Path) -> str:
 
 
 def fit(
-  config: Any,
+  config: Config,
   splits: datasets.Splits,
   folder: Workdir,
   progress: Progress = silent,
@@ -253,7 +254,7 @@ def fit(
 
 
 def trained(
-  config: Any, splits: datasets.Splits, path: pathlib.Path
+  config: Config, splits: datasets.Splits, path: pathlib.Path
 ) -> tuple[Network, Variables]:
   """Returns the network of a finished workdir and its variables.
 
@@ -268,7 +269,7 @@ def trained(
     ForeignError: they are those of another configuration.
     ValueError: they do not fit the network.
   """
-  network = build.network(config, splits.modalities, splits.test.num_classes)
+  network = build.network(config, splits.test.num_classes)
   sample = pipeline.gather(
     splits.test,
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
@@ -287,14 +288,14 @@ def trained(
 
 
 def _begin(
-  config: Any, splits: datasets.Splits, made_from: Mapping[str, str]
+  config: Config, splits: datasets.Splits, made_from: Mapping[str, str]
 ) -> tuple[Plan, Progressed]:
   """Builds everything from the configuration, and the state of step 0."""
   size = config.train.batch_size
   if splits.train is None:
     raise ValueError("splits must have training examples; got the test alone")
-  network = build.network(config, splits.modalities, splits.train.num_classes)
-  method = build.method(config, network, splits.modalities)
+  network = build.network(config, splits.train.num_classes)
+  method = build.method(config, network)
   per_epoch = pipeline.batch_count(splits.train.size, size)
   total = per_epoch * config.train.epochs
   tx = build.optimizer(config, total * steps.as_method(method).updates)
@@ -317,7 +318,7 @@ def _begin(
   return plan, Progressed(state, best)
 
 
-def _augmented(config: Any, step: Callable) -> Callable:
+def _augmented(config: Config, step: Callable) -> Callable:
   """The step on augmented images; each example draws from its own key."""
   chain = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
   if not chain:
@@ -327,14 +328,15 @@ def _augmented(config: Any, step: Callable) -> Callable:
   def augmented(state: TrainState, batch: Batch) -> tuple:
     own = random.fold_in_name(state.key, "augmentation")
     key = jax.random.fold_in(own, state.step)
-    images = jnp.asarray(batch.inputs)
-    return step(state, batch._replace(inputs=transform(key, images)))
+    inputs = build.by_modality(batch.inputs)
+    images = transform(key, jnp.asarray(inputs["image"]))
+    return step(state, batch._replace(inputs={**inputs, "image": images}))
 
   return augmented
 
 
 def _right(
-  config: Any, splits: datasets.Splits, network: Network
+  config: Config, splits: datasets.Splits, network: Network
 ) -> Callable[[Variables, dataset.Dataset], int]:
   """How many of a data set's examples the network gets right."""
   rule = build.rule(config, config.model.rule)
@@ -361,7 +363,7 @@ def _right(
 
 @contextlib.contextmanager
 def _writers(
-  config: Any,
+  config: Config,
   folder: Workdir,
   after: int | None,
   expected: metrics.Written | None,
@@ -394,7 +396,7 @@ def _loop(
   """Steps to the end; checkpoints on the way and wherever it must stop."""
   options = plan.config.train
   done = int(progressed.state.step)
-  name = f"train {plan.config.method.kind}"
+  name = f"train {plan.config.method.name}"
   progress(done, plan.total, name)
   validated = False
   while done < plan.total:
