@@ -113,7 +113,7 @@ def test_a_value_of_another_type_is_named(config, key, text, match):
     ("modalities.image.epsilon", "did you mean modalities.image.epsilons"),
     ("trian.epoch", "train.epochs"),
     ("sede", "did you mean seed"),
-    ("seed.x", "or seed"),
+    ("seed.x", "did you mean seed or"),
     ("evaluation.attacks", "no configuration key"),
     ("x.zzz", "there are seed, data.name, data.data_dir"),
   ],
