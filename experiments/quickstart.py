@@ -8,15 +8,15 @@ and writes the report. ``--modalities=image`` does so for the images alone.
 
 import pathlib
 
-from experiments import launch
-from experiments.schema import Config
+from experiments.command import launch
+from experiments.configuration.schema import Config
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains, evaluates and reports the networks of `config` in `workdir`."""
-  from experiments import quickstart_run
+  from experiments.sweeping import comparison
 
-  quickstart_run.run(config, workdir)
+  comparison.run(config, workdir)
 
 
 if __name__ == "__main__":

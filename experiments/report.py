@@ -11,8 +11,9 @@ import pathlib
 
 from absl import flags
 
-from experiments import launch, schema, settings
-from experiments.schema import Config
+from experiments.command import launch
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 
 _SUITE = flags.DEFINE_string(
   "suite", None, "Show the evaluations by this suite alone."
@@ -33,7 +34,8 @@ _OUT = flags.DEFINE_string(
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Writes the report on all, or the chosen, evaluations in `workdir`."""
-  from experiments import report_run, suites
+  from experiments.evaluation import suites
+  from experiments.reporting import report_run
 
   chosen = _EVALUATION.value or ""
   if _SUITE.value:

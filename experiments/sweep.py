@@ -17,8 +17,9 @@ import sys
 
 from absl import flags
 
-from experiments import launch, schema
-from experiments.schema import Config
+from experiments.command import launch
+from experiments.configuration import schema
+from experiments.configuration.schema import Config
 
 _GRID = flags.DEFINE_multi_string(
   "grid", [], "KEY=VALUE,VALUE,... of the configuration; may be repeated."
@@ -27,7 +28,7 @@ _GRID = flags.DEFINE_multi_string(
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Runs the grid of the flags on `config` in `workdir`."""
-  from experiments import sweep_run
+  from experiments.sweeping import sweep_run
 
   code = sweep_run.run(config, workdir, _GRID.value)
   if code:

@@ -2,15 +2,16 @@
 
 import pathlib
 
-from experiments import launch, schema
-from experiments.schema import Config
+from experiments.command import launch
+from experiments.configuration import schema
+from experiments.configuration.schema import Config
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains as `config` says, in `workdir`, from where it stopped."""
-  from experiments import training_loop
+  from experiments.training import loop
 
-  training_loop.run(config, workdir)
+  loop.run(config, workdir)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,18 @@
 import jax
 import jax.numpy as jnp
 
-from experiments import attack_grid, build, suites
 from experiments.benchmarks import problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.tasks import Task
-from experiments.schema import Config, Evaluation, Image, Modalities, Model
+from experiments.building import build
+from experiments.configuration.schema import (
+  Config,
+  Evaluation,
+  Image,
+  Modalities,
+  Model,
+)
+from experiments.evaluation import attack_grid, suites
 from snnjax import evaluation
 
 _RADII = (0.3,)

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import build
-from experiments.progress import Progress
-from experiments.schema import Config
-from experiments.settings import UsageError
+from experiments.building import build
+from experiments.command.progress import Progress
+from experiments.configuration.schema import Config
+from experiments.configuration.settings import UsageError
 from snnjax.data import camera, dataset, events, pairing
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 Record = Callable[[Config, dataset.Dataset, str, Progress], np.ndarray]
 Prepare = Callable[[Array], Array]

@@ -1,6 +1,6 @@
 """Every key with its default: one small image network on the digits."""
 
-from experiments.schema import Config
+from experiments.configuration.schema import Config
 
 
 def get_config() -> Config:

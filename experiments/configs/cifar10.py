@@ -11,7 +11,7 @@ References:
 
 from dataclasses import replace
 
-from experiments.schema import (
+from experiments.configuration.schema import (
   Config,
   Data,
   Evaluation,

@@ -8,7 +8,7 @@ Prepare what was downloaded, then train:
 ``--config.data.name=fashion_mnist`` is the other data set of this shape.
 """
 
-from experiments.schema import (
+from experiments.configuration.schema import (
   Config,
   Data,
   Evaluation,

@@ -1,6 +1,6 @@
 """Three small image+event networks on the embedded digits, in minutes."""
 
-from experiments.schema import (
+from experiments.configuration.schema import (
   Config,
   Data,
   Evaluation,
