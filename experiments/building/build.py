@@ -33,9 +33,9 @@ from snnjax.interfaces import (
   Forward,
   Inputs,
   Key,
+  LogitsFn,
   Network,
   Objective,
-  ScoredLossFn,
   State,
   Trace,
   Variables,
@@ -180,7 +180,7 @@ def attack_oracle(
   """
   if name in ADAPTIVE:
     adapting = assg.assg_rule(ADAPTIVE[name])
-    return assg.assg(made, variables, loss, rule=adapting, draws=draws)
+    return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
   logits = models.classifier(made, variables, rule=rule(config, name))
   oracle = attacks.white_box(losses.scored(logits, loss))
   return attacks.eot(oracle, draws) if draws > 1 else oracle
@@ -442,10 +442,10 @@ def _hire(config: Config, made: Network) -> Method:
 
 def _adversarial(
   inner: Callable[[Config, Network], Objective],
-) -> Callable[[Config, Network], Objective]:
+) -> Callable[[Config, Network], Method]:
   """A method of plain objectives on attacked inputs."""
 
-  def build(config: Config, made: Network) -> Objective:
+  def build(config: Config, made: Network) -> Method:
     return methods.adversarial(
       inner(config, made),
       network=made,
@@ -465,15 +465,15 @@ METHODS: Mapping[str, Callable[[Config, Network], Method | Objective]] = {
 }
 
 
-def _craft(config: Config, loss: ScoredLossFn) -> Attack:
+def _craft(config: Config, logits_fn: LogitsFn) -> Attack:
   """The attack inside adversarial training: PGD, or FGSM for one step."""
   own, seen = config.method.adversarial, config.seen
   radii = {name: each.radius for name, each in seen.items()}
   threat = threat_of(own.norm, radii)
   if own.steps == 1:
-    return attacks.fgsm(loss, threat)
+    return attacks.fgsm(logits_fn, threat)
   return attacks.pgd(
-    loss,
+    logits_fn,
     threat,
     step_size={name: each.step_size for name, each in seen.items()},
     steps=own.steps,

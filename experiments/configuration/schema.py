@@ -461,10 +461,29 @@ CHANGEABLE = (
   "evaluation.microbatch",
   "leaderboard",  # read by the report alone
 )
+
+
+def of_modalities(*names: str) -> tuple[str, ...]:
+  """Returns some keys of each modality, dotted."""
+  return tuple(f"modalities.{m}.{name}" for m in MODALITIES for name in names)
+
+
+# How far the attacks of an evaluation go.
+EPSILONS = of_modalities("epsilons")
 # What an evaluation is: what is attacked how, and how far.
-ATTACKING = (
-  "evaluation",
-  *(f"modalities.{name}.epsilons" for name in MODALITIES),
+ATTACKING = ("evaluation", *EPSILONS)
+# What shapes a network of the modalities that it sees.
+NETWORK = (
+  "data.modalities",
+  "model",
+  *of_modalities("encoder", "channels", "shrink", "standardize"),
+)
+# What a modality has beside the keys of all: how it is recorded.
+_COMMON = [each.name for each in dataclasses.fields(Modality)]
+RECORDING = tuple(
+  key
+  for key in KEYS
+  if key.startswith("modalities.") and key.split(".")[2] not in _COMMON
 )
 TRAINING = (
   "seed",

@@ -21,7 +21,7 @@ from typing import Any
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
 
-FOLDER = pathlib.Path(__file__).with_name("configs")
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SHOWN = 120  # letters of what somebody wrote, in a message
 _NAMED = 12  # of known names, where none is like what was written
@@ -55,7 +55,7 @@ def load(name: str) -> Config:
   config = returned(name)
   if not isinstance(config, Config):
     raise UsageError(
-      f"{spelt}: get_config must return a Config of experiments.configuration.schema; got "
+      f"{spelt}: get_config must return a Config, see {schema.__name__}; got "
       f"{type(config).__name__}"
     )
   return config
@@ -152,6 +152,8 @@ def _read(key: str, text: str, read: Callable[[str], Any], allowed: str) -> Any:
 def replaced(config: Config, values: Mapping[str, Any]) -> Config:
   """Returns a configuration with other values.
 
+  They may be of any type: programs put traced arrays in the place of numbers.
+
   Args:
     config: the configuration.
     values: by dotted key.
@@ -185,14 +187,16 @@ def taken(config: Config, other: Config, groups: Sequence[str]) -> Config:
     other: has these.
     groups: the keys, or groups of keys.
   """
-  return replaced(
-    config,
-    {
-      key: value
-      for key, value in flatten(other).items()
-      if key in schema.KEYS and schema.covers(groups, key)
-    },
-  )
+  return replaced(config, part(other, groups))
+
+
+def part(config: Config, groups: Sequence[str]) -> dict[str, Any]:
+  """Returns the values of some keys, or groups of keys, by dotted key."""
+  return {
+    key: value
+    for key, value in flatten(config).items()
+    if key in schema.KEYS and schema.covers(groups, key)
+  }
 
 
 def is_path(name: str) -> bool:

@@ -7,7 +7,8 @@ file, so that a killed evaluation goes on without computing an example twice.
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -15,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.building import build, datasets, examples
+from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
@@ -36,6 +39,7 @@ from snnjax.interfaces import (
   Batch,
   Forward,
   Inputs,
+  Key,
   LogitsFn,
   Network,
   Variables,
@@ -93,6 +97,7 @@ class Bench(NamedTuple):
   network: Network
   grid: attack_grid.Grid
   study: gradient_study.Measure
+  forward: Callable[[Variables, Key, Inputs], Forward]
 
 
 def bench(
@@ -100,6 +105,8 @@ def bench(
   network: Network,
   modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
+  shared: Shared | None = None,
+  weights: Mapping[str, str] = MappingProxyType({}),
 ) -> Bench:
   """Returns the shared parts for networks of one architecture.
 
@@ -108,16 +115,45 @@ def bench(
     network: the architecture.
     modalities: of its inputs.
     stand_ins: other networks by their folder, for attacks that transfer.
+    shared: what other evaluations of this process built.
+    weights: digests of the stand-ins' parameters, which are built in.
 
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
   """
   alarm_study.check(config)
+  shared = shared or Shared()
+  network_key = settings.part(config, schema.NETWORK)
+  options = settings.to_dict(config)["evaluation"]
+  key = [network_key, options, dict(weights)]
+  radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
   return Bench(
     network,
-    attack_grid.grid(config, network, stand_ins or {}),
-    gradient_study.measure(config, network, modalities),
+    shared.get(
+      "attacks",
+      key,
+      lambda: attack_grid.grid(config, network, stand_ins or {}),
+    ),
+    shared.get(
+      "gradients",
+      [*key, radii],
+      lambda: gradient_study.measure(config, network, modalities),
+    ),
+    shared.get("spikes", network_key, lambda: _forward(config, network)),
   )
+
+
+def _forward(
+  config: Config, network: Network
+) -> Callable[[Variables, Key, Inputs], Forward]:
+  """Returns the network's compiled run under its own rule."""
+  rule = build.rule(config, config.model.rule)
+
+  @jax.jit
+  def forward(variables: Variables, key: Key, inputs: Inputs) -> Forward:
+    return network.apply(variables, inputs, rule=rule, key=key)
+
+  return forward
 
 
 def test_batch(config: Config, splits: datasets.Splits) -> Batch:
@@ -446,14 +482,8 @@ def _study(
   few = config.evaluation.shown
   inputs = build.by_modality(batch.inputs)
   one = jax.tree.map(lambda leaf: leaf[:1], inputs)
-  rule = build.rule(config, config.model.rule)
-
-  @jax.jit
-  def forward(variables: Variables) -> Forward:
-    key = build.key(config, "shown spikes")
-    return made.network.apply(variables, one, rule=rule, key=key)
-
-  traces = forward(variables).traces
+  key = build.key(config, "shown spikes")
+  traces = made.forward(variables, key, one).traces
   tree = {
     "labels": batch.labels,
     "study": measured._replace(

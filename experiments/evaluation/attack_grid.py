@@ -17,7 +17,7 @@ from experiments.configuration import schema
 from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import attack_kinds, suites
-from snnjax import attacks, losses, models
+from snnjax import attacks, models
 from snnjax import evaluation as evaluating
 from snnjax.interfaces import Attack, Inputs, Key, LogitsFn, Network, Variables
 
@@ -167,10 +167,7 @@ def _attack(
       restarts=spec.restarts,
       draws=spec.draws,
       options=spec.options,
-      stand_ins=tuple(
-        losses.scored(stand_ins[run], losses.cross_entropy)
-        for run in spec.options.get("runs", ())
-      ),
+      stand_ins=tuple(stand_ins[run] for run in spec.options.get("runs", ())),
     )
     return attack_kinds.TABLE[spec.kind].make(request)
 

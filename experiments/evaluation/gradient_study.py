@@ -168,7 +168,7 @@ def measure(
       along=jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), along),
       standing=standing.T,
       ratio={
-        name: vulnerability.first_order(gradient, vulnerability.LINF).ratio
+        name: vulnerability.first_order(gradient, np.inf).ratio
         for name, gradient in gradients["margin"]["clean"].items()
       },
       random=vulnerability.random_vulnerability(

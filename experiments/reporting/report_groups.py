@@ -21,7 +21,6 @@ _UNSEEN = (
   "data.augment",
   "data.stream",
 )
-_EVENTS = ("modalities.events.step_us", "modalities.events.cap")
 
 
 class Group(NamedTuple):
@@ -131,7 +130,7 @@ def _seen(assessed: Assessed) -> str:
     {
       key: value
       for key, value in flat.items()
-      if schema.covers((*schema.ATTACKING, "data", *_EVENTS), key)
+      if schema.covers((*schema.ATTACKING, "data", *schema.RECORDING), key)
       and not schema.covers(_UNSEEN, key)
     }
     | {"digest of the data": assessed.made_from["data"]},
