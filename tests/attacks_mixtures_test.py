@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, losses
-from snnjax.attacks import blackbox, perceptual, stable
+from snnjax.attacks import blackbox, perceptual, schedule
 from snnjax.types import Scored
 
 KEY = jax.random.key(0)
@@ -37,7 +37,7 @@ LOSS = losses.scored(logits_fn, losses.margin_loss)
 def constant(points, loss, success):
   def attack(key, inputs, labels):
     del key, labels
-    return attacks.probed(
+    return attacks.candidate(
       jnp.full_like(inputs, points), jnp.array(loss), jnp.array(success)
     )
 
@@ -98,7 +98,7 @@ def test_sharpness_is_chosen_on_the_tuning_examples_alone():
     def attack(key, inputs, labels):
       del key
       success = jnp.abs(sharpness - 2) < jnp.arange(1, 4)
-      return attacks.probed(inputs, -sharpness + labels, success)
+      return attacks.candidate(inputs, -sharpness + labels, success)
 
     return attack
 
@@ -200,11 +200,11 @@ def test_many_random_draws_in_one_program():
 
 def test_stable_steps_halve_at_shrinking_periods():
   # 20 steps: periods 4, 3, 2, 1, 1, ... as Auto-PGD's checkpoints.
-  assert stable.halvings(20).tolist() == [
+  assert schedule.halvings(20).tolist() == [
     *([0] * 4 + [1] * 3 + [2] * 2),
     *range(3, 14),
   ]
-  assert stable.halvings(100)[[21, 22, 40, 41]].tolist() == [0, 1, 1, 2]
+  assert schedule.halvings(100)[[21, 22, 40, 41]].tolist() == [0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from snnjax.attacks.elastic_net import ead
 from snnjax.attacks.fab import fab, targeted_fab
 from snnjax.attacks.greedy import corner_search, jsma
 from snnjax.attacks.hop_skip_jump import hop_skip_jump
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.minimal import (
   MinimalAttack,
   MinimalResult,
@@ -44,14 +45,13 @@ from snnjax.attacks.presets import (
 )
 from snnjax.attacks.results import (
   Keep,
-  Nearest,
   best_loss,
+  candidate,
+  keep_better,
   last,
-  probed,
-  settled,
-  strongest,
+  nearest_success,
+  success_then_loss,
 )
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import l0
 from snnjax.attacks.slide import slide
 from snnjax.attacks.sparse import pgd_l0, spgd
@@ -89,12 +89,11 @@ __all__ = [
   "Keep",
   "MinimalAttack",
   "MinimalResult",
-  "Nearest",
   "Oracle",
+  "Point",
   "Probe",
-  "Search",
+  "Proposer",
   "Threat",
-  "Visit",
   "as_attack",
   "ascend",
   "ascend_recorded",
@@ -104,6 +103,7 @@ __all__ = [
   "autoattack_standard",
   "best_loss",
   "bim",
+  "candidate",
   "carlini_wagner",
   "check_inputs",
   "choose_sharpness",
@@ -111,7 +111,6 @@ __all__ = [
   "deepfool",
   "ead",
   "eot",
-  "explore",
   "fab",
   "fgsm",
   "frozen",
@@ -120,24 +119,25 @@ __all__ = [
   "imperceptible",
   "joint",
   "jsma",
+  "keep_better",
   "l0",
   "l1",
   "l2",
   "last",
   "linf",
   "mi_fgsm",
+  "nearest_success",
   "nes",
   "noise_tolerance",
   "per_modality",
   "perceptual_distance",
   "pgd",
   "pgd_l0",
-  "probed",
   "r_fgsm",
   "random_noise",
   "sa_pgd",
   "sa_pgd_steepest",
-  "settled",
+  "search",
   "shrinking_auto_pgd",
   "sigma_zero",
   "slide",
@@ -145,7 +145,7 @@ __all__ = [
   "spgd",
   "spsa",
   "square",
-  "strongest",
+  "success_then_loss",
   "targeted_auto_pgd",
   "targeted_fab",
   "threat_of",

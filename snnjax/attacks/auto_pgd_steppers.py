@@ -16,6 +16,7 @@ import optax
 
 from snnjax.attacks import flat
 from snnjax.attacks.ascent import Destination
+from snnjax.attacks.schedule import checkpoints
 from snnjax.attacks.threat import Geometry, Threat
 from snnjax.kernels import order
 from snnjax.types import Array, Inputs
@@ -58,26 +59,6 @@ class _Sparse(NamedTuple):
   size: Array  # [B], step size in radii
 
 
-def windows(steps: int) -> np.ndarray:
-  """Returns [steps + 1]: the length of the window that ends at an update.
-
-  Zero where no window ends. The first takes 22 % of the steps, each later one
-  3 % less, down to 6 %.
-
-  Args:
-    steps: of the whole run.
-  """
-  shares = (int(share * steps) for share in (0.22, 0.06, 0.03))
-  length, least, less = (max(share, 1) for share in shares)
-  ends = np.zeros(steps + 1, np.int32)
-  end = length
-  while end <= steps:
-    ends[end] = length
-    length = max(length - less, least)
-    end += length
-  return ends
-
-
 def moving_counts(width: int) -> np.ndarray:
   """Returns [width + 1]: how many coordinates to move after so many changed.
 
@@ -109,9 +90,10 @@ def adaptive_steps(
     steps: of the whole run.
     rho: the share of steps that must raise the loss.
   """
-  ends = jnp.asarray(windows(steps))
+  periods = checkpoints(steps)
+  ends = jnp.asarray(periods)
   # Whole numbers on both sides: no more than that many rises.
-  ceilings = jnp.asarray(np.floor(rho * windows(steps)), int)
+  ceilings = jnp.asarray(np.floor(rho * periods), int)
 
   def update(
     gradient: Inputs,
@@ -269,7 +251,7 @@ def _with_momentum(
     ahead,
     previous,
   )
-  return threat.project(blend, origin)
+  return blend  # the loop projects it
 
 
 def _sparse_step(

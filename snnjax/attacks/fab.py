@@ -8,8 +8,9 @@ from snnjax import random
 from snnjax.arguments import logits_function
 from snnjax.attacks import blocks
 from snnjax.attacks.admission import taken
-from snnjax.attacks.ascent import Destination, Start, ascend, restarted
+from snnjax.attacks.ascent import Destination, Start, ascend
 from snnjax.attacks.gauge import Gauge, boxed, gauge_of
+from snnjax.attacks.loop import with_restarts
 from snnjax.attacks.minimal import MinimalAttack, MinimalResult, finished
 from snnjax.attacks.nearest import (
   closest,
@@ -18,7 +19,7 @@ from snnjax.attacks.nearest import (
   target_boundary,
 )
 from snnjax.attacks.oracle import Oracle
-from snnjax.attacks.results import settled
+from snnjax.attacks.results import keep_better
 from snnjax.attacks.rivals import over_rivals
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
@@ -186,9 +187,9 @@ def _search(
     first = runs(None)(random.fold_in(keys, 0), inputs, labels)
     if restarts == 1:
       return first
-    again = restarted(runs(_half_way(threat)), restarts - 1, keep)
+    again = with_restarts(runs(_half_way(threat)), restarts - 1, keep)
     later = again(random.fold_in(keys, 1), inputs, labels)
-    return settled(keep, first, later)
+    return keep_better(keep, first, later)
 
   return attack
 

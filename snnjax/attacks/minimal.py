@@ -18,7 +18,7 @@ from snnjax.attacks.ascent import Destination, ascend
 from snnjax.attacks.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.nearest import nearest_boundary, target_boundary
 from snnjax.attacks.oracle import withstood
-from snnjax.attacks.results import probed
+from snnjax.attacks.results import candidate
 from snnjax.attacks.threat import Threat
 from snnjax.types import (
   Array,
@@ -85,7 +85,7 @@ def judged(
   logits = logits_fn(keys, inputs)
   sign = -1 if targeted else 1
   loss = sign * losses.margin_loss(logits, labels)
-  return probed(inputs, loss, ~withstood(logits, labels, targeted))
+  return candidate(inputs, loss, ~withstood(logits, labels, targeted))
 
 
 def finished(

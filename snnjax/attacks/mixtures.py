@@ -18,7 +18,7 @@ from snnjax.attacks.oracle import (
   as_oracle,
   check_oracle,
 )
-from snnjax.attacks.results import probed, settled, strongest
+from snnjax.attacks.results import candidate, keep_better, success_then_loss
 from snnjax.attacks.threat import Threat, check_floating, check_threat
 from snnjax.types import (
   Array,
@@ -52,7 +52,7 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
     held = attacks[0](random.fold_in(keys, 0), inputs, labels)
     for index, each in enumerate(attacks[1:], 1):
       new = each(random.fold_in(keys, index), inputs, labels)
-      held = settled(strongest, held, new)
+      held = keep_better(success_then_loss, held, new)
     return held
 
   return attack
@@ -128,13 +128,15 @@ def transfer(
     check_floating(inputs)
     size = random.batch_size(inputs)
     keys, labels = random.example_keys(key, size), as_labels(labels, size)
-    held = judged(target, random.fold_in(keys, 0), inputs, labels)
+    points, asked = [inputs], [random.fold_in(keys, 0)]
     for index, each in enumerate(attacks, 1):
       own = random.fold_in(keys, index)
-      found = each(random.fold_in(own, 0), inputs, labels).inputs
-      new = judged(target, random.fold_in(own, 1), found, labels)
-      held = settled(strongest, held, new)
-    return held
+      points.append(each(random.fold_in(own, 0), inputs, labels).inputs)
+      asked.append(random.fold_in(own, 1))
+    best, *others = _judged_in_turn(target, asked, points, labels)
+    for new in others:
+      best = keep_better(success_then_loss, best, new)
+    return best
 
   return attack
 
@@ -165,12 +167,11 @@ def within(
     keys = random.example_keys(key, random.batch_size(inputs))
     found = attack(random.fold_in(keys, 0), inputs, labels)
     near = threat.project(found.inputs, inputs)
-    clean, new = (
-      judged(oracle, random.fold_in(keys, index), points, labels)
-      for index, points in ((1, inputs), (2, near))
-    )
-    found_and_new = new._replace(iterations=found.iterations + new.iterations)
-    return admitted(threat, settled(strongest, clean, found_and_new), inputs)
+    asked = [random.fold_in(keys, index) for index in (1, 2)]
+    clean, new = _judged_in_turn(oracle, asked, [inputs, near], labels)
+    new = new._replace(iterations=found.iterations + new.iterations)
+    best = keep_better(success_then_loss, clean, new)
+    return admitted(threat, best, inputs)
 
   return bounded
 
@@ -181,7 +182,24 @@ def judged(
   """Returns points as an attack's result, with the loss and success there."""
   oracle = as_oracle(source)
   probe, _ = oracle.grad(key, oracle.init(inputs), inputs, labels)
-  return probed(inputs, probe.loss, ~probe.correct)
+  return candidate(inputs, probe.loss, ~probe.correct)
+
+
+def _judged_in_turn(
+  oracle: Oracle, keys: Sequence[Key], points: Sequence[Inputs], labels: Labels
+) -> list[AttackResult]:
+  """Returns `judged` of several batches, the network once in the program."""
+
+  def one(turn: tuple[Key, Inputs]) -> AttackResult:
+    key, inputs = turn
+    return judged(oracle, key, inputs, labels)
+
+  turns = (jnp.stack(keys), jax.tree.map(lambda *row: jnp.stack(row), *points))
+  results = jax.lax.map(one, turns)
+  return [
+    jax.tree.map(lambda leaf, place=place: leaf[place], results)
+    for place in range(len(points))
+  ]
 
 
 class Chosen(NamedTuple):

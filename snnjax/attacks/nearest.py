@@ -13,7 +13,7 @@ from snnjax.attacks.oracle import (
   white_box,
   withstood,
 )
-from snnjax.attacks.results import Nearest
+from snnjax.attacks.results import Keep, nearest_success
 from snnjax.attacks.rivals import strongest_rivals
 from snnjax.lost_derivatives import guard
 from snnjax.types import (
@@ -94,6 +94,6 @@ def target_boundary(logits_fn: LogitsFn) -> Oracle:
   return white_box(losses.scored(logits_fn, losses.margin_loss), targeted=True)
 
 
-def closest(gauge: Gauge, origin: Inputs) -> Nearest:
+def closest(gauge: Gauge, origin: Inputs) -> Keep:
   """Returns the rule that keeps the success nearest to `origin`."""
-  return Nearest(lambda result: gauge.distance(result.inputs, origin))
+  return nearest_success(lambda result: gauge.distance(result.inputs, origin))

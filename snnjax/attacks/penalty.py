@@ -27,7 +27,7 @@ from snnjax.attacks.minimal import (
 )
 from snnjax.attacks.nearest import closest
 from snnjax.attacks.oracle import Oracle, OracleState, Probe, withstood
-from snnjax.attacks.results import Nearest, nothing, settled
+from snnjax.attacks.results import keep_better, nearest_success, no_candidate
 from snnjax.attacks.threat import Threat, check_threat, linf
 from snnjax.lost_derivatives import guard
 from snnjax.types import (
@@ -166,7 +166,7 @@ def minimised(
     def search(weights: Array) -> Attack:
       center = way.at(way.first)
       oracle = _penalised(logits_fn, at, center, weights, given)
-      keep = Nearest(
+      keep = nearest_success(
         lambda found: way.distance(way.at(matrix_of(found.inputs)))
       )
       run = ascend(
@@ -193,7 +193,7 @@ def _bisected(
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = random.example_keys(key, random.batch_size(inputs))
     keep = closest(gauge, inputs)
-    none = nothing(inputs, labels)
+    none = no_candidate(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
     def again(
@@ -201,11 +201,11 @@ def _bisected(
     ) -> tuple[tuple[_Weight, AttackResult], None]:
       c, held = carry
       new = search(c.weight)(random.fold_in(keys, index), inputs, labels)
-      return (_narrowed(c, new.success), settled(keep, held, new)), None
+      return (_narrowed(c, new.success), keep_better(keep, held, new)), None
 
     start = _Weight(zero + given.weight, zero, zero + jnp.inf)
     clean = judged(logits_fn, random.fold_in(keys, 0), inputs, labels, targeted)
-    clean = settled(keep, none, clean)
+    clean = keep_better(keep, none, clean)
     (_, found), _ = jax.lax.scan(
       again, (start, clean), jnp.arange(1, given.searches + 1)
     )

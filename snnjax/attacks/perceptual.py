@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from snnjax.arguments import check_per_example, logits_function
 from snnjax.attacks import flat
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracle import white_box
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import walls
 from snnjax.attacks.threat import UNIT_BOX, Bounds, linf
 from snnjax.losses import check_labels, rival
@@ -171,6 +171,7 @@ def imperceptible(
     probabilities does.
   """
   logits_fn = logits_function(logits_fn)
+  check_count("steps", steps)
   check_count("pixels", pixels)
   check_positive("step_size", step_size)
   check_range("budget", budget, 0.0, float("inf"))
@@ -179,23 +180,22 @@ def imperceptible(
     logits = logits_fn(key, inputs)
     return Scored(noise_tolerance(logits, labels), logits)
 
-  def begin(keys: Key, origin: Inputs, labels: Labels) -> tuple[Inputs, Array]:
+  def init(keys: Key, origin: Inputs, labels: Labels) -> tuple[None, Array]:
     del keys, labels
-    return origin, flat.flatten(sensitivity(origin, window, floor))[0]
+    return None, flat.flatten(sensitivity(origin, window, floor))[0]
 
-  def move(keys: Key, visit: Visit, weight: Array) -> tuple[Inputs, Array]:
+  def propose(keys: Key, point: Point, weight: Array) -> tuple[Inputs, Array]:
     del keys
-    moved = _bought(visit, weight, budget, step_size, pixels, box)
+    moved = _bought(point, weight, budget, step_size, pixels, box)
     return moved, weight
 
   anywhere = linf(float("1e30"), box)
-  return explore(
-    white_box(scored), Search(begin, move), anywhere, steps=steps + 1
-  )
+  proposer = Proposer(init, propose)
+  return search(white_box(scored), proposer, anywhere, steps=steps)
 
 
 def _bought(
-  visit: Visit,
+  point: Point,
   weight: Array,
   budget: float | Array,
   step_size: float,
@@ -203,12 +203,11 @@ def _bought(
   box: Bounds,
 ) -> Inputs:
   """Moves the values of most gain per sensitivity that the budget allows."""
-  here, restore = flat.flatten(visit.inputs)
+  here, restore = flat.flatten(point.inputs)
   check_per_example("budget", budget, here.shape[0])
-  center = flat.flatten(visit.origin)[0]
-  gradient = flat.flatten(visit.probe.gradient)[0]
-  gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
-  lower, upper = walls(box, visit.origin)
+  center = flat.flatten(point.origin)[0]
+  gradient = flat.flatten(point.probe.gradient)[0]
+  lower, upper = walls(box, point.origin)
   moved = jnp.clip(here + step_size * jnp.sign(gradient), lower, upper)
   cost = (jnp.abs(moved - center) - jnp.abs(here - center)) * weight
   gain = jnp.where(moved == here, 0, jnp.abs(gradient) / weight)

@@ -11,12 +11,13 @@ import optax
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import Start, ascend, sampled
+from snnjax.attacks.ascent import Start, ascend, choose_start
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracle import Oracle, as_oracle
-from snnjax.attacks.results import Keep, strongest
+from snnjax.attacks.results import Keep, success_then_loss
 from snnjax.attacks.steppers import normalized, scaled, steepest
 from snnjax.attacks.threat import Threat, check_threat
-from snnjax.types import Attack, Inputs, Key, ScoredLossFn
+from snnjax.types import Attack, Inputs, Key, Labels, ScoredLossFn
 from snnjax.validation import (
   check_count,
   check_number,
@@ -27,7 +28,9 @@ from snnjax.validation import (
 Source = ScoredLossFn | Oracle
 
 
-def fgsm(source: Source, threat: Threat, *, keep: Keep = strongest) -> Attack:
+def fgsm(
+  source: Source, threat: Threat, *, keep: Keep = success_then_loss
+) -> Attack:
   """Returns the one-step attack ``x + epsilon * ascent(g)``.
 
   For linf this is the sign step; for l2 and l1 the corresponding step of the
@@ -53,7 +56,7 @@ def r_fgsm(
   threat: Threat,
   *,
   share: float = 0.5,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns a random step, then a gradient step with what is left.
 
@@ -97,7 +100,7 @@ def pgd(
   steps: int,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns projected gradient ascent.
 
@@ -129,7 +132,7 @@ def pgd(
     threat,
     steps=steps,
     restarts=restarts,
-    start=sampled(threat, random_start, restarts),
+    start=choose_start(threat, random_start, restarts),
     keep=keep,
   )
 
@@ -140,7 +143,7 @@ def bim(
   *,
   step_size: flat.Amounts,
   steps: int,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the basic iterative method: PGD from the clean input.
 
@@ -175,7 +178,7 @@ def mi_fgsm(
   step_size: flat.Amounts,
   steps: int,
   decay: float = 1.0,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the iterative attack along an accumulated gradient.
 
@@ -226,14 +229,16 @@ def random_noise(source: Source, threat: Threat, *, draws: int) -> Attack:
   """
   check_threat(threat)
   check_count("draws", draws)
-  return ascend(
-    as_oracle(source),
-    optax.identity(),
-    threat,
-    steps=0,
-    restarts=draws,
-    start=threat.sample,
-  )
+
+  def init(keys: Key, origin: Inputs, labels: Labels) -> tuple[Inputs, tuple]:
+    del labels
+    return threat.sample(keys, origin), ()
+
+  def propose(keys: Key, point: Point, memory: tuple) -> tuple[Inputs, tuple]:
+    return threat.sample(keys, point.origin), memory
+
+  proposer = Proposer(init, propose)
+  return search(as_oracle(source), proposer, threat, steps=draws)
 
 
 def _times(factor: float, radius: flat.Amounts) -> flat.Amounts:

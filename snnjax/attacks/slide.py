@@ -6,7 +6,7 @@ from snnjax.attacks import balls, flat
 from snnjax.attacks.compose import per_modality
 from snnjax.attacks.gauge import geometry_of
 from snnjax.attacks.presets import Source, pgd
-from snnjax.attacks.results import Keep, strongest
+from snnjax.attacks.results import Keep, success_then_loss
 from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, Attack, Inputs
 from snnjax.validation import check_range, is_concrete
@@ -21,7 +21,7 @@ def slide(
   quantile: float = 0.99,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the sparse l1 descent attack.
 

@@ -12,12 +12,11 @@ import numpy as np
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import restarted
 from snnjax.attacks.balls import l2_norm
+from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracle import Oracle, as_oracle
 from snnjax.attacks.presets import pgd
-from snnjax.attacks.results import Keep, strongest
-from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.results import Keep, success_then_loss
 from snnjax.attacks.sites import (
   budget,
   largest,
@@ -47,7 +46,7 @@ def pgd_l0(
   step_size: flat.Amounts = 100.0,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns projected gradient ascent over the l0 ball.
 
@@ -142,13 +141,12 @@ def spgd(
   given = _Settings(
     threat, value_step, score_step, patience, projected, site_axes
   )
-  search = Search(
-    functools.partial(_begin, given), functools.partial(_move, given)
+  check_count("steps", steps)
+  proposer = Proposer(
+    functools.partial(_begin, given), functools.partial(_propose, given)
   )
-  return restarted(
-    explore(as_oracle(source), search, threat, steps=steps),
-    restarts,
-  )
+  run = search(as_oracle(source), proposer, threat, steps=steps)
+  return with_restarts(run, restarts)
 
 
 class _Settings(NamedTuple):
@@ -191,14 +189,13 @@ def _begin(
   return _place(given, origin, memory)[0], memory
 
 
-def _move(
-  given: _Settings, keys: Key, visit: Visit, memory: _Masked
+def _propose(
+  given: _Settings, keys: Key, point: Point, memory: _Masked
 ) -> tuple[Inputs, _Masked]:
-  origin = visit.origin
+  origin = point.origin
   sites = sites_of(origin, given.site_axes)
   center = flat.flatten(origin)[0]
-  gradient = flat.flatten(visit.probe.gradient)[0]
-  gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
+  gradient = flat.flatten(point.probe.gradient)[0]
   soft = jax.nn.sigmoid(memory.scores)
   chosen = _place(given, origin, memory)[1]
   weight = chosen.astype(soft.dtype) if given.projected else soft

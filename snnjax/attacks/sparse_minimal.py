@@ -8,9 +8,9 @@ import numpy as np
 import optax
 
 from snnjax.attacks import flat
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracle import Oracle, as_oracle
-from snnjax.attacks.results import Nearest
-from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.results import nearest_success
 from snnjax.attacks.sites import l0, sites_of, walls
 from snnjax.attacks.steppers import adam
 from snnjax.attacks.threat import UNIT_BOX, Bounds
@@ -61,7 +61,7 @@ def sigma_zero(
 
   Args:
     source: the loss, or an oracle; the margin loss as a rule.
-    steps: how many points to try.
+    steps: how many points to try, the clean input first.
     box: smallest and largest values of an input, finite.
     site_axes: as in `l0`.
     step_size: the first step of Adam.
@@ -86,13 +86,18 @@ def sigma_zero(
   given = _Settings(
     steps, box, site_axes, step_size, smoothing, cutoff, cutoff_step
   )
-  search = Search(
-    functools.partial(_begin, given), functools.partial(_move, given)
+  proposer = Proposer(
+    functools.partial(_begin, given), functools.partial(_propose, given)
   )
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    fewest = Nearest(lambda result: anywhere.distance(result.inputs, inputs))
-    run = explore(as_oracle(source), search, anywhere, steps=steps, keep=fewest)
+    fewest = nearest_success(
+      lambda result: anywhere.distance(result.inputs, inputs)
+    )
+    # The clean input is the first point that it tries.
+    run = search(
+      as_oracle(source), proposer, anywhere, steps=steps - 1, keep=fewest
+    )
     return run(key, inputs, labels)
 
   return attack
@@ -112,31 +117,31 @@ class _Settings(NamedTuple):
 
 def _begin(
   given: _Settings, keys: Key, origin: Inputs, labels: Labels
-) -> tuple[Inputs, _SigmaZero]:
+) -> tuple[None, _SigmaZero]:
   del keys, labels
   delta = jnp.zeros_like(flat.flatten(origin)[0])
   start = jnp.full((delta.shape[0], 1), given.cutoff, delta.dtype)
-  return origin, _SigmaZero(delta, _ADAM.init(delta), start)
+  return None, _SigmaZero(delta, _ADAM.init(delta), start)
 
 
-def _move(
-  given: _Settings, keys: Key, visit: Visit, memory: _SigmaZero
+def _propose(
+  given: _Settings, keys: Key, point: Point, memory: _SigmaZero
 ) -> tuple[Inputs, _SigmaZero]:
   del keys
-  center, restore = flat.flatten(visit.origin)
-  sites = sites_of(visit.origin, given.site_axes)
-  correct = visit.probe.correct[:, None]
-  gradient = flat.flatten(visit.probe.gradient)[0]
-  gradient = jnp.where(correct & jnp.isfinite(gradient), -gradient, 0)
+  center, restore = flat.flatten(point.origin)
+  sites = sites_of(point.origin, given.site_axes)
+  correct = point.probe.correct[:, None]
+  gradient = flat.flatten(point.probe.gradient)[0]
+  gradient = jnp.where(correct, -gradient, 0)
   delta = memory.delta
   energy = sites.spread(sites.total(jnp.square(delta))) + given.smoothing
   gradient += 2 * delta * given.smoothing / jnp.square(energy) / sites.number
   peak = jnp.max(jnp.abs(gradient), 1, keepdims=True)
   gradient = gradient / jnp.where(peak > 0, peak, 1)
   direction, state = _ADAM.update(gradient, memory.adam)
-  done = (visit.tried - 1).astype(delta.dtype) / given.steps
+  done = point.tried.astype(delta.dtype) / given.steps
   pace = (1 + jnp.cos(jnp.pi * done)) / 2
-  lower, upper = walls(given.box, visit.origin)
+  lower, upper = walls(given.box, point.origin)
   moved = jnp.clip(
     center + delta - given.step_size * pace * direction, lower, upper
   )

@@ -9,9 +9,8 @@ import numpy as np
 
 from snnjax import random
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import restarted
+from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracle import Oracle, as_oracle
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import (
   budget,
   largest,
@@ -80,11 +79,11 @@ def sparse_rs(
   check_range("share", share, np.finfo(float).tiny, 1.0)
   shares = jnp.asarray(share * share_schedule(queries))
   given = _Settings(threat, shares, site_axes)
-  search = Search(
-    functools.partial(_begin, given), functools.partial(_move, given)
+  proposer = Proposer(
+    functools.partial(_begin, given), functools.partial(_propose, given)
   )
-  run = explore(as_oracle(source), search, threat, steps=queries)
-  return restarted(run, restarts)
+  run = search(as_oracle(source), proposer, threat, steps=queries)
+  return with_restarts(run, restarts)
 
 
 def share_schedule(queries: int) -> np.ndarray:
@@ -148,10 +147,10 @@ def _begin(
   )
 
 
-def _move(
-  given: _Settings, keys: Key, visit: Visit, memory: _Random
+def _propose(
+  given: _Settings, keys: Key, point: Point, memory: _Random
 ) -> tuple[Inputs, _Random]:
-  origin, loss = visit.origin, visit.probe.loss.astype(memory.loss.dtype)
+  origin, loss = point.origin, point.probe.loss.astype(memory.loss.dtype)
   better = loss >= memory.loss
   values, chosen = flat.choose(
     better,
@@ -160,7 +159,7 @@ def _move(
   )
   leaving, coming, painting = random.split(keys, 3)
   count = budget(given.threat.radius, values)
-  part = given.shares[jnp.minimum(visit.tried, len(given.shares)) - 1]
+  part = given.shares[jnp.minimum(point.tried, len(given.shares)) - 1]
   moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
   free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
   used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)

@@ -10,11 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.attacks import flat, square_moves, windows
-from snnjax.attacks.ascent import restarted
 from snnjax.attacks.gauge import geometry_of
+from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracle import Oracle, as_oracle
-from snnjax.attacks.results import nothing, probed, settled, strongest
-from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.results import (
+  candidate,
+  keep_better,
+  no_candidate,
+  success_then_loss,
+)
 from snnjax.attacks.threat import Geometry, Threat, check_threat
 from snnjax.types import (
   Array,
@@ -84,24 +88,25 @@ def square(
   shares = _shares(queries, share, schedule or queries)
   balls = _balls(threat)
 
-  def first(
+  def init(
     keys: Key, origin: Inputs, labels: Labels
   ) -> tuple[Inputs, AttackResult]:
     point = _changed(square_moves.first, balls, keys, origin, origin)
-    return point, nothing(origin, labels)
+    return point, no_candidate(origin, labels)
 
-  def move(
-    keys: Key, visit: Visit, held: AttackResult
+  def propose(
+    keys: Key, point: Point, best: AttackResult
   ) -> tuple[Inputs, AttackResult]:
-    new = probed(visit.inputs, visit.probe.loss, ~visit.probe.correct)
-    held = settled(strongest, held, new)
+    new = candidate(point.inputs, point.probe.loss, ~point.probe.correct)
+    best = keep_better(success_then_loss, best, new)
     # The clean input and the first point came before the first window.
-    places = _windows(visit.origin, shares, jnp.maximum(visit.tried - 1, 0))
+    places = _windows(point.origin, shares, jnp.maximum(point.tried - 1, 0))
     change = functools.partial(square_moves.changed, places=places)
-    return _changed(change, balls, keys, held.inputs, visit.origin), held
+    return _changed(change, balls, keys, best.inputs, point.origin), best
 
-  run = explore(as_oracle(source), Search(first, move), threat, steps=queries)
-  return restarted(run, restarts)
+  proposer = Proposer(init, propose)
+  run = search(as_oracle(source), proposer, threat, steps=queries)
+  return with_restarts(run, restarts)
 
 
 def _shares(queries: int, share: float, schedule: int) -> np.ndarray:

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 
 from snnjax.attacks import flat
-from snnjax.attacks.ascent import ascend, sampled
+from snnjax.attacks.ascent import ascend, choose_start
 from snnjax.attacks.oracle import Oracle, as_oracle
-from snnjax.attacks.results import Keep, strongest
+from snnjax.attacks.results import Keep, success_then_loss
+from snnjax.attacks.schedule import halvings
 from snnjax.attacks.threat import Threat, check_threat
 from snnjax.types import Array, Attack, Inputs, ScoredLossFn
-from snnjax.validation import check_count
 
 MOMENTUM = 0.5
 MEMORY = 0.8
@@ -36,38 +36,14 @@ class StableState(NamedTuple):
   square: Any
 
 
-def halvings(steps: int) -> np.ndarray:
-  """Returns how many times the step size is halved before each step, [steps].
-
-  The first halving comes after 0.22 N steps, each next one after a period
-  that is shorter by 0.03 N, but never below 0.06 N: Auto-PGD's checkpoints.
-
-  Args:
-    steps: N, at least 1.
-
-  Raises:
-    ValueError: if `steps` is not such a count.
-  """
-  check_count("steps", steps)
-  period, least, shrink = (
-    max(int(share * steps), 1) for share in (0.22, 0.06, 0.03)
-  )
-  counts = np.zeros(steps, int)
-  start = period
-  while start < steps:
-    counts[start:] += 1
-    period = max(period - shrink, least)
-    start += period
-  return counts
-
-
 def stable_steps(
   step_size: flat.Amounts, steps: int
 ) -> optax.GradientTransformation:
   """Returns the published stepper, which treats every coordinate by itself.
 
   ``m <- 0.5 m + g/mean|g|``, ``w <- 0.8 w + g^2/mean g^2``, and the step is
-  ``clip(eta m/(sqrt(w) + 1e-12), -eta, eta)``, eta halved as `halvings` says.
+  ``clip(eta m/(sqrt(w) + 1e-12), -eta, eta)``, eta halved at the
+  `schedule.checkpoints`.
 
   Args:
     step_size: the first eta, for all inputs or for each modality.
@@ -186,7 +162,7 @@ def sa_pgd(
   steps: int,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns SA-PGD as published, for linf threats.
 
@@ -219,7 +195,7 @@ def sa_pgd_steepest(
   steps: int,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns our extension of SA-PGD to l2, l1 and every other threat.
 
@@ -257,7 +233,7 @@ def _attack(
     threat,
     steps=steps,
     restarts=restarts,
-    start=sampled(threat, random_start, restarts),
+    start=choose_start(threat, random_start, restarts),
     keep=keep,
   )
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from snnjax import attacks, losses
 from snnjax.attacks import perceptual
@@ -25,6 +26,19 @@ def image_logits(key, inputs):
   del key
   flat = inputs.reshape(inputs.shape[0], -1)
   return weighed(jnp.tanh(weighed(flat, FIRST)), SECOND)
+
+
+def marked(logits):
+  """Logits as they are, by way of a primitive that nothing else here uses.
+
+  It counts how often a network stands in a program: no derivative passes
+  through it, so that backward passes are without it.
+  """
+  size = jnp.abs(lax.stop_gradient(logits)) + 1
+  return logits + 0 * lax.digamma(size)
+
+
+MARK = "digamma"
 
 
 def fused_logits(key, inputs):
@@ -181,6 +195,7 @@ class Entry(NamedTuple):
   threats: tuple = ("separate",)
   sign: int = 1  # -1: labels are targets
   rounding: float = 2e-5  # by which the size of the batch may change inputs
+  networks: int = 1  # how often the network stands in its program
 
 
 WEIGHING = {"steps": 20, "searches": 3, "step_size": 0.1, "weight": 0.1}
@@ -234,13 +249,15 @@ ATTACKS = {
       loss, threat, steps=6, factors=(2.0, 1.0)
     ),
     ("joint_l1",),
+    networks=2,  # Two stages of different lengths.
   ),
   "targeted_auto_pgd": Entry(
     lambda loss, threat, step: attacks.within(
       attacks.targeted_auto_pgd(logits_of(loss), threat, steps=5, **RIVAL),
       loss,
       threat,
-    )
+    ),
+    networks=3,  # It ranks the rivals; `within` judges.
   ),
   "slide": Entry(
     lambda loss, threat, step: attacks.slide(
@@ -251,7 +268,8 @@ ATTACKS = {
   "worst_of": Entry(
     lambda loss, threat, step: attacks.worst_of(
       [attacks.fgsm(loss, threat), attacks.random_noise(loss, threat, draws=2)]
-    )
+    ),
+    networks=2,  # Two attacks.
   ),
   "gradient_mean": Entry(
     lambda loss, threat, step: attacks.bim(
@@ -261,7 +279,8 @@ ATTACKS = {
       threat,
       step_size=step,
       steps=2,
-    )
+    ),
+    networks=3,  # Two oracles, and what one of them asks around the point.
   ),
   "eot": Entry(
     lambda loss, threat, step: attacks.bim(
@@ -271,12 +290,14 @@ ATTACKS = {
   "spsa": Entry(
     lambda loss, threat, step: attacks.bim(
       attacks.spsa(loss, draws=4), threat, step_size=step, steps=3
-    )
+    ),
+    networks=2,  # At the point and around it.
   ),
   "transfer": Entry(
     lambda loss, threat, step: attacks.transfer(
       [attacks.fgsm(loss, threat)], loss
-    )
+    ),
+    networks=2,  # The stand-in and the target.
   ),
   "square": Entry(
     lambda loss, threat, step: attacks.square(loss, threat, queries=12),
@@ -287,17 +308,20 @@ ATTACKS = {
       attacks.fab(logits_of(loss), threat, steps=8), loss, threat
     ),
     ("both_l1",),
+    networks=3,  # A minimal-norm attack judges its result, and so does `within`.
   ),
   "targeted_fab": Entry(
     lambda loss, threat, step: limited(
       attacks.targeted_fab(logits_of(loss), threat, steps=8), loss, threat
     ),
     ("joint",),
+    networks=4,  # As `fab`, and it ranks the rivals.
   ),
   "deepfool": Entry(
     lambda loss, threat, step: limited(
       attacks.deepfool(logits_of(loss), threat, steps=6), loss, threat
-    )
+    ),
+    networks=3,  # As `fab`.
   ),
   "carlini_wagner": Entry(
     lambda loss, threat, step: limited(
@@ -305,6 +329,7 @@ ATTACKS = {
     ),
     ("joint",),
     rounding=0.02,  # Adam makes whole steps of gradients that are nearly 0.
+    networks=4,  # As `fab`, and it judges the clean input.
   ),
   "ead": Entry(
     lambda loss, threat, step: limited(
@@ -312,13 +337,15 @@ ATTACKS = {
     ),
     ("joint_l1",),
     rounding=1e-3,  # Sums over a hundred steps.
+    networks=5,  # As `carlini_wagner`, and its slope is that of a point ahead.
   ),
   "hop_skip_jump": Entry(
     lambda loss, threat, step: attacks.within(
       attacks.hop_skip_jump(loss, threat, rounds=2, halvings=4, draws=4),
       loss,
       threat,
-    )
+    ),
+    networks=2,  # `within` judges.
   ),
   "pgd_l0": Entry(
     lambda loss, threat, step: attacks.pgd_l0(
@@ -350,6 +377,7 @@ ATTACKS = {
       attacks.sigma_zero(loss, steps=12), loss, threat
     ),
     ("l0",),
+    networks=2,  # `within` judges.
   ),
   "imperceptible": Entry(
     lambda loss, budget, step: attacks.within(
@@ -360,39 +388,40 @@ ATTACKS = {
       attacks.linf(1.0),
     ),
     ("perceptual",),
+    networks=2,  # `within` judges.
   ),
 }
 # Public, but not attacks on their own: tried by the attacks above, or pieces.
-TRIED = {"ascend", "as_attack", "explore", "nes", "white_box", "within"}
+TRIED = {"ascend", "as_attack", "search", "nes", "white_box", "within"}
 SUITES = {"autoattack_plus", "autoattack_rand", "autoattack_standard"}
 PIECES = {
   "Effort",
   "Keep",
   "MinimalAttack",
   "MinimalResult",
-  "Nearest",
   "Oracle",
+  "Point",
   "Probe",
-  "Search",
+  "Proposer",
   "Threat",
-  "Visit",
   "ascend_recorded",
   "best_loss",
+  "candidate",
   "check_inputs",
   "choose_sharpness",
   "frozen",
   "joint",
+  "keep_better",
   "l0",
   "l1",
   "l2",
   "last",
   "linf",
+  "nearest_success",
   "noise_tolerance",
   "per_modality",
   "perceptual_distance",
-  "probed",
-  "settled",
-  "strongest",
+  "success_then_loss",
   "threat_of",
 }
 VARIANTS = {"targeted"}
