@@ -308,7 +308,7 @@ ATTACKS = {
       attacks.fab(logits_of(loss), threat, steps=8), loss, threat
     ),
     ("both_l1",),
-    networks=3,  # A minimal-norm attack judges its result, and so does `within`.
+    networks=3,  # It judges its result, and so does `within`.
   ),
   "targeted_fab": Entry(
     lambda loss, threat, step: limited(
