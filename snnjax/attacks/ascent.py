@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from snnjax import random
-from snnjax.attacks import flat
+from snnjax import prng
+from snnjax.attacks.candidates import Keep, success_then_loss
 from snnjax.attacks.loop import (
   Memory,
   Point,
@@ -20,10 +20,10 @@ from snnjax.attacks.loop import (
   search_recorded,
   with_restarts,
 )
-from snnjax.attacks.oracle import Oracle
-from snnjax.attacks.results import Keep, success_then_loss
-from snnjax.attacks.threat import Threat, check_threat
-from snnjax.types import Attack, AttackResult, Inputs, Key, Labels, PyTree
+from snnjax.attacks.oracles import Oracle
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import Attack, AttackResult, Inputs, Key, Labels, PyTree
 from snnjax.validation import check_count
 
 Start = Callable[[Key, Inputs], Inputs]
@@ -142,9 +142,9 @@ def ascend_recorded(
   def attack(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
-    keys = random.example_keys(key, random.batch_size(inputs))
+    keys = prng.example_keys(key, prng.batch_size(inputs))
     # As the first run of `ascend`.
-    result, records = run(random.fold_in(keys, 0), inputs, labels)
+    result, records = run(prng.fold_in(keys, 0), inputs, labels)
     return result, jax.tree.map(lambda leaf: leaf[before:], records)
 
   return attack
@@ -186,7 +186,7 @@ def _stepping(
     if start is None:
       return None, stepper.init(origin)
     first = start(keys, origin)
-    return first, stepper.init(flat.widened(first))
+    return first, stepper.init(ravel.widened(first))
 
   def propose(keys: Key, point: Point, memory: Memory) -> tuple[Inputs, Memory]:
     del keys

@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax import random
+from snnjax import prng
 from snnjax.arguments import as_labels
-from snnjax.attacks import flat
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
-from snnjax.attacks.results import (
+from snnjax.attacks.candidates import (
   Keep,
   candidate,
   check_keep,
@@ -26,8 +24,10 @@ from snnjax.attacks.results import (
   no_candidate,
   success_then_loss,
 )
-from snnjax.attacks.threat import Threat, check_threat
-from snnjax.types import (
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import (
   Array,
   Attack,
   AttackResult,
@@ -165,13 +165,13 @@ def with_restarts(
   check_keep(keep)
 
   def runs(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    size = random.batch_size(inputs)
-    keys, labels = random.example_keys(key, size), as_labels(labels, size)
+    size = prng.batch_size(inputs)
+    keys, labels = prng.example_keys(key, size), as_labels(labels, size)
     if restarts == 1:
-      return attack(random.fold_in(keys, 0), inputs, labels)
+      return attack(prng.fold_in(keys, 0), inputs, labels)
 
     def again(best: AttackResult, index: Array) -> tuple[AttackResult, None]:
-      new = attack(random.fold_in(keys, index), inputs, labels)
+      new = attack(prng.fold_in(keys, index), inputs, labels)
       return keep_better(keep, best, new), None
 
     # From nothing, not from a first run: that would compile the attack twice.
@@ -206,16 +206,16 @@ def _loop(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
     labels = taken(threat, inputs, labels)
-    keys = random.example_keys(key, random.batch_size(inputs))
-    origin = flat.widened(inputs)
-    first, memory = proposer.init(random.fold_in(keys, 0), origin, labels)
+    keys = prng.example_keys(key, prng.batch_size(inputs))
+    origin = ravel.widened(inputs)
+    first, memory = proposer.init(prng.fold_in(keys, 0), origin, labels)
 
     def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
-      asked, moved = random.split(random.fold_in(keys, index + 1))
+      asked, moved = prng.split(prng.fold_in(keys, index + 1))
       probe, state = oracle.grad(asked, carry.oracle, carry.inputs, labels)
       new = candidate(carry.inputs, probe.loss, ~probe.correct)
       best = keep_better(keep, carry.best, new)
-      here = flat.widened(carry.inputs)
+      here = ravel.widened(carry.inputs)
       point = Point(here, _usable(probe), origin, labels, index)
       ahead, after = proposer.propose(moved, point, carry.memory)
       ahead = jax.tree.map(_finite, ahead, here)
@@ -256,7 +256,7 @@ def _stopped(
     index, before = state
     after, _ = step(before, index)
     # An example's result must not depend on how long its batch goes on.
-    best = flat.choose(until(before.best), before.best, after.best)
+    best = ravel.select_examples(until(before.best), before.best, after.best)
     return index + 1, after._replace(best=best)
 
   return jax.lax.while_loop(going, advance, (jnp.asarray(0), start))[1]
@@ -271,7 +271,7 @@ def _usable(probe: Probe) -> Probe:
   """Zeroes what is not finite: it must not spoil the whole direction."""
   slope = jax.tree.map(
     lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0),
-    flat.widened(probe.gradient),
+    ravel.widened(probe.gradient),
   )
   return probe._replace(gradient=slope)
 

@@ -1,8 +1,14 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
-from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
+from snnjax.evaluation.autoattack_suite import (
+  Suite,
+  autoattack,
+  cases,
+  undefined,
+)
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
+from snnjax.evaluation.microbatches import Progress, evaluate, stream
 from snnjax.evaluation.nesting import holds, nested
 from snnjax.evaluation.records import (
   CLEAN,
@@ -13,7 +19,6 @@ from snnjax.evaluation.records import (
   Evaluation,
   Outcome,
 )
-from snnjax.evaluation.stream import Progress, evaluate, stream
 from snnjax.evaluation.summary import (
   AttackSummary,
   Summary,
