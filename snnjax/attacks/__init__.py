@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from snnjax.attacks.adaptive_sharpness import assg
 from snnjax.attacks.ascent import ascend, ascend_recorded
 from snnjax.attacks.black_box import nes, spsa
 from snnjax.attacks.candidates import (
@@ -35,6 +36,7 @@ from snnjax.attacks.gradient.fgsm_pgd import (
 )
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
+from snnjax.attacks.latents import LatentResult, latent_attack, through
 from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
 from snnjax.attacks.minimum_norm.ead import ead
@@ -45,7 +47,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
   as_attack,
   deepfool,
 )
-from snnjax.attacks.oracles import Oracle, Probe, eot, white_box
+from snnjax.attacks.oracles import Oracle, Probe, Source, eot, white_box
 from snnjax.attacks.perceptual import (
   imperceptible,
   noise_tolerance,
@@ -66,7 +68,14 @@ from snnjax.attacks.suites import (
 )
 from snnjax.attacks.threats.l0 import l0
 from snnjax.attacks.threats.modalities import frozen, joint, per_modality
-from snnjax.attacks.threats.threat import Threat, check_inputs, l1, l2, linf
+from snnjax.attacks.threats.threat import (
+  Threat,
+  box_only,
+  check_inputs,
+  l1,
+  l2,
+  linf,
+)
 
 _ELSEWHERE = {
   "autoattack": "snnjax.evaluation.autoattack, which attacks in microbatches "
@@ -74,7 +83,7 @@ _ELSEWHERE = {
 }
 
 
-class ElsewhereError(AttributeError, TypeError):
+class ElsewhereError(AttributeError, ValueError):
   """A name that is not here, with the place where it is."""
 
 
@@ -87,22 +96,26 @@ def __getattr__(name: str) -> Any:
 __all__ = [
   "Effort",
   "Keep",
+  "LatentResult",
   "MinimalAttack",
   "MinimalResult",
   "Oracle",
   "Point",
   "Probe",
   "Proposer",
+  "Source",
   "Threat",
   "as_attack",
   "ascend",
   "ascend_recorded",
+  "assg",
   "auto_pgd",
   "autoattack_plus",
   "autoattack_rand",
   "autoattack_standard",
   "best_loss",
   "bim",
+  "box_only",
   "candidate",
   "carlini_wagner",
   "check_inputs",
@@ -124,6 +137,7 @@ __all__ = [
   "l1",
   "l2",
   "last",
+  "latent_attack",
   "linf",
   "mi_fgsm",
   "nearest_success",
@@ -149,8 +163,13 @@ __all__ = [
   "targeted_auto_pgd",
   "targeted_fab",
   "threat_of",
+  "through",
   "transfer",
   "white_box",
   "within",
   "worst_of",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

@@ -156,8 +156,8 @@ def choose_start(
   """Returns the random start of so many runs, or None for the clean input.
 
   Raises:
-    TypeError: if the threat is none.
-    ValueError: if several runs would all start at the clean input.
+    ValueError: if the threat is none; if several runs would all start at the
+      clean input.
   """
   check_threat(threat)
   if restarts != 1 and not random_start:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from snnjax import attacks
-from snnjax.attacks.threats import balls
 
 settings.register_profile("attacks", deadline=None, max_examples=25)
 settings.load_profile("attacks")
@@ -295,7 +294,7 @@ def test_unknown_modalities_are_named():
   threat = attacks.per_modality({"image": attacks.linf(0.1)})
   with pytest.raises(ValueError, match=r"\['image'\]; the inputs have \['ev"):
     threat.project(both(), both())
-  with pytest.raises(ValueError, match="one array"):
+  with pytest.raises(ValueError, match="single array"):
     threat.project(jnp.zeros((2, 3)), jnp.zeros((2, 3)))
 
 
@@ -308,8 +307,3 @@ def test_clean_inputs_outside_their_box_are_named():
     attacks.check_inputs(threat, jnp.full((2, 3), jnp.nan))
   with pytest.raises(ValueError, match=r"\['image'\] must be floating"):
     attacks.check_inputs(threat, both() | {"image": jnp.ones((2, 2), int)})
-
-
-def test_l2_norm_survives_tiny_and_huge_rows():
-  rows = jnp.array([[3e-30, 4e-30], [3e30, 4e30], [0.0, 0.0]])
-  np.testing.assert_allclose(balls.l2_norm(rows), [5e-30, 5e30, 0], rtol=1e-6)

@@ -12,17 +12,17 @@ from tests.laws.attack_table import ATTACKS, THREATS, batch
 
 TOLERANCE = 2e-5
 SIZES = (1, 7, 64)
-LOSSES = {
-  modalities: losses.scored(
-    lambda key, inputs, logits=logits: attack_table.marked(logits(key, inputs)),
-    losses.cross_entropy,
-  )
-  for modalities, logits in (
+NETWORKS = {
+  modalities: lambda key, inputs, of=of: attack_table.marked(of(key, inputs))
+  for modalities, of in (
     (True, attack_table.fused_logits),
     (False, attack_table.image_logits),
   )
 }
-JUDGES = {modalities: jax.jit(loss) for modalities, loss in LOSSES.items()}
+JUDGES = {
+  modalities: jax.jit(losses.scored(network, losses.cross_entropy))
+  for modalities, network in NETWORKS.items()
+}
 PROGRAMS = {}
 
 
@@ -42,8 +42,8 @@ def compiled(attack, threat):
   def run(size, key, inputs, labels):
     traces.append(1)
     build = ATTACKS[attack].build
-    loss = LOSSES[case.modalities]
-    return build(loss, case.threat(size), case.step)(key, inputs, labels)
+    network = NETWORKS[case.modalities]
+    return build(network, case.threat(size), case.step)(key, inputs, labels)
 
   program = jax.jit(run, compiler_options=FAST)
   PROGRAMS[attack, threat] = program, traces
@@ -220,7 +220,7 @@ def test_eager_equals_compiled():
   run, _ = compiled("fgsm", "l2")
   inputs, labels = batch(False, 7)
   case = THREATS["l2"]
-  eager = ATTACKS["fgsm"].build(LOSSES[False], case.threat(1.0), case.step)
+  eager = ATTACKS["fgsm"].build(NETWORKS[False], case.threat(1.0), case.step)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
     eager(keys(7), inputs, labels),

@@ -17,8 +17,14 @@ def checkpoints(steps: int) -> np.ndarray:
 
   Raises:
     ValueError: if `steps` is not a positive whole number.
+
+  References:
+    Francesco Croce, Matthias Hein, 2020, "Reliable evaluation of adversarial
+    robustness with an ensemble of diverse parameter-free attacks",
+    arXiv 2003.01690.
   """
   check_count("steps", steps)
+  # The authors' arithmetic: every share is cut to whole steps by itself.
   period, least, less = (
     max(int(share * steps), 1) for share in (0.22, 0.06, 0.03)
   )
