@@ -123,8 +123,9 @@ def latent_attack(
     latent out.
 
   Raises:
-    ValueError: if the threat is none; from the attack, if the decoded inputs are not like the clean
-      ones, or inputs or labels do not fit, see `check_inputs`.
+    ValueError: if the threat is none; from the attack, if the decoded inputs
+      are not like the clean ones, or inputs or labels do not fit, see
+      `check_inputs`.
   """
   check_threat(threat)
   oracle = as_oracle(source, loss)
