@@ -1,12 +1,15 @@
-"""What a caller hands in: functions and labels, checked in one place.
+"""What a caller hands in: functions, arrays and labels, checked in one place.
 
 A function is checked when it is given, by the arguments that it takes, and
-when it answers, by what it returns: a wrong one is told what to pass.
+when it answers, by what it returns: a wrong one is told what to pass. An array
+is checked against its shape as docstrings write it, `check_array`.
 """
 
+import functools
 import inspect
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +30,12 @@ from snnjax.interfaces import (
 _LOGITS = "models.classifier(network, variables, rule=rule) makes one"
 _LOSS = "losses.scored(logits_fn, losses.cross_entropy) makes one"
 _ATTACK = "attacks.fgsm(logits_fn, threat), for instance, makes one"
+_KINDS = {
+  "booleans": np.bool_,
+  "integers": np.integer,
+  "floats": np.floating,
+  "numbers": np.number,
+}
 
 
 def described(value: Any) -> str:
@@ -41,6 +50,87 @@ def described(value: Any) -> str:
     return f"the function {value.__name__}"
   kind = type(value).__name__
   return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
+
+
+def check_array(
+  name: str, value: Any, wanted: str, advice: str = "", **sizes: int
+) -> dict[str, int]:
+  """Raises unless an array has the shape, and the type, that a text says.
+
+  An axis is a number, or a name for any length; a name that comes again, or
+  that is among `sizes`, stands for one length. ``...`` stands for any number
+  of further axes. Before the shape may stand a type, or one of booleans,
+  integers, floats and numbers, and several shapes may be joined by "or":
+  ``"[B, C]"``, ``"[B, 4, ...]"``, ``"uint8 [N, H, W] or [N, H, W, 1]"``.
+
+  Args:
+    name: what to call it in the message.
+    value: an array, traced or not, or a number.
+    wanted: what it must be.
+    advice: what to do about another one, a sentence.
+    **sizes: lengths of named axes that are known.
+
+  Returns:
+    The length of every named axis, those of `sizes` included.
+
+  Raises:
+    ValueError: if it is of another shape or type.
+  """
+  kind, shapes = _parsed(wanted)
+  shape = np.shape(value)
+  dtype = getattr(value, "dtype", None) or np.result_type(value)
+  if not kind or _is_of(dtype, kind):
+    for axes in shapes:
+      lengths = _lengths(shape, axes, sizes)
+      if lengths is not None:
+        return lengths
+  for axis, size in sizes.items():
+    wanted = re.sub(rf"\b{axis}\b", str(size), wanted)
+  of = f"{dtype} of " if kind else ""
+  raise ValueError(
+    f"{name} must be {wanted}; got {of}shape {shape}{advice and f'. {advice}'}"
+  )
+
+
+class _Wanted(NamedTuple):
+  kind: str  # empty for any
+  shapes: tuple[tuple[str, ...], ...]
+
+
+@functools.lru_cache
+def _parsed(wanted: str) -> _Wanted:
+  shapes = [
+    tuple(axis.strip() for axis in axes.split(",") if axis.strip())
+    for axes in re.findall(r"\[([^]]*)\]", wanted)
+  ]
+  return _Wanted(wanted.partition("[")[0].strip(), tuple(shapes))
+
+
+def _is_of(dtype: Any, kind: str) -> bool:
+  if kind in _KINDS:
+    return bool(jnp.issubdtype(dtype, _KINDS[kind]))
+  return bool(dtype == jnp.dtype(kind))
+
+
+def _lengths(
+  shape: tuple[int, ...], axes: tuple[str, ...], sizes: dict[str, int]
+) -> dict[str, int] | None:
+  """The lengths of the named axes; None where a shape does not fit."""
+  if "..." in axes:
+    first = axes.index("...")
+    last = len(axes) - first - 1
+    if len(shape) < first + last:
+      return None
+    axes = axes[:first] + axes[first + 1 :]
+    shape = shape[:first] + shape[len(shape) - last :]
+  if len(shape) != len(axes):
+    return None
+  lengths = dict(sizes)
+  for axis, length in zip(axes, shape, strict=True):
+    expected = int(axis) if axis.isdigit() else lengths.setdefault(axis, length)
+    if length != expected:
+      return None
+  return lengths
 
 
 def check_takes(

@@ -525,7 +525,7 @@ def test_what_an_evaluation_takes_is_told(cases, classify, says):
     ({"key": 0}, r"key must be a typed jax\.random\.key\(seed\).*got 0"),
     ({"microbatch": 0.5}, "microbatch must be a whole number"),
     ({"labels": [0.5] * 4}, "labels must be integers"),
-    ({"labels": [0, 1]}, r"labels must have shape \(4,\)"),
+    ({"labels": [0, 1]}, r"labels must be \[4\]; got shape \(2,\)"),
     ({"inputs": INPUTS.tolist()}, "inputs must be an array.*got a list"),
   ],
 )
@@ -670,3 +670,43 @@ def test_what_a_value_is_is_said_in_few_words():
   assert arguments.described(len) == "the function len"
   with pytest.raises(ValueError, match="got a list"):
     prng.batch_size([[0.0]])
+
+
+@pytest.mark.parametrize(
+  ("shape", "dtype", "wanted", "sizes", "lengths"),
+  [
+    ((2, 3), "float32", "[B, C]", {}, {"B": 2, "C": 3}),
+    ((2, 3), "int8", "integers [B, C]", {"B": 2}, {"B": 2, "C": 3}),
+    ((5, 5), "bfloat16", "floats [N, N]", {}, {"N": 5}),
+    ((2,), "float16", "[B, ...]", {}, {"B": 2}),
+    ((1, 2, 3, 4), "bool", "booleans [T, ..., C]", {}, {"T": 1, "C": 4}),
+    ((7, 4, 1), "uint8", "uint8 [N, H] or [N, H, 1]", {}, {"N": 7, "H": 4}),
+    ((), "int32", "numbers []", {}, {}),
+  ],
+)
+def test_an_array_of_the_wanted_shape_tells_its_axes(
+  shape, dtype, wanted, sizes, lengths
+):
+  def traced(array):
+    assert arguments.check_array("x", array, wanted, **sizes) == lengths
+    return array
+
+  jax.eval_shape(traced, jax.ShapeDtypeStruct(shape, dtype))
+
+
+@pytest.mark.parametrize(
+  ("value", "wanted", "sizes", "says"),
+  [
+    (np.ones(3), "[B, C]", {}, r"^x must be \[B, C\]; got shape \(3,\)\. Do$"),
+    (np.ones((2, 3)), "[B, C]", {"C": 4}, r"\[B, 4\]; got shape \(2, 3\)"),
+    (np.ones((2, 3)), "[N, N]", {}, r"\[N, N\]; got shape \(2, 3\)"),
+    (np.ones(1), "[B, ..., C]", {}, r"got shape \(1,\)"),
+    (np.ones(1, np.int8), "uint8 [N]", {}, r"got int8 of shape \(1,\)"),
+    (np.ones(1, bool), "numbers [N]", {}, "got bool of"),
+    (np.ones((2, 2)), "[N] or [N, 1]", {}, r"\[N\] or \[N, 1\]; got shape"),
+    (0.5, "integers []", {}, r"got float.* of shape \(\)"),
+  ],
+)
+def test_an_array_of_another_shape_is_told(value, wanted, sizes, says):
+  with pytest.raises(ValueError, match=says):
+    arguments.check_array("x", value, wanted, "Do", **sizes)

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.building import build, datasets
+from experiments.building import build
 from experiments.command import stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration.schema import Config
 from experiments.evaluation import (
   attack_grid,
   attack_kinds,
@@ -32,7 +33,16 @@ from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
 from snnjax.checks import Alarm, Measurements
 from snnjax.evaluation import Evaluation
-from snnjax.interfaces import Batch, LogitsFn, Network, Variables
+from snnjax.interfaces import (
+  BackwardRule,
+  Batch,
+  Forward,
+  Inputs,
+  Key,
+  LogitsFn,
+  Network,
+  Variables,
+)
 from snnjax.losses import LogitsLoss
 from snnjax.storage.workdir import Preempted, Workdir
 
@@ -67,11 +77,14 @@ class Found(NamedTuple):
   attacked: str
 
 
-def check(config: Any) -> None:
+def check(config: Config) -> None:
   """Raises ValueError unless the counts of ``config.evaluation`` are such."""
-  counts = {"microbatch": 1, "alarm_examples": 0, "alarm_pairs": 0}
-  for name, least in counts.items():
-    value = config.evaluation[name]
+  own = config.evaluation
+  for name, value, least in (
+    ("microbatch", own.microbatch, 1),
+    ("alarm_examples", own.alarm_examples, 0),
+    ("alarm_pairs", own.alarm_pairs, 0),
+  ):
     if value < least:
       raise ValueError(
         f"evaluation.{name} must be at least {least}; got {value}"
@@ -79,7 +92,7 @@ def check(config: Any) -> None:
 
 
 def measure(
-  config: Any,
+  config: Config,
   network: Network,
   classify: jax.tree_util.Partial,
   batch: Batch,
@@ -119,8 +132,7 @@ def measure(
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
   stopping.before("the alarms are checked", should_stop)
-  modalities = datasets.MODALITIES[config.data.modality]
-  cells = attack_grid.cells(config, modalities)
+  cells = attack_grid.cells(config, tuple(config.seen))
   cell = cells[-1]
   reported = _reported(cells, evaluation, count)
   examples = checks.Examples(
@@ -159,7 +171,7 @@ def measure(
 
 
 def load(
-  config: Any, folder: Workdir, made_from: Mapping[str, str]
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
 ) -> Found | None:
   """Reads what `measure` left in a folder; None where nothing was asked of it.
 
@@ -221,15 +233,14 @@ def _threat(norm: str) -> Callable[[Any], Threat]:
 
 
 def _subject(
-  config: Any, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
+  config: Config, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
 ) -> checks.Subject:
   options = config.evaluation
-  radii = cell.radii
   return checks.Subject(
     classify,
     {config.model.rule: classify},
     _threat(options.norm),
-    dict(radii) if len(radii) > 1 else next(iter(radii.values())),
+    dict(cell.radii),
     loss=loss,
     steps=options.steps,
     step_share=2.5 / options.steps,
@@ -237,7 +248,7 @@ def _subject(
   )
 
 
-def _loss(config: Any, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
+def _loss(config: Config, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
   """The loss of the suite's first PGD; the cross-entropy if it ran none."""
   planned = suites.plan(config)
   alone = suites.alone(planned)
@@ -248,7 +259,7 @@ def _loss(config: Any, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
 
 
 def _names(
-  config: Any, cells: Sequence[Cell], evaluation: Evaluation
+  config: Config, cells: Sequence[Cell], evaluation: Evaluation
 ) -> tuple[str, ...]:
   """What is to be measured, given what the evaluation ran."""
   ran = {name.split("/")[2] for name in evaluation.attacks if "/" in name}
@@ -294,23 +305,30 @@ def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:
 
 
 def _statistics(
-  config: Any, network: Network, variables: Variables, batch: Batch
+  config: Config, network: Network, variables: Variables, batch: Batch
 ) -> Measurements:
   before = variables.get("batch_stats", {})
   if not jax.tree.leaves(before):
     reason = "the network has no normalisation statistics"
     return Measurements(reasons={"statistics_change": reason})
-  rule = build.rule(config, config.model.rule)
   inputs = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
-
-  @jax.jit
-  def after(variables: Variables) -> Any:
-    key = build.key(config, "statistics")
-    forward = network.apply(variables, inputs, rule=rule, key=key)
-    return forward.batch_stats
-
-  change = checks.statistics_change(before, after(variables))
+  key = build.key(config, "statistics")
+  rule = build.rule(config, config.model.rule)
+  after = _statistics_after(network.apply, rule, variables, key, inputs)
+  change = checks.statistics_change(before, after)
   return Measurements(statistics_change=change)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _statistics_after(
+  apply: Callable[..., Forward],
+  rule: BackwardRule,
+  variables: Variables,
+  key: Key,
+  inputs: Inputs,
+) -> Any:
+  """The normalisation statistics after one run; one program per network."""
+  return apply(variables, inputs, rule=rule, key=key).batch_stats
 
 
 def _tuning(folder: Workdir) -> Measurements:

@@ -7,17 +7,21 @@ file, so that a killed evaluation goes on without computing an example twice.
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.building import build, datasets, examples
+from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
@@ -35,6 +39,7 @@ from snnjax.interfaces import (
   Batch,
   Forward,
   Inputs,
+  Key,
   LogitsFn,
   Network,
   Variables,
@@ -71,7 +76,7 @@ class Assessed(NamedTuple):
 
   name: str
   folder: pathlib.Path
-  config: Any
+  config: Config
   modalities: tuple[str, ...]
   evaluation: evaluating.Evaluation
   study: Mapping[str, np.ndarray]
@@ -92,13 +97,16 @@ class Bench(NamedTuple):
   network: Network
   grid: attack_grid.Grid
   study: gradient_study.Measure
+  forward: Callable[[Variables, Key, Inputs], Forward]
 
 
 def bench(
-  config: Any,
+  config: Config,
   network: Network,
   modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
+  shared: Shared | None = None,
+  weights: Mapping[str, str] = MappingProxyType({}),
 ) -> Bench:
   """Returns the shared parts for networks of one architecture.
 
@@ -107,19 +115,48 @@ def bench(
     network: the architecture.
     modalities: of its inputs.
     stand_ins: other networks by their folder, for attacks that transfer.
+    shared: what other evaluations of this process built.
+    weights: digests of the stand-ins' parameters, which are built in.
 
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
   """
   alarm_study.check(config)
+  shared = shared or Shared()
+  network_key = settings.part(config, schema.NETWORK)
+  options = settings.to_dict(config)["evaluation"]
+  key = [network_key, options, dict(weights)]
+  radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
   return Bench(
     network,
-    attack_grid.grid(config, network, stand_ins or {}),
-    gradient_study.measure(config, network, modalities),
+    shared.get(
+      "attacks",
+      key,
+      lambda: attack_grid.grid(config, network, stand_ins or {}),
+    ),
+    shared.get(
+      "gradients",
+      [*key, radii],
+      lambda: gradient_study.measure(config, network, modalities),
+    ),
+    shared.get("spikes", network_key, lambda: _forward(config, network)),
   )
 
 
-def test_batch(config: Any, splits: datasets.Splits) -> Batch:
+def _forward(
+  config: Config, network: Network
+) -> Callable[[Variables, Key, Inputs], Forward]:
+  """Returns the network's compiled run under its own rule."""
+  rule = build.rule(config, config.model.rule)
+
+  @jax.jit
+  def forward(variables: Variables, key: Key, inputs: Inputs) -> Forward:
+    return network.apply(variables, inputs, rule=rule, key=key)
+
+  return forward
+
+
+def test_batch(config: Config, splits: datasets.Splits) -> Batch:
   """The test examples that are evaluated, as network inputs.
 
   Raises:
@@ -135,7 +172,7 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
 
 
 def cases(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   modalities: tuple[str, ...],
@@ -162,7 +199,7 @@ def cases(
 
 
 def assess(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -204,9 +241,7 @@ def assess(
   first = chunk_files.next_number(folder)  # that of a damaged one stays free
   finished = [each.chunk for each in chunk_files.load(folder, plan, mend=True)]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
-  visible = perceptual_study.measure(
-    batch, splits.modalities, config.evaluation.microbatch
-  )
+  visible = perceptual_study.measure(batch, config.evaluation.microbatch)
   chunks = evaluating.stream(
     attacked.builders,
     judge,
@@ -252,7 +287,9 @@ def assess(
   )
 
 
-def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
+def lacking(
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
+) -> str:
   """Says what a finished evaluation lacks; nothing where it is whole.
 
   Args:
@@ -268,7 +305,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
   with contextlib.suppress(FileNotFoundError):
     environment.read(folder.path)
     metric_log.read(folder.metrics)
-  modalities = datasets.MODALITIES[config.data.modality]
+  modalities = tuple(config.seen)
   try:
     load("", config, modalities, folder, made_from)
   except FileNotFoundError as error:
@@ -280,7 +317,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
 
 def load(
   name: str,
-  config: Any,
+  config: Config,
   modalities: tuple[str, ...],
   folder: Workdir,
   made_from: Mapping[str, str],
@@ -345,7 +382,7 @@ def load(
 
 
 def _told(
-  lack: evaluating.Lack, config: Any, modalities: tuple[str, ...]
+  lack: evaluating.Lack, config: Config, modalities: tuple[str, ...]
 ) -> str:
   """What a stage lacks, its attack and radius in words."""
   large = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
@@ -375,7 +412,7 @@ def _large(modalities: tuple[str, ...]) -> Cell:
 
 
 def _named(
-  config: Any, modalities: tuple[str, ...], attacked: attack_grid.Cases
+  config: Config, modalities: tuple[str, ...], attacked: attack_grid.Cases
 ) -> dict[str, str]:
   """Returns each stage of an evaluation with its attack and radius in words."""
   notes = {evaluating.CLEAN: "clean examples"}
@@ -418,17 +455,18 @@ def _whole(
   return told
 
 
-def _check_box(config: Any, modalities: tuple[str, ...], batch: Batch) -> None:
+def _check_box(
+  config: Config, modalities: tuple[str, ...], batch: Batch
+) -> None:
   """Clean inputs outside their box would make every number meaningless."""
   cell = attack_grid.cells(config, modalities)[0]
-  radii = cell.radii if len(modalities) > 1 else next(iter(cell.radii.values()))
-  threat = build.threat_of(config.evaluation.norm, radii)
+  threat = build.threat_of(config.evaluation.norm, cell.radii)
   with exits.reading_data():
     attacks.check_inputs(threat, batch.inputs)
 
 
 def _study(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -439,19 +477,13 @@ def _study(
 ) -> None:
   """Measures gradients, and keeps a few examples and spikes to show."""
   measured = gradient_study.study(
-    config, made.study, variables, batch, splits.modalities, progress
+    config, made.study, variables, batch, progress
   )
   few = config.evaluation.shown
-  inputs = gradient_study.named(batch.inputs, splits.modalities)
-  one = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
-  rule = build.rule(config, config.model.rule)
-
-  @jax.jit
-  def forward(variables: Variables) -> Forward:
-    key = build.key(config, "shown spikes")
-    return made.network.apply(variables, one, rule=rule, key=key)
-
-  traces = forward(variables).traces
+  inputs = build.by_modality(batch.inputs)
+  one = jax.tree.map(lambda leaf: leaf[:1], inputs)
+  key = build.key(config, "shown spikes")
+  traces = made.forward(variables, key, one).traces
   tree = {
     "labels": batch.labels,
     "study": measured._replace(

@@ -14,7 +14,7 @@ from snnjax import attacks, losses
 from snnjax.attacks import Oracle, Threat
 from snnjax.interfaces import Attack, LogitsFn
 
-Radii = Any  # a scalar, or one per modality
+Radii = Mapping[str, jax.Array]  # by modality
 
 LOSSES = {
   "cross_entropy": losses.cross_entropy,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.arguments import described, with_key
+from snnjax.arguments import check_array, described, with_key
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Survivors, fell, spared
 from snnjax.evaluation.records import (
@@ -165,8 +165,7 @@ def _plan(
   keep = np.ones(size, bool) if mask is None else np.asarray(mask, bool)
   classes = np.asarray(labels)
   for name, value in (("labels", classes), ("indices", ids), ("mask", keep)):
-    if value.shape != (size,):
-      raise ValueError(f"{name} must have shape ({size},); got {value.shape}")
+    check_array(name, value, "[B]", B=size)
   for name, value in (("labels", classes), ("indices", ids)):
     whole = np.issubdtype(value.dtype, np.integer)
     if not whole or np.any((value < 0) | (value > _LARGEST)):

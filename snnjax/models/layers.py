@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array, BackwardRule, Key, State, Trace
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
@@ -92,11 +93,8 @@ class Convolution(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, H', W', features]."""
     del context
-    if sequence.ndim != 5:
-      raise ValueError(
-        f"inputs of layer {_named(self)} must be [B, H, W, C]; got shape "
-        f"{sequence.shape[1:]}"
-      )
+    name = f"inputs of layer {_named(self)}"
+    check_array(name, sequence[0], "[B, H, W, C]")
     kernel = _kernel(self, self.kernel_size, sequence)
     padding = "SAME" if self.padding is None else ((self.padding,) * 2,) * 2
 
@@ -270,13 +268,9 @@ class Images(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns the sequence as it is."""
     del context
-    shape = sequence.shape
-    if len(shape) != 5:
-      raise ValueError(
-        "inputs must be images [B, H, W, C], or frames of them [B, T, H, W, "
-        f"C]; got [B, ...] of shape {shape[1:]} at every step"
-      )
-    rows, columns, channels = shape[2:]
+    advice = "They are images, or at every step a frame of images"
+    sizes = check_array("inputs", sequence[0], "[B, H, W, C]", advice)
+    rows, columns, channels = (sizes[axis] for axis in "HWC")
     if rows <= _MOST_CHANNELS < columns == channels:
       raise ValueError(
         f"inputs must be images with their channels last, [B, H, W, C]; {rows} "

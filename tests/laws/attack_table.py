@@ -380,6 +380,7 @@ ATTACKS = {
         lambda z, clean: jax.tree.map(lambda a, x: x + jnp.sin(a), z, clean),
         logits,
         threat,
+        **CROSS_ENTROPY,
         start=lambda key, clean: jax.tree.map(jnp.zeros_like, clean),
         search=lambda oracle: attacks.bim(
           oracle, attacks.linf(1.0, (-np.inf, np.inf)), step_size=0.2, steps=3
@@ -422,6 +423,7 @@ PIECES = {
   "Visit",
   "ascend_recorded",
   "best_loss",
+  "box_only",
   "check_inputs",
   "choose_sharpness",
   "frozen",
