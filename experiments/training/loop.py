@@ -49,7 +49,6 @@ Write = Callable[[int, Mapping[str, float]], None]
 TRACED = (
   "seed",
   "method.weight",
-  "method.difference",
   "method.radius",
   "method.step_size",
   "optimizer.learning_rate",
