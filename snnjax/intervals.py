@@ -169,15 +169,16 @@ def student(values: Sequence[float], confidence: float = 0.95) -> Interval:
   from scipy import special
 
   _check(0, 0, confidence)
-  if not all(map(math.isfinite, values)):
-    raise ValueError(f"values must be finite; got {list(values)}")
-  if not values:
+  numbers = [float(value) for value in values]  # of an array too
+  if not all(map(math.isfinite, numbers)):
+    raise ValueError(f"values must be finite; got {numbers}")
+  if not numbers:
     return Interval(math.nan, math.nan, math.nan)
-  mean = statistics.fmean(values)
-  if len(values) == 1:
+  mean = statistics.fmean(numbers)
+  if len(numbers) == 1:
     return Interval(mean, math.nan, math.nan)
-  tail = float(special.stdtrit(len(values) - 1, (1.0 + confidence) / 2.0))
-  half = tail * statistics.stdev(values) / math.sqrt(len(values))
+  tail = float(special.stdtrit(len(numbers) - 1, (1.0 + confidence) / 2.0))
+  half = tail * statistics.stdev(numbers) / math.sqrt(len(numbers))
   return Interval(mean, mean - half, mean + half)
 
 

@@ -81,9 +81,8 @@ def _line(axes: Axes, label: str, curve: SeedCurve, place: int) -> dict:
     )
   order = np.argsort(curve.epsilons)
   radii, values = np.asarray(curve.epsilons, float)[order], values[:, order]
-  means, lows, highs = zip(
-    *(student(column) for column in values.T), strict=True
-  )
+  points = [student(column) for column in values.T]
+  means, lows, highs = zip(*points, strict=True)
   shade = canvas.colour(place)
   if len(values) > 1:  # cut at what an accuracy can be
     low, high = np.clip(lows, 0, 1), np.clip(highs, 0, 1)
