@@ -4,11 +4,11 @@ Each ``--grid`` is a key with its values; every combination is a run in its own
 folder of the workdir:
 
     python -m experiments.sweep --workdir=DIR \
-        --grid="method.kind=vanilla,sr" --grid="seed=0,1,2"
+        --grid="method.name=vanilla,sr" --grid="seed=0,1,2"
 
 ``--runs=FILE.py`` lists runs that are no grid: its ``get_runs()`` returns a
-list of mappings such as ``{"method.kind": "sr", "method.weight": 0.1}``. With
-both, every run of the list is run with every combination of the grid.
+list of mappings such as ``{"method.name": "sr", "method.sr.weight": 0.1}``.
+With both, every run of the list is run with every combination of the grid.
 
 The same command, started several times at once, shares the work: each process
 takes runs that are free. Stopped at any moment, it goes on from there when it
@@ -23,11 +23,11 @@ again. The exit code is that of the first run that failed.
 import pathlib
 import sys
 
-import ml_collections
 from absl import flags
 
 from experiments.command import launch
 from experiments.configuration import schema
+from experiments.configuration.schema import Config
 
 _GRID = flags.DEFINE_multi_string(
   "grid", [], "KEY=VALUE,VALUE,... of the configuration; may be repeated."
@@ -38,7 +38,7 @@ _RUNS = flags.DEFINE_string(
 _RETRY = flags.DEFINE_bool("retry", False, "Run again what failed before.")
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Runs the grid of the flags on `config` in `workdir`."""
   from experiments.sweeping import grid, sweep_run
 

@@ -72,8 +72,8 @@ class TestFoldInName:
 
   def test_is_the_same_in_another_process(self):
     code = (
-      "import jax; from snnjax import random;"
-      "key = random.fold_in_name(jax.random.key(3), 'häufig');"
+      "import jax; from snnjax import prng;"
+      "key = prng.fold_in_name(jax.random.key(3), 'häufig');"
       "print(*jax.random.key_data(key))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(_ROOT)}

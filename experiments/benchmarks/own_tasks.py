@@ -24,6 +24,7 @@ from snnjax import (
   training,
 )
 from snnjax.interfaces import Array, Batch, Inputs, Objective, PyTree, Variables
+from snnjax.kernels import convolution
 from snnjax.kernels.scan import neuron_scan
 
 Method = methods.Method | Objective
@@ -59,17 +60,16 @@ def layer(
   """Spikes [T, N] of the LIF layer alone: see `neuron_scan`."""
   neuron, surrogate = own_network.neuron(), surrogates.triangle(1.0)
 
-  charge, read = neuron.halves()
-
-  def fire(charged: PyTree, current: Array) -> tuple[Array, Array]:
+  def fire(charged: Array, current: Array) -> tuple[Array, Array]:
     del current
-    state, drive = read(charged)
+    drive = neuron.drive(charged)
     spikes = surrogates.spike(drive, surrogate, neuron.strict)
-    held = jax.lax.stop_gradient(spikes) if detach_reset else spikes
-    return neuron.reset(state, held), spikes
+    resets = jax.lax.stop_gradient(spikes) if detach_reset else spikes
+    return neuron.reset(charged, resets), spikes
 
   state = neuron.init(currents[0])
-  return neuron_scan(charge, fire, state, currents, unroll=unroll)[1]
+  scanned = neuron_scan(neuron.integrate, fire, state, currents, unroll=unroll)
+  return scanned[1]
 
 
 def _lif_evidence(currents: Array, cotangents: Array) -> dict[str, np.ndarray]:
@@ -131,7 +131,7 @@ def _check(task: Task) -> Prepared:
 
     def penalized(params: PyTree) -> Array:
       given = {**variables, "params": params}
-      return objective(given, jax.random.key(0), batch)[0]
+      return objective(given, jax.random.key(0), batch, jnp.zeros((), int))[0]
 
     both = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
     (_, found), (weight, pixel) = both(variables["params"], batch.inputs)
@@ -191,7 +191,7 @@ def fresh(made: own_network.Setup, method: Method) -> training.TrainState:
     batch_stats=made.variables["batch_stats"],
     opt_state=optimizer().init(params),
     key=jax.random.key(0),
-    carried=training.as_method(method).init(made.batch),
+    carried=methods.as_method(method).init(made.batch),
   )
 
 
@@ -235,7 +235,7 @@ def pgd(
   def attack(variables: Variables, batch: Batch) -> Inputs:
     logits = models.classifier(made.network, variables, rule=own_network.rule())
     run = attacks.pgd(
-      losses.scored(logits, losses.cross_entropy),
+      logits,
       attacks.linf(problems.RADIUS),
       step_size=problems.ATTACK_STEP,
       steps=task.iterations,
@@ -317,6 +317,30 @@ def _copy(task: Task) -> Prepared:
   return Prepared(waiting(lambda x: x + 1, array), notes={"gigabytes": moved})
 
 
+# Row K: a form pays as long as it takes less than `lax`'s.
+
+
+def _convolution(task: Task) -> Prepared:
+  form, _, part = task.kind.partition("_")
+  convolve = {
+    "own": convolution.convolve,
+    "lax": convolution.convolve_reference,
+  }[form]
+  keys = jax.random.split(jax.random.key(0), 3)
+  colors, features = task.channels
+  shape = (task.batch, task.side, task.side, colors)
+  images = jax.random.normal(keys[0], shape)
+  kernel = jax.random.normal(keys[1], (3, 3, colors, features))
+  if part == "forward":
+    return Prepared(waiting(convolve, images, kernel))
+
+  def gradients(images: Array, kernel: Array, outputs: Array) -> PyTree:
+    return jax.vjp(convolve, images, kernel)[1](outputs)
+
+  outputs = jax.random.normal(keys[2], (*shape[:3], features))
+  return Prepared(waiting(gradients, images, kernel, outputs))
+
+
 _KINDS: dict[str, Callable[[Task], Prepared]] = {
   "lif_forward": _lif_forward,
   "lif_gradient": _lif_gradient,
@@ -338,4 +362,8 @@ _KINDS: dict[str, Callable[[Task], Prepared]] = {
   **dict.fromkeys(own_attacks.ATTACKS, own_attacks.prepare),
   "suite_survivors": own_suite.prepare,
   "suite_all": own_suite.prepare,
+  "own_forward": _convolution,
+  "lax_forward": _convolution,
+  "own_gradients": _convolution,
+  "lax_gradients": _convolution,
 }

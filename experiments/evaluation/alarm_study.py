@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.building import build, datasets
+from experiments.building import build
 from experiments.command import stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration.schema import Config
 from experiments.evaluation import (
   attack_grid,
   attack_kinds,
@@ -76,11 +77,14 @@ class Found(NamedTuple):
   attacked: str
 
 
-def check(config: Any) -> None:
+def check(config: Config) -> None:
   """Raises ValueError unless the counts of ``config.evaluation`` are such."""
-  counts = {"microbatch": 1, "alarm_examples": 0, "alarm_pairs": 0}
-  for name, least in counts.items():
-    value = config.evaluation[name]
+  own = config.evaluation
+  for name, value, least in (
+    ("microbatch", own.microbatch, 1),
+    ("alarm_examples", own.alarm_examples, 0),
+    ("alarm_pairs", own.alarm_pairs, 0),
+  ):
     if value < least:
       raise ValueError(
         f"evaluation.{name} must be at least {least}; got {value}"
@@ -88,7 +92,7 @@ def check(config: Any) -> None:
 
 
 def measure(
-  config: Any,
+  config: Config,
   network: Network,
   classify: jax.tree_util.Partial,
   batch: Batch,
@@ -128,8 +132,7 @@ def measure(
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
   stopping.before("the alarms are checked", should_stop)
-  modalities = datasets.MODALITIES[config.data.modality]
-  cells = attack_grid.cells(config, modalities)
+  cells = attack_grid.cells(config, tuple(config.seen))
   cell = cells[-1]
   reported = _reported(cells, evaluation, count)
   examples = checks.Examples(
@@ -168,7 +171,7 @@ def measure(
 
 
 def load(
-  config: Any, folder: Workdir, made_from: Mapping[str, str]
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
 ) -> Found | None:
   """Reads what `measure` left in a folder; None where nothing was asked of it.
 
@@ -230,15 +233,14 @@ def _threat(norm: str) -> Callable[[Any], Threat]:
 
 
 def _subject(
-  config: Any, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
+  config: Config, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
 ) -> checks.Subject:
   options = config.evaluation
-  radii = cell.radii
   return checks.Subject(
     classify,
     {config.model.rule: classify},
     _threat(options.norm),
-    dict(radii) if len(radii) > 1 else next(iter(radii.values())),
+    dict(cell.radii),
     loss=loss,
     steps=options.steps,
     step_share=2.5 / options.steps,
@@ -246,7 +248,7 @@ def _subject(
   )
 
 
-def _loss(config: Any, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
+def _loss(config: Config, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
   """The loss of the suite's first PGD; the cross-entropy if it ran none."""
   planned = suites.plan(config)
   alone = suites.alone(planned)
@@ -257,7 +259,7 @@ def _loss(config: Any, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
 
 
 def _names(
-  config: Any, cells: Sequence[Cell], evaluation: Evaluation
+  config: Config, cells: Sequence[Cell], evaluation: Evaluation
 ) -> tuple[str, ...]:
   """What is to be measured, given what the evaluation ran."""
   ran = {name.split("/")[2] for name in evaluation.attacks if "/" in name}
@@ -303,7 +305,7 @@ def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:
 
 
 def _statistics(
-  config: Any, network: Network, variables: Variables, batch: Batch
+  config: Config, network: Network, variables: Variables, batch: Batch
 ) -> Measurements:
   before = variables.get("batch_stats", {})
   if not jax.tree.leaves(before):

@@ -9,7 +9,7 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,8 @@ from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import settings
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
@@ -75,7 +76,7 @@ class Assessed(NamedTuple):
 
   name: str
   folder: pathlib.Path
-  config: Any
+  config: Config
   modalities: tuple[str, ...]
   evaluation: evaluating.Evaluation
   study: Mapping[str, np.ndarray]
@@ -100,12 +101,12 @@ class Bench(NamedTuple):
 
 
 def bench(
-  config: Any,
+  config: Config,
   network: Network,
   modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
   shared: Shared | None = None,
-  weights: Mapping[str, str] = MappingProxyType({}),
+  made_from: Mapping[str, str] = MappingProxyType({}),
 ) -> Bench:
   """Returns the shared parts for networks of one architecture.
 
@@ -115,17 +116,18 @@ def bench(
     modalities: of its inputs.
     stand_ins: other networks by their folder, for attacks that transfer.
     shared: what other evaluations of this process built.
-    weights: digests of the stand-ins' parameters, which are built in.
+    made_from: digests of what else is built in: the data, which tell the
+      number of classes, and the stand-ins' parameters.
 
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
   """
   alarm_study.check(config)
   shared = shared or Shared()
-  plain = settings.to_dict(config)
-  model, options = plain["model"], plain["evaluation"]
-  radii = options.pop("epsilons")  # of the attacks, arguments
-  key = [model, modalities, options, dict(weights)]
+  network_key = [settings.part(config, schema.NETWORK), dict(made_from)]
+  options = settings.to_dict(config)["evaluation"]
+  key = [network_key, options]
+  radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
   return Bench(
     network,
     shared.get(
@@ -138,14 +140,12 @@ def bench(
       [*key, radii],
       lambda: gradient_study.measure(config, network, modalities),
     ),
-    shared.get(
-      "spikes", [model, modalities], lambda: _forward(config, network)
-    ),
+    shared.get("spikes", network_key, lambda: _forward(config, network)),
   )
 
 
 def _forward(
-  config: Any, network: Network
+  config: Config, network: Network
 ) -> Callable[[Variables, Key, Inputs], Forward]:
   """Returns the network's compiled run under its own rule."""
   rule = build.rule(config, config.model.rule)
@@ -157,7 +157,7 @@ def _forward(
   return forward
 
 
-def test_batch(config: Any, splits: datasets.Splits) -> Batch:
+def test_batch(config: Config, splits: datasets.Splits) -> Batch:
   """The test examples that are evaluated, as network inputs.
 
   Raises:
@@ -173,7 +173,7 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
 
 
 def cases(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   modalities: tuple[str, ...],
@@ -200,7 +200,7 @@ def cases(
 
 
 def assess(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -242,9 +242,7 @@ def assess(
   first = chunk_files.next_number(folder)  # that of a damaged one stays free
   finished = [each.chunk for each in chunk_files.load(folder, plan, mend=True)]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
-  visible = perceptual_study.measure(
-    batch, splits.modalities, config.evaluation.microbatch
-  )
+  visible = perceptual_study.measure(batch, config.evaluation.microbatch)
   chunks = evaluating.stream(
     attacked.builders,
     judge,
@@ -290,7 +288,9 @@ def assess(
   )
 
 
-def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
+def lacking(
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
+) -> str:
   """Says what a finished evaluation lacks; nothing where it is whole.
 
   Args:
@@ -306,7 +306,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
   with contextlib.suppress(FileNotFoundError):
     environment.read(folder.path)
     metric_log.read(folder.metrics)
-  modalities = datasets.MODALITIES[config.data.modality]
+  modalities = tuple(config.seen)
   try:
     load("", config, modalities, folder, made_from)
   except FileNotFoundError as error:
@@ -318,7 +318,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
 
 def load(
   name: str,
-  config: Any,
+  config: Config,
   modalities: tuple[str, ...],
   folder: Workdir,
   made_from: Mapping[str, str],
@@ -383,7 +383,7 @@ def load(
 
 
 def _told(
-  lack: evaluating.Lack, config: Any, modalities: tuple[str, ...]
+  lack: evaluating.Lack, config: Config, modalities: tuple[str, ...]
 ) -> str:
   """What a stage lacks, its attack and radius in words."""
   large = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
@@ -413,7 +413,7 @@ def _large(modalities: tuple[str, ...]) -> Cell:
 
 
 def _named(
-  config: Any, modalities: tuple[str, ...], attacked: attack_grid.Cases
+  config: Config, modalities: tuple[str, ...], attacked: attack_grid.Cases
 ) -> dict[str, str]:
   """Returns each stage of an evaluation with its attack and radius in words."""
   notes = {evaluating.CLEAN: "clean examples"}
@@ -456,17 +456,18 @@ def _whole(
   return told
 
 
-def _check_box(config: Any, modalities: tuple[str, ...], batch: Batch) -> None:
+def _check_box(
+  config: Config, modalities: tuple[str, ...], batch: Batch
+) -> None:
   """Clean inputs outside their box would make every number meaningless."""
   cell = attack_grid.cells(config, modalities)[0]
-  radii = cell.radii if len(modalities) > 1 else next(iter(cell.radii.values()))
-  threat = build.threat_of(config.evaluation.norm, radii)
+  threat = build.threat_of(config.evaluation.norm, cell.radii)
   with exits.reading_data():
     attacks.check_inputs(threat, batch.inputs)
 
 
 def _study(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -477,11 +478,11 @@ def _study(
 ) -> None:
   """Measures gradients, and keeps a few examples and spikes to show."""
   measured = gradient_study.study(
-    config, made.study, variables, batch, splits.modalities, progress
+    config, made.study, variables, batch, progress
   )
   few = config.evaluation.shown
-  inputs = gradient_study.named(batch.inputs, splits.modalities)
-  one = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
+  inputs = build.by_modality(batch.inputs)
+  one = jax.tree.map(lambda leaf: leaf[:1], inputs)
   key = build.key(config, "shown spikes")
   traces = made.forward(variables, key, one).traces
   tree = {

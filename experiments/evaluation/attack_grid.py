@@ -13,13 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from experiments.building import build
+from experiments.configuration import schema
+from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import attack_kinds, suites
-from snnjax import attacks, losses, models
+from snnjax import attacks, models
 from snnjax import evaluation as evaluating
 from snnjax.interfaces import Attack, Inputs, Key, LogitsFn, Network, Variables
 
-Radii = Any  # a scalar, or one per modality
+Radii = Mapping[str, jax.Array]  # by modality
 Build = Callable[[Variables, Radii], evaluating.Case]
 _NOBODY: Mapping[str, LogitsFn] = MappingProxyType({})
 
@@ -28,7 +30,7 @@ class Cell(NamedTuple):
   """One target at one radius.
 
   Attributes:
-    target: a modality, or "both".
+    target: a modality, or `schema.JOINT`, all of them.
     level: position of the radius in the configuration.
     radii: per modality; 0 where it is not attacked.
   """
@@ -47,7 +49,7 @@ class Cell(NamedTuple):
     return f"{self.target}/{self.level}/{attack}"
 
 
-def cells(config: Any, modalities: tuple[str, ...]) -> list[Cell]:
+def cells(config: Config, modalities: tuple[str, ...]) -> list[Cell]:
   """Returns every target at every radius, the smallest radius first.
 
   Args:
@@ -57,20 +59,20 @@ def cells(config: Any, modalities: tuple[str, ...]) -> list[Cell]:
   Raises:
     ValueError: if the modalities' lists of radii differ in length.
   """
-  epsilons = {name: config.evaluation.epsilons[name] for name in modalities}
+  epsilons = {name: config.seen[name].epsilons for name in modalities}
   lengths = {name: len(values) for name, values in epsilons.items()}
   if len(set(lengths.values())) != 1:
     raise ValueError(
-      "evaluation.epsilons must have as many radii for every modality; got "
-      f"{lengths}"
+      "modalities.*.epsilons must be as many for every modality that the "
+      f"network sees; got {lengths}"
     )
-  targets = list(modalities) + (["both"] if len(modalities) > 1 else [])
+  targets = [*modalities, *[schema.JOINT] * (len(modalities) > 1)]
   return [
     Cell(
       target,
       level,
       {
-        name: float(values[level]) if target in (name, "both") else 0.0
+        name: float(values[level]) if target in (name, schema.JOINT) else 0.0
         for name, values in epsilons.items()
       },
     )
@@ -94,7 +96,7 @@ class Grid(NamedTuple):
 
 
 def grid(
-  config: Any, network: Network, stand_ins: Mapping[str, LogitsFn] = _NOBODY
+  config: Config, network: Network, stand_ins: Mapping[str, LogitsFn] = _NOBODY
 ) -> Grid:
   """Returns the builders for the networks of one architecture.
 
@@ -123,7 +125,7 @@ def grid(
 
 
 def _attack(
-  config: Any,
+  config: Config,
   network: Network,
   variables: Variables,
   radii: Radii,
@@ -146,10 +148,11 @@ def _attack(
   def one(rules: tuple[str, ...]) -> Attack:
     # What adapts gives no logits of its own; nor does its forward pass differ.
     plain = config.model.rule if rules[0] in build.ADAPTIVE else rules[0]
-    if spec.draws > 1 and config.model.encoder not in build.RANDOM_ENCODERS:
+    coders = sorted({own.encoder for own in config.seen.values()})
+    if spec.draws > 1 and not set(coders) & set(build.RANDOM_ENCODERS):
       raise ValueError(
-        f"draws must be 1 where nothing is random, as for the encoder "
-        f"{config.model.encoder!r}; got {spec.draws}"
+        "draws must be 1 where nothing is random, as for the encoder "
+        f"{', '.join(coders)}; got {spec.draws}"
       )
     request = attack_kinds.Request(
       source=source(rules),
@@ -164,10 +167,7 @@ def _attack(
       restarts=spec.restarts,
       draws=spec.draws,
       options=spec.options,
-      stand_ins=tuple(
-        losses.scored(stand_ins[run], losses.cross_entropy)
-        for run in spec.options.get("runs", ())
-      ),
+      stand_ins=tuple(stand_ins[run] for run in spec.options.get("runs", ())),
     )
     return attack_kinds.TABLE[spec.kind].make(request)
 
@@ -287,5 +287,4 @@ def on_cell(
 
 def traced(radii: Mapping[str, float]) -> Radii:
   """Radii as arrays, so that no value of theirs is compiled in."""
-  arrays = {name: jnp.asarray(value) for name, value in radii.items()}
-  return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+  return {name: jnp.asarray(value) for name, value in radii.items()}

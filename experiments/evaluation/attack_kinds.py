@@ -12,9 +12,9 @@ import jax
 
 from snnjax import attacks, losses
 from snnjax.attacks import Oracle, Threat
-from snnjax.interfaces import Attack, LogitsFn, ScoredLossFn
+from snnjax.interfaces import Attack, LogitsFn
 
-Radii = Any  # a scalar, or one per modality
+Radii = Mapping[str, jax.Array]  # by modality
 
 LOSSES = {
   "cross_entropy": losses.cross_entropy,
@@ -41,7 +41,7 @@ class Request(NamedTuple):
     restarts: how many.
     draws: how many draws of a random encoder each gradient averages.
     options: of this kind.
-    stand_ins: other networks' losses, for attacks that transfer.
+    stand_ins: other networks, for attacks that transfer.
   """
 
   source: Callable[[losses.LogitsLoss], Oracle]
@@ -54,7 +54,7 @@ class Request(NamedTuple):
   restarts: int
   draws: int
   options: Mapping[str, Any]
-  stand_ins: tuple[ScoredLossFn, ...] = ()
+  stand_ins: tuple[LogitsFn, ...] = ()
 
   @property
   def threat(self) -> Threat:
@@ -65,11 +65,6 @@ class Request(NamedTuple):
   def ascended(self) -> Oracle:
     """The oracle of the loss that the suite names."""
     return self.source(LOSSES[self.loss])
-
-  @property
-  def margin(self) -> ScoredLossFn:
-    """The margin loss, which judges attacks that need no gradient."""
-    return losses.scored(self.logits, losses.margin_loss)
 
 
 class Kind(NamedTuple):
@@ -102,7 +97,6 @@ def _pgd(request: Request) -> Attack:
   return attacks.pgd(
     request.ascended,
     request.threat,
-    step_size=_step_size(request),
     steps=request.steps,
     restarts=request.restarts,
   )
@@ -122,8 +116,12 @@ def _fgsm(request: Request) -> Attack:
 
 
 def _random(request: Request) -> Attack:
-  source = losses.scored(request.logits, LOSSES[request.loss])
-  return attacks.random_noise(source, request.threat, draws=request.steps)
+  return attacks.random_noise(
+    request.logits,
+    request.threat,
+    loss=LOSSES[request.loss],
+    draws=request.steps,
+  )
 
 
 def _apgd(request: Request) -> Attack:
@@ -143,7 +141,7 @@ def _apgd_t(request: Request) -> Attack:
     restarts=request.restarts,
     targets=request.options["rivals"],
     loss=RIVAL_LOSSES[request.loss],
-    oracle=lambda loss: attacks.eot(loss, request.draws),
+    oracle=lambda loss: attacks.eot(attacks.white_box(loss), request.draws),
   )
 
 
@@ -189,14 +187,14 @@ def _nearest(
     if restarts:
       given["restarts"] = request.restarts
     found = attacks.as_attack(attack(request.logits, request.threat, **given))
-    return attacks.within(found, request.margin, request.threat)
+    return attacks.within(found, request.logits, request.threat)
 
   return build
 
 
 def _square(request: Request) -> Attack:
   return attacks.square(
-    request.margin,
+    request.logits,
     request.threat,
     queries=request.steps,
     restarts=request.restarts,
@@ -205,14 +203,14 @@ def _square(request: Request) -> Attack:
 
 def _estimated(request: Request) -> Attack:
   oracle = attacks.spsa(
-    losses.scored(request.logits, LOSSES[request.loss]),
+    request.logits,
+    loss=LOSSES[request.loss],
     draws=request.options["pairs"],
     width=request.options["width"],
   )
   return attacks.pgd(
     oracle,
     request.threat,
-    step_size=_step_size(request),
     steps=request.steps,
     restarts=request.restarts,
   )
@@ -220,22 +218,21 @@ def _estimated(request: Request) -> Attack:
 
 def _hop_skip_jump(request: Request) -> Attack:
   threat = request.threat
-  walk = attacks.hop_skip_jump(request.margin, threat, rounds=request.steps)
-  return attacks.within(walk, request.margin, threat)
+  walk = attacks.hop_skip_jump(request.logits, threat, rounds=request.steps)
+  return attacks.within(walk, request.logits, threat)
 
 
 def _transfer(request: Request) -> Attack:
   stand_ins = tuple(
     attacks.pgd(
-      loss,
+      logits,
       request.threat,
-      step_size=_step_size(request),
       steps=request.steps,
       restarts=request.restarts,
     )
-    for loss in request.stand_ins
+    for logits in request.stand_ins
   )
-  return attacks.transfer(stand_ins, request.margin)
+  return attacks.transfer(stand_ins, request.logits)
 
 
 TABLE: Mapping[str, Kind] = {

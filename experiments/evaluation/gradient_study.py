@@ -10,6 +10,7 @@ import optax
 
 from experiments.building import build
 from experiments.command.progress import Progress, silent
+from experiments.configuration.schema import Config
 from experiments.evaluation import attack_grid
 from snnjax import (
   attacks,
@@ -63,22 +64,14 @@ class Study(NamedTuple):
   adversarial_inputs: Mapping[str, Array]
 
 
-def named(inputs: Inputs, modalities: tuple[str, ...]) -> dict[str, Array]:
-  """A mapping by modality, of inputs that may be one array."""
-  if isinstance(inputs, Mapping):
-    return dict(inputs)
-  return {modalities[0]: inputs}
-
-
 Measure = Callable[[Variables, Key, Inputs, Labels], Study]
 
 
 def study(
-  config: Any,
+  config: Config,
   measured: Measure,
   variables: Variables,
   batch: Batch,
-  modalities: tuple[str, ...],
   progress: Progress = silent,
 ) -> Study:
   """Measures a network in microbatches of one size, the last one padded.
@@ -88,7 +81,6 @@ def study(
     measured: from `measure`.
     variables: the network's.
     batch: N examples, at least 1.
-    modalities: of the inputs.
     progress: told of every microbatch.
   """
   size, count = config.evaluation.microbatch, len(batch.labels)
@@ -114,7 +106,7 @@ def study(
 
 
 def measure(
-  config: Any, network: Network, modalities: tuple[str, ...]
+  config: Config, network: Network, modalities: tuple[str, ...]
 ) -> Measure:
   """Returns the compiled measurement of one microbatch.
 
@@ -134,9 +126,6 @@ def measure(
     lambda r: 2.5 * r / options.steps, attack_grid.traced(cell.radii)
   )
 
-  def by_modality(gradients: Inputs) -> Metrics:
-    return sparsity.measure(named(gradients, modalities))
-
   @jax.jit
   def measured(
     variables: Variables, keys: Key, inputs: Inputs, labels: Labels
@@ -149,7 +138,7 @@ def measure(
       steps=options.steps,
       start=threat.sample,
       record=lambda inputs, probe: (
-        by_modality(probe.gradient),
+        sparsity.measure(probe.gradient),
         probe.correct,
         inputs,
       ),
@@ -164,9 +153,7 @@ def measure(
     }
     gradients = {
       name: {
-        condition: named(
-          _gradient(logits, confidence, logits_key, where, labels), modalities
-        )
+        condition: _gradient(logits, confidence, logits_key, where, labels)
         for condition, where in shown.items()
       }
       for name, confidence in CONFIDENCES.items()
@@ -181,14 +168,14 @@ def measure(
       along=jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), along),
       standing=standing.T,
       ratio={
-        name: vulnerability.first_order(gradient, vulnerability.LINF).ratio
+        name: vulnerability.first_order(gradient, np.inf).ratio
         for name, gradient in gradients["margin"]["clean"].items()
       },
       random=vulnerability.random_vulnerability(
         margin, threat.sample, draws=max(options.random_draws, 2)
       )(noise_key, inputs, labels).mean,
       adversarial=jnp.square(moved),
-      adversarial_inputs=named(result.inputs, modalities),
+      adversarial_inputs=build.by_modality(result.inputs),
     )
 
   return measured
@@ -200,8 +187,9 @@ def _gradient(
   keys: Key,
   inputs: Inputs,
   labels: Labels,
-) -> Inputs:
+) -> Mapping[str, Array]:
   """The confidence's input gradient; statistics are frozen, so one vjp."""
   fn = losses.composed(logits, losses.against_rival(confidence))
   # All points are compared under the same draws of a stochastic encoder.
-  return input_gradients.summed(fn)(jax.random.clone(keys), inputs, labels)
+  slope = input_gradients.summed(fn)(jax.random.clone(keys), inputs, labels)
+  return build.by_modality(slope)

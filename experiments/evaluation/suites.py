@@ -1,10 +1,9 @@
 """Suites of attacks: which ones an evaluation runs, on what, in which order.
 
-A suite is a configuration file with one key, ``attacks``: a sequence of
-mappings such as ``{"kind": "apgd", "loss": "dlr", "rules": ("own",)}``, run in
-their order. ``--suite=NAME`` takes one of `experiments/configs/suites`, or
-the path of another; ``NAME:TEXT`` hands a text to its `get_config`. The keys
-of an attack:
+A suite is a file whose ``get_config()`` returns a sequence of mappings such as
+``{"kind": "apgd", "loss": "dlr", "rules": ("own",)}``, run in their order.
+``--suite=NAME`` takes one of `experiments/configs/suites`, or the path of
+another; ``NAME:TEXT`` hands a text to its `get_config`. The keys of an attack:
 
     name      of its rows in the report; the kind, if not given
     kind      which attack, a key of `attack_kinds.TABLE`
@@ -19,21 +18,21 @@ of an attack:
     draws     of a random encoder that each gradient averages
     meets     "all" examples, or "survivors" of the attacks before it on the
               same target at the same radius
-    targets   modalities or "both"; () is all of them
+    targets   modalities or "both", all of them at once; () is each of these
     levels    positions of radii, negative ones from the largest; () is all
     options   what else the kind takes
 """
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import ml_collections
-
 from experiments.building import build
-from experiments.configuration import settings
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import attack_kinds
 from snnjax.storage import workdir
@@ -43,7 +42,7 @@ MEETS = ("all", "survivors")
 MIXES = ("each", "gradient_mean", "worst_of")
 OWN, CONFIGURED = "own", "configured"
 _NAME = re.compile(r"[a-z0-9_]+")
-_TARGETS = ("image", "events", "both")
+_TARGETS = (*schema.MODALITIES, schema.JOINT)
 _MOST = 2**31 - 1  # of a count
 
 
@@ -79,7 +78,7 @@ class Attack(NamedTuple):
   rules: tuple[str, ...]
 
 
-def resolved(config: Any) -> ml_collections.ConfigDict:
+def resolved(config: Config) -> Config:
   """Returns the configuration with ``evaluation.attacks``: all the suite says.
 
   Args:
@@ -88,16 +87,16 @@ def resolved(config: Any) -> ml_collections.ConfigDict:
   Raises:
     UsageError: there is no such suite, or it asks for what is not allowed.
   """
-  plain = settings.to_dict(config)
   # By name, so that what has changed is told by name too.
-  plain["evaluation"]["attacks"] = {
+  attacks = {
     spec.name: {"position": position, **_said(spec)}
     for position, spec in enumerate(_read(config, config.evaluation.suite), 1)
   }
-  return settings.from_dict(plain)
+  evaluation = dataclasses.replace(config.evaluation, attacks=attacks)
+  return dataclasses.replace(config, evaluation=evaluation)
 
 
-def check_recorded(config: Any, where: str) -> None:
+def check_recorded(config: Config, where: str) -> None:
   """Raises unless the attacks that a file holds are what `resolved` writes.
 
   Args:
@@ -108,13 +107,13 @@ def check_recorded(config: Any, where: str) -> None:
     UsageError: they are not.
   """
   attacks = config.evaluation.attacks
-  if not isinstance(attacks, ml_collections.ConfigDict):
+  if not isinstance(attacks, Mapping):
     raise UsageError(f"{where}: evaluation.attacks must be a group of attacks")
   for name, said in attacks.items():
     place = f"{where}, attack {settings.shown(name)}"
-    if not isinstance(said, ml_collections.ConfigDict):
+    if not isinstance(said, Mapping):
       raise UsageError(f"{place} must be a group; got {settings.shown(said)}")
-    values = said.to_dict()
+    values = dict(said)
     if type(values.pop("position", None)) is not int:
       raise UsageError(f"{place}: position must be a whole number")
     _spec(config, {**values, "name": name}, place)
@@ -130,7 +129,7 @@ def _said(spec: Spec) -> dict[str, Any]:
   }
 
 
-def title(config: Any) -> str:
+def title(config: Config) -> str:
   """Returns the name of the configured suite, fit for a folder's."""
   return title_of(config.evaluation.suite)
 
@@ -145,11 +144,11 @@ def title_of(suite: str) -> str:
   return re.sub(r"[^\w.-]", "-", spelt.rpartition("/")[2].removesuffix(".py"))
 
 
-def plan(config: Any) -> list[Attack]:
+def plan(config: Config) -> list[Attack]:
   """Returns the attacks of a resolved configuration, in their order."""
   specs = []
   for name, said in config.evaluation.attacks.items():
-    values = said.to_dict()
+    values = dict(said)
     specs.append((values.pop("position"), Spec(name, **values)))
   found = []
   for _, spec in sorted(specs, key=lambda pair: pair[0]):
@@ -162,7 +161,7 @@ def plan(config: Any) -> list[Attack]:
   return found
 
 
-def transferred(config: Any) -> tuple[str, ...]:
+def transferred(config: Config) -> tuple[str, ...]:
   """Returns the folders of the networks that attacks transfer from.
 
   Args:
@@ -183,7 +182,9 @@ def alone(planned: Sequence[Attack]) -> list[str]:
   ]
 
 
-def depend_on_batch(config: Any, planned: Sequence[Attack]) -> tuple[str, ...]:
+def depend_on_batch(
+  config: Config, planned: Sequence[Attack]
+) -> tuple[str, ...]:
   """Returns the attacks whose results depend on the batch they are run in.
 
   They follow a gradient that takes statistics of all examples of a batch: of
@@ -212,7 +213,7 @@ def depend_on_batch(config: Any, planned: Sequence[Attack]) -> tuple[str, ...]:
   return tuple(attack.name for attack in planned if mixes(attack))
 
 
-def _read(config: Any, name: str) -> list[Spec]:
+def _read(config: Config, name: str) -> list[Spec]:
   spelt, colon, text = name.partition(":")
   known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
   if spelt in known:
@@ -222,16 +223,15 @@ def _read(config: Any, name: str) -> list[Spec]:
       f"evaluation.suite must be one of {known} or a .py file; got "
       f"{settings.shown(name)}"
     )
-  suite = settings.load(f"{spelt}{colon}{text}")
+  suite = settings.returned(f"{spelt}{colon}{text}")
   where = f"suite {settings.shown(name)}"
-  if set(suite) != {"attacks"} or not isinstance(suite.attacks, list | tuple):
+  if not isinstance(suite, list | tuple):
     raise UsageError(
-      f"{where} must have one key, attacks: a sequence; got "
-      f"{settings.shown(list(suite))}"
+      f"{where} must be a sequence of attacks; got {settings.shown(suite)}"
     )
   specs = [
     _spec(config, attack, f"{where}, attack {number}")
-    for number, attack in enumerate(suite.attacks, 1)
+    for number, attack in enumerate(suite, 1)
   ]
   names = [spec.name for spec in specs]
   twice = sorted({name for name in names if names.count(name) > 1})
@@ -243,9 +243,9 @@ def _read(config: Any, name: str) -> list[Spec]:
   return specs
 
 
-def _spec(config: Any, given: Any, where: str) -> Spec:
+def _spec(config: Config, given: Any, where: str) -> Spec:
   """Checks one attack of a suite and fills in its defaults."""
-  if not isinstance(given, Mapping | ml_collections.ConfigDict):
+  if not isinstance(given, Mapping):
     raise UsageError(f"{where} must be a mapping; got {settings.shown(given)}")
   values = dict(given)
   name = values.get("name", values.get("kind"))
@@ -264,11 +264,11 @@ def _spec(config: Any, given: Any, where: str) -> Spec:
     raise refuse("its keys", unknown, f"among {list(Spec._fields)}")
   if not isinstance(name, str) or not _NAME.fullmatch(name):
     raise refuse("name", name, "lower-case letters, digits and _")
-  steps = (
-    config.evaluation[kind.steps]
-    if isinstance(kind.steps, str)
-    else (kind.steps)
-  )
+  counts = {
+    "steps": config.evaluation.steps,
+    "random_draws": config.evaluation.random_draws,
+  }
+  steps = counts[kind.steps] if isinstance(kind.steps, str) else kind.steps
   spec = Spec(
     name=name,
     kind=str(named),
@@ -325,7 +325,7 @@ def _check(kind: attack_kinds.Kind, spec: Spec, refuse: Any) -> None:
     raise refuse("draws", spec.draws, f"1 for {spec.kind}")
 
 
-def _rules(config: Any, given: Any, refuse: Any) -> tuple[str, ...]:
+def _rules(config: Config, given: Any, refuse: Any) -> tuple[str, ...]:
   words = {
     OWN: (config.model.rule,),
     CONFIGURED: tuple(config.evaluation.rules),
@@ -347,7 +347,7 @@ def _rules(config: Any, given: Any, refuse: Any) -> tuple[str, ...]:
 def _options(
   kind: attack_kinds.Kind, given: Any, refuse: Any
 ) -> dict[str, Any]:
-  if not isinstance(given, Mapping | ml_collections.ConfigDict):
+  if not isinstance(given, Mapping):
     raise refuse("options", given, "a mapping")
   unknown = [key for key in given if key not in kind.options]
   if unknown:

@@ -12,11 +12,12 @@ import io
 import pathlib
 import secrets
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from experiments.command import exits
 from experiments.command.exits import ExitCode
 from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 from snnjax.storage import files, identity, locks
 
 _WORKER = ".worker"
@@ -44,7 +45,7 @@ class Ended(NamedTuple):
   token: str
 
 
-def digest(config: Any) -> str:
+def digest(config: Config) -> str:
   """Returns the digest of a run's configuration, less what changes no result.
 
   Args:

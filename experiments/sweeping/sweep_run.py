@@ -18,6 +18,7 @@ from experiments.command.exits import ExitCode
 from experiments.command.progress import duration, say
 from experiments.command.stopping import ShouldStop
 from experiments.configuration import preflight, settings
+from experiments.configuration.schema import Config
 from experiments.evaluation import evaluation_folders, evaluation_run, suites
 from experiments.reporting import console, report_run
 from experiments.sweeping import claims, comparison, grid, table
@@ -34,7 +35,7 @@ FOLDER = "table"  # what the report on the sweep is written into
 
 
 def run(
-  config: Any,
+  config: Config,
   path: pathlib.Path,
   axes: Sequence[str],
   *,

@@ -36,6 +36,7 @@ from snnjax.attacks.gradient.fgsm_pgd import (
 )
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
+from snnjax.attacks.latents import LatentResult, latent_attack, through
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
@@ -45,7 +46,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
   as_attack,
   deepfool,
 )
-from snnjax.attacks.oracles import Oracle, Probe, eot, white_box
+from snnjax.attacks.oracles import Oracle, Probe, Source, eot, white_box
 from snnjax.attacks.perceptual import (
   imperceptible,
   noise_tolerance,
@@ -67,7 +68,14 @@ from snnjax.attacks.suites import (
 )
 from snnjax.attacks.threats.l0 import l0
 from snnjax.attacks.threats.modalities import frozen, joint, per_modality
-from snnjax.attacks.threats.threat import Threat, check_inputs, l1, l2, linf
+from snnjax.attacks.threats.threat import (
+  Threat,
+  box_only,
+  check_inputs,
+  l1,
+  l2,
+  linf,
+)
 
 _ELSEWHERE = {
   "autoattack": "snnjax.evaluation.autoattack, which attacks in microbatches "
@@ -75,7 +83,7 @@ _ELSEWHERE = {
 }
 
 
-class ElsewhereError(AttributeError, TypeError):
+class ElsewhereError(AttributeError, ValueError):
   """A name that is not here, with the place where it is."""
 
 
@@ -88,12 +96,14 @@ def __getattr__(name: str) -> Any:
 __all__ = [
   "Effort",
   "Keep",
+  "LatentResult",
   "MinimalAttack",
   "MinimalResult",
   "Nearest",
   "Oracle",
   "Probe",
   "Search",
+  "Source",
   "Threat",
   "Visit",
   "as_attack",
@@ -106,6 +116,7 @@ __all__ = [
   "autoattack_standard",
   "best_loss",
   "bim",
+  "box_only",
   "carlini_wagner",
   "check_inputs",
   "choose_sharpness",
@@ -126,6 +137,7 @@ __all__ = [
   "l1",
   "l2",
   "last",
+  "latent_attack",
   "linf",
   "mi_fgsm",
   "nes",
@@ -151,6 +163,7 @@ __all__ = [
   "targeted_auto_pgd",
   "targeted_fab",
   "threat_of",
+  "through",
   "transfer",
   "white_box",
   "within",

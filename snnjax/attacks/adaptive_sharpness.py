@@ -48,8 +48,8 @@ def assg(
     draws: how many draws of a stochastic encoder are averaged.
 
   Raises:
-    TypeError: if the rule is of another kind.
-    ValueError: if `draws` is not a positive whole number.
+    ValueError: if the rule is of another kind; if `draws` is not a positive
+      whole number.
 
   References:
     Wang et al. 2025, arXiv 2512.22522.
@@ -57,7 +57,7 @@ def assg(
   rule = assg_rule() if rule is None else rule
   given: Any = rule
   if not isinstance(given, Assg):
-    raise TypeError(
+    raise ValueError(
       "rule must be an adaptive rule, as assg_rule() makes one; got "
       f"{described(given)}"
     )

@@ -7,15 +7,14 @@ from snnjax.arguments import check_per_example, logits_function
 from snnjax.attacks.oracles import white_box
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import walls
-from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, linf
+from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, box_only, walls
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
   Scored,
 )
 from snnjax.losses import check_labels, rival
@@ -132,7 +131,7 @@ def noise_tolerance(logits: Array, labels: Labels) -> Array:
 
 
 def imperceptible(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   *,
   budget: float | Array,
   steps: int,
@@ -149,7 +148,7 @@ def imperceptible(
   perceptual distance stays within the budget.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     budget: largest perceptual distance; may be traced.
     steps: how many steps.
     step_size: the change of a value in one step, in raw units.
@@ -188,9 +187,8 @@ def imperceptible(
     moved = _bought(visit, weight, budget, step_size, pixels, box)
     return moved, weight
 
-  anywhere = linf(float("1e30"), box)
   return explore(
-    white_box(scored), Search(begin, move), anywhere, steps=steps + 1
+    white_box(scored), Search(begin, move), box_only(box), steps=steps + 1
   )
 
 

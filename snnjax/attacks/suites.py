@@ -21,11 +21,10 @@ from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
 from snnjax.attacks.oracles import eot
 from snnjax.attacks.queries.square import square
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Attack, LogitsFn
+from snnjax.attacks.threats.threat import Threat, check_threat, norm_of
+from snnjax.interfaces import AnyLogitsFn, Attack, LogitsFn
 
-Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
+OfRadius = Callable[[Any], Threat]  # radius, or one per modality -> threat
 
 _SCHEDULE = 10_000  # the queries over which Square's windows shrink
 
@@ -53,7 +52,7 @@ class Effort(NamedTuple):
 FULL = Effort()
 
 
-def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
+def threat_of(threat: Threat | OfRadius, epsilon: Any = None) -> Threat:
   """Returns the threat of a norm and its radius, or the ready threat.
 
   Args:
@@ -61,8 +60,8 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
     epsilon: the radius, or what else the norm takes; None with a threat.
 
   Raises:
-    TypeError: if it is neither a norm nor a threat.
-    ValueError: if a norm comes without a radius or a threat with one.
+    ValueError: if it is neither a norm nor a threat; if a norm comes without a
+      radius or a threat with one.
   """
   if isinstance(threat, Threat):
     if epsilon is not None:
@@ -71,7 +70,7 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
       )
     return threat
   if not callable(threat):
-    raise TypeError(
+    raise ValueError(
       "threat must be a norm, such as attacks.linf, with epsilon, or a ready "
       f"threat, attacks.linf(8 / 255); got {described(threat)}"
     )
@@ -83,8 +82,8 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
 
 
 def autoattack_standard(
-  logits_fn: LogitsFn,
-  threat: Threat | Norm,
+  logits_fn: AnyLogitsFn,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -95,8 +94,8 @@ def autoattack_standard(
   and the second towards at most five rivals, as the authors do.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``; its backward rule is the one that
-      the white-box attacks follow.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone; its backward
+      rule is the one that the white-box attacks follow.
     threat: ``radius -> threat``, such as `linf`; or a ready threat, such as
       ``per_modality({"image": linf(0.03), "events": l1(20.0)})``.
     epsilon: the radius, where `threat` is a norm; may be traced.
@@ -125,8 +124,8 @@ def autoattack_standard(
 
 
 def autoattack_plus(
-  logits_fn: LogitsFn,
-  threat: Threat | Norm,
+  logits_fn: AnyLogitsFn,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -159,8 +158,8 @@ def autoattack_plus(
 
 
 def autoattack_rand(
-  logits_fn: LogitsFn,
-  threat: Threat | Norm,
+  logits_fn: AnyLogitsFn,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -185,7 +184,7 @@ def autoattack_rand(
   logits_fn = logits_function(logits_fn)
   return {
     f"apgd_{name}": auto_pgd(
-      eot(losses.scored(logits_fn, loss), effort.draws),
+      eot(logits_fn, effort.draws, loss=loss),
       budget,
       steps=effort.steps,
     )
@@ -203,14 +202,14 @@ class _Parts(NamedTuple):
   @property
   def sparse(self) -> bool:
     """Whether the threat is l1, or that of a modality is."""
-    parts = self.threat.parts or {"": self.threat}
-    return 1 in {geometry_of(part).order for part in parts.values()}
+    return 1 in norm_of(self.threat).orders
 
   def apgd(self, loss: losses.LogitsLoss, restarts: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd
-    source = losses.scored(self.logits_fn, loss)
     steps = self.effort.steps
-    return make(source, self.threat, steps=steps, restarts=restarts)
+    return make(
+      self.logits_fn, self.threat, loss=loss, steps=steps, restarts=restarts
+    )
 
   def apgd_t(self, targets: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd
@@ -243,9 +242,9 @@ class _Parts(NamedTuple):
 
   def square(self) -> Attack:
     queries = self.effort.queries
-    margin = losses.scored(self.logits_fn, losses.margin_loss)
-    return square(margin, self.threat, queries=queries, schedule=_SCHEDULE)
+    return square(
+      self.logits_fn, self.threat, queries=queries, schedule=_SCHEDULE
+    )
 
   def _budgeted(self, attack: MinimalAttack) -> Attack:
-    margin = losses.scored(self.logits_fn, losses.margin_loss)
-    return within(as_attack(attack), margin, self.threat)
+    return within(as_attack(attack), self.logits_fn, self.threat)

@@ -1,5 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
+from snnjax.evaluation.accuracy import RobustAccuracy, robust_accuracy
 from snnjax.evaluation.autoattack_suite import (
   Suite,
   autoattack,
@@ -40,6 +41,7 @@ __all__ = [
   "Lack",
   "Outcome",
   "Progress",
+  "RobustAccuracy",
   "Suite",
   "Summary",
   "UnjudgedError",
@@ -52,6 +54,7 @@ __all__ = [
   "lacking",
   "nested",
   "refuse_outside",
+  "robust_accuracy",
   "spared",
   "stream",
   "summarize",

@@ -17,7 +17,7 @@ from snnjax.models.layers import (
 )
 from snnjax.models.network import Branch, build
 from snnjax.models.perceptron import dense_layers
-from snnjax.neurons import Neuron, Trainable
+from snnjax.neurons import Neuron, Trainable, check_neuron
 from snnjax.readouts import Readout, mean
 from snnjax.validation import check_counts
 
@@ -63,6 +63,7 @@ def cnn(
   classes: int = 10,
   norm: Norm | None = None,
   standardize: tuple[Sequence[float], Sequence[float]] | None = None,
+  shrink: int = 1,
   readout: Readout | None = None,
 ) -> Network:
   """Builds conv-spike-pool blocks, hidden dense layers and an output layer.
@@ -77,18 +78,22 @@ def cnn(
     norm: makes the normalisation after each convolution, such as
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
+    shrink: window of an average pool before everything else; 1 for none.
     readout: outputs to logits; the mean over time by default.
 
   Raises:
-    ValueError: if a width is not a positive whole number.
+    ValueError: if the neuron is none, as a function that makes one, or a width
+      is not a positive whole number.
   """
+  check_neuron(neuron)
   check_counts("channels", channels)
   check_counts("hidden", hidden)
+  check_counts("shrink", (shrink,))
 
   def layers() -> list[nn.Module]:
     return [
       *convolutional_layers(
-        channels, neuron, norm=norm, standardize=standardize
+        channels, neuron, norm=norm, standardize=standardize, shrink=shrink
       ),
       Flatten(name="flatten"),
       *dense_layers(hidden, neuron),

@@ -168,7 +168,7 @@ def classifier(
     rule: the backward rule under which the logits are differentiated.
 
   Raises:
-    TypeError: if the rule is none, such as a surrogate alone.
+    ValueError: if the rule is none, such as a surrogate alone.
   """
   check_rule(rule)
 
@@ -210,9 +210,12 @@ class _Module(nn.Module):
     if neuron is not None:
       state = context.states.get(OUTPUT)
       state = neuron.init(outputs[0]) if state is None else state
-      charge, read = neuron.halves()
+      read = neuron.drive
       state, outputs = neuron_scan(
-        charge, lambda charged, _: read(charged), state, outputs
+        neuron.integrate,
+        lambda charged, _: (charged, read(charged)),
+        state,
+        outputs,
       )
       last[OUTPUT] = state
     if self.readout.linear and neuron is None:

@@ -7,6 +7,7 @@ import pytest
 
 from snnjax import attacks, losses
 from snnjax.attacks.queries import patches, square_moves
+from snnjax.attacks.threats.norms import Block
 from tests import smooth_network
 
 KEY = jax.random.key(0)
@@ -99,7 +100,7 @@ def test_a_move_spends_the_budget_and_changes_two_windows(order, channels):
   delta = jnp.asarray(rng.normal(size=(9, 9, channels)) / 60, jnp.float32)
   window = square_moves.Window((9, 9), jnp.array([3, 3]))
   key = jax.random.key(order)
-  ball = square_moves.Ball(order, 1)
+  ball = Block(order, delta.size)
   radius = jnp.array(np.sum(np.abs(delta) ** order) ** (1 / order) + 0.1)
   moved = square_moves.changed([ball], key, [radius], [delta], [window])[0]
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)
@@ -121,8 +122,10 @@ def test_stronger_than_as_many_random_draws(norm, radius):
   square, noise = (
     jax.jit(attack)(KEY, inputs, labels)
     for attack in (
-      attacks.square(MARGIN, threat, queries=150),
-      attacks.random_noise(MARGIN, threat, draws=150),
+      attacks.square(smooth_network.logits, threat, queries=150),
+      attacks.random_noise(
+        smooth_network.logits, threat, loss=losses.margin_loss, draws=150
+      ),
     )
   )
   assert np.all(threat.contains(square.inputs, inputs))
@@ -140,19 +143,18 @@ def test_it_needs_no_gradient():
 
   inputs, labels = smooth_network.batch(16)
   labels = jnp.argmax(steps(None, inputs), 1)
-  loss = losses.scored(steps, losses.margin_loss)
   threat = attacks.linf(0.15)
-  blind = attacks.bim(loss, threat, step_size=0.05, steps=2)
+  blind = attacks.bim(steps, threat, step_size=0.05, steps=2)
   assert not np.any(jax.jit(blind)(KEY, inputs, labels).success)
-  search = jax.jit(attacks.square(loss, threat, queries=100))
+  search = jax.jit(attacks.square(steps, threat, queries=100))
   assert np.mean(search(KEY, inputs, labels).success) > 0.2
 
 
 def test_bad_arguments():
   separate = attacks.per_modality({"image": attacks.l0(3)})
   with pytest.raises(ValueError, match="one norm ball"):
-    attacks.square(MARGIN, separate)
+    attacks.square(smooth_network.logits, separate)
   with pytest.raises(ValueError, match="queries"):
-    attacks.square(MARGIN, attacks.linf(0.1), queries=0)
+    attacks.square(smooth_network.logits, attacks.linf(0.1), queries=0)
   with pytest.raises(ValueError, match="share"):
-    attacks.square(MARGIN, attacks.linf(0.1), share=2.0)
+    attacks.square(smooth_network.logits, attacks.linf(0.1), share=2.0)

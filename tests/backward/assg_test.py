@@ -197,15 +197,16 @@ def test_mixtures_over_rules_of_one_network():
   rules = (Bptt(atan()), Bptr(), Pdsg())
   threat = attacks.l2(0.8)
   white = [
-    losses.scored(
-      models.classifier(network, variables, rule=rule), losses.cross_entropy
+    attacks.white_box(
+      losses.scored(
+        models.classifier(network, variables, rule=rule), losses.cross_entropy
+      )
     )
     for rule in rules
   ]
   step = {"step_size": 0.3, "steps": 4}
-  alone = [attacks.bim(loss, threat, **step) for loss in white]
-  oracles = [attacks.white_box(loss) for loss in white]
-  oracles.append(attacks.assg(network, variables, losses.cross_entropy))
+  alone = [attacks.bim(oracle, threat, **step) for oracle in white]
+  oracles = [*white, attacks.assg(network, variables, losses.cross_entropy)]
   mixed = attacks.bim(attacks.gradient_mean(oracles), threat, **step)
 
   @compiled
@@ -231,8 +232,7 @@ def test_a_sharpness_is_searched_in_one_program():
     traces.append(1)
     rule = Bptt(atan(sharpness))
     logits = models.classifier(network, variables, rule=rule)
-    loss = losses.scored(logits, losses.margin_loss)
-    return attacks.bim(loss, attacks.l2(0.5), step_size=0.2, steps=3)
+    return attacks.bim(logits, attacks.l2(0.5), step_size=0.2, steps=3)
 
   candidates = (0.1, 2.0, 100.0)
   chosen = attacks.choose_sharpness(

@@ -31,17 +31,17 @@ def names(axes, runs=()):
 
 
 def test_a_grid_is_every_combination_the_last_key_fastest():
-  assert names(["method.kind=vanilla,sr", "config.seed=0,1"]) == [
-    "method.kind=vanilla,seed=0",
-    "method.kind=vanilla,seed=1",
-    "method.kind=sr,seed=0",
-    "method.kind=sr,seed=1",
+  assert names(["method.name=vanilla,sr", "config.seed=0,1"]) == [
+    "method.name=vanilla,seed=0",
+    "method.name=vanilla,seed=1",
+    "method.name=sr,seed=0",
+    "method.name=sr,seed=1",
   ]
   cells = grid.cells(
     tiny_runs.config(),
-    ["model.hidden=(16,),(8, 4)", "method.weight=1/8, 1e-3"],
+    ["model.hidden=(16,),(8, 4)", "method.sr.weight=1/8, 1e-3"],
   )
-  found = [(c.config.model.hidden, c.config.method.weight) for c in cells]
+  found = [(c.config.model.hidden, c.config.method.sr.weight) for c in cells]
   assert found == [
     ((16,), 0.125),
     ((16,), 0.001),
@@ -56,21 +56,21 @@ def test_a_list_of_runs_is_crossed_with_the_grid(tmp_path):
   file = tmp_path / "runs.py"
   file.write_text(
     "def get_runs():\n"
-    "  return [{'model.hidden': (16,)}, {'method.kind': 'sr',"
-    " 'method.weight': 0.5}]\n"
+    "  return [{'model.hidden': (16,)}, {'method.name': 'sr',"
+    " 'method.sr.weight': 0.5}]\n"
   )
   runs = grid.read_runs(str(file))
   assert names(["seed=0,1"], runs) == [
     "model.hidden=16,seed=0",
     "model.hidden=16,seed=1",
-    "method.kind=sr,method.weight=0.5,seed=0",
-    "method.kind=sr,method.weight=0.5,seed=1",
+    "method.name=sr,method.sr.weight=0.5,seed=0",
+    "method.name=sr,method.sr.weight=0.5,seed=1",
   ]
   cells = grid.cells(tiny_runs.config(), ["seed=0,1"], runs)
   # What a run does not say is in its row all the same.
-  assert cells[0].values["method.kind"] == "vanilla"
+  assert cells[0].values["method.name"] == "vanilla"
   assert cells[3].values["model.hidden"] == "16"
-  assert cells[3].config.method.weight == 0.5
+  assert cells[3].config.method.sr.weight == 0.5
   assert [cell.group for cell in cells[::2]] == [c.group for c in cells[1::2]]
   assert cells[0].group != cells[2].group
 
@@ -235,7 +235,7 @@ def test_what_a_program_takes_as_an_argument_shapes_none():
   for key, text in {
     "seed": "3",
     "data.seed": "3",
-    "method.weight": "0.5",
+    "method.sr.weight": "0.5",
     "optimizer.learning_rate": "0.5",
     "evaluation.steps": "9",
     "train.checkpoint_every": "9",
@@ -243,7 +243,7 @@ def test_what_a_program_takes_as_an_argument_shapes_none():
     assert shape(**{key: text}) == base, key
   for key, text in {
     "model.hidden": "8,",
-    "method.kind": "sr",
+    "method.name": "sr",
     "optimizer.kind": "sgd",
     "train.batch_size": "16",
   }.items():
@@ -493,7 +493,7 @@ def outcome(cell, shares, **numbers):
 
 def test_groups_over_seeds(tmp_path):
   cells = grid.cells(
-    tiny_runs.config(), ["method.kind=vanilla,sr,hire", "seed=0,1,2"]
+    tiny_runs.config(), ["method.name=vanilla,sr,hire", "seed=0,1,2"]
   )
   metrics = dict.fromkeys(table.findings.METRICS, 2.0)
   outcomes = [
@@ -527,16 +527,16 @@ def test_groups_over_seeds(tmp_path):
   assert one["note"] == (
     "one seed: no interval over seeds; 1 of 3 runs are finished"
   )
-  assert (none["method.kind"], none["robust"], none["seeds"]) == (
+  assert (none["method.name"], none["robust"], none["seeds"]) == (
     "hire",
     "",
     "0",
   )
   sparse = rows(tmp_path, "sparsity_groups")
-  assert [row["method.kind"] for row in sparse] == ["vanilla", "sr"]
+  assert [row["method.name"] for row in sparse] == ["vanilla", "sr"]
   assert float(sparse[0]["gini"]) == pytest.approx(0.5)
   assert float(sparse[0]["l1_low"]) == float(sparse[0]["l1_high"]) == 2.0
-  single = {(r["method.kind"], r["seed"]): r["status"] for r in rows(tmp_path)}
+  single = {(r["method.name"], r["seed"]): r["status"] for r in rows(tmp_path)}
   assert (
     list(single.values()) == ["done"] * 4 + ["failed", "busy"] + ["free"] * 3
   )
@@ -546,6 +546,6 @@ def test_groups_over_seeds(tmp_path):
   drawn = json.loads(
     (tmp_path / "table/figures/accuracy_seeds.json").read_text()
   )
-  assert drawn["curves"]["attack on image"]["method.kind=vanilla"]["seeds"] == [
+  assert drawn["curves"]["attack on image"]["method.name=vanilla"]["seeds"] == [
     [0.9, share, 0.2] for share in (0.4, 0.5, 0.6)
   ]

@@ -6,12 +6,12 @@ stronger attacks, cheap ones first, meet what those left correct, with more
 steps. Square, the dearest, is for the largest radius.
 """
 
-import ml_collections
+from typing import Any
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> tuple[dict[str, Any], ...]:
   """Returns the suite."""
-  later = (
+  later: tuple[dict[str, Any], ...] = (
     {"kind": "sa_pgd", "rules": ("assg_atan",), "steps": 50},
     {"name": "apgd_ce", "kind": "apgd", "steps": 50},
     {"kind": "fab_t", "steps": 10, "options": {"rivals": 3}},
@@ -33,13 +33,9 @@ def get_config() -> ml_collections.ConfigDict:
     {"kind": "apgd_t", "steps": 50, "options": {"rivals": 3}},
     {"kind": "square", "steps": 1000, "levels": (-1,)},
   )
-  return ml_collections.ConfigDict(
-    {
-      "attacks": (
-        {"kind": "pgd", "rules": ("configured", "pdsg", "assg_atan")},
-        {"kind": "fgsm"},
-        {"kind": "random"},
-        *(attack | {"meets": "survivors"} for attack in later),
-      )
-    }
+  return (
+    {"kind": "pgd", "rules": ("configured", "pdsg", "assg_atan")},
+    {"kind": "fgsm"},
+    {"kind": "random"},
+    *(attack | {"meets": "survivors"} for attack in later),
   )
