@@ -106,7 +106,7 @@ def bench(
   modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
   shared: Shared | None = None,
-  weights: Mapping[str, str] = MappingProxyType({}),
+  made_from: Mapping[str, str] = MappingProxyType({}),
 ) -> Bench:
   """Returns the shared parts for networks of one architecture.
 
@@ -116,16 +116,17 @@ def bench(
     modalities: of its inputs.
     stand_ins: other networks by their folder, for attacks that transfer.
     shared: what other evaluations of this process built.
-    weights: digests of the stand-ins' parameters, which are built in.
+    made_from: digests of what else is built in: the data, which tell the
+      number of classes, and the stand-ins' parameters.
 
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
   """
   alarm_study.check(config)
   shared = shared or Shared()
-  network_key = settings.part(config, schema.NETWORK)
+  network_key = [settings.part(config, schema.NETWORK), dict(made_from)]
   options = settings.to_dict(config)["evaluation"]
-  key = [network_key, options, dict(weights)]
+  key = [network_key, options]
   radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
   return Bench(
     network,
