@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from experiments import (
   alarm_study,
@@ -25,20 +26,17 @@ from experiments import (
   lifecycle,
   perceptual_study,
   stopping,
-  suites,
 )
-from experiments.attack_grid import Cell
 from experiments.progress import Progress, silent
 from experiments.settings import UsageError
 from experiments.stopping import ShouldStop
 from snnjax import attacks, environment, identity, metrics, parameters
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
-from snnjax.types import Batch, Forward, Inputs, LogitsFn, Network, Variables
+from snnjax.evaluation import gradients, many_rules
+from snnjax.types import Batch, Forward, LogitsFn, Network, Variables
 from snnjax.workdir import Preempted, Workdir
 
-LARGE = "large epsilon"
-LARGE_RADIUS = 0.5
 STUDY = "study"
 
 
@@ -51,15 +49,13 @@ class Assessed(NamedTuple):
     config: it was trained and evaluated with.
     modalities: of its inputs.
     evaluation: every example under every attack.
-    study: gradient measurements by name, as `gradient_study.Study` nests.
+    plan: every case of the evaluation.
+    study: what its gradients look like.
     sample: a few examples' inputs by modality, and "labels".
     spikes: one example's spikes by layer, [T, ...].
-    refused: by attack of the suite, why it could not run.
-    mixing: attacks of the suite whose results depend on the microbatch, since
-      they follow a gradient that takes statistics of it.
-    seconds: by case, the wall time of each of its microbatches.
+    seconds: by path of a case, the wall time of each of its microbatches.
     alarms: what was measured for them alone, on a part of the examples.
-    perceived: by case, how visible its changes are.
+    perceived: by path of a case, how visible its changes are.
     used: which examples it was trained and evaluated on.
     made_from: what all of this was made from; see `origins.evaluation`.
   """
@@ -68,12 +64,11 @@ class Assessed(NamedTuple):
   folder: pathlib.Path
   config: Any
   modalities: tuple[str, ...]
+  plan: evaluating.Plan
   evaluation: evaluating.Evaluation
-  study: Mapping[str, np.ndarray]
+  study: evaluating.GradientStudy
   sample: Mapping[str, np.ndarray]
   spikes: Mapping[str, np.ndarray]
-  refused: Mapping[str, str]
-  mixing: tuple[str, ...]
   seconds: Mapping[str, list[float]]
   alarms: alarm_study.Found | None
   perceived: Mapping[str, perceptual_study.Perceived]
@@ -86,7 +81,7 @@ class Bench(NamedTuple):
 
   network: Network
   grid: attack_grid.Grid
-  study: gradient_study.Measure
+  study: gradients.Measure
 
 
 def bench(
@@ -107,11 +102,8 @@ def bench(
     ValueError: if the configuration names or asks what is not allowed.
   """
   alarm_study.check(config)
-  return Bench(
-    network,
-    attack_grid.grid(config, network, stand_ins or {}),
-    gradient_study.measure(config, network, modalities),
-  )
+  grid = attack_grid.grid(config, network, modalities, stand_ins or {})
+  return Bench(network, grid, gradient_study.measure(config, grid.plan))
 
 
 def test_batch(config: Any, splits: datasets.Splits) -> Batch:
@@ -127,33 +119,6 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
   return pipeline.gather(
     splits.test, pipeline.Slot(taken, np.ones(len(taken), bool)), splits.prepare
   )
-
-
-def cases(
-  config: Any,
-  made: Bench,
-  variables: Variables,
-  modalities: tuple[str, ...],
-  inputs: Inputs,
-) -> attack_grid.Cases:
-  """Returns every attack of the evaluation, by case name.
-
-  Beside the suite there is linf 0.5 on everything, which a sound attack must
-  not fail to use.
-
-  Raises:
-    UsageError: the suite does not fit the radii, or no attack of it can run.
-  """
-  wanted = attack_grid.cells(config, modalities)
-  found = attack_grid.cases(made.grid, variables, wanted, inputs)
-  alone = [a for a in suites.alone(made.grid.attacks) if a not in found.refused]
-  if config.evaluation.norm != "linf" or not alone:
-    return found
-  cell = _large(modalities)
-  large = jax.tree_util.Partial(
-    made.grid.build[alone[0]], variables, attack_grid.traced(cell.radii)
-  )
-  return found._replace(builders={**found.builders, cell.case(alone[0]): large})
 
 
 def assess(
@@ -184,20 +149,15 @@ def assess(
   """
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
-  _check_box(config, splits.modalities, batch)
+  _check_box(made.grid, batch)
   stopping.before("the evaluation", should_stop)
-  attacked = cases(config, made, variables, splits.modalities, batch.inputs)
-  plan = kept.Plan(
-    made_from,
-    np.arange(len(batch.labels)),
-    evaluating.spared(tuple(attacked.builders), attacked.survivors),
-    attacked.refused,
-    suites.depend_on_batch(config, made.grid.attacks),
-  )
-  kept.record(folder, plan)
+  attacked = attack_grid.cases(made.grid, variables, batch.inputs)
+  plan = attacked.plan
+  agenda = kept.Agenda(made_from, np.arange(len(batch.labels)), plan)
+  kept.record(folder, agenda)
   examples.save(folder.path, datasets.evaluated(config, splits), made_from)
   first = kept.next_number(folder)  # that of a damaged one stays free
-  finished = [each.chunk for each in kept.load(folder, plan, mend=True)]
+  finished = [each.chunk for each in kept.load(folder, agenda, mend=True)]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
   visible = perceptual_study.measure(
     batch, splits.modalities, config.evaluation.microbatch
@@ -209,11 +169,9 @@ def assess(
     batch.labels,
     key=build.key(config, "assessment"),
     microbatch=config.evaluation.microbatch,
-    survivors=attacked.survivors,
+    survivors=plan.survivors,
     finished=finished,
-    progress=_whole(
-      progress, _named(config, splits.modalities, attacked), len(batch.labels)
-    ),
+    progress=_whole(progress, _named(plan), len(batch.labels)),
   )
   with metrics.Metrics(folder.metrics, first - 1 if first else None) as log:
     for number, (chunk, seconds) in enumerate(_timed(chunks), start=first):
@@ -239,7 +197,8 @@ def assess(
     made.network,
     judge,
     batch,
-    kept.collected(plan, kept.load(folder, plan), batch.labels),
+    plan,
+    kept.collected(agenda, kept.load(folder, agenda), batch.labels),
     folder,
     made_from,
     progress,
@@ -295,63 +254,86 @@ def load(
     ForeignError: one was made from something else.
   """
   again = kept.remedy(folder.path)
-  plan = kept.read(folder.path)
+  agenda = kept.read(folder.path)
   file = folder.path / kept.FILE
-  identity.check(file, plan.made_from, made_from, f"remove it and {again}")
-  parts = kept.load(folder, plan)
-  lacks = kept.lacks(plan, parts)
+  identity.check(file, agenda.made_from, made_from, f"remove it and {again}")
+  parts = kept.load(folder, agenda)
+  lacks = kept.lacks(agenda, parts)
   if lacks:
-    told = (_told(lack, config, modalities) for lack in lacks)
+    told = (_told(lack, agenda.plan) for lack in lacks)
     raise identity.damaged(folder.path, f"it has {', '.join(told)}", again)
   environment.read(folder.path)  # the leaderboard has it of the last session
-  arrays = folder.load_arrays(STUDY, plan.made_from, f"remove it and {again}")
-
-  if arrays.get("labels", np.empty(0)).shape != plan.indices.shape:
-    study = folder.array_file(STUDY)
-    raise identity.damaged(study, "it lacks labels", f"remove it and {again}")
-
-  def part(prefix: str) -> dict[str, np.ndarray]:
-    return {
-      key.removeprefix(f"{prefix}/"): value
-      for key, value in arrays.items()
-      if key.startswith(f"{prefix}/")
-    }
-
-  evaluation = kept.collected(plan, parts, arrays["labels"])
+  measured = _measured(config, modalities, folder, agenda)
   return Assessed(
     name,
     folder.path,
     config,
     modalities,
-    evaluation,
-    part("study"),
-    part("sample"),
-    part("spikes"),
-    plan.refused,
-    plan.mixing,
+    agenda.plan,
+    kept.collected(agenda, parts, measured.labels),
+    measured.study,
+    measured.sample,
+    measured.spikes,
     kept.seconds(folder, parts),
-    alarm_study.load(config, folder, plan.made_from),
+    alarm_study.load(config, folder, agenda.made_from),
     perceptual_study.collected(
-      [(each.chunk, each.perceived) for each in parts], plan.indices
+      [(each.chunk, each.perceived) for each in parts], agenda.indices
     ),
-    examples.load(folder.path, plan.made_from),
-    plan.made_from,
+    examples.load(folder.path, agenda.made_from),
+    agenda.made_from,
   )
 
 
-def _told(
-  lack: evaluating.Lack, config: Any, modalities: tuple[str, ...]
-) -> str:
+class _Measured(NamedTuple):
+  """What is measured once, on all examples; see `Assessed`."""
+
+  labels: npt.ArrayLike
+  study: evaluating.GradientStudy
+  sample: Mapping[str, Any]
+  spikes: Mapping[str, Any]
+
+
+def _measured(
+  config: Any,
+  modalities: tuple[str, ...],
+  folder: Workdir,
+  agenda: kept.Agenda,
+) -> _Measured:
+  """Reads back what `_study` saved.
+
+  Raises:
+    FileNotFoundError: it is missing.
+    DamagedError: it is damaged.
+    ForeignError: it was made from something else.
+  """
+  remedy = f"remove it and {kept.remedy(folder.path)}"
+  arrays = folder.load_arrays(STUDY, agenda.made_from, remedy)
+  count = len(agenda.indices)
+  few = min(config.evaluation.shown, count)
+  every: Any = parameters.Rows(count)
+  layers: Any = parameters.Named()
+  template = _Measured(
+    labels=every,
+    study=gradients.template(modalities, count, few),
+    sample=dict.fromkeys((*modalities, "labels"), parameters.Rows(few)),
+    spikes=layers,
+  )
+  try:
+    return parameters.fill(arrays, template)
+  except ValueError as error:
+    file = folder.array_file(STUDY)
+    raise identity.damaged(file, error, remedy) from None
+
+
+def _told(lack: evaluating.Lack, plan: evaluating.Plan) -> str:
   """What a stage lacks, its attack and radius in words."""
-  large = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
-  for cell in (*attack_grid.cells(config, modalities), large):
-    prefix = cell.case("")
-    if lack.stage.startswith(prefix):
-      radii = [f"{r:g}" for r in cell.radii.values() if r]
-      attack = lack.stage.removeprefix(prefix)
-      at = " and ".join(dict.fromkeys(radii))
-      return str(lack._replace(stage=f"{attack} on {cell.target} at {at}"))
-  return str(lack)
+  case = plan.by_path.get(lack.stage)
+  if case is None:
+    return str(lack)
+  radii = dict.fromkeys(f"{r:g}" for r in case.radii.values() if r)
+  at = " and ".join(radii)
+  stage = f"{case.attack.name} on {case.target} at {at}"
+  return str(lack._replace(stage=stage))
 
 
 def _timed(
@@ -364,25 +346,14 @@ def _timed(
     begun = time.perf_counter()
 
 
-def _large(modalities: tuple[str, ...]) -> Cell:
-  """Returns the cell that no sound attack fails on."""
-  return Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
-
-
-def _named(
-  config: Any, modalities: tuple[str, ...], attacked: attack_grid.Cases
-) -> dict[str, str]:
+def _named(plan: evaluating.Plan) -> dict[str, str]:
   """Returns each stage of an evaluation with its attack and radius in words."""
-  notes = {evaluating.CLEAN: "clean examples"}
-  cells = [*attack_grid.cells(config, modalities), _large(modalities)]
-  for cell in cells:
-    prefix = cell.case("")
-    for stage in attacked.builders:
-      if stage.startswith(prefix):
-        notes[stage] = f"{stage.removeprefix(prefix)} at {cell.words}"
   return {
-    stage: notes.get(stage, stage)
-    for stage in (evaluating.CLEAN, *attacked.builders)
+    evaluating.CLEAN: "clean examples",
+    **{
+      case.path: f"{case.attack.name} at {case.cell.words}"
+      for case in plan.cases
+    },
   }
 
 
@@ -413,11 +384,10 @@ def _whole(
   return told
 
 
-def _check_box(config: Any, modalities: tuple[str, ...], batch: Batch) -> None:
+def _check_box(grid: attack_grid.Grid, batch: Batch) -> None:
   """Clean inputs outside their box would make every number meaningless."""
-  cell = attack_grid.cells(config, modalities)[0]
-  radii = cell.radii if len(modalities) > 1 else next(iter(cell.radii.values()))
-  threat = build.threat_of(config.evaluation.norm, radii)
+  cell = grid.plan.cells[0]
+  threat = many_rules.threat_of(grid.norm, cell, batch.inputs)
   with lifecycle.reading_data():
     attacks.check_inputs(threat, batch.inputs)
 
@@ -434,7 +404,11 @@ def _study(
 ) -> None:
   """Measures gradients, and keeps a few examples and spikes to show."""
   measured = gradient_study.study(
-    config, made.study, variables, batch, splits.modalities, progress
+    config,
+    made.study,
+    jax.tree_util.Partial(made.grid.classify, variables),
+    batch,
+    progress,
   )
   few = config.evaluation.shown
   inputs = gradient_study.named(batch.inputs, splits.modalities)
@@ -447,17 +421,17 @@ def _study(
     return made.network.apply(variables, one, rule=rule, key=key)
 
   traces = forward(variables).traces
-  tree = {
-    "labels": batch.labels,
-    "study": measured._replace(
+  tree = _Measured(
+    labels=batch.labels,
+    study=measured._replace(
       maps=jax.tree.map(lambda leaf: leaf[:few], measured.maps),
     ),
-    "sample": {
+    sample={
       **{name: value[:few] for name, value in inputs.items()},
       "labels": jnp.asarray(batch.labels[:few]),
     },
-    "spikes": {name: trace.spikes[:, 0] for name, trace in traces.items()},
-  }
+    spikes={name: trace.spikes[:, 0] for name, trace in traces.items()},
+  )
   leaves = parameters.named_leaves(tree)
   arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
   folder.save_arrays(STUDY, arrays, made_from)

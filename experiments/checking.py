@@ -86,7 +86,7 @@ def recorded(plain: Any, folder: pathlib.Path) -> ml_collections.ConfigDict:
   """Returns the configuration that a run's folder holds, checked.
 
   The folder may be somebody else's: nothing in it is believed. The attacks
-  of an evaluation are left to `suites.plan`.
+  of an evaluation are left to `suites`.
 
   Args:
     plain: the content of the folder's config.json.

@@ -48,7 +48,5 @@ def resolved(config: Any) -> ml_collections.ConfigDict:
   checking.check(config, ("evaluation",))
   whole = suites.resolved(config)
   with lifecycle.configuring():
-    cells = attack_grid.cells(whole, datasets.MODALITIES[whole.data.modality])
-    for cell in cells:
-      attack_grid.on_cell(suites.plan(whole), cell, cells)
+    attack_grid.plan(whole, datasets.MODALITIES[whole.data.modality])
   return whole

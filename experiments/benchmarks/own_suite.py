@@ -24,10 +24,9 @@ def prepare(task: Task) -> Prepared:
   network = build.network(config, ("image",), problems.CLASSES)
   images = jnp.asarray(problems.batch(task)[0])
   variables = network.init(jax.random.key(0), images)
-  grid = attack_grid.grid(config, network)
-  found = attack_grid.cases(
-    grid, variables, attack_grid.cells(config, ("image",)), images
-  )
+  grid = attack_grid.grid(config, network, ("image",))
+  found = attack_grid.cases(grid, variables, images)
+  survivors = found.plan.survivors if task.kind == "suite_survivors" else False
   judge = jax.tree_util.Partial(grid.classify, variables)
   keys = jax.random.split(jax.random.key(1), task.batch)
   labels = jnp.argmax(jax.jit(judge)(keys, images), axis=1)
@@ -40,7 +39,7 @@ def prepare(task: Task) -> Prepared:
       labels,
       key=jax.random.key(2),
       microbatch=max(1, task.batch // 4),
-      survivors=found.survivors if task.kind == "suite_survivors" else False,
+      survivors=survivors,
     )
 
   def call() -> None:

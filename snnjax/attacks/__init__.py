@@ -51,6 +51,12 @@ from snnjax.attacks.results import (
   settled,
   strongest,
 )
+from snnjax.attacks.rule_suites import (
+  SuiteAttack,
+  SuiteError,
+  quick_suite,
+  standard_suite,
+)
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.sites import l0
 from snnjax.attacks.slide import slide
@@ -93,6 +99,8 @@ __all__ = [
   "Oracle",
   "Probe",
   "Search",
+  "SuiteAttack",
+  "SuiteError",
   "Threat",
   "Visit",
   "as_attack",
@@ -133,6 +141,7 @@ __all__ = [
   "pgd",
   "pgd_l0",
   "probed",
+  "quick_suite",
   "r_fgsm",
   "random_noise",
   "sa_pgd",
@@ -145,6 +154,7 @@ __all__ = [
   "spgd",
   "spsa",
   "square",
+  "standard_suite",
   "strongest",
   "targeted_auto_pgd",
   "targeted_fab",

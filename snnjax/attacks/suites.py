@@ -193,6 +193,16 @@ def autoattack_rand(
   }
 
 
+def orders(threat: Threat) -> set[float]:
+  """Returns the order p of a norm ball, or those of one for each modality.
+
+  Raises:
+    ValueError: the threat, or that of a modality, is not a norm ball.
+  """
+  parts = threat.parts or {"": threat}
+  return {geometry_of(part).order for part in parts.values()}
+
+
 class _Parts(NamedTuple):
   """The attacks of the suites, for one network and budget."""
 
@@ -203,8 +213,7 @@ class _Parts(NamedTuple):
   @property
   def sparse(self) -> bool:
     """Whether the threat is l1, or that of a modality is."""
-    parts = self.threat.parts or {"": self.threat}
-    return 1 in {geometry_of(part).order for part in parts.values()}
+    return 1 in orders(self.threat)
 
   def apgd(self, loss: losses.LogitsLoss, restarts: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd

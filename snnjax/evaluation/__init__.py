@@ -3,15 +3,18 @@
 from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
+from snnjax.evaluation.gradients import GradientStudy, study_gradients
+from snnjax.evaluation.many_rules import SuiteResult, View, evaluate_suite
 from snnjax.evaluation.nesting import holds, nested
+from snnjax.evaluation.planning import Case, Cell, Plan
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
-  Case,
   Chunk,
   Clean,
   Evaluation,
   Outcome,
+  Trial,
 )
 from snnjax.evaluation.stream import Progress, evaluate, stream
 from snnjax.evaluation.summary import (
@@ -29,26 +32,34 @@ __all__ = [
   "AttackSummary",
   "Bounds",
   "Case",
+  "Cell",
   "Chunk",
   "Clean",
   "Evaluation",
+  "GradientStudy",
   "Lack",
   "Outcome",
+  "Plan",
   "Progress",
   "Suite",
+  "SuiteResult",
   "Summary",
+  "Trial",
   "UnjudgedError",
+  "View",
   "Worst",
   "autoattack",
   "cases",
   "collect",
   "evaluate",
+  "evaluate_suite",
   "holds",
   "lacking",
   "nested",
   "refuse_outside",
   "spared",
   "stream",
+  "study_gradients",
   "summarize",
   "undefined",
   "worst",

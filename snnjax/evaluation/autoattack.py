@@ -10,7 +10,7 @@ import numpy as np
 from snnjax import attacks
 from snnjax.arguments import check_logits_function, check_takes
 from snnjax.attacks import Threat
-from snnjax.evaluation.records import Case, Chunk, Evaluation
+from snnjax.evaluation.records import Chunk, Evaluation, Trial
 from snnjax.evaluation.steps import Builder, partial
 from snnjax.evaluation.stream import Progress, evaluate
 from snnjax.losses import TooFewClassesError
@@ -62,9 +62,9 @@ def cases(
   logits = partial(logits_fn)
 
   def builder(name: str) -> Builder:
-    def build(logits_fn: LogitsFn, epsilon: Any) -> Case:
+    def build(logits_fn: LogitsFn, epsilon: Any) -> Trial:
       budget = attacks.threat_of(threat, epsilon)
-      return Case(suite(logits_fn, budget)[name], budget)
+      return Trial(suite(logits_fn, budget)[name], budget)
 
     return jax.tree_util.Partial(build, logits, epsilon)
 

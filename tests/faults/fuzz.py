@@ -37,7 +37,7 @@ from snnjax import (
   workdir,
 )
 from snnjax.data import embedded, registry
-from snnjax.evaluation import leaderboard
+from snnjax.evaluation import leaderboard, planning
 from tests import tiny_runs
 from tests.faults import world
 
@@ -318,7 +318,8 @@ def _of_evaluation(run: pathlib.Path) -> list[Format]:
 
   def planned() -> list[str]:
     found = kept.read(path)
-    return [digest(found._replace(indices=found.indices.tolist()))]
+    plan = planning.to_plain(found.plan)
+    return [digest((found.made_from, found.indices.tolist(), plan))]
 
   return [
     Format("evaluation chunk", world.chunks(run), chunks),

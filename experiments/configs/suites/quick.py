@@ -2,15 +2,11 @@
 
 import ml_collections
 
+from experiments import suites
+from snnjax import attacks
+
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the suite."""
-  return ml_collections.ConfigDict(
-    {
-      "attacks": (
-        {"kind": "pgd", "rules": ("configured",)},
-        {"kind": "fgsm"},
-        {"kind": "random"},
-      )
-    }
-  )
+  suite = attacks.quick_suite(("configured",), own="own")
+  return ml_collections.ConfigDict({"attacks": suites.mappings(suite)})
