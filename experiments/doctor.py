@@ -11,7 +11,7 @@ import sys
 
 from absl import flags
 
-from experiments import launch, lifecycle, terminal
+from experiments.command import exits, launch, terminal
 
 _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 _DATA_DIR = flags.DEFINE_string(
@@ -26,15 +26,15 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main() -> None:
   """Does what the flags say."""
-  from experiments import doctor_run
+  from experiments.command import doctor_checks
 
-  findings = doctor_run.run(_DATA_DIR.value)
+  findings = doctor_checks.run(_DATA_DIR.value)
   if _JSON.value:
-    terminal.out(f"{json.dumps(doctor_run.plain(findings), indent=2)}\n")
+    terminal.out(f"{json.dumps(doctor_checks.plain(findings), indent=2)}\n")
   else:
-    terminal.out(doctor_run.text(findings))
-  if not doctor_run.healthy(findings):
-    sys.exit(lifecycle.ExitCode.USAGE)
+    terminal.out(doctor_checks.text(findings))
+  if not doctor_checks.healthy(findings):
+    sys.exit(exits.ExitCode.USAGE)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 ``--workdir`` is the folder of a finished `experiments.train`; its configuration
 says what was trained, and how it is attacked unless ``--config`` or keys of
 ``--config.evaluation`` say otherwise. ``--suite`` names the attacks: "quick",
-"standard", "full" or a file, see `experiments.suites`. Results go to
+"standard", "full" or a file, see `experiments.evaluation.suites`. Results go to
 ``WORKDIR/evaluation_NORM_SUITE_RADII``; a run may have many evaluations.
 """
 
@@ -11,12 +11,13 @@ import pathlib
 
 import ml_collections
 
-from experiments import launch, schema
+from experiments.command import launch
+from experiments.configuration import schema
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Evaluates the network trained in `workdir` as `config` says."""
-  from experiments import evaluation_run
+  from experiments.evaluation import evaluation_run
 
   evaluation_run.run(config, workdir)
 

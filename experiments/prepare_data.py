@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import launch, lifecycle, progress, settings, terminal
+from experiments.command import exits, launch, progress, terminal
+from experiments.configuration import settings
 
 if TYPE_CHECKING:
-  from snnjax.data import builders, manifest
+  from snnjax.data import manifest
+  from snnjax.data.importers import prepare
 
 _SOURCE = flags.DEFINE_string(
   "source", None, "What was downloaded: a folder or a file."
@@ -68,7 +70,7 @@ def run(
   hold_out: float = 0.0,
   seed: int = 0,
   report: progress.Progress = progress.silent,
-) -> "builders.Outcome":
+) -> "prepare.Outcome":
   """Prepares a data set.
 
   Args:
@@ -91,19 +93,19 @@ def run(
     OSError: if the data set cannot be written.
     Preempted: a signal asked to stop; nothing half-written is left.
   """
-  from experiments import stopping
-  from snnjax.data import arranging, builders
+  from experiments.command import stopping
+  from snnjax.data.importers import prepare, split_names
 
   with (
-    lifecycle.stop_on_sigterm() as should_stop,
-    lifecycle.reading_data(),
+    exits.stop_on_sigterm() as should_stop,
+    exits.reading_data(),
   ):
-    return builders.prepare(
+    return prepare.prepare(
       source,
       name,
       data_dir,
       overwrite=overwrite,
-      splits=None if splits is None else arranging.parsed(splits),
+      splits=None if splits is None else split_names.parsed(splits),
       hold_out=hold_out,
       seed=seed,
       progress=stopping.asking(report, should_stop),

@@ -10,14 +10,14 @@ import pathlib
 
 import ml_collections
 
-from experiments import launch
+from experiments.command import launch
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains, evaluates and reports the networks of `config` in `workdir`."""
-  from experiments import quickstart_run
+  from experiments.sweeping import comparison
 
-  quickstart_run.run(config, workdir)
+  comparison.run(config, workdir)
 
 
 if __name__ == "__main__":

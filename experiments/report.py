@@ -12,7 +12,8 @@ import pathlib
 import ml_collections
 from absl import flags
 
-from experiments import launch, schema, settings
+from experiments.command import launch
+from experiments.configuration import schema, settings
 
 _SUITE = flags.DEFINE_string(
   "suite", None, "Show the evaluations by this suite alone."
@@ -33,7 +34,8 @@ _OUT = flags.DEFINE_string(
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Writes the report on all, or the chosen, evaluations in `workdir`."""
-  from experiments import report_run, suites
+  from experiments.evaluation import suites
+  from experiments.reporting import report_run
 
   chosen = _EVALUATION.value or ""
   if _SUITE.value:

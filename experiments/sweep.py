@@ -18,7 +18,8 @@ import sys
 import ml_collections
 from absl import flags
 
-from experiments import launch, schema
+from experiments.command import launch
+from experiments.configuration import schema
 
 _GRID = flags.DEFINE_multi_string(
   "grid", [], "KEY=VALUE,VALUE,... of the configuration; may be repeated."
@@ -27,7 +28,7 @@ _GRID = flags.DEFINE_multi_string(
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Runs the grid of the flags on `config` in `workdir`."""
-  from experiments import sweep_run
+  from experiments.sweeping import sweep_run
 
   code = sweep_run.run(config, workdir, _GRID.value)
   if code:

@@ -4,14 +4,15 @@ import pathlib
 
 import ml_collections
 
-from experiments import launch, schema
+from experiments.command import launch
+from experiments.configuration import schema
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains as `config` says, in `workdir`, from where it stopped."""
-  from experiments import training_loop
+  from experiments.training import loop
 
-  training_loop.run(config, workdir)
+  loop.run(config, workdir)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import zipfile
 
 import numpy as np
 
-from snnjax.data import embedded, idx
+from snnjax.data import embedded
+from snnjax.data.importers import idx
 
 _OUTPUT = pathlib.Path(__file__).parents[1] / "snnjax" / "data" / "mnist.npz"
 _STRIDES = {"train": 1, "test": 5}

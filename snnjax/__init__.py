@@ -7,7 +7,7 @@ plain ``import snnjax``.
 import importlib
 from types import ModuleType
 
-from snnjax.types import (
+from snnjax.interfaces import (
   AttackResult,
   Batch,
   Forward,

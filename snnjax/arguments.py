@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.types import (
+from snnjax.interfaces import (
   Array,
   Attack,
   Forward,

@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from snnjax import random
-from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
+from snnjax import prng
+from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
 from snnjax.validation import check_box, check_count, is_concrete
 
 ABSTAINED = -1
@@ -75,8 +75,8 @@ def trains(key: Key, rates: Array, steps: int) -> Array:
     fires = (bits < scaled.astype(jnp.uint32)[None]) | certain[None]
     return fires.astype(example.dtype)
 
-  keys = random.example_keys(key, rates.shape[0])
-  return random.per_example(draw, keys, rates)
+  keys = prng.example_keys(key, rates.shape[0])
+  return prng.per_example(draw, keys, rates)
 
 
 def votes(
@@ -107,7 +107,7 @@ def votes(
   check_count("draws", draws)
   check_count("steps", steps)
   _check_rates(inputs, fixed)
-  keys = random.example_keys(key, random.batch_size(inputs))
+  keys = prng.example_keys(key, prng.batch_size(inputs))
 
   def run(keys: Key) -> Array:
     return logits_fn(*_shown(keys, inputs, steps, fixed))
@@ -115,7 +115,7 @@ def votes(
   shape = jax.eval_shape(run, keys).shape
 
   def add(counts: Array, index: Array) -> tuple[Array, None]:
-    logits = run(random.fold_in(keys, index))
+    logits = run(prng.fold_in(keys, index))
     hit = jax.nn.one_hot(jnp.argmax(logits, 1), shape[1], dtype=counts.dtype)
     known = jnp.all(jnp.isfinite(logits), 1, keepdims=True)
     return counts + hit * known, None
@@ -160,10 +160,10 @@ def _shown(
   keys: Key, inputs: Inputs, steps: int, fixed: Collection[str]
 ) -> tuple[Key, Inputs]:
   """The network's keys, and the inputs with trains in the place of rates."""
-  own, spikes = random.split(keys)
+  own, spikes = prng.split(keys)
   if not isinstance(inputs, Mapping):
     return own, trains(spikes, inputs, steps)
-  drawn = random.split(spikes, len(inputs))
+  drawn = prng.split(spikes, len(inputs))
   return own, {
     name: inputs[name] if name in fixed else trains(key, inputs[name], steps)
     for key, name in zip(drawn, sorted(inputs), strict=True)
@@ -257,8 +257,8 @@ def certify(
   """
   check_count("selection", selection)
   check_count("estimation", estimation)
-  keys = random.example_keys(key, random.batch_size(inputs))
-  first, second = random.split(keys)
+  keys = prng.example_keys(key, prng.batch_size(inputs))
+  first, second = prng.split(keys)
 
   def count(key: Key, draws: int) -> np.ndarray:
     return np.asarray(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 
 def replace_derivative(value: Array, slope: Array, carrier: Array) -> Array:

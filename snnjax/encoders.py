@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.derivatives import with_gradient_of
-from snnjax.random import example_keys, per_example
-from snnjax.types import Array, Key
+from snnjax.interfaces import Array, Key
+from snnjax.prng import example_keys, per_example
 from snnjax.validation import check_count
 
 

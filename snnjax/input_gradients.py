@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import as_labels
+from snnjax.interfaces import Array, Inputs, Key, Labels, LossFn
 from snnjax.lost_derivatives import guard
-from snnjax.random import batch_size, example_keys
-from snnjax.types import Array, Inputs, Key, Labels, LossFn
+from snnjax.prng import batch_size, example_keys
 from snnjax.validation import Constant, check_positive
 
 GradientFn = Callable[[Key, Inputs, Labels], Inputs]

@@ -10,7 +10,7 @@ operations, which no transformation drops.
 import jax
 import jax.numpy as jnp
 
-from snnjax.types import Array, Labels
+from snnjax.interfaces import Array, Labels
 
 
 def pick(values: Array, classes: Labels) -> Array:

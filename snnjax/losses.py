@@ -17,7 +17,7 @@ import numpy as np
 
 from snnjax import logistic
 from snnjax.arguments import check_takes, described, logits_function
-from snnjax.types import (
+from snnjax.interfaces import (
   Array,
   Inputs,
   Key,

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
-from snnjax.types import Array, PyTree
+from snnjax.interfaces import Array, PyTree
 
 _LOOPS = ("scan", "while")
 _JAX = os.path.dirname(jax.__file__)

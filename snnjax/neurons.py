@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax.types import Array, PyTree, State
+from snnjax.interfaces import Array, PyTree, State
 from snnjax.validation import Constant, check_positive, check_range
 
 Reset = Callable[[Array, Array, Constant], Array]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from snnjax.interfaces import Array
 from snnjax.neurons import Neuron, integrator
-from snnjax.types import Array
 from snnjax.validation import Constant
 
 

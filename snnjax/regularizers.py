@@ -16,9 +16,9 @@ from jax import lax
 
 from snnjax import logistic, losses
 from snnjax.input_gradients import advance
+from snnjax.interfaces import Array, Inputs, Key, Labels, PyTree, Trace
 from snnjax.lost_derivatives import guard
-from snnjax.random import batch_size, example_keys
-from snnjax.types import Array, Inputs, Key, Labels, PyTree, Trace
+from snnjax.prng import batch_size, example_keys
 from snnjax.validation import (
   Constant,
   check_count,

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.kernels import order
-from snnjax.types import Array, PyTree
+from snnjax.interfaces import Array, PyTree
+from snnjax.kernels import order_statistics
 from snnjax.validation import Constant, check_range
 
 
@@ -203,7 +203,7 @@ def gini(gradients: Array) -> Array:
     gradients: [B, ...].
   """
   shares, _ = _shares(gradients)
-  ascending = order.ascending(shares)
+  ascending = order_statistics.ascending(shares)
   size = ascending.shape[1]
   ranks = 2 * (size - np.arange(1, size + 1) + 0.5) / size
   weights = jnp.asarray(1 - ranks, ascending.dtype)[None]

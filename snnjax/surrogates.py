@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from snnjax.arguments import described
 from snnjax.derivatives import replace_derivative
-from snnjax.types import Array
+from snnjax.interfaces import Array
 from snnjax.validation import check_positive
 
 Parameter = float | Array

@@ -9,10 +9,7 @@ import optax
 from jax import lax
 
 from snnjax.arguments import as_labels
-from snnjax.kernels.apart import apart
-from snnjax.methods.method import Method, Stage, single
-from snnjax.random import batch_size
-from snnjax.types import (
+from snnjax.interfaces import (
   Array,
   Aux,
   Batch,
@@ -22,6 +19,9 @@ from snnjax.types import (
   PyTree,
   Variables,
 )
+from snnjax.kernels.isolate import isolated
+from snnjax.methods.method import Method, Stage, single
+from snnjax.prng import batch_size
 
 Metrics = Mapping[str, Array]
 TrainStep = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
@@ -171,7 +171,7 @@ def over_seeds(step: TrainStep) -> TrainStep:
     metrics with a leading axis [S]. Such states come from ``jax.vmap(lambda
     key: init_state(key, network, method, tx, batch))(keys)``.
   """
-  alone = apart(step)
+  alone = isolated(step)
 
   def in_turn(states: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     def turn(_: None, state: TrainState) -> tuple[None, PyTree]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 Constant = float | Array
 

@@ -9,7 +9,6 @@ import optax
 import pytest
 
 from snnjax import (
-  adaptive,
   arguments,
   attacks,
   backward,
@@ -21,13 +20,14 @@ from snnjax import (
   methods,
   models,
   neurons,
-  random,
+  prng,
   surrogates,
   training,
 )
-from snnjax.checks import measuring
+from snnjax.backward import assg
+from snnjax.checks import measurements
 from snnjax.evaluation import Trial
-from snnjax.types import Batch
+from snnjax.interfaces import Batch
 from tests.laws import attack_table
 from tests.laws.attack_table import ATTACKS, THREATS, logits_of
 
@@ -341,7 +341,7 @@ def test_what_is_no_surrogate_is_told():
     with pytest.raises(TypeError, match=says):
       NETWORK.apply(variables, INPUTS, rule=rule)
   with pytest.raises(TypeError, match=r"adaptive rule.*got a Bptt"):
-    adaptive.assg(
+    assg.assg(
       NETWORK,
       variables,
       losses.cross_entropy,
@@ -484,7 +484,7 @@ def test_gradients_checks_and_training_take_a_list():
   examples = checks.Examples(key, INPUTS, listed)
   np.testing.assert_array_equal(examples.taken([1, 0]).labels, LABELS[:2][::-1])
   subject = checks.Subject(logits, {"own": logits}, attacks.linf, 0.1, steps=1)
-  assert measuring.measure_noise(subject, examples, draws=1)
+  assert measurements.measure_noise(subject, examples, draws=1)
 
   rule = backward.Bptt(surrogates.atan())
   method = methods.vanilla(NETWORK, rule=rule)
@@ -546,4 +546,4 @@ def test_what_a_value_is_is_said_in_few_words():
   assert arguments.described(functools.partial(print)) == "a partial"
   assert arguments.described(len) == "the function len"
   with pytest.raises(TypeError, match="got a list"):
-    random.batch_size([[0.0]])
+    prng.batch_size([[0.0]])

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from snnjax import certify, encoders, models, neurons
-from snnjax.backward import StraightThrough
+from snnjax.backward.rules import StraightThrough
 
 STEPS = 3
 WIDTH = 2

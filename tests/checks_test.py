@@ -13,7 +13,7 @@ from snnjax.checks import (
   State,
   check,
   coverage,
-  findings,
+  criteria,
   measured,
 )
 from snnjax.evaluation import Clean, Evaluation, Outcome
@@ -33,61 +33,61 @@ GOOD, EMPTY = np.repeat([0.1, 0.9], [4, 20]), np.zeros(0)
 
 # (function, numbers that are bad enough, numbers that are not).
 CASES = [
-  (findings.one_step_beats_many, (HALF, robust(530, 470)), (HALF, HALF)),
-  (findings.one_step_beats_many, (NONE, ALL), (ALL, NONE)),
+  (criteria.one_step_beats_many, (HALF, robust(530, 470)), (HALF, HALF)),
+  (criteria.one_step_beats_many, (NONE, ALL), (ALL, NONE)),
   (
-    findings.steps_not_converged,
+    criteria.steps_not_converged,
     (HALF, robust(480, 520)),
     (HALF, robust(498, 502)),
   ),
   (
-    findings.accuracy_rises,
+    criteria.accuracy_rises,
     ([0.3, 0.1, 0.2], [robust(450, 550), robust(600, 400), robust(400, 600)]),
     ([0.3, 0.1, 0.2], [robust(400, 600), robust(600, 400), robust(400, 600)]),
   ),
   (
-    findings.survives_any_epsilon,
+    criteria.survives_any_epsilon,
     (robust(180, 820), robust(100, 900)),
     (robust(80, 920), robust(100, 900)),
   ),
   (
-    findings.gradient_free_beats_white_box,
+    criteria.gradient_free_beats_white_box,
     (robust(300, 700), {"square": robust(400, 600), "x": robust(280, 720)}),
     (robust(300, 700), {"square": robust(400, 600), "x": robust(299, 701)}),
   ),
   (
-    findings.gradients_vanish,
+    criteria.gradients_vanish,
     ({"clean": NONE, "ball": robust(20, 980)},),
     ({"clean": robust(3, 997), "ball": robust(2, 998)},),
   ),
   (
-    findings.own_rule_is_weak,
+    criteria.own_rule_is_weak,
     (robust(300, 700), robust(230, 770), 4),
     (robust(300, 700), robust(270, 730), 4),
   ),
   (
-    findings.gradient_points_elsewhere,
+    criteria.gradient_points_elsewhere,
     ({"clean_margin": GOOD, "ball_margin": np.repeat([0.1, 0.9], [20, 4])},),
     ({"clean_margin": GOOD, "ball_margin": GOOD, "attack_margin": EMPTY},),
   ),
   (
-    findings.too_few_draws,
+    criteria.too_few_draws,
     (robust(300, 700), robust(330, 670)),
     (robust(300, 700), robust(300, 700)),
   ),
-  (findings.forwards_differ, (1, 4), (0, 4)),
-  (findings.statistics_moved, (1e-7,), (0.0,)),
-  (findings.outputs_invalid, (1, 0, 4), (0, 0, 4)),
-  (findings.outputs_invalid, (0, 1, 4), (0, 0, 4)),
-  (findings.too_few_restarts, (HALF, robust(480, 520)), (HALF, HALF)),
+  (criteria.forwards_differ, (1, 4), (0, 4)),
+  (criteria.statistics_moved, (1e-7,), (0.0,)),
+  (criteria.outputs_invalid, (1, 0, 4), (0, 0, 4)),
+  (criteria.outputs_invalid, (0, 1, 4), (0, 0, 4)),
+  (criteria.too_few_restarts, (HALF, robust(480, 520)), (HALF, HALF)),
   (
-    findings.losses_disagree,
+    criteria.losses_disagree,
     ({"ce": HALF, "dlr": robust(480, 520)}, HALF),
     ({"ce": HALF, "dlr": robust(480, 520)}, robust(480, 520)),
   ),
-  (findings.batch_matters, (1, 4), (0, 4)),
-  (findings.tuned_on_the_reported, ({1, 2}, {2, 3}), ({1, 2}, {3, 4})),
-  (findings.claims_disagree, (2, 4), (0, 4)),
+  (criteria.batch_matters, (1, 4), (0, 4)),
+  (criteria.tuned_on_the_reported, ({1, 2}, {2, 3}), ({1, 2}, {3, 4})),
+  (criteria.claims_disagree, (2, 4), (0, 4)),
   (coverage.classes_missing, ({"a": 1, "b": 0}, 3), ({"a": 0, "b": 0}, 3)),
   (coverage.one_class_alone, ({"a": 2, "b": 0}, 3), ({"a": 1, "b": 0}, 3)),
 ]
@@ -109,24 +109,24 @@ def test_fires_on_its_defect_only(decide, bad, good):
 # The same defects or none, on too few examples to tell.
 FEW = [
   # 81 against 88 % of 16 examples: one example.
-  (findings.one_step_beats_many, (robust(13, 3), robust(14, 2))),
-  (findings.one_step_beats_many, (robust(14, 2), robust(14, 2))),
-  (findings.steps_not_converged, (robust(14, 2), robust(13, 3))),
-  (findings.accuracy_rises, ([0.1, 0.2], [robust(13, 3), robust(14, 2)])),
-  (findings.survives_any_epsilon, (robust(4, 12), robust(3, 13))),
+  (criteria.one_step_beats_many, (robust(13, 3), robust(14, 2))),
+  (criteria.one_step_beats_many, (robust(14, 2), robust(14, 2))),
+  (criteria.steps_not_converged, (robust(14, 2), robust(13, 3))),
+  (criteria.accuracy_rises, ([0.1, 0.2], [robust(13, 3), robust(14, 2)])),
+  (criteria.survives_any_epsilon, (robust(4, 12), robust(3, 13))),
   (
-    findings.gradient_free_beats_white_box,
+    criteria.gradient_free_beats_white_box,
     (robust(14, 2), {"square": robust(13, 3)}),
   ),
-  (findings.gradients_vanish, ({"clean": robust(1, 31)},)),
-  (findings.own_rule_is_weak, (robust(14, 2), robust(12, 4), 4)),
+  (criteria.gradients_vanish, ({"clean": robust(1, 31)},)),
+  (criteria.own_rule_is_weak, (robust(14, 2), robust(12, 4), 4)),
   (
-    findings.gradient_points_elsewhere,
+    criteria.gradient_points_elsewhere,
     ({"clean_margin": np.repeat([0.1, 0.9], [9, 7])},),
   ),
   # 18 of 24 are too many for one look, and may be chance in one of six.
   (
-    findings.gradient_points_elsewhere,
+    criteria.gradient_points_elsewhere,
     (
       {
         **dict.fromkeys(("a", "b", "c", "d", "e"), GOOD),
@@ -134,12 +134,12 @@ FEW = [
       },
     ),
   ),
-  (findings.too_few_draws, (robust(14, 2), robust(13, 3))),
-  (findings.too_few_draws, (robust(13, 3), robust(14, 2))),
+  (criteria.too_few_draws, (robust(14, 2), robust(13, 3))),
+  (criteria.too_few_draws, (robust(13, 3), robust(14, 2))),
   # One of 32, of an honest network: more than a point, and chance.
-  (findings.too_few_restarts, (robust(20, 12), robust(19, 13))),
+  (criteria.too_few_restarts, (robust(20, 12), robust(19, 13))),
   (
-    findings.losses_disagree,
+    criteria.losses_disagree,
     ({"ce": robust(14, 2), "dlr": robust(13, 3)}, robust(14, 2)),
   ),
 ]
@@ -156,22 +156,22 @@ def test_few_examples_neither_fire_nor_pass(decide, numbers):
 
 
 def test_the_examples_that_would_decide_are_said_and_do():
-  one_of = findings.too_few_restarts(robust(32), robust(31, 1))
+  one_of = criteria.too_few_restarts(robust(32), robust(31, 1))
   assert one_of.evidence["newly_broken_fraction"] == 1 / 32
   assert one_of.evidence["newly_broken_fraction_low"] < 0.01
-  none_of = findings.too_few_restarts(robust(32), robust(32))
+  none_of = criteria.too_few_restarts(robust(32), robust(32))
   # (1 - 0.01)^n = 0.025 at n = 367.04: Clopper and Pearson's upper end.
   assert none_of.reason.startswith("32 examples cannot tell; about 370 would")
-  told = findings.too_few_restarts(robust(370), robust(370))
+  told = criteria.too_few_restarts(robust(370), robust(370))
   assert told == checks.Finding(False, told.evidence)
   assert told.evidence["newly_broken_fraction_high"] <= 0.01
   assert isinstance(
-    findings.too_few_restarts(robust(366), robust(366)), checks.Undecided
+    criteria.too_few_restarts(robust(366), robust(366)), checks.Undecided
   )
 
 
 def test_a_difference_at_the_limit_is_open_with_any_number():
-  found = findings.own_rule_is_weak(ALL, robust(950, 50), 4)
+  found = criteria.own_rule_is_weak(ALL, robust(950, 50), 4)
   assert isinstance(found, checks.Undecided)
   assert "too close to the limit for 1000 examples" in found.reason
 
@@ -179,21 +179,21 @@ def test_a_difference_at_the_limit_is_open_with_any_number():
 @pytest.mark.parametrize(
   ("decide", "numbers"),
   [
-    (findings.accuracy_rises, ([0.1, 0.1], [HALF, HALF])),
-    (findings.own_rule_is_weak, (ALL, NONE, 3)),
-    (findings.losses_disagree, ({"ce": NONE}, ALL)),
-    (findings.gradient_free_beats_white_box, (HALF, {})),
-    (findings.gradient_points_elsewhere, ({"clean_margin": EMPTY},)),
-    (findings.gradient_points_elsewhere, ({},)),
-    (findings.outputs_invalid, (0, 0, 0)),
-    (findings.claims_disagree, (0, 0)),
-    (findings.batch_matters, (0, 0)),
-    (findings.forwards_differ, (0, 0)),
-    (findings.gradients_vanish, ({"clean": robust()},)),
-    (findings.gradients_vanish, ({},)),
-    (findings.too_few_restarts, (robust(), robust())),
-    (findings.too_few_draws, (robust(), robust())),
-    (findings.tuned_on_the_reported, ({1}, ())),
+    (criteria.accuracy_rises, ([0.1, 0.1], [HALF, HALF])),
+    (criteria.own_rule_is_weak, (ALL, NONE, 3)),
+    (criteria.losses_disagree, ({"ce": NONE}, ALL)),
+    (criteria.gradient_free_beats_white_box, (HALF, {})),
+    (criteria.gradient_points_elsewhere, ({"clean_margin": EMPTY},)),
+    (criteria.gradient_points_elsewhere, ({},)),
+    (criteria.outputs_invalid, (0, 0, 0)),
+    (criteria.claims_disagree, (0, 0)),
+    (criteria.batch_matters, (0, 0)),
+    (criteria.forwards_differ, (0, 0)),
+    (criteria.gradients_vanish, ({"clean": robust()},)),
+    (criteria.gradients_vanish, ({},)),
+    (criteria.too_few_restarts, (robust(), robust())),
+    (criteria.too_few_draws, (robust(), robust())),
+    (criteria.tuned_on_the_reported, ({1}, ())),
     (coverage.classes_missing, ({}, 3)),
     (coverage.one_class_alone, ({}, 3)),
   ],
@@ -207,7 +207,7 @@ def test_nothing_to_look_at_decides_nothing(decide, numbers):
 def test_every_check_is_in_the_table_and_tested():
   public = {
     function
-    for module in (findings, coverage)
+    for module in (criteria, coverage)
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__ and not name.startswith("_")
   }
@@ -335,8 +335,8 @@ def test_a_new_alarm_is_one_function_and_one_line():
 
 
 def test_what_is_not_a_number_never_passes():
-  assert findings.statistics_moved(NAN).fired
-  lost = findings.gradient_points_elsewhere(
+  assert criteria.statistics_moved(NAN).fired
+  lost = criteria.gradient_points_elsewhere(
     {"clean_margin": np.repeat([NAN, 0.9], [20, 4])}
   )
   assert lost.fired
@@ -345,14 +345,14 @@ def test_what_is_not_a_number_never_passes():
 @pytest.mark.parametrize("given", [0.5, [0.5, NAN], [[True]], np.zeros(3)])
 def test_shares_are_not_taken_for_examples(given):
   with pytest.raises(ValueError, match="must be booleans"):
-    findings.too_few_restarts(given, given)
+    criteria.too_few_restarts(given, given)
 
 
 def test_lengths_must_match():
   with pytest.raises(ValueError, match="same length"):
-    findings.accuracy_rises([0.1], [HALF, HALF])
+    criteria.accuracy_rises([0.1], [HALF, HALF])
   with pytest.raises(ValueError, match="must be of the same examples"):
-    findings.too_few_restarts(robust(3), robust(4))
+    criteria.too_few_restarts(robust(3), robust(4))
 
 
 def test_what_cannot_apply_says_why():

@@ -42,11 +42,11 @@ CALLS = {
 # file: what it may use, because its own text says why.
 ALLOWED = {
   # Runs the configuration file that a person typed.
-  "experiments/settings.py": {"runpy"},
+  "experiments/configuration/settings.py": {"runpy"},
   # Loads the package's own submodules when they are first used.
   "snnjax/__init__.py": {"import_module"},
   # Imports modules named in a table of its own, never in a file.
-  "experiments/doctor_run.py": {"import_module"},
+  "experiments/command/doctor_checks.py": {"import_module"},
   "experiments/benchmarks/worker.py": {"import_module"},
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnjax import input_gradients, losses
-from snnjax.random import example_keys, split
+from snnjax.prng import example_keys, split
 
 KEYS = jax.random.split(jax.random.key(0), 8)
 W_IMAGE = jax.random.normal(KEYS[0], (6, 4))

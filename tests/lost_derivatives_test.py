@@ -20,7 +20,7 @@ from snnjax import (
   surrogates,
   training,
 )
-from snnjax.types import Batch, Trace
+from snnjax.interfaces import Batch, Trace
 
 KEY = jax.random.key(0)
 KEYS = jax.random.split(jax.random.key(1), 3)

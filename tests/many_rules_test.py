@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import attacks, derivatives, evaluation, identity, parameters
+from snnjax import attacks, derivatives, evaluation
 from snnjax.attacks import SuiteAttack, SuiteError
 from snnjax.evaluation import View, gradients, many_rules, planning, saving
+from snnjax.storage import array_files, identity
 from tests import tiny_runs
 
 KEY = jax.random.key(0)
@@ -286,15 +287,15 @@ def test_a_gradient_study_is_of_each_example_and_comes_back(tmp_path):
     )
 
   study = studied(N)
-  arrays = parameters.named_leaves(study)
-  few = parameters.named_leaves(studied(6))
+  arrays = array_files.named_leaves(study)
+  few = array_files.named_leaves(studied(6))
   tiny_runs.same({n: a[:6] for n, a in arrays.items()}, few)
   clean = study.metrics["margin"]["clean"]["inputs"]
   gradient = study.maps["clean"]["inputs"]
   np.testing.assert_allclose(clean.l1, np.abs(gradient).sum(1), rtol=1e-5)
   template = gradients.template(("inputs",), N, N)
-  back = parameters.fill(arrays, template)
+  back = array_files.fill(arrays, template)
   assert jax.tree.structure(back) == jax.tree.structure(study)
   assert back.standing is study.standing
   with pytest.raises(ValueError, match="random: missing"):
-    parameters.fill({n: arrays[n] for n in arrays if n != "random"}, template)
+    array_files.fill({n: arrays[n] for n in arrays if n != "random"}, template)

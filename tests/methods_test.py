@@ -19,9 +19,9 @@ from snnjax import (
   surrogates,
   training,
 )
+from snnjax.interfaces import Batch
 from snnjax.methods.method import masked_mean
-from snnjax.methods.vanilla import logits_cross_entropy
-from snnjax.types import Batch
+from snnjax.methods.standard import logits_cross_entropy
 
 STEPS = 4
 RULE = backward.Bptt(surrogates.triangle())

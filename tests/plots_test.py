@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnjax import plots, report
-from snnjax.statistics import wilson
+from snnjax.intervals import wilson
 
 matplotlib = pytest.importorskip("matplotlib")
 image = pytest.importorskip("PIL.Image")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from snnjax import input_gradients, losses, regularizers
-from snnjax.random import example_keys
-from snnjax.types import Trace
+from snnjax.interfaces import Trace
+from snnjax.prng import example_keys
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 LABELS = jnp.array([0, 2, 1])

@@ -30,8 +30,8 @@ from snnjax import (
   surrogates,
   training,
 )
+from snnjax.interfaces import Batch
 from snnjax.kernels.convolution import convolve
-from snnjax.types import Batch
 
 RNG = np.random.default_rng(0)
 RULE = backward.Bptt(surrogates.triangle())

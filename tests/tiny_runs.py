@@ -12,8 +12,8 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments import settings
-from snnjax import files, metrics
+from experiments.configuration import settings
+from snnjax.storage import files, metric_log
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = {
@@ -97,7 +97,7 @@ def rows(folder):
 
 
 def lines(folder):
-  return metrics.read(folder / "metrics.jsonl")
+  return metric_log.read(folder / "metrics.jsonl")
 
 
 def status(folder):

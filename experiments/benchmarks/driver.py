@@ -10,7 +10,7 @@ from experiments.benchmarks import agreement
 from experiments.benchmarks.libraries import LIBRARIES
 from experiments.benchmarks.processes import Answer, Worker
 from experiments.benchmarks.tasks import OWN, Task
-from experiments.progress import Progress
+from experiments.command.progress import Progress
 
 _LEAST_TURNS = 3
 _LONG = 5.0  # seconds of a turn from which two are enough

@@ -12,9 +12,7 @@ from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.problems import Kind
 from experiments.benchmarks.tasks import EXACT, Task
 from snnjax import attacks, losses
-from snnjax.kernels.convolution import convolve
-from snnjax.kernels.pooling import average_pool
-from snnjax.types import (
+from snnjax.interfaces import (
   Array,
   Attack,
   AttackResult,
@@ -23,6 +21,8 @@ from snnjax.types import (
   PyTree,
   ScoredLossFn,
 )
+from snnjax.kernels.convolution import convolve
+from snnjax.kernels.pooling import average_pool
 
 
 def logits(weights: PyTree, images: Array) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from experiments.benchmarks import problems
 from experiments.benchmarks.tasks import Task
 from snnjax import backward, encoders, models, neurons, surrogates
-from snnjax.types import Array, Batch, Key, Network, Variables
+from snnjax.interfaces import Array, Batch, Key, Network, Variables
 
 
 class Setup(NamedTuple):

@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments import attack_grid, build, settings, suites
 from experiments.benchmarks import problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.tasks import Task
+from experiments.building import build
+from experiments.configuration import settings
+from experiments.evaluation import attack_grid, suites
 from snnjax import evaluation
 
 _RADII = (0.3,)

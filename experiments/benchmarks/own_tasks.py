@@ -23,15 +23,8 @@ from snnjax import (
   surrogates,
   training,
 )
+from snnjax.interfaces import Array, Batch, Inputs, Objective, PyTree, Variables
 from snnjax.kernels.scan import neuron_scan
-from snnjax.types import (
-  Array,
-  Batch,
-  Inputs,
-  Objective,
-  PyTree,
-  Variables,
-)
 
 Method = methods.Method | Objective
 

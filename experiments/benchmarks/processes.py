@@ -19,7 +19,7 @@ def command(library: str) -> list[str]:
   return [sys.executable, "-m", "experiments.benchmarks.worker", library]
 
 
-# What `snnjax.allocation.keep_freed_memory` sets, as glibc reads it at the
+# What `snnjax.malloc.keep_freed_memory` sets, as glibc reads it at the
 # start of a process: it holds for every library alike.
 _KEPT = {
   "MALLOC_MMAP_MAX_": "0",

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import lifecycle, progress, stopping
 from experiments.benchmarks import driver, processes, starting, table
 from experiments.benchmarks.tasks import OWN, PEERS, ROWS, Task, tasks
-from experiments.settings import UsageError
-from snnjax import environment, files
+from experiments.command import exits, progress, stopping
+from experiments.configuration.settings import UsageError
+from snnjax.storage import environment, files
 
 
 def run(
@@ -55,7 +55,7 @@ def run(
   result: dict[str, Any] = {"environment": _machine(seconds, tiny, memory)}
   with (
     tempfile.TemporaryDirectory() as scratch,
-    lifecycle.stop_on_sigterm() as should_stop,
+    exits.stop_on_sigterm() as should_stop,
     progress.reporter() as reporter,
   ):
     report = stopping.asking(reporter, should_stop)

@@ -53,8 +53,8 @@ def main() -> None:
   begun = time.perf_counter()
   import jax
 
-  from experiments import compilation
   from experiments.benchmarks import own_tasks
+  from experiments.command import compilation
 
   imported = time.perf_counter()
   task = from_json(json.loads(sys.argv[1]))

@@ -99,7 +99,7 @@ def get_config() -> ml_collections.ConfigDict:
       "alarm_pairs": 16,  # of queries, for a step without a gradient; or 0
     }
   )
-  # What only its authors know of a network; see snnjax.evaluation.leaderboard.
+  # What only its authors know of a network; see snnjax.report.leaderboard.
   config.leaderboard = ml_collections.ConfigDict(
     {
       "name": "",  # of the entry; "" is the name of the run's folder

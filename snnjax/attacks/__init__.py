@@ -3,46 +3,8 @@
 from typing import Any
 
 from snnjax.attacks.ascent import ascend, ascend_recorded
-from snnjax.attacks.auto_pgd import (
-  auto_pgd,
-  shrinking_auto_pgd,
-  targeted_auto_pgd,
-)
-from snnjax.attacks.blackbox import nes, spsa
-from snnjax.attacks.carlini_wagner import carlini_wagner
-from snnjax.attacks.compose import frozen, joint, per_modality
-from snnjax.attacks.elastic_net import ead
-from snnjax.attacks.fab import fab, targeted_fab
-from snnjax.attacks.greedy import corner_search, jsma
-from snnjax.attacks.hop_skip_jump import hop_skip_jump
-from snnjax.attacks.minimal import (
-  MinimalAttack,
-  MinimalResult,
-  as_attack,
-  deepfool,
-)
-from snnjax.attacks.mixtures import (
-  choose_sharpness,
-  gradient_mean,
-  transfer,
-  within,
-  worst_of,
-)
-from snnjax.attacks.oracle import Oracle, Probe, eot, white_box
-from snnjax.attacks.perceptual import (
-  imperceptible,
-  noise_tolerance,
-  perceptual_distance,
-)
-from snnjax.attacks.presets import (
-  bim,
-  fgsm,
-  mi_fgsm,
-  pgd,
-  r_fgsm,
-  random_noise,
-)
-from snnjax.attacks.results import (
+from snnjax.attacks.black_box import nes, spsa
+from snnjax.attacks.candidates import (
   Keep,
   Nearest,
   best_loss,
@@ -51,6 +13,45 @@ from snnjax.attacks.results import (
   settled,
   strongest,
 )
+from snnjax.attacks.combinators import (
+  choose_sharpness,
+  gradient_mean,
+  transfer,
+  within,
+  worst_of,
+)
+from snnjax.attacks.gradient.auto_pgd import (
+  auto_pgd,
+  shrinking_auto_pgd,
+  targeted_auto_pgd,
+)
+from snnjax.attacks.gradient.fgsm_pgd import (
+  bim,
+  fgsm,
+  mi_fgsm,
+  pgd,
+  r_fgsm,
+  random_noise,
+)
+from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
+from snnjax.attacks.gradient.slide import slide
+from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from snnjax.attacks.minimum_norm.ead import ead
+from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
+from snnjax.attacks.minimum_norm.minimum_norm import (
+  MinimalAttack,
+  MinimalResult,
+  as_attack,
+  deepfool,
+)
+from snnjax.attacks.oracles import Oracle, Probe, eot, white_box
+from snnjax.attacks.perceptual import (
+  imperceptible,
+  noise_tolerance,
+  perceptual_distance,
+)
+from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
+from snnjax.attacks.queries.square import square
 from snnjax.attacks.rule_suites import (
   SuiteAttack,
   SuiteError,
@@ -58,13 +59,10 @@ from snnjax.attacks.rule_suites import (
   standard_suite,
 )
 from snnjax.attacks.search import Search, Visit, explore
-from snnjax.attacks.sites import l0
-from snnjax.attacks.slide import slide
-from snnjax.attacks.sparse import pgd_l0, spgd
-from snnjax.attacks.sparse_minimal import sigma_zero
-from snnjax.attacks.sparse_random import sparse_rs
-from snnjax.attacks.square import square
-from snnjax.attacks.stable import sa_pgd, sa_pgd_steepest
+from snnjax.attacks.sparse.greedy import corner_search, jsma
+from snnjax.attacks.sparse.sigma_zero import sigma_zero
+from snnjax.attacks.sparse.sparse_pgd import pgd_l0, spgd
+from snnjax.attacks.sparse.sparse_rs import sparse_rs
 from snnjax.attacks.suites import (
   Effort,
   autoattack_plus,
@@ -72,7 +70,9 @@ from snnjax.attacks.suites import (
   autoattack_standard,
   threat_of,
 )
-from snnjax.attacks.threat import Threat, check_inputs, l1, l2, linf
+from snnjax.attacks.threats.l0 import l0
+from snnjax.attacks.threats.modalities import frozen, joint, per_modality
+from snnjax.attacks.threats.threat import Threat, check_inputs, l1, l2, linf
 
 _ELSEWHERE = {
   "autoattack": "snnjax.evaluation.autoattack, which attacks in microbatches "

@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 
-from snnjax import random
+from snnjax import prng
 from snnjax.arguments import as_labels, check_per_example
-from snnjax.attacks.results import known
-from snnjax.attacks.threat import Threat, check_inputs
-from snnjax.types import AttackResult, Inputs, Labels
+from snnjax.attacks.candidates import known
+from snnjax.attacks.threats.threat import Threat, check_inputs
+from snnjax.interfaces import AttackResult, Inputs, Labels
 
 
 def taken(threat: Threat, inputs: Inputs, labels: Labels) -> Labels:
@@ -27,7 +27,7 @@ def taken(threat: Threat, inputs: Inputs, labels: Labels) -> Labels:
       radii neither one for all nor one for each.
   """
   check_inputs(threat, inputs)
-  size = random.batch_size(inputs)
+  size = prng.batch_size(inputs)
   check_per_example("epsilon, the radius,", threat.radius, size)
   return as_labels(labels, size)
 

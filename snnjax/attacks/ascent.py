@@ -7,12 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from snnjax import random
+from snnjax import prng
 from snnjax.arguments import as_labels
-from snnjax.attacks import flat
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
-from snnjax.attacks.results import (
+from snnjax.attacks.candidates import (
   Keep,
   known,
   last,
@@ -21,8 +19,10 @@ from snnjax.attacks.results import (
   settled,
   strongest,
 )
-from snnjax.attacks.threat import Threat, check_threat
-from snnjax.types import (
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import (
   Array,
   Attack,
   AttackResult,
@@ -98,12 +98,12 @@ def ascend(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     labels = taken(threat, inputs, labels)
-    keys = random.example_keys(key, random.batch_size(inputs))
+    keys = prng.example_keys(key, prng.batch_size(inputs))
     held = restarted(lambda *given: run(*given)[0], restarts)(
       keys, inputs, labels
     )
     if start is not None:
-      last_keys = random.fold_in(keys, restarts)
+      last_keys = prng.fold_in(keys, restarts)
       clean = _probe_clean(oracle, last_keys, inputs, labels)
       held = settled(keep, clean, held)
     return admitted(threat, held, inputs)
@@ -141,15 +141,15 @@ def restarted(attack: Attack, restarts: int, keep: Keep = strongest) -> Attack:
   check_count("restarts", restarts)
 
   def repeated(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    size = random.batch_size(inputs)
-    keys, labels = random.example_keys(key, size), as_labels(labels, size)
+    size = prng.batch_size(inputs)
+    keys, labels = prng.example_keys(key, size), as_labels(labels, size)
 
     def again(held: AttackResult, index: Array) -> tuple[AttackResult, None]:
-      new = attack(random.fold_in(keys, index), inputs, labels)
+      new = attack(prng.fold_in(keys, index), inputs, labels)
       return settled(keep, held, new), None
 
     if restarts == 1:
-      return attack(random.fold_in(keys, 0), inputs, labels)
+      return attack(prng.fold_in(keys, 0), inputs, labels)
     # From nothing, not from a first run: that would compile the attack twice.
     none = nothing(inputs, labels)
     return known(jax.lax.scan(again, none, jnp.arange(restarts))[0])
@@ -202,8 +202,8 @@ def ascend_recorded(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
     labels = taken(threat, inputs, labels)
-    keys = random.example_keys(key, random.batch_size(inputs))
-    held, records = run(random.fold_in(keys, 0), inputs, labels)
+    keys = prng.example_keys(key, prng.batch_size(inputs))
+    held, records = run(prng.fold_in(keys, 0), inputs, labels)
     return admitted(threat, held, inputs), records
 
   return attack
@@ -231,14 +231,14 @@ def _single_run(
     def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
       here = carry.inputs
       carry, probe = _visit(oracle, keep, keys, labels, carry, index)
-      point = flat.widened(here)
+      point = ravel.widened(here)
       update, memory = stepper.update(
-        jax.tree.map(_usable, flat.widened(probe.gradient)),
+        jax.tree.map(_usable, ravel.widened(probe.gradient)),
         carry.stepper,
         point,
         value=probe.loss,
         correct=probe.correct,
-        origin=flat.widened(inputs),
+        origin=ravel.widened(inputs),
       )
       if isinstance(update, Destination):
         moved = jax.tree.map(_finite, update.inputs, point)
@@ -248,10 +248,10 @@ def _single_run(
       return carry._replace(inputs=moved, stepper=memory), record(here, probe)
 
     # Key 0 starts, key i probes the i-th iterate.
-    first = inputs if start is None else start(random.fold_in(keys, 0), inputs)
+    first = inputs if start is None else start(prng.fold_in(keys, 0), inputs)
     carry = _Carry(
       first,
-      stepper.init(flat.widened(first)),
+      stepper.init(ravel.widened(first)),
       oracle.init(first),
       nothing(first, labels),
     )
@@ -285,7 +285,7 @@ def _stopped(
     index, before = state
     after, _ = step(before, index)
     # An example's result must not depend on how long its batch goes on.
-    held = flat.choose(until(before.held), before.held, after.held)
+    held = ravel.select_examples(until(before.held), before.held, after.held)
     return index + 1, after._replace(held=held)
 
   return jax.lax.while_loop(going, advance, (jnp.asarray(1), carry))[1]
@@ -301,7 +301,7 @@ def _visit(
 ) -> tuple[_Carry, Probe]:
   """Probes the current iterate and lets it compete."""
   probe, memory = oracle.grad(
-    random.fold_in(keys, index), carry.oracle, carry.inputs, labels
+    prng.fold_in(keys, index), carry.oracle, carry.inputs, labels
   )
   new = probed(carry.inputs, probe.loss, ~probe.correct)
   held = settled(keep, carry.held, new)

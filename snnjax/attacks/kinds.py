@@ -13,22 +13,26 @@ from typing import Any, NamedTuple
 import jax
 
 from snnjax import losses
-from snnjax.attacks.auto_pgd import auto_pgd, targeted_auto_pgd
-from snnjax.attacks.blackbox import spsa
-from snnjax.attacks.carlini_wagner import carlini_wagner
-from snnjax.attacks.elastic_net import ead
-from snnjax.attacks.fab import fab, targeted_fab
-from snnjax.attacks.hop_skip_jump import hop_skip_jump
-from snnjax.attacks.minimal import MinimalAttack, as_attack, deepfool
-from snnjax.attacks.mixtures import transfer, within
-from snnjax.attacks.oracle import Oracle, eot
-from snnjax.attacks.presets import fgsm, mi_fgsm, pgd, random_noise
-from snnjax.attacks.slide import slide
-from snnjax.attacks.square import square
-from snnjax.attacks.stable import sa_pgd, sa_pgd_steepest
+from snnjax.attacks.black_box import spsa
+from snnjax.attacks.combinators import transfer, within
+from snnjax.attacks.gradient.auto_pgd import auto_pgd, targeted_auto_pgd
+from snnjax.attacks.gradient.fgsm_pgd import fgsm, mi_fgsm, pgd, random_noise
+from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
+from snnjax.attacks.gradient.slide import slide
+from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from snnjax.attacks.minimum_norm.ead import ead
+from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
+from snnjax.attacks.minimum_norm.minimum_norm import (
+  MinimalAttack,
+  as_attack,
+  deepfool,
+)
+from snnjax.attacks.oracles import Oracle, eot
+from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
+from snnjax.attacks.queries.square import square
 from snnjax.attacks.suites import orders
-from snnjax.attacks.threat import Threat
-from snnjax.types import Attack, LogitsFn, ScoredLossFn
+from snnjax.attacks.threats.threat import Threat
+from snnjax.interfaces import Attack, LogitsFn, ScoredLossFn
 
 Radii = Any  # a scalar, or one per modality
 

@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import check_per_example, logits_function
-from snnjax.attacks import flat
-from snnjax.attacks.oracle import white_box
+from snnjax.attacks.oracles import white_box
 from snnjax.attacks.search import Search, Visit, explore
-from snnjax.attacks.sites import walls
-from snnjax.attacks.threat import UNIT_BOX, Bounds, linf
-from snnjax.losses import check_labels, rival
-from snnjax.types import (
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.l0 import walls
+from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, linf
+from snnjax.interfaces import (
   Array,
   Attack,
   Inputs,
@@ -19,6 +18,7 @@ from snnjax.types import (
   LogitsFn,
   Scored,
 )
+from snnjax.losses import check_labels, rival
 from snnjax.validation import check_count, check_positive, check_range
 
 FLOOR = 1 / 255  # one grey level
@@ -79,7 +79,7 @@ def sensitivity(
     variance = total(jnp.square(centred)) / count - jnp.square(mean)
     return 1 / jnp.maximum(jnp.sqrt(jnp.maximum(variance, 0)), floor)
 
-  return jax.tree.map(one, flat.widened(inputs))
+  return jax.tree.map(one, ravel.widened(inputs))
 
 
 def perceptual_distance(
@@ -102,8 +102,8 @@ def perceptual_distance(
   References:
     Luo et al. 2018, arXiv 1801.04693.
   """
-  weight = flat.flatten(sensitivity(origin, window, floor))[0]
-  delta = flat.flatten(candidate)[0] - flat.flatten(origin)[0]
+  weight = ravel.ravel_examples(sensitivity(origin, window, floor))[0]
+  delta = ravel.ravel_examples(candidate)[0] - ravel.ravel_examples(origin)[0]
   return jnp.sum(jnp.abs(delta) * weight, 1)
 
 
@@ -181,7 +181,7 @@ def imperceptible(
 
   def begin(keys: Key, origin: Inputs, labels: Labels) -> tuple[Inputs, Array]:
     del keys, labels
-    return origin, flat.flatten(sensitivity(origin, window, floor))[0]
+    return origin, ravel.ravel_examples(sensitivity(origin, window, floor))[0]
 
   def move(keys: Key, visit: Visit, weight: Array) -> tuple[Inputs, Array]:
     del keys
@@ -203,10 +203,10 @@ def _bought(
   box: Bounds,
 ) -> Inputs:
   """Moves the values of most gain per sensitivity that the budget allows."""
-  here, restore = flat.flatten(visit.inputs)
+  here, restore = ravel.ravel_examples(visit.inputs)
   check_per_example("budget", budget, here.shape[0])
-  center = flat.flatten(visit.origin)[0]
-  gradient = flat.flatten(visit.probe.gradient)[0]
+  center = ravel.ravel_examples(visit.origin)[0]
+  gradient = ravel.ravel_examples(visit.probe.gradient)[0]
   gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
   lower, upper = walls(box, visit.origin)
   moved = jnp.clip(here + step_size * jnp.sign(gradient), lower, upper)

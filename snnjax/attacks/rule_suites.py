@@ -98,7 +98,7 @@ def standard_suite(
     rules: names of backward rules.
     own: of the rule that the network was trained by; the first by default.
     adaptive: of a rule that adapts to the attack, such as ASSG
-      (`snnjax.adaptive.assg`); without one, `own` takes its place.
+      (`snnjax.backward.assg.assg`); without one, `own` takes its place.
   """
   every = tuple(rules)
   own = own or every[0]

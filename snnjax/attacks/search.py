@@ -6,19 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax import random
-from snnjax.attacks import flat
+from snnjax import prng
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.oracle import Oracle, OracleState, Probe, check_oracle
-from snnjax.attacks.results import (
-  Keep,
-  nothing,
-  probed,
-  settled,
-  strongest,
-)
-from snnjax.attacks.threat import Threat, check_threat
-from snnjax.types import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.attacks.candidates import Keep, nothing, probed, settled, strongest
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.validation import check_count
 
 Memory = Any
@@ -92,16 +86,16 @@ def explore(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     labels = taken(threat, inputs, labels)
-    keys = random.example_keys(key, random.batch_size(inputs))
-    origin = flat.widened(inputs)
-    first, memory = search.begin(random.fold_in(keys, 0), origin, labels)
+    keys = prng.example_keys(key, prng.batch_size(inputs))
+    origin = ravel.widened(inputs)
+    first, memory = search.begin(prng.fold_in(keys, 0), origin, labels)
 
     def step(carry: _Carry, index: Array) -> tuple[_Carry, None]:
-      asked, moved = random.split(random.fold_in(keys, index + 1))
+      asked, moved = prng.split(prng.fold_in(keys, index + 1))
       probe, state = oracle.grad(asked, carry.oracle, carry.inputs, labels)
       new = probed(carry.inputs, probe.loss, ~probe.correct)
       held = settled(keep, carry.held, new)
-      point, slope = flat.widened((carry.inputs, probe.gradient))
+      point, slope = ravel.widened((carry.inputs, probe.gradient))
       seen = probe._replace(gradient=slope)
       visit = Visit(point, seen, origin, labels, index)
       point, memory = search.move(moved, visit, carry.memory)

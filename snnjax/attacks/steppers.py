@@ -12,10 +12,10 @@ import numpy as np
 import optax
 
 from snnjax.arguments import check_per_example
-from snnjax.attacks import flat
-from snnjax.attacks.threat import Threat
-from snnjax.random import batch_size
-from snnjax.types import Array, Inputs
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat
+from snnjax.interfaces import Array, Inputs
+from snnjax.prng import batch_size
 from snnjax.validation import check_range
 
 
@@ -62,7 +62,7 @@ def normalized() -> optax.GradientTransformation:
 
 
 def scaled(
-  step_size: flat.Amounts,
+  step_size: ravel.Amounts,
 ) -> optax.GradientTransformation:
   """Returns `step_size` times the direction.
 
@@ -81,13 +81,13 @@ def scaled(
   def update(direction: Inputs, params: Inputs | None = None) -> Inputs:
     del params
     check_per_example("step_size", step_size, batch_size(direction))
-    sizes = flat.matched("step_size", step_size, direction)
+    sizes = ravel.broadcast_modalities("step_size", step_size, direction)
 
     def one(leaf: Array, size: float | Array) -> Array:
       column = (-1, *[1] * (leaf.ndim - 1))
       return leaf * jnp.reshape(jnp.asarray(size, leaf.dtype), column)
 
-    return flat.map_modalities(one, direction, sizes)
+    return ravel.map_modalities(one, direction, sizes)
 
   return optax.stateless(update)
 

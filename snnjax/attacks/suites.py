@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 
 from snnjax import losses
 from snnjax.arguments import described, logits_function
-from snnjax.attacks.auto_pgd import (
+from snnjax.attacks.combinators import within
+from snnjax.attacks.gradient.auto_pgd import (
   TargetedLoss,
   auto_pgd,
   shrinking_auto_pgd,
   targeted_auto_pgd,
 )
-from snnjax.attacks.fab import fab, targeted_fab
-from snnjax.attacks.gauge import geometry_of
-from snnjax.attacks.minimal import MinimalAttack, as_attack
-from snnjax.attacks.mixtures import within
-from snnjax.attacks.oracle import eot
-from snnjax.attacks.square import square
-from snnjax.attacks.threat import Threat, check_threat
-from snnjax.types import Attack, LogitsFn
+from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
+from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
+from snnjax.attacks.oracles import eot
+from snnjax.attacks.queries.square import square
+from snnjax.attacks.threats.gauge import geometry_of
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import Attack, LogitsFn
 
 Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
 

@@ -16,9 +16,9 @@ from snnjax.checks.driver import (
   parts,
   statistics_change,
 )
-from snnjax.checks.subject import Examples, Subject, most_frequent
+from snnjax.checks.sentence import Tone, Verdict, verdict
 from snnjax.checks.table import CHECKS, Check, Severity
-from snnjax.checks.verdict import Tone, Verdict, verdict
+from snnjax.checks.target import Examples, Subject, most_frequent
 
 __all__ = [
   "CHECKS",

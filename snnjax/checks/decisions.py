@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from snnjax.statistics import Interval, clopper_pearson, paired_difference
+from snnjax.intervals import Interval, clopper_pearson, paired_difference
 
 POINT = 0.01
 _MOST = 1 << 20  # examples; who needs more than these is not told how many

@@ -12,7 +12,7 @@ import numpy as np
 
 from snnjax.checks.alarms import Measurements
 from snnjax.checks.gradients import measure_gradient
-from snnjax.checks.measuring import (
+from snnjax.checks.measurements import (
   measure_batch,
   measure_gradient_free,
   measure_large,
@@ -26,8 +26,8 @@ from snnjax.checks.measuring import (
   measure_search,
   measure_steps,
 )
-from snnjax.checks.subject import Examples, Subject, attacked
-from snnjax.types import PyTree
+from snnjax.checks.target import Examples, Subject, attacked
+from snnjax.interfaces import PyTree
 
 
 class Effort(NamedTuple):

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import losses, random
-from snnjax.attacks import flat
-from snnjax.checks import programs
+from snnjax import losses, prng
+from snnjax.attacks.threats import ravel
+from snnjax.checks import compiled_attacks
 from snnjax.checks.alarms import Measurements
-from snnjax.checks.subject import Examples, Subject, batched, logits_at, starts
+from snnjax.checks.target import Examples, Subject, batched, logits_at, starts
 from snnjax.evaluation.steps import partial
+from snnjax.interfaces import Array, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss
-from snnjax.types import Array, Inputs, Key, Labels
 from snnjax.validation import check_count
 
 
@@ -85,8 +85,8 @@ def _point(subject: Subject, examples: Examples, inputs: Inputs) -> _Point:
   def run(
     keys: Key, inputs: Inputs, labels: Labels
   ) -> tuple[Array, Array, Array]:
-    keys = random.fold_in_name(keys, "slopes")
-    return programs.slopes(subject.loss, source, keys, inputs, labels)
+    keys = prng.fold_in_name(keys, "slopes")
+    return compiled_attacks.slopes(subject.loss, source, keys, inputs, labels)
 
   found = batched(subject, run, examples.keys, inputs, examples.classes)
   reported, margin, right = found
@@ -100,7 +100,7 @@ def _on_the_way(subject: Subject, examples: Examples, clean: _Point) -> _Point:
   Of those that it comes to until the example falls, each as likely as the
   others; `blocked` tells of them all.
   """
-  choice = programs.Choice(
+  choice = compiled_attacks.Choice(
     jnp.asarray(0),
     jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
     jnp.asarray(subject.step_share, float),
@@ -109,11 +109,11 @@ def _on_the_way(subject: Subject, examples: Examples, clean: _Point) -> _Point:
   def step(
     keys: Key, points: Inputs, origin: Inputs, gradient: Array
   ) -> Inputs:
-    return programs.advance(
+    return compiled_attacks.advance(
       subject.threat, choice, keys, points, origin, gradient
     )
 
-  lots = random.fold_in_name(examples.keys, "way")
+  lots = prng.fold_in_name(examples.keys, "way")
   here, kept = clean, clean
   standing = np.ones_like(clean.right)
   blocked = np.zeros_like(clean.right)
@@ -122,9 +122,9 @@ def _on_the_way(subject: Subject, examples: Examples, clean: _Point) -> _Point:
       subject, step, examples.keys, here.inputs, examples.inputs, here.reported
     )
     here = _point(subject, examples, points)
-    drawn = jax.vmap(jax.random.uniform)(random.fold_in(lots, number))
+    drawn = jax.vmap(jax.random.uniform)(prng.fold_in(lots, number))
     take = standing & (np.asarray(drawn) * number < 1)
-    kept = flat.choose(jnp.asarray(take), here, kept)
+    kept = ravel.select_examples(jnp.asarray(take), here, kept)
     blocked |= standing & here.blocked
     standing &= here.right
   return jax.tree.map(np.asarray, kept)._replace(blocked=blocked)
@@ -143,21 +143,21 @@ def _cosines(
   gradients = tuple(gradient for _, gradient in slopes.values())
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
   labels = jnp.asarray(examples.labels)
-  drawn = random.fold_in_name(examples.keys, "direction")
+  drawn = prng.fold_in_name(examples.keys, "direction")
 
   def nudge(
     keys: Key, inputs: Inputs, gradients: tuple[Array, ...]
   ) -> tuple[Inputs, Inputs, tuple[Array, ...]]:
-    return programs.nudged(radius, keys, inputs, gradients)
+    return compiled_attacks.nudged(radius, keys, inputs, gradients)
 
   real, said = [], []
   for number in range(directions):
     above, below, rises = batched(
-      subject, nudge, random.fold_in(drawn, number), point.inputs, gradients
+      subject, nudge, prng.fold_in(drawn, number), point.inputs, gradients
     )
     # The same draw of a random network on both sides.
     high, low = (
-      programs.values(
+      compiled_attacks.values(
         wanted,
         logits_at(subject, examples, inputs, f"difference {number}"),
         labels,

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
-from snnjax.checks import coverage, findings
+from snnjax.checks import coverage, criteria
 from snnjax.checks.decisions import Decision
 
 
@@ -33,7 +33,7 @@ class Check(NamedTuple):
 CHECKS = (
   Check(
     "Outputs outside ball or box, or not finite",
-    findings.outputs_invalid,
+    criteria.outputs_invalid,
     Severity.FATAL,
     "The attack returned inputs that the threat does not allow, or numbers "
     "that are not numbers; its result measures something else.",
@@ -51,21 +51,21 @@ CHECKS = (
   ),
   Check(
     "Tuned on the reported examples",
-    findings.tuned_on_the_reported,
+    criteria.tuned_on_the_reported,
     Severity.FATAL,
     "Hyper-parameters of the attack were chosen on examples that are reported.",
     "Choose them on a held-out split.",
   ),
   Check(
     "Normalisation statistics changed",
-    findings.statistics_moved,
+    criteria.statistics_moved,
     Severity.FATAL,
     "The attack ran the network in train mode: it attacked a moving target.",
     "Run the network with frozen statistics (train=False).",
   ),
   Check(
     "A gradient-free attack beats the white box",
-    findings.gradient_free_beats_white_box,
+    criteria.gradient_free_beats_white_box,
     Severity.SERIOUS,
     "Random, black-box or transferred inputs break examples that the gradient "
     "does not: the gradient is masked.",
@@ -74,7 +74,7 @@ CHECKS = (
   ),
   Check(
     "One step beats many",
-    findings.one_step_beats_many,
+    criteria.one_step_beats_many,
     Severity.SERIOUS,
     "Iterating makes the attack weaker: the gradients along the way mislead.",
     "Use a smaller step size, another backward rule or a smoother surrogate, "
@@ -82,7 +82,7 @@ CHECKS = (
   ),
   Check(
     "Gradients are exactly zero",
-    findings.gradients_vanish,
+    criteria.gradients_vanish,
     Severity.SERIOUS,
     "The attack cannot move on, from the clean input, from a random start or "
     "on its way; examples look robust because the gradient vanished (dead "
@@ -92,14 +92,14 @@ CHECKS = (
   ),
   Check(
     "One rule alone is much weaker than all",
-    findings.own_rule_is_weak,
+    criteria.own_rule_is_weak,
     Severity.SERIOUS,
     "The gradient of a single backward rule hides much of the vulnerability.",
     "Report the per-example worst case over all rules.",
   ),
   Check(
     "The gradient points elsewhere",
-    findings.gradient_points_elsewhere,
+    criteria.gradient_points_elsewhere,
     Severity.SERIOUS,
     "At the clean input, around it or on the attack's way, the gradient has "
     "little to do with the loss as it really is.",
@@ -108,7 +108,7 @@ CHECKS = (
   ),
   Check(
     "Accuracy survives any epsilon",
-    findings.survives_any_epsilon,
+    criteria.survives_any_epsilon,
     Severity.SERIOUS,
     "With half the range to move in, every input can be turned grey; an "
     "attack that does not get to chance does not work.",
@@ -116,7 +116,7 @@ CHECKS = (
   ),
   Check(
     "Accuracy rises with epsilon",
-    findings.accuracy_rises,
+    criteria.accuracy_rises,
     Severity.SERIOUS,
     "A larger ball holds the smaller one: the attack failed to use the room.",
     "Scale the step size with epsilon, add steps and restarts.",
@@ -131,35 +131,35 @@ CHECKS = (
   ),
   Check(
     "The attack has not converged",
-    findings.steps_not_converged,
+    criteria.steps_not_converged,
     Severity.SERIOUS,
     "Twice the steps change the accuracy.",
     "Double the steps until the accuracy no longer changes.",
   ),
   Check(
     "Too few restarts",
-    findings.too_few_restarts,
+    criteria.too_few_restarts,
     Severity.SERIOUS,
     "The result depends on the random start.",
     "Attack with ten restarts and take the worst case per example.",
   ),
   Check(
     "Losses disagree",
-    findings.losses_disagree,
+    criteria.losses_disagree,
     Severity.SERIOUS,
     "Another loss breaks more examples than the one reported.",
     "Report the per-example worst case over the losses.",
   ),
   Check(
     "Too few draws",
-    findings.too_few_draws,
+    criteria.too_few_draws,
     Severity.SERIOUS,
     "The average over random encodings has not settled.",
     "Average the gradient over more draws until the accuracy is stable.",
   ),
   Check(
     "The batch matters",
-    findings.batch_matters,
+    criteria.batch_matters,
     Severity.SERIOUS,
     "An example fares differently alone than among others: the network or "
     "the rule mixes the examples of a batch.",
@@ -168,7 +168,7 @@ CHECKS = (
   ),
   Check(
     "Two forward passes differ",
-    findings.forwards_differ,
+    criteria.forwards_differ,
     Severity.CAUTION,
     "The network is random: one draw of its gradient is noise, and an example "
     "may be broken by chance.",
@@ -176,7 +176,7 @@ CHECKS = (
   ),
   Check(
     "The attack's claims are contradicted",
-    findings.claims_disagree,
+    criteria.claims_disagree,
     Severity.CAUTION,
     "The attack optimised another function than the network that is judged.",
     "Give the attack the same logits; with a random network, see above.",

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax import random
-from snnjax.types import Array, Key
+from snnjax import prng
+from snnjax.interfaces import Array, Key
 
 Transform = Callable[[Key, Array], Array]
 
@@ -132,7 +132,7 @@ def batched(transform: Transform) -> Transform:
   """
 
   def apply(key: Key, examples: Array) -> Array:
-    keys = random.example_keys(key, random.batch_size(examples))
-    return random.per_example(transform, keys, examples)
+    keys = prng.example_keys(key, prng.batch_size(examples))
+    return prng.per_example(transform, keys, examples)
 
   return apply

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 AnyArray = TypeVar("AnyArray", np.ndarray, Array)  # host or device
 HostInputs = np.ndarray | Mapping[str, np.ndarray]

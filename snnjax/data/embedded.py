@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
-from snnjax import files, npz
 from snnjax.data import dataset
+from snnjax.storage import files, npz
 
 SIZES = {"train": 10_000, "test": 2_000}
 PATH = pathlib.Path(__file__).parent / "mnist.npz"

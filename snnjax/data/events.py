@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snnjax.data.dataset import AnyArray
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 _OVERFLOW_ROW = 240  # N-MNIST: no event, the clock advanced by 2^13 us
 _OVERFLOW_US = 1 << 13

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from snnjax import files, identity
+from snnjax.storage import files, identity
 
 FILE = "snnjax.json"
 IMPORTER = 2  # how sets are written; 1 kept the order of the files

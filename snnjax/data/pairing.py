@@ -6,7 +6,7 @@ import numpy as np
 
 from snnjax.data import dataset, events, saccade
 from snnjax.data.camera import Camera
-from snnjax.types import Array, Key
+from snnjax.interfaces import Array, Key
 
 
 def pair(

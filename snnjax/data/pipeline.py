@@ -11,7 +11,7 @@ import numpy as np
 
 from snnjax.data import dataset, selection
 from snnjax.data.selection import Purpose
-from snnjax.types import Batch, Inputs
+from snnjax.interfaces import Batch, Inputs
 
 
 class Slot(NamedTuple):

@@ -19,10 +19,10 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from snnjax.data import dataset, foreign, manifest, pictures, shards
+from snnjax.data import dataset, descriptions, image_files, manifest, shards
 
 _CHUNK = 4096  # examples; bounds what is held twice
-_CHANNELS = {**pictures.CHANNELS, "RGBA": 4}
+_CHANNELS = {**image_files.CHANNELS, "RGBA": 4}
 
 
 class Records(NamedTuple):
@@ -72,7 +72,7 @@ def _features(
       f"{name}: images must be uint8 of one shape [H, W, C]; they are "
       f"{image.np_dtype} {shape}"
     )
-  foreign.check_shape(name, shape)
+  descriptions.check_shape(name, shape)
   return image, shape, tuple(label.names)
 
 
@@ -108,7 +108,7 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
       f"split of {prepared.name} must be one of {sorted(prepared.splits)}; "
       f"got {split!r}"
     )
-  foreign.check(prepared.path)
+  descriptions.check(prepared.path)
   with _blaming(prepared.path):
     builder = tfds.builder_from_directory(prepared.path)
     features = builder.info.features
@@ -130,7 +130,7 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
         content = example["image"].bytes_list.value[0]
         if isinstance(image, tfds.features.Image):
           where = f"{name}[{wanted[row]}]"
-          pictures.check(content, where, shape, _CHANNELS)
+          image_files.check(content, where, shape, _CHANNELS)
         images[row] = image.decode_example_np(content)
         labels[row] = example["label"].int64_list.value[0]
     return images, labels

@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from snnjax import random
+from snnjax import prng
 from snnjax.data.camera import Camera, check_camera, positions
-from snnjax.types import Array, Key
+from snnjax.interfaces import Array, Key
 
 NMNIST = Camera()
 
@@ -211,7 +211,7 @@ def simulate_batch(
     raise ValueError(f"chunk must be at least 1; got {chunk}")
   check_camera(camera, frames)
   total = len(images)
-  keys = random.example_keys(key, total)
+  keys = prng.example_keys(key, total)
   result = np.empty((total, frames, camera.height, camera.width, 2), np.uint8)
   for begin in range(0, total, chunk):
     end = min(begin + chunk, total)

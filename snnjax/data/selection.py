@@ -12,7 +12,7 @@ import enum
 
 import numpy as np
 
-from snnjax import random
+from snnjax import prng
 
 
 @enum.unique  # two of one number would be one order
@@ -33,14 +33,14 @@ def permutation(
 
   Args:
     size: number of examples.
-    seed: see `random.check_seed`.
+    seed: see `prng.check_seed`.
     purpose: keeps the uses of one seed apart.
     epoch: in [0, 2^64).
 
   Raises:
     ValueError: if seed or epoch is out of range.
   """
-  random.check_seed(seed)
+  prng.check_seed(seed)
   if not 0 <= epoch < 1 << 64:
     raise ValueError(f"epoch must be in [0, 2^64); got {epoch}")
   generator = np.random.Philox(
@@ -61,7 +61,7 @@ def stratified(
 
   Args:
     labels: [N] integer classes, at least 0.
-    seed: see `random.check_seed`.
+    seed: see `prng.check_seed`.
     purpose: keeps the uses of one seed apart.
 
   Returns:
@@ -86,7 +86,7 @@ def subset(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
   Args:
     labels: [N] integer classes, at least 0.
     count: how many; 0 takes all.
-    seed: see `random.check_seed`.
+    seed: see `prng.check_seed`.
 
   Returns:
     Positions; those of a smaller count are the first of them.

@@ -14,7 +14,7 @@ import mmap
 import pathlib
 import struct
 
-from snnjax.data import bounds
+from snnjax.data import size_limits
 
 _BLOCK = 1 << 16
 _BLOCK_HEADER = 24
@@ -35,7 +35,7 @@ def check(path: pathlib.Path) -> None:
     OSError: it cannot be read.
   """
   size = path.stat().st_size
-  budget = bounds.Budget(path, size)
+  budget = size_limits.Budget(path, size)
   if not size:
     return
   with (

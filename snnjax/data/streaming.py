@@ -15,7 +15,7 @@ import grain
 import numpy as np
 
 from snnjax.data import pipeline, prepared
-from snnjax.types import Batch, Inputs
+from snnjax.interfaces import Batch, Inputs
 
 
 class _Read(NamedTuple):

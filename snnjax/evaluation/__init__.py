@@ -1,10 +1,16 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
-from snnjax.evaluation.autoattack import Suite, autoattack, cases, undefined
+from snnjax.evaluation.autoattack_suite import (
+  Suite,
+  autoattack,
+  cases,
+  undefined,
+)
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
 from snnjax.evaluation.gradients import GradientStudy, study_gradients
 from snnjax.evaluation.many_rules import SuiteResult, View, evaluate_suite
+from snnjax.evaluation.microbatches import Progress, evaluate, stream
 from snnjax.evaluation.nesting import holds, nested
 from snnjax.evaluation.planning import Case, Cell, Plan
 from snnjax.evaluation.records import (
@@ -16,7 +22,6 @@ from snnjax.evaluation.records import (
   Outcome,
   Trial,
 )
-from snnjax.evaluation.stream import Progress, evaluate, stream
 from snnjax.evaluation.summary import (
   AttackSummary,
   Summary,

@@ -8,20 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax import (
-  attacks,
-  input_gradients,
-  losses,
-  parameters,
-  sparsity,
-  vulnerability,
-)
+from snnjax import attacks, input_gradients, losses, sparsity, vulnerability
 from snnjax.attacks import Threat
 from snnjax.attacks.steppers import scaled, steepest
 from snnjax.evaluation.planning import WHOLE
 from snnjax.evaluation.steps import partial
-from snnjax.random import example_keys, split
-from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.prng import example_keys, split
+from snnjax.storage import array_files
 from snnjax.validation import check_count
 
 CONFIDENCES = {
@@ -226,15 +220,15 @@ def measure_gradients(
 
 
 def template(modalities: Sequence[str], count: int, maps: int) -> GradientStudy:
-  """Returns what `parameters.fill` needs to restore a study from its arrays.
+  """Returns what `array_files.fill` needs to restore a study from its arrays.
 
   Args:
     modalities: of the inputs.
     count: of the examples.
     maps: of how many of them there are gradients to show.
   """
-  rows: Any = parameters.Rows(count)
-  few: Any = parameters.Rows(maps)
+  rows: Any = array_files.Rows(count)
+  few: Any = array_files.Rows(maps)
   metrics = sparsity.Metrics(*[rows] * len(sparsity.Metrics._fields))
   each = dict.fromkeys(modalities, rows)
   along = dict.fromkeys(modalities, metrics)

@@ -23,12 +23,12 @@ from snnjax.attacks.rule_suites import (
   with_defaults,
 )
 from snnjax.evaluation import planning
-from snnjax.evaluation.autoattack import undefined
+from snnjax.evaluation.autoattack_suite import undefined
+from snnjax.evaluation.microbatches import Progress, evaluate
 from snnjax.evaluation.planning import WHOLE, Cell, Plan
 from snnjax.evaluation.records import Chunk, Evaluation, Trial
 from snnjax.evaluation.steps import Builder, partial
-from snnjax.evaluation.stream import Progress, evaluate
-from snnjax.types import Attack, Inputs, Key, Labels, LogitsFn
+from snnjax.interfaces import Attack, Inputs, Key, Labels, LogitsFn
 
 Norm = Callable[[Any], Threat]  # of a radius, such as attacks.linf
 

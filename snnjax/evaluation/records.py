@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from snnjax.types import Array, Attack, Inputs, Key, Labels
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 
 CLEAN = "clean"  # the stage before the first attack; no attack may bear it
 

@@ -3,7 +3,7 @@
 Pass every chunk of `evaluation.stream` to `save`, and what `load` reads as
 ``finished=``: an evaluation that was interrupted goes on where it stopped. A
 file says what its rows were made from, and carries a digest of all of it; see
-`snnjax.files.write_arrays`.
+`snnjax.storage.files.write_arrays`.
 """
 
 import pathlib
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from snnjax import files, identity, parameters
 from snnjax.evaluation.records import CLEAN, Chunk, Clean, Outcome
+from snnjax.storage import array_files, files, identity
 
 REMEDY = "remove it: what it held is computed again"
 _FILE = re.compile(r"\d{6,9}\.npz")
@@ -34,7 +34,7 @@ def to_arrays(chunk: Chunk, more: Any = None) -> dict[str, np.ndarray]:
     "rows": chunk.rows,
     "more": more,
   }
-  leaves = parameters.named_leaves(tree)
+  leaves = array_files.named_leaves(tree)
   return {name: np.asarray(leaf) for name, leaf in leaves.items()}
 
 
@@ -53,15 +53,15 @@ def from_arrays(
     ValueError: the columns are not those of a chunk, or differ in length.
   """
   stage, count = str(arrays["stage"]), len(arrays["indices"])
-  rows: Any = parameters.Rows(count)
+  rows: Any = array_files.Rows(count)
   clean = stage == CLEAN
   kind = Clean if clean else Outcome
-  tree = parameters.fill(
+  tree = array_files.fill(
     arrays,
     {
-      "stage": parameters.Rows(),
+      "stage": array_files.Rows(),
       "indices": rows,
-      "budget": parameters.Rows(),
+      "budget": array_files.Rows(),
       "rows": kind(*[rows] * len(kind._fields)),
       "more": None if clean or not more else more(*[rows] * len(more._fields)),
     },

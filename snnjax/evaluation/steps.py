@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import random
+from snnjax import prng
 from snnjax.arguments import check_attack, check_logits, described
 from snnjax.attacks import Threat
-from snnjax.attacks.threat import check_threat
+from snnjax.attacks.threats.threat import check_threat
 from snnjax.evaluation.records import Trial
+from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
 from snnjax.logistic import log_softmax
-from snnjax.types import Array, Inputs, Key, Labels, LogitsFn
 
 Builder = Callable[[], Trial]
 
@@ -28,7 +28,7 @@ def partial(function: Callable) -> jax.tree_util.Partial:
 
 def example_keys(key: Key, stage: str, draw: int, ids: Array) -> Key:
   """Returns [B] keys that follow from (key, stage, draw, example id)."""
-  return _fold(random.fold_in_name(key, stage), draw, ids)
+  return _fold(prng.fold_in_name(key, stage), draw, ids)
 
 
 @jax.jit

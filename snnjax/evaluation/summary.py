@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snnjax.evaluation.records import Evaluation, Outcome
-from snnjax.statistics import Interval, wilson
+from snnjax.intervals import Interval, wilson
 
 
 class UnjudgedError(ValueError):

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax.kernels import convolution_primitives as primitives
-from snnjax.kernels.convolution_cpu import LAYOUT
-from snnjax.kernels.winograd import Pads
+from snnjax.interfaces import Array
+from snnjax.kernels.cpu import primitives
+from snnjax.kernels.cpu.matrix_products import LAYOUT
+from snnjax.kernels.cpu.winograd import Pads
 from snnjax.sharding import typed_axes
-from snnjax.types import Array
 
 Padding = str | Sequence[tuple[int, int]]
 

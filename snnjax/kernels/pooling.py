@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax.types import Array
+from snnjax.interfaces import Array
 
 
 def average_pool(inputs: Array, window: tuple[int, int]) -> Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax.types import Array, PyTree
+from snnjax.interfaces import Array, PyTree
 
 Charge = Callable[[PyTree, PyTree], PyTree]
 Fire = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]

@@ -1,10 +1,10 @@
 """Training methods, one per file: each an `Objective` or a `Method`."""
 
-from snnjax.methods.adversarial import adversarial
-from snnjax.methods.hire import crafted, hire, no_noise, scattered
+from snnjax.methods.adversarial_training import adversarial
+from snnjax.methods.crafted_noise import crafted, hire, no_noise, scattered
+from snnjax.methods.gradient_penalty import sr
 from snnjax.methods.method import Method, Stage, single
-from snnjax.methods.sr import sr
-from snnjax.methods.vanilla import vanilla
+from snnjax.methods.standard import vanilla
 
 __all__ = [
   "Method",

@@ -5,8 +5,16 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from snnjax.interfaces import (
+  Array,
+  Aux,
+  Batch,
+  Key,
+  Objective,
+  PyTree,
+  Variables,
+)
 from snnjax.losses import predicts
-from snnjax.types import Array, Aux, Batch, Key, Objective, PyTree, Variables
 
 
 class Stage(NamedTuple):

@@ -1,10 +1,10 @@
 """Networks: `Network(init, apply)` around Linen layers."""
 
-from snnjax.models.cnn import cnn
-from snnjax.models.fusion import fusion
-from snnjax.models.mlp import mlp
+from snnjax.models.convolutional import cnn
+from snnjax.models.multimodal import fusion
 from snnjax.models.network import Branch, build, classifier
-from snnjax.models.vgg import hire_style, sr_style, vgg
+from snnjax.models.perceptron import mlp
+from snnjax.models.vgg_networks import hire_style, sr_style, vgg
 
 __all__ = [
   "Branch",

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.interfaces import Array, BackwardRule, Key, State, Trace
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
 from snnjax.neurons import Neuron, Trainable
-from snnjax.random import example_keys, fold_in_name, per_example
-from snnjax.types import Array, BackwardRule, Key, State, Trace
+from snnjax.prng import example_keys, fold_in_name, per_example
 
 Traces = dict[str, Trace]
 Output = tuple[Array, Traces]

@@ -9,13 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.backward import StraightThrough, check_rule
+from snnjax.backward.rules import StraightThrough, check_rule
 from snnjax.encoders import Encoder
-from snnjax.kernels.scan import neuron_scan
-from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
-from snnjax.random import batch_size, fold_in
-from snnjax.readouts import Readout
-from snnjax.types import (
+from snnjax.interfaces import (
   Array,
   BackwardRule,
   Forward,
@@ -26,6 +22,10 @@ from snnjax.types import (
   State,
   Variables,
 )
+from snnjax.kernels.scan import neuron_scan
+from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
+from snnjax.prng import batch_size, fold_in
+from snnjax.readouts import Readout
 from snnjax.validation import check_count
 
 OUTPUT = "output"

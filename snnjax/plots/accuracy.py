@@ -6,9 +6,9 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from snnjax.intervals import wilson
 from snnjax.plots import canvas
 from snnjax.report import Figure
-from snnjax.statistics import wilson
 
 
 class Curve(NamedTuple):

@@ -4,10 +4,10 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
-from snnjax import files
 from snnjax.report.page import to_html
 from snnjax.report.record import Record, check_record
 from snnjax.report.text import figure_json, to_csv, to_json, to_markdown
+from snnjax.storage import files
 
 
 class Paths(NamedTuple):

@@ -8,23 +8,22 @@ import warnings
 import numpy as np
 import pytest
 
-from experiments import (
-  evaluation_run,
-  lifecycle,
-  report_run,
-  training_loop,
-)
-from experiments.lifecycle import ExitCode
-from snnjax import files, metrics, npz, report
+from experiments.command import exits
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
+from experiments.reporting import report_run
+from experiments.training import loop
+from snnjax import report
 from snnjax.data import registry
-from snnjax.evaluation import leaderboard
+from snnjax.report import leaderboard
+from snnjax.storage import files, metric_log, npz
 from tests import tiny_runs
 from tests.faults import world
 
 EVALUATION = "evaluation_linf_quick_0.1"
 CHUNK = f"{EVALUATION}/arrays/chunks/000003.npz"
 BODIES = {
-  "train": training_loop.run,
+  "train": loop.run,
   "evaluate": evaluation_run.run,
   "report": report_run.run,
 }
@@ -355,7 +354,7 @@ def test_a_damaged_line_of_metrics_is_named(zero, tmp_path, capsys, kind):
     lines = file.read_bytes().splitlines(keepends=True)
     changed = LINES[kind](lines)
     file.write_bytes(b"".join(changed + lines[3:]))
-    line = world.refused(capsys, training_loop.run, made, run)
+    line = world.refused(capsys, loop.run, made, run)
     assert f"{file}:" in line
     assert " is damaged: " in line
     assert "move it away" in line
@@ -367,14 +366,14 @@ def test_lost_last_lines_of_metrics_are_told(zero, tmp_path):
   lines = file.read_bytes().splitlines(keepends=True)
   file.write_bytes(b"".join(lines[:4]))
   with pytest.warns(
-    metrics.MetricsWarning, match=r"must have 10 lines .*; it has 4 \(chain"
+    metric_log.MetricsWarning, match=r"must have 10 lines .*; it has 4 \(chain"
   ) as told:
-    training_loop.run(made, tmp_path)
+    loop.run(made, tmp_path)
   assert len(told) == 1
   finished = world.copy(zero, tmp_path / "run", "evaluation*", "report")
   (finished / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
-  with pytest.warns(metrics.MetricsWarning, match=r"must have 12 lines"):
-    training_loop.run(made, finished)
+  with pytest.warns(metric_log.MetricsWarning, match=r"must have 12 lines"):
+    loop.run(made, finished)
 
 
 @pytest.mark.parametrize("kind", sorted(TEXTS))
@@ -382,7 +381,7 @@ def test_a_run_goes_on_with_no_damaged_sessions(zero, tmp_path, capsys, kind):
   made = resumed(zero, tmp_path)
   file = tmp_path / "environment.json"
   file.write_bytes(TEXTS[kind]((zero / file.name).read_bytes()))
-  line = world.refused(capsys, training_loop.run, made, tmp_path)
+  line = world.refused(capsys, loop.run, made, tmp_path)
   assert f"{file} is damaged: " in line
   assert "remove it" in line
 
@@ -393,7 +392,7 @@ def test_a_renamed_split_is_damage(insects, tmp_path, capsys):
   file.write_bytes(file.read_bytes().replace(b'"train"', b'"trainn"'))
 
   def read():
-    with lifecycle.reading_data():
+    with exits.reading_data():
       registry.open_dataset("insects", "train", data)
 
   assert world.code_of(read) is ExitCode.BAD_DATA
@@ -409,5 +408,5 @@ def test_an_evaluations_times_are_compared(run, capsys):
     line = world.refused(capsys, body, world.config(), run)
     assert f"{file}:1 is damaged: its wall times are altered" in line
   file.unlink()
-  with pytest.warns(metrics.MetricsWarning, match="has no times of"):
+  with pytest.warns(metric_log.MetricsWarning, match="has no times of"):
     report_run.run(world.config(), run)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from experiments import lifecycle
+from experiments.command import exits
 
 
 @contextlib.contextmanager
@@ -56,7 +56,7 @@ def leftovers(folder):
 
 def guarded(body, *arguments):
   """Runs a body as a binary does; returns its exit code."""
-  code = lifecycle.guarded(lambda: body(*arguments), "x", False)
+  code = exits.guarded(lambda: body(*arguments), "x", False)
   sys.stdout.flush()
   sys.stderr.flush()
   return code

@@ -8,17 +8,16 @@ import threading
 import numpy as np
 import pytest
 
-from experiments import (
-  evaluation_run,
-  prepare_data,
-  report_run,
-  sweep_run,
-  training_loop,
-)
-from experiments.lifecycle import ExitCode
-from snnjax import checkpoints, files, workdir
+from experiments import prepare_data
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
+from experiments.reporting import report_run
+from experiments.sweeping import sweep_run
+from experiments.training import loop
 from snnjax.data import manifest
-from tests import downloads, tiny_runs
+from snnjax.storage import checkpoints, files, workdir
+from tests import tiny_runs
+from tests.datasets import downloads
 from tests.faults import disks
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -54,7 +53,7 @@ def whole(tmp_path_factory, compiled):  # noqa: F811
   """A run on a disk with room, trained, evaluated and reported."""
   folder = tmp_path_factory.mktemp("whole") / "run"
   made = tiny_runs.config(SHORT)
-  training_loop.run(made, folder)
+  loop.run(made, folder)
   evaluation_run.run(made, folder)
   report_run.run(made, folder)
   return folder
@@ -109,7 +108,7 @@ def test_training_on_a_full_disk(whole, disk, capfd, share):
   kept = [whole / "parameters.npz", whole / "checkpoints"]
   needed = kept[0].stat().st_size + size(kept[1])
   left = int(share * needed)
-  fails_and_goes_on(disk, left, capfd, training_loop.run, made, run)
+  fails_and_goes_on(disk, left, capfd, loop.run, made, run)
   assert tiny_runs.status(run) == "done"
   assert tiny_runs.same(*map(tiny_runs.parameters, (run, whole))) == 4
   assert tiny_runs.equal_metrics(run, whole)

@@ -26,18 +26,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import assessment, examples, kept, lifecycle
-from snnjax import (
+from experiments.building import examples
+from experiments.command import exits
+from experiments.evaluation import assessment, chunk_files
+from snnjax import report
+from snnjax.data import embedded, registry
+from snnjax.evaluation import planning
+from snnjax.report import leaderboard
+from snnjax.storage import (
+  array_files,
   checkpoints,
   environment,
   identity,
-  metrics,
-  parameters,
-  report,
+  metric_log,
   workdir,
 )
-from snnjax.data import embedded, registry
-from snnjax.evaluation import leaderboard, planning
 from tests import tiny_runs
 from tests.faults import world
 
@@ -46,8 +49,8 @@ SECONDS = 2.0  # of the processor, above what the whole file takes
 MEMORY = 50 << 20  # bytes, above ten times the file
 MENDING = (
   checkpoints.CheckpointWarning,
-  kept.DamagedChunkWarning,
-  metrics.MetricsWarning,
+  chunk_files.DamagedChunkWarning,
+  metric_log.MetricsWarning,
 )
 
 
@@ -164,9 +167,9 @@ def _read(
 
 
 def _refusal(error: Exception, file: pathlib.Path) -> tuple[str, str]:
-  code = lifecycle.exit_code(error)
-  told = lifecycle.message(error)
-  if code is not lifecycle.ExitCode.BAD_DATA:
+  code = exits.exit_code(error)
+  told = exits.message(error)
+  if code is not exits.ExitCode.BAD_DATA:
     return WRONG, f"exit code {code}, {type(error).__name__}: {told}"
   first, *more = told.splitlines()
   # Of a data set the command follows that prepares it, to be copied.
@@ -227,11 +230,11 @@ def _parameters(folder: pathlib.Path) -> list[Format]:
   found = []
   for suffix in ("npz", "safetensors"):
     path = folder / f"parameters.{suffix}"
-    parameters.export(tree, path, made_from)
+    array_files.export(tree, path, made_from)
 
     def read(path: pathlib.Path = path) -> list[str]:
-      back = parameters.restore(path, tree, made_from)
-      leaves = parameters.named_leaves(back)
+      back = array_files.restore(path, tree, made_from)
+      leaves = array_files.named_leaves(back)
       return [identity.of_arrays({k: np.asarray(v) for k, v in leaves.items()})]
 
     found.append(Format(path.name, [path], read))
@@ -243,9 +246,9 @@ def _of_run(run: pathlib.Path) -> list[Format]:
   file = run / "metrics.jsonl"
 
   def resumed() -> list[str]:
-    expected = metrics.Written(*noted[1]["metrics"])
-    with metrics.Metrics(file, noted[0], expected):
-      return [digest(line) for line in metrics.read(file)]
+    expected = metric_log.Written(*noted[1]["metrics"])
+    with metric_log.Metrics(file, noted[0], expected):
+      return [digest(line) for line in metric_log.read(file)]
 
   made_from = files_of(run / "data.json")
   return [
@@ -285,7 +288,7 @@ def _of_run(run: pathlib.Path) -> list[Format]:
 
 def files_of(path: pathlib.Path) -> dict[str, str]:
   """What the record in a file says it was made from."""
-  return dict(kept.files.read_sealed(path, "")["made_from"])
+  return dict(chunk_files.files.read_sealed(path, "")["made_from"])
 
 
 def _listed(used: examples.Used) -> Any:
@@ -299,11 +302,11 @@ def _listed(used: examples.Used) -> Any:
 def _of_evaluation(run: pathlib.Path) -> list[Format]:
   path = tiny_runs.evaluation(run)
   opened = workdir.open(path, workdir.read_config(path))
-  plan = kept.read(path)
-  parts = kept.load(opened, plan)
+  plan = chunk_files.read(path)
+  parts = chunk_files.load(opened, plan)
 
   def chunks() -> list[str]:
-    return [each.digest for each in kept.load(opened, plan, mend=True)]
+    return [each.digest for each in chunk_files.load(opened, plan, mend=True)]
 
   def study() -> list[str]:
     arrays = opened.load_arrays(assessment.STUDY, plan.made_from)
@@ -312,12 +315,12 @@ def _of_evaluation(run: pathlib.Path) -> list[Format]:
   def times() -> list[str]:
     return [
       digest((stage, each))
-      for stage, every in kept.seconds(opened, parts).items()
+      for stage, every in chunk_files.seconds(opened, parts).items()
       for each in every
     ]
 
   def planned() -> list[str]:
-    found = kept.read(path)
+    found = chunk_files.read(path)
     plan = planning.to_plain(found.plan)
     return [digest((found.made_from, found.indices.tolist(), plan))]
 
@@ -336,14 +339,14 @@ def _data(folder: pathlib.Path) -> list[Format]:
   archive = shutil.copy(embedded.PATH, folder)
 
   def prepared() -> list[str]:
-    with lifecycle.reading_data():
+    with exits.reading_data():
       data = registry.open_dataset("insects", "train", root)
       arrays = {"inputs": data.inputs, "labels": data.labels}
       known = registry.digest("insects", root)
     return [known, identity.of_arrays(arrays), digest(data.classes)]
 
   def shipped() -> list[str]:
-    with lifecycle.reading_data():
+    with exits.reading_data():
       data = embedded.mnist("test", pathlib.Path(archive))
     arrays = {"inputs": data.inputs, "labels": data.labels}
     return [identity.of_arrays(arrays)]

@@ -2,19 +2,13 @@
 
 import pytest
 
-from experiments import (
-  checking,
-  evaluation_run,
-  launch,
-  preflight,
-  report_run,
-  schema,
-  settings,
-  suites,
-)
-from experiments.lifecycle import DataError
-from experiments.settings import UsageError
-from snnjax import files, workdir
+from experiments.command import launch
+from experiments.command.exits import DataError
+from experiments.configuration import preflight, schema, settings, validity
+from experiments.configuration.settings import UsageError
+from experiments.evaluation import evaluation_run, suites
+from experiments.reporting import report_run
+from snnjax.storage import files, workdir
 from tests import tiny_runs
 
 LONG = 100_000
@@ -202,7 +196,7 @@ def test_a_value_that_is_not_allowed_is_named(tmp_path, changes):
       holder = holder[part]
     holder[last] = value
   with pytest.raises(DataError, match=next(iter(changes)).split(".")[0]):
-    checking.recorded(config, tmp_path)
+    validity.recorded(config, tmp_path)
 
 
 def resolved_attacks(**changes):

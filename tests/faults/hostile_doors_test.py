@@ -22,24 +22,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import (
-  compilation,
-  lifecycle,
-  progress,
-  run_folders,
-  settings,
-  terminal,
-)
-from snnjax import (
+from experiments.command import compilation, exits, progress, terminal
+from experiments.configuration import settings
+from experiments.runs import run_folders
+from snnjax import plots
+from snnjax.data import image_files
+from snnjax.data.importers import file_trees
+from snnjax.storage import (
+  array_files,
   checkpoints,
   files,
   identity,
-  metrics,
-  parameters,
-  plots,
+  metric_log,
   workdir,
 )
-from snnjax.data import pictures, trees
 from tests.faults import bombs, hostile_files_test
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -105,12 +101,12 @@ def test_orbax_imports_nothing_that_a_checkpoint_names(evil):
 def small(shape):
   """The leaf of a manifest that says an array is float32 zeros of a shape."""
   array = np.zeros(shape, np.float32)
-  told = parameters.describe(array)
+  told = array_files.describe(array)
   return {
     "type": told,
     "stored": told,
     "random": None,
-    "sha256": parameters.digest({"a": array}),
+    "sha256": array_files.digest({"a": array}),
   }
 
 
@@ -226,9 +222,9 @@ def test_pillow_opens_three_formats_and_no_other(kind):
   Image.fromarray(np.zeros((16, 16), np.uint8)).convert("RGB").save(
     stream, kind
   )
-  picture = pictures.Picture("a", "a.png", stream.getvalue)
+  picture = image_files.Picture("a", "a.png", stream.getvalue)
   with pytest.raises(ValueError, match="must be a whole image"):
-    pictures.decode(picture, None)
+    image_files.decode(picture, None)
 
 
 def test_the_compilation_cache_is_the_users_own(tmp_path, monkeypatch):
@@ -270,8 +266,8 @@ def test_a_terminal_is_told_nothing_but_text(capsys):
   terminal.out(f"{CONTROL}\n")
   terminal.err(f"{CONTROL}\t\n")
   progress.say(CONTROL)
-  body = unittest.mock.Mock(side_effect=lifecycle.DataError(CONTROL))
-  lifecycle.guarded(body, "name", False)
+  body = unittest.mock.Mock(side_effect=exits.DataError(CONTROL))
+  exits.guarded(body, "name", False)
   out, err = capsys.readouterr()
   for text in (out, err):
     assert r"\x1b]0;owned\x07\x1b[2J\r\u202eabc" in text
@@ -298,7 +294,7 @@ def test_folders_of_any_depth_end(tmp_path):
   finally:
     sys.setrecursionlimit(limit)
   with pytest.raises(ValueError, match="folders deep"):
-    trees.of_folder(place)
+    file_trees.of_folder(place)
 
 
 def test_links_that_double_end(tmp_path):
@@ -310,7 +306,7 @@ def test_links_that_double_end(tmp_path):
   (deep / "40").mkdir()
   assert run_folders.found(deep) == []
   with pytest.raises(ValueError, match="by more than 16 ways"):
-    trees.of_folder(deep)
+    file_trees.of_folder(deep)
 
 
 def test_a_tar_of_endless_folders_is_refused(tmp_path):
@@ -320,7 +316,7 @@ def test_a_tar_of_endless_folders_is_refused(tmp_path):
     gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + bombs.TAR_END)
   )
   with pytest.raises(ValueError, match="folders deep"):
-    trees.of_tar(path)
+    file_trees.of_tar(path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
@@ -330,8 +326,8 @@ def test_a_tar_of_endless_folders_is_refused(tmp_path):
     files.read_json,
     files.read_arrays,
     files.sha256,
-    metrics.read,
-    lambda path: parameters.restore(path, {}),
+    metric_log.read,
+    lambda path: array_files.restore(path, {}),
     lambda path: workdir.read_config(path.parent),
     lambda path: workdir.read_status(path.parent),
     lambda path: checkpoints.verify(1, path.parents[1]) or 1 / 0,
@@ -358,9 +354,9 @@ def test_what_need_not_end_is_not_read(tmp_path, kind, read):
 def test_what_does_not_fit_is_one_line(tmp_path, suffix):
   path = tmp_path / f"parameters{suffix}"
   arrays = {f"{'x' * 900}{n}": np.zeros(1, np.float32) for n in range(3_000)}
-  parameters.export(arrays, path)
+  array_files.export(arrays, path)
   with pytest.raises(ValueError, match=r"does not fit: .* more") as caught:
-    parameters.restore(path, {"a": np.zeros(3, np.float32)})
+    array_files.restore(path, {"a": np.zeros(3, np.float32)})
   assert len(str(caught.value)) < 2_500
 
 
@@ -380,7 +376,7 @@ def test_dtypes_of_a_file_are_those_that_we_write(tmp_path, name, text):
     path, {"a": np.zeros(2, np.uint64), name: np.asarray(text)}
   )
   with pytest.raises(identity.DamagedError):
-    parameters.restore(path, {"a": np.zeros(3, np.float32)})
+    array_files.restore(path, {"a": np.zeros(3, np.float32)})
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,11 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
 from experiments import prepare_data
-from snnjax import files
-from snnjax.data import (
-  bounds,
-  builders,
-  foreign,
-  manifest,
-  registry,
-  shards,
-)
-from tests.data_prepared_test import write_official
-from tests.downloads import write_mnist
+from snnjax.data import descriptions, manifest, registry, shards, size_limits
+from snnjax.data.importers import prepare
+from snnjax.storage import files
+from tests.datasets.downloads import write_mnist
+from tests.datasets.prepared_test import write_official
 from tests.faults import bombs, reader
 from tests.faults.hostile_files_test import cheap
 
@@ -32,7 +26,7 @@ MODULE = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
 def written(tmp_path_factory):
   root = tmp_path_factory.mktemp("set")
   write_mnist(root / "source")
-  builders.prepare(root / "source", "mnist", root / "data")
+  prepare.prepare(root / "source", "mnist", root / "data")
   return root / "data" / "mnist" / "1.0.0"
 
 
@@ -134,7 +128,7 @@ def test_the_known_classes_are_those_of_tfds():
   abstract = {
     "tensorflow_datasets.core.features.top_level_feature.TopLevelFeature"
   }
-  assert own - abstract <= foreign.KNOWN
+  assert own - abstract <= descriptions.KNOWN
   assert "tensorflow_datasets.core.features.tensor_feature.Tensor" in own
 
 
@@ -302,7 +296,7 @@ def test_every_chunk_of_an_honest_shard_is_found(
   writer.close()
   seen = []
   monkeypatch.setattr(
-    bounds.Budget, "check", lambda budget, size: seen.append(size)
+    size_limits.Budget, "check", lambda budget, size: seen.append(size)
   )
   shards.check(path)
   # Beside the records there are a signature, an index and what ends it.

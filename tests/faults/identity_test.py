@@ -5,15 +5,12 @@ import shutil
 
 import pytest
 
-from experiments import (
-  evaluation_run,
-  report_groups,
-  report_run,
-  sweep_run,
-  training_loop,
-)
-from snnjax import files, parameters
-from snnjax.evaluation import leaderboard
+from experiments.evaluation import evaluation_run
+from experiments.reporting import report_groups, report_run
+from experiments.sweeping import sweep_run
+from experiments.training import loop
+from snnjax.report import leaderboard
+from snnjax.storage import array_files, files
 from tests import tiny_runs
 from tests.faults import world
 
@@ -25,7 +22,7 @@ def short(digest):
 def origin(path):
   """The configuration's digest in a run of ours."""
   return short(
-    parameters.read(path / "parameters.npz").made_from["configuration"]
+    array_files.read(path / "parameters.npz").made_from["configuration"]
   )
 
 
@@ -37,7 +34,7 @@ def names_both(line, zero, five):
 def test_checkpoints_of_another_run_are_refused(zero, five, tmp_path, capsys):
   folder = world.begun(tmp_path / "run", world.config())
   shutil.copytree(five / "checkpoints", folder / "checkpoints")
-  line = world.refused(capsys, training_loop.run, world.config(), folder)
+  line = world.refused(capsys, loop.run, world.config(), folder)
   assert "checkpoints" in line
   names_both(line, zero, five)
   assert not (folder / "parameters.npz").exists()
@@ -48,7 +45,7 @@ def test_checkpoints_without_a_configuration_are_refused(
   five, tmp_path, capsys
 ):
   shutil.copytree(five / "checkpoints", tmp_path / "checkpoints")
-  line = world.refused(capsys, training_loop.run, world.config(), tmp_path)
+  line = world.refused(capsys, loop.run, world.config(), tmp_path)
   assert "checkpoints but no config.json" in line
 
 
@@ -72,19 +69,19 @@ def test_one_table_is_never_of_two_networks(
   for path in gone:
     path.unlink()
   file = folder / "parameters.npz"
-  held = parameters.read(file)
+  held = array_files.read(file)
   if whose == "another run's":
     shutil.copy(five / file.name, folder)
   else:
     tree = {name: 1.25 * array for name, array in held.arrays.items()}
-    parameters.export(tree, file, held.made_from)
+    array_files.export(tree, file, held.made_from)
   for body in (evaluation_run.run, report_run.run):
     line = world.refused(capsys, body, world.config(), folder)
     if whose == "another run's":
       names_both(line, zero, five)
     else:
-      now = parameters.digest(tree)
-      assert f"parameters {short(parameters.digest(held.arrays))}" in line
+      now = array_files.digest(tree)
+      assert f"parameters {short(array_files.digest(held.arrays))}" in line
       assert f"here is parameters {short(now)}: " in line
   assert not any(path.exists() for path in gone)
   assert not (folder / "report").exists()
@@ -113,8 +110,8 @@ def test_parts_of_another_evaluation_are_refused(
 
 
 def test_reports_and_entries_say_what_they_are_made_from(zero):
-  held = parameters.read(zero / "parameters.npz")
-  expected = {**held.made_from, "parameters": parameters.digest(held.arrays)}
+  held = array_files.read(zero / "parameters.npz")
+  expected = {**held.made_from, "parameters": array_files.digest(held.arrays)}
   (entry,) = leaderboard.read(zero / "report" / "leaderboard.json")
   record = json.loads((zero / "report" / "report.json").read_text())
   (own,) = record["provenance"]["made_from"].values()
@@ -148,7 +145,7 @@ def on_insects(folder, changes=None):
 @pytest.fixture(scope="module")
 def trained_on_insects(insects, tmp_path_factory):
   folder = tmp_path_factory.mktemp("on_insects") / "run"
-  training_loop.run(on_insects(insects[0]), folder)
+  loop.run(on_insects(insects[0]), folder)
   return folder
 
 
@@ -160,7 +157,7 @@ def test_data_that_moved_are_recognised_and_others_are_refused(
   line = world.refused(
     capsys, evaluation_run.run, on_insects(insects[1]), folder
   )
-  own = short(parameters.read(folder / "parameters.npz").made_from["data"])
+  own = short(array_files.read(folder / "parameters.npz").made_from["data"])
   assert f"parameters.npz was made from data {own}, and here is data " in line
   other = line.partition("here is data ")[2][:12]
   assert other != own
@@ -179,14 +176,12 @@ def test_training_goes_on_with_data_that_moved_and_no_others(
   for name in ("metrics.jsonl", "data.json"):
     shutil.copy(trained_on_insects / name, folder)
   before = (folder / "data.json").read_bytes()
-  line = world.refused(
-    capsys, training_loop.run, on_insects(insects[1]), folder
-  )
+  line = world.refused(capsys, loop.run, on_insects(insects[1]), folder)
   assert "was made from data " in line
   assert "and here is data " in line
   assert (folder / "data.json").read_bytes() == before
   moved = shutil.copytree(insects[0], tmp_path / "moved")
-  training_loop.run(on_insects(moved), folder)
+  loop.run(on_insects(moved), folder)
   pair = map(tiny_runs.parameters, (folder, trained_on_insects))
   assert tiny_runs.same(*pair) == 4
 

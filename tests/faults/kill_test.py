@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from experiments import lifecycle
+from experiments.command import exits
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -74,7 +74,7 @@ def test_training_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
   assert reached[-1] > 10
   # And once as a batch system does it.
   code = interrupted(server, "train", arguments, count, 3, signal.SIGTERM)
-  assert code == lifecycle.ExitCode.PREEMPTED
+  assert code == exits.ExitCode.PREEMPTED
   assert tiny_runs.status(folder) == "preempted"
   assert server.run("train", arguments) == 0
   parameters = tiny_runs.parameters(folder)

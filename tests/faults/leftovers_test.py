@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from experiments import prepare_data
-from snnjax import files, report, workdir
-from tests import downloads, tiny_runs
+from snnjax import report
+from snnjax.storage import files, workdir
+from tests import tiny_runs
+from tests.datasets import downloads
 from tests.faults import disks
 
 CONFIG = {"seed": 1}

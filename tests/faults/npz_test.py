@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from snnjax import npz
+from snnjax.storage import npz
 
 ARRAYS = {
   "a/b": np.arange(6, dtype=np.float32).reshape(2, 3),

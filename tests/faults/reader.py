@@ -36,9 +36,9 @@ class Measured(NamedTuple):
 
 
 def _every_image(path: pathlib.Path) -> None:
-  from snnjax.data import sources
+  from snnjax.data.importers import downloads
 
-  source = sources.recognise(path, "images")
+  source = downloads.recognise(path, "images")
   for load in source.splits.values():
     examples = load()
     for row in range(examples.size):
@@ -52,19 +52,19 @@ def _events(path: pathlib.Path) -> None:
 
 
 def _idx(path: pathlib.Path) -> None:
-  from snnjax.data import idx
+  from snnjax.data.importers import idx
 
   idx.read_idx(path)
 
 
 def _matlab(path: pathlib.Path) -> None:
-  from snnjax.data import matlab
+  from snnjax.data.importers import matlab
 
   matlab.read(path, ("X", "y"))
 
 
 def _pickle(path: pathlib.Path) -> None:
-  from snnjax.data import plain_pickle
+  from snnjax.data.importers import plain_pickle
 
   plain_pickle.loads(path.read_bytes(), str(path))
 
@@ -76,13 +76,13 @@ def _prepared(path: pathlib.Path) -> None:
 
 
 def _parameters(path: pathlib.Path) -> None:
-  from snnjax import parameters
+  from snnjax.storage import array_files
 
-  parameters.restore(path, {"a": np.zeros(3, np.float32)})
+  array_files.restore(path, {"a": np.zeros(3, np.float32)})
 
 
 def _npz(path: pathlib.Path) -> None:
-  from snnjax import files
+  from snnjax.storage import files
 
   files.read_arrays(path)
 
@@ -158,16 +158,17 @@ def started():
 
 def serve() -> None:
   """Answers until the input ends."""
-  from snnjax import files, parameters
-  from snnjax.data import events, prepared, registry, sources
+  from snnjax.data import events, prepared, registry
+  from snnjax.data.importers import downloads
+  from snnjax.storage import array_files, files
 
   del (
     files,
-    parameters,
+    array_files,
     events,
     prepared,
     registry,
-    sources,
+    downloads,
   )  # imported before any fork
   for line in sys.stdin:
     name, path = line.rstrip("\n").split("\t")

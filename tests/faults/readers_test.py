@@ -10,17 +10,16 @@ import types
 
 import pytest
 
-from experiments import (
-  doctor_run,
-  evaluation_run,
-  prepare_data,
-  report_run,
-  sweep_run,
-  training_loop,
-)
-from experiments.lifecycle import ExitCode
-from snnjax import workdir
-from tests import downloads, tiny_runs
+from experiments import prepare_data
+from experiments.command import doctor_checks
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
+from experiments.reporting import report_run
+from experiments.sweeping import sweep_run
+from experiments.training import loop
+from snnjax.storage import workdir
+from tests import tiny_runs
+from tests.datasets import downloads
 from tests.faults import disks
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -55,7 +54,7 @@ def test_a_finished_run_on_a_read_only_disk_is_done(
   for name in ("seed=0", "seed=1"):
     cell = tiny_runs.config(SHORT | {"seed": name[-1]})
     run = read_only / name
-    for body in (training_loop.run, evaluation_run.run):
+    for body in (loop.run, evaluation_run.run):
       assert disks.guarded(body, cell, run) is ExitCode.DONE
       assert "is finished; nothing to do" in capsys.readouterr().out
     out = tmp_path / f"report {name}"
@@ -105,9 +104,9 @@ def test_prepared_data_on_a_read_only_disk(tmp_path):
     assert prepare_data.run(source, "mnist", disk).fresh
     disks.make_read_only(disk)
     assert not prepare_data.run(source, "mnist", disk).fresh
-    found = doctor_run.run(str(disk))
+    found = doctor_checks.run(str(disk))
     states = {each.name: each.state for each in found}
-    assert states["data mnist"] is doctor_run.State.FINE
+    assert states["data mnist"] is doctor_checks.State.FINE
 
 
 def test_readers_of_prepared_data_share_it(tmp_path):
@@ -245,7 +244,7 @@ def test_whatever_another_worker_has_is_looked_at_later(
     shutil.rmtree(evaluation)
   other = Other(monkeypatch)
   taken = {
-    "training": (training_loop, "opened", first),
+    "training": (loop, "opened", first),
     "evaluation": (evaluation_run.evaluations, "opened", evaluation),
     "reading": (report_run, "load", evaluation),
   }

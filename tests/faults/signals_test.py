@@ -9,21 +9,18 @@ import threading
 
 import pytest
 
-from experiments import (
-  alarm_study,
-  evaluation_run,
-  lifecycle,
-  prepare_data,
-  progress,
-  quickstart_run,
-  report_run,
-  sweep_run,
-  training_loop,
-)
-from experiments.lifecycle import ExitCode
-from snnjax import checks, workdir
+from experiments import prepare_data
+from experiments.command import exits, progress
+from experiments.command.exits import ExitCode
+from experiments.evaluation import alarm_study, evaluation_run
+from experiments.reporting import report_run
+from experiments.sweeping import comparison, sweep_run
+from experiments.training import loop
+from snnjax import checks
 from snnjax.data import manifest
-from tests import downloads, tiny_runs
+from snnjax.storage import workdir
+from tests import tiny_runs
+from tests.datasets import downloads
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
 SHORT = tiny_runs.SHORT | {"evaluation.alarm_examples": "4"}
@@ -72,7 +69,7 @@ def trap(monkeypatch):
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
   """On a busy machine a phase may take long to ask; this process must live."""
-  monkeypatch.setattr(lifecycle, "GRACE", 3600.0)
+  monkeypatch.setattr(exits, "GRACE", 3600.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -139,7 +136,7 @@ def test_a_quickstart_stops_between_its_networks(tmp_path, trap):
   )
   trap.wanted = ("measure gradients", 8)
   with pytest.raises(workdir.Preempted, match="'measure gradients'"):
-    quickstart_run.run(made, tmp_path)
+    comparison.run(made, tmp_path)
   assert tiny_runs.status(tmp_path / "vanilla") == "done"
   assert not (tmp_path / "sr").exists()
 
@@ -148,7 +145,7 @@ def test_simulating_events_is_stopped(tmp_path, trap):
   made = tiny_runs.config(SHORT | {"data.modality": "events"})
   trap.wanted = ("simulate events (train)", 128)
   with pytest.raises(workdir.Preempted, match="at 128 of 160"):
-    training_loop.run(made, tmp_path)
+    loop.run(made, tmp_path)
   assert tiny_runs.status(tmp_path) == "preempted"
 
 
@@ -187,15 +184,15 @@ def started(tmp_path):
   made = tiny_runs.config(SHORT)
   quick = tiny_runs.config(SHORT | {"data.modality": "image"}, "quickstart")
   return {
-    "train": lambda: training_loop.run(made, tmp_path),
+    "train": lambda: loop.run(made, tmp_path),
     "sweep": lambda: sweep_run.run(made, tmp_path, GRID),
-    "quickstart": lambda: quickstart_run.run(quick, tmp_path),
+    "quickstart": lambda: comparison.run(quick, tmp_path),
   }
 
 
 @pytest.mark.parametrize("name", ["train", "sweep", "quickstart"])
 def test_a_signal_before_the_first_phase_is_not_forgotten(tmp_path, name):
-  with lifecycle.stop_on_sigterm():
+  with exits.stop_on_sigterm():
     send()
     with pytest.raises(workdir.Preempted):
       started(tmp_path)[name]()
@@ -204,7 +201,7 @@ def test_a_signal_before_the_first_phase_is_not_forgotten(tmp_path, name):
 
 def test_a_signal_before_an_evaluation_or_a_report(whole, tmp_path):
   made = tiny_runs.config(SHORT | {"evaluation.steps": "3"})
-  with lifecycle.stop_on_sigterm():
+  with exits.stop_on_sigterm():
     send()
     with pytest.raises(workdir.Preempted, match="before the evaluation"):
       evaluation_run.run(made, whole)
@@ -217,10 +214,10 @@ def test_one_flag_for_all_phases_and_threads_of_a_process():
   answers = []
 
   def phase():
-    with lifecycle.stop_on_sigterm() as should_stop:
+    with exits.stop_on_sigterm() as should_stop:
       answers.append(should_stop())
 
-  with lifecycle.stop_on_sigterm() as outer:
+  with exits.stop_on_sigterm() as outer:
     phase()
     send()
     phase()

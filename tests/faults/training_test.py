@@ -11,14 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import (
-  datasets,
-  evaluation_run,
-  lifecycle,
-  training_loop,
-)
-from experiments.lifecycle import ExitCode
-from snnjax import checkpoints, files, workdir
+from experiments.building import datasets
+from experiments.command import exits
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
+from experiments.training import loop
+from snnjax.storage import checkpoints, files, workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -27,7 +25,7 @@ LONG = {"train.epochs": "4000", "train.checkpoint_every": "100000"}
 
 
 def guarded(body, *arguments):
-  return lifecycle.guarded(lambda: body(*arguments), "x", False)
+  return exits.guarded(lambda: body(*arguments), "x", False)
 
 
 def poisoned(at):
@@ -57,7 +55,7 @@ def test_a_poisoned_batch_stops_the_run_and_is_kept(
   # One batch is drawn to shape the weights; the seventh step gets this one.
   monkeypatch.setattr(datasets, "load", poisoned(7))
   made = tiny_runs.config({"model.encoder": "direct"})
-  assert guarded(training_loop.run, made, tmp_path) is ExitCode.NON_FINITE
+  assert guarded(loop.run, made, tmp_path) is ExitCode.NON_FINITE
   saved = tmp_path / "arrays" / "non_finite" / "step_7.npz"
   (line,) = [
     n for n in capsys.readouterr().err.splitlines() if n.startswith("x: ")
@@ -78,14 +76,14 @@ def test_a_poisoned_batch_stops_the_run_and_is_kept(
   assert "at step 7" in reason
   # The data mended, the same command goes on from the last good checkpoint.
   monkeypatch.undo()
-  training_loop.run(made, tmp_path)
+  loop.run(made, tmp_path)
   assert tiny_runs.status(tmp_path) == "done"
 
 
 def test_a_rate_that_diverges_is_caught_before_a_checkpoint(tmp_path):
   changes = {"optimizer.learning_rate": "1e38", "optimizer.kind": "sgd"}
   made = tiny_runs.config(changes | {"train.checkpoint_every": "1"})
-  assert guarded(training_loop.run, made, tmp_path) is ExitCode.NON_FINITE
+  assert guarded(loop.run, made, tmp_path) is ExitCode.NON_FINITE
   for step in checkpoints.steps(tmp_path / "checkpoints"):
     assert checkpoints.verify(step, tmp_path / "checkpoints") == ""
   (saved,) = (tmp_path / "arrays" / "non_finite").iterdir()
@@ -103,13 +101,11 @@ def test_out_of_memory_is_answered_with_advice(
     )
 
   made = tiny_runs.config()
-  body = training_loop.run
+  body = loop.run
   if phase == "train":
-    monkeypatch.setattr(
-      training_loop.steps, "make_train_step", lambda *_: exhausted
-    )
+    monkeypatch.setattr(loop.steps, "make_train_step", lambda *_: exhausted)
   else:
-    training_loop.run(made, tmp_path)
+    loop.run(made, tmp_path)
     body = evaluation_run.run
     monkeypatch.setattr(evaluation_run.assessment, "assess", exhausted)
   assert guarded(body, made, tmp_path) is ExitCode.OUT_OF_MEMORY
@@ -136,10 +132,10 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoints(
   if victim == "checkpoint":
     monkeypatch.setattr(checkpoints.files, "write_json", manifest)
   elif victim == "metrics":
-    monkeypatch.setattr(training_loop.metrics.os, "fsync", full)
+    monkeypatch.setattr(loop.metrics.os, "fsync", full)
   else:
-    monkeypatch.setattr(training_loop.parameters, "export", full)
-  assert guarded(training_loop.run, made, tmp_path) is ExitCode.DISK_FULL
+    monkeypatch.setattr(loop.parameters, "export", full)
+  assert guarded(loop.run, made, tmp_path) is ExitCode.DISK_FULL
   lines = capsys.readouterr().err.splitlines()
   assert len([line for line in lines if line.startswith("x: ")]) == 1
   assert lines[-1].startswith("x: disk full: [Errno 28] No space left")
@@ -149,7 +145,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoints(
   assert checkpoints.steps(folder) == expected[victim]
   for step in checkpoints.steps(folder):
     assert checkpoints.verify(step, folder) == ""
-  training_loop.run(made, tmp_path)
+  loop.run(made, tmp_path)
   assert tiny_runs.status(tmp_path) == "done"
 
 
@@ -157,7 +153,7 @@ def test_a_full_disk_in_an_evaluation_keeps_what_is_finished(
   tmp_path, monkeypatch
 ):
   made = tiny_runs.config()
-  training_loop.run(made, tmp_path)
+  loop.run(made, tmp_path)
   real = files.write_arrays
 
   def full(path, *rest):
@@ -203,7 +199,7 @@ def test_sigterm_stops_an_evaluation_between_microbatches(tmp_path):
     "evaluation.examples": "1024",
     "evaluation.microbatch": "4",
   }
-  training_loop.run(tiny_runs.config(many), folder)
+  loop.run(tiny_runs.config(many), folder)
   child = tiny_runs.start("evaluate", *tiny_runs.words(folder, many))
   chunks = "evaluation_*/arrays/chunks/[0-9]*"
   with child:
@@ -236,6 +232,6 @@ def test_a_home_that_cannot_be_written_costs_only_the_cache(tmp_path):
 
 def test_two_processes_do_not_share_a_workdir(tmp_path, capsys):
   made = tiny_runs.config()
-  with workdir.opened(tmp_path, training_loop.settings.to_dict(made)):
-    assert guarded(training_loop.run, made, tmp_path) is ExitCode.IO
+  with workdir.opened(tmp_path, loop.settings.to_dict(made)):
+    assert guarded(loop.run, made, tmp_path) is ExitCode.IO
   assert "another process runs in the workdir" in capsys.readouterr().err

@@ -7,10 +7,13 @@ import shutil
 import numpy as np
 from PIL import Image
 
-from experiments import evaluation_run, lifecycle, report_run, training_loop
-from experiments.lifecycle import ExitCode
-from snnjax import workdir
-from snnjax.data import builders
+from experiments.command import exits
+from experiments.command.exits import ExitCode
+from experiments.evaluation import evaluation_run
+from experiments.reporting import report_run
+from experiments.training import loop
+from snnjax.data.importers import prepare
+from snnjax.storage import workdir
 from tests import tiny_runs
 
 CHANGES = {
@@ -29,7 +32,7 @@ def config(changes=None):
 def make(root, seed):
   """Trains, evaluates and reports on one network; returns its folder."""
   made = config({"seed": str(seed)})
-  training_loop.run(made, root)
+  loop.run(made, root)
   evaluation_run.run(made, root)
   report_run.run(made, root)
   return root
@@ -43,7 +46,7 @@ def copy(run, folder, *without):
 
 def begun(folder, made):
   """Opens a run and leaves it before its first step."""
-  plain = training_loop.settings.to_dict(made)
+  plain = loop.settings.to_dict(made)
   with (
     contextlib.suppress(workdir.Preempted),
     workdir.opened(folder, plain),
@@ -53,7 +56,7 @@ def begun(folder, made):
 
 
 def code_of(body, *arguments):
-  return lifecycle.guarded(lambda: body(*arguments), "x", False)
+  return exits.guarded(lambda: body(*arguments), "x", False)
 
 
 def refused(capsys, body, *arguments):
@@ -81,5 +84,5 @@ def insects(root, brightness):
       for index in range(count):
         pixels = np.full((4, 4), 100 * grey + index + brightness, np.uint8)
         Image.fromarray(pixels).save(place / f"{index:03d}.png")
-  builders.prepare(root / "in", "insects", root / "data")
+  prepare.prepare(root / "in", "insects", root / "data")
   return root / "data"

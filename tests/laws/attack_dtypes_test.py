@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import attacks, losses, random
-from snnjax.attacks import flat
+from snnjax import attacks, losses, prng
+from snnjax.attacks.threats import ravel
 from tests.laws import attack_table
 from tests.laws.attack_table import ATTACKS, THREATS
 from tests.laws.attacks_test import FAST
@@ -155,7 +155,7 @@ def test_threats_hold_what_is_stored(x64, name, kind):
   )
   for moved in (
     threat.project(far, clean),
-    threat.project(flat.widened(far), clean),
+    threat.project(ravel.widened(far), clean),
     threat.sample(jax.random.key(0), clean),
   ):
     assert np.all(spent(case, moved, clean) <= 1 + 2e-6)
@@ -182,7 +182,7 @@ def test_what_is_judged_is_what_is_stored(name):
   inputs, labels = batch(case.modalities, kind)
   loss = LOSSES[case.modalities]
   attack = ATTACKS[name].build(loss, case.threat(1.0), case.step)
-  keys = random.example_keys(jax.random.key(3), ROWS)
+  keys = prng.example_keys(jax.random.key(3), ROWS)
   found = jax.jit(attack, compiler_options=FAST)(keys, inputs, labels)
 
   for leaf, like in zip(
@@ -239,10 +239,10 @@ def test_stored_points_have_the_derivative_of_points():
   points = jnp.array([[0.1234567, 0.95]], jnp.float32)
 
   def total(points):
-    return jnp.sum(flat.stored(points, origin).astype(jnp.float32) ** 2)
+    return jnp.sum(ravel.stored(points, origin).astype(jnp.float32) ** 2)
 
   slope = jax.grad(total)(points)
-  rounded = flat.stored(points, origin).astype(jnp.float32)
+  rounded = ravel.stored(points, origin).astype(jnp.float32)
   np.testing.assert_allclose(slope, 2 * rounded, rtol=1e-2)
-  huge = flat.stored(jnp.array([1e30]), jnp.zeros(1, jnp.float16))
+  huge = ravel.stored(jnp.array([1e30]), jnp.zeros(1, jnp.float16))
   assert float(huge[0]) == float(jnp.finfo(jnp.float16).max)

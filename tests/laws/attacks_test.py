@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import attacks, losses, random
+from snnjax import attacks, losses, prng
 from tests import smooth_network
 from tests.laws import attack_table
 from tests.laws.attack_table import ATTACKS, THREATS, batch
@@ -24,7 +24,7 @@ FAST = smooth_network.fastest()
 
 
 def keys(rows):
-  return random.example_keys(jax.random.key(3), rows)
+  return prng.example_keys(jax.random.key(3), rows)
 
 
 def compiled(attack, threat):
@@ -202,5 +202,5 @@ def test_different_keys_give_different_noise():
   run, _ = compiled("random_noise", "separate")
   inputs, labels = batch(True, 7)
   first = run(1.0, keys(7), inputs, labels)
-  second = run(1.0, random.fold_in(keys(7), 1), inputs, labels)
+  second = run(1.0, prng.fold_in(keys(7), 1), inputs, labels)
   assert np.all(first.loss != second.loss)

@@ -10,17 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import build
-from snnjax import (
-  adaptive,
-  attacks,
-  backward,
-  encoders,
-  losses,
-  models,
-  neurons,
-  potential,
-)
+from experiments.building import build
+from snnjax import attacks, backward, encoders, losses, models, neurons
+from snnjax.backward import assg, pdsg
 from snnjax.models.layers import BatchNorm
 from snnjax.surrogates import atan, triangle
 from tests import smooth_network, tiny_runs
@@ -97,11 +89,11 @@ def test_only_a_rule_that_says_so_depends_on_the_batch(name, network):
 def test_the_rules_that_take_statistics_of_the_batch():
   taking = {n for n, rule in RULES.items() if backward.depends_on_batch(rule)}
   assert taking == {"pdsg"}
-  plain, own = backward.Bptt(atan()), potential.Pdsg()
+  plain, own = backward.Bptt(atan()), pdsg.Pdsg()
   assert backward.depends_on_batch(backward.PerLayer({"a": own}, plain))
   assert backward.depends_on_batch(backward.PerLayer({"a": plain}, own))
   assert not backward.depends_on_batch(backward.PerLayer({"a": plain}, plain))
-  assert not backward.depends_on_batch(adaptive.assg_rule())
+  assert not backward.depends_on_batch(assg.assg_rule())
   assert not backward.depends_on_batch(backward.Hart(triangle()))
 
 

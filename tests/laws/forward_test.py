@@ -5,16 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import (
-  adaptive,
-  backward,
-  encoders,
-  models,
-  neurons,
-  potential,
-  readouts,
-  surrogates,
-)
+from snnjax import backward, encoders, models, neurons, readouts, surrogates
+from snnjax.backward import assg, pdsg
 from snnjax.models.layers import BatchNorm
 
 NEURONS = {
@@ -40,8 +32,8 @@ RULES = {
   "rga": backward.Rga(),
   "hart": backward.Hart(surrogates.atan()),
   "straight_through": backward.StraightThrough(),
-  "pdsg": potential.Pdsg(),
-  "assg": adaptive.assg_rule(),
+  "pdsg": pdsg.Pdsg(),
+  "assg": assg.assg_rule(),
   "per_layer": backward.PerLayer(
     {"body/dense_spike1": backward.Bptr()},
     backward.Bptt(surrogates.triangle()),

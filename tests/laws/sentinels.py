@@ -15,19 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import (
-  attacks,
-  checks,
-  encoders,
-  losses,
-  models,
-  neurons,
-  random,
-)
-from snnjax.backward import Bptt
+from snnjax import attacks, checks, encoders, losses, models, neurons, prng
+from snnjax.backward.rules import Bptt
 from snnjax.checks import Effort, Examples, Measurements, Subject
 from snnjax.derivatives import with_gradient_of
-from snnjax.statistics import clopper_pearson
+from snnjax.intervals import clopper_pearson
 from snnjax.surrogates import atan
 
 SIZE, WIDTH, CLASSES = 32, 6, 3
@@ -68,7 +60,7 @@ def quantised(key, inputs):
 
 def noisy(key, inputs):
   """Another network in every forward pass."""
-  keys = random.example_keys(key, len(inputs))
+  keys = prng.example_keys(key, len(inputs))
   noise = jax.vmap(lambda k: jax.random.normal(k, (WIDTH,)))(keys)
   return plain(key, inputs + 0.1 * noise)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, checks, losses
-from snnjax.checks import Examples, Subject, measuring
+from snnjax.checks import Examples, Subject, measurements
 from tests.laws import sentinels
 from tests.laws.sentinels import (
   EDGE,
@@ -124,7 +124,7 @@ def test_ties_of_all_rivals_hide_nothing_from_dlr():
   given = sentinels.examples("smooth")
   values = losses.dlr(ties(KEY, INPUTS), given.labels)
   np.testing.assert_allclose(values, -1, atol=1e-6)
-  found = measuring.measure_losses(made, given)
+  found = measurements.measure_losses(made, given)
   broken = 1 - found.loss_robust["dlr"].mean()
   assert broken >= 1 - found.loss_robust["cross_entropy"].mean() - 1 / 32
   assert not fired(found)
@@ -150,7 +150,7 @@ def test_searches_see_through_masks_and_modalities():
     {"left": INPUTS[:, :2], "right": INPUTS[:, 2:]},
     sentinels.examples("smooth").labels,
   )
-  found = measuring.measure_search(masked, split, queries=150)
+  found = measurements.measure_search(masked, split, queries=150)
   assert set(found.gradient_free_robust) == {"square", "hop_skip_jump"}
   assert np.all(found.white_box_robust)
   assert max(map(np.mean, found.gradient_free_robust.values())) < 0.7

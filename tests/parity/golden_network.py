@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import encoders, models, neurons
-from snnjax.types import Array, Network, Variables
+from snnjax.interfaces import Array, Network, Variables
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
 

@@ -4,14 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from snnjax import (
-  backward,
-  input_gradients,
-  losses,
-  models,
-  potential,
-  surrogates,
-)
+from snnjax import backward, input_gradients, losses, models, surrogates
+from snnjax.backward import pdsg
 from tests.parity.golden_network import (
   assg_network,
   images,
@@ -24,7 +18,7 @@ RULES = {
   "rga": lambda: backward.Rga(leak=0.5, threshold=0.5),
   "bptr": lambda: backward.Bptr(),
   "hart": lambda: backward.Hart(surrogates.atan(2.0)),
-  "pdsg": potential.Pdsg,
+  "pdsg": pdsg.Pdsg,
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from snnjax import input_gradients, losses, neurons, regularizers, surrogates
-from snnjax.backward import Bptt
+from snnjax.backward.rules import Bptt
 from snnjax.encoders import direct
 from snnjax.models import cnn
 

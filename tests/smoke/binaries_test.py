@@ -8,16 +8,9 @@ import sys
 
 import pytest
 
-from experiments import (
-  doctor,
-  evaluate,
-  lifecycle,
-  quickstart,
-  report,
-  settings,
-  sweep,
-  train,
-)
+from experiments import doctor, evaluate, quickstart, report, sweep, train
+from experiments.command import exits
+from experiments.configuration import settings
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -144,6 +137,6 @@ def test_a_misspelt_key_is_answered_with_the_nearest(name):
   code, out, err = tiny_runs.finished(
     name, "--workdir=nowhere", "--config.model.stepps=3"
   )
-  assert (code, out) == (lifecycle.ExitCode.USAGE, "")
+  assert (code, out) == (exits.ExitCode.USAGE, "")
   assert "did you mean model.steps" in err
   assert not (tiny_runs.ROOT / "nowhere").exists()

@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from experiments import lifecycle, prepare_data
+from experiments import prepare_data
+from experiments.command import exits
 from snnjax.data import manifest, registry
-from tests.downloads import write_mnist
+from tests.datasets.downloads import write_mnist
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -65,10 +66,10 @@ def test_a_download_is_prepared_found_done_and_listed(tmp_path):
 
 def test_mistakes_have_their_own_exit_codes(tmp_path):
   wrong = start("--source=x")
-  assert wrong.returncode == lifecycle.ExitCode.USAGE
+  assert wrong.returncode == exits.ExitCode.USAGE
   assert "--source and --name are needed together" in wrong.stderr
   missing = start(*flags(tmp_path / "nowhere", tmp_path))
-  assert missing.returncode == lifecycle.ExitCode.BAD_DATA
+  assert missing.returncode == exits.ExitCode.BAD_DATA
   assert missing.stderr == (
     f"experiments.prepare_data: there is no file or folder {tmp_path}/nowhere\n"
   )
@@ -79,7 +80,7 @@ def test_run_blames_the_data(tmp_path):
   write_mnist(source)
   path = source / "train-images-idx3-ubyte"
   path.write_bytes(path.read_bytes()[:-1])
-  with pytest.raises(lifecycle.DataError, match="is truncated"):
+  with pytest.raises(exits.DataError, match="is truncated"):
     prepare_data.run(source, "mnist", tmp_path / "data")
   assert manifest.found(tmp_path / "data") == []
 
@@ -100,7 +101,7 @@ runpy.run_module("experiments.prepare_data", None, "__main__", True)
     text=True,
     timeout=120,
   )
-  assert result.returncode == lifecycle.ExitCode.IO, result.stderr
+  assert result.returncode == exits.ExitCode.IO, result.stderr
   assert "File too large" in result.stderr
   assert "Traceback" not in result.stderr
   assert not [path for path in folder.rglob("*") if path.is_file()]

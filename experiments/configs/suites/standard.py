@@ -5,7 +5,7 @@
 
 import ml_collections
 
-from experiments import suites
+from experiments.evaluation import suites
 from snnjax import attacks
 
 

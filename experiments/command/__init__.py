@@ -1,0 +1,1 @@
+"""How a binary starts, speaks and ends."""

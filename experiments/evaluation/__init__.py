@@ -1,0 +1,1 @@
+"""The evaluation of one trained network."""

@@ -1,0 +1,337 @@
+"""The alarms that an evaluation's own attacks do not decide.
+
+A part of the examples is attacked again in other ways: with more steps,
+restarts and draws, with other losses, without a gradient, one example at a
+time. The radius is that of the headline, the last target's largest: one that
+the configuration says, and the results do not, is the same for all networks
+that are compared. Each part is an array file, so that a killed evaluation goes
+on with the next.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.building import build
+from experiments.command import stopping
+from experiments.command.progress import Progress, silent
+from experiments.command.stopping import ShouldStop
+from experiments.evaluation import chunk_files
+from snnjax import checks, losses
+from snnjax import evaluation as evaluating
+from snnjax.attacks import Threat
+from snnjax.attacks.kinds import LOSSES
+from snnjax.checks import Alarm, Measurements
+from snnjax.evaluation import Cell, Evaluation, Plan
+from snnjax.interfaces import Batch, LogitsFn, Network, Variables
+from snnjax.losses import LogitsLoss
+from snnjax.storage.workdir import Preempted, Workdir
+
+_FOLDER = "alarms"
+_SETUP = "examples"
+_TUNING = "tuning"  # indices, saved by whoever chooses hyper-parameters
+# What is asked of every network. The evaluation's own attacks answer the
+# rest, on all examples, where they have what it takes.
+_ALWAYS = (
+  "randomness",
+  "gradient",
+  "steps",
+  "losses",
+  "restarts",
+  "batch",
+)
+_UNLESS = {"fgsm": "one_step", "random": "noise"}  # by kind of attack
+_GRADIENT_FREE = {"spsa", "square"}
+
+
+class Found(NamedTuple):
+  """What was measured of a network.
+
+  Attributes:
+    measurements: all parts together.
+    examples: how many examples were attacked.
+    attacked: the radius of each modality, in words, from `where`.
+  """
+
+  measurements: Measurements
+  examples: int
+  attacked: str
+
+
+def check(config: Any) -> None:
+  """Raises ValueError unless the counts of ``config.evaluation`` are such."""
+  counts = {"microbatch": 1, "alarm_examples": 0, "alarm_pairs": 0}
+  for name, least in counts.items():
+    value = config.evaluation[name]
+    if value < least:
+      raise ValueError(
+        f"evaluation.{name} must be at least {least}; got {value}"
+      )
+
+
+def measure(
+  config: Any,
+  network: Network,
+  classify: jax.tree_util.Partial,
+  batch: Batch,
+  plan: Plan,
+  evaluation: Evaluation,
+  folder: Workdir,
+  made_from: Mapping[str, str],
+  progress: Progress = silent,
+  should_stop: ShouldStop = stopping.never,
+) -> None:
+  """Measures what the alarms lack, into `folder`, from where it stopped.
+
+  Args:
+    config: the whole configuration, its suite resolved;
+      ``evaluation.alarm_examples`` of the examples are attacked, none if that
+      is 0.
+    network: the architecture.
+    classify: the network under its own rule, of its variables, which are the
+      first argument: compilations are shared with other networks.
+    batch: all examples of the evaluation.
+    plan: its cases.
+    evaluation: the finished one.
+    folder: gets the arrays.
+    made_from: see `origins.evaluation`.
+    progress: told of every part.
+    should_stop: asked before the first and after every part.
+
+  Raises:
+    Preempted: as `should_stop` wanted; run again to go on.
+  """
+  count = min(config.evaluation.alarm_examples, len(batch.labels))
+  if not count:
+    return
+  done = {
+    name: arrays
+    for name in _finished(folder)
+    if (arrays := chunk_files.load_part(folder, f"{_FOLDER}/{name}", made_from))
+  }
+  if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
+    return
+  stopping.before("the alarms are checked", should_stop)
+  cell = plan.strongest
+  reported = _reported(plan, cell, evaluation, count)
+  examples = checks.Examples(
+    build.key(config, "alarm study"),
+    jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
+    jnp.asarray(batch.labels[:count], jnp.int32),
+  )
+  made = checks.parts(
+    _subject(config, classify, cell, count, _loss(plan)),
+    examples,
+    checks.Effort(pairs=config.evaluation.alarm_pairs, directions=16, alone=2),
+  )
+  parts = {name: made[name] for name in _names(config, plan)}
+  parts["statistics"] = lambda: _statistics(
+    config, network, classify.args[0], batch
+  )
+  parts["tuning"] = lambda: _tuning(folder)
+  progress(sum(name in done for name in parts), len(parts), "check alarms")
+  for number, (name, part) in enumerate(parts.items(), 1):
+    if name not in done:
+      # Every part has programs of its own.
+      progress(number - 1, len(parts), "check alarms", name, compiles=True)
+      found = _against(part(), reported)
+      folder.save_arrays(f"{_FOLDER}/{name}", encoded(found), made_from)
+      progress(number, len(parts), "check alarms", name)
+      if should_stop() and number < len(parts):
+        raise Preempted(f"stopped after part {number} of the alarms")
+  # Comes last: where it is, every part was.
+  setup = {
+    "indices": np.arange(count),
+    "attacked": np.array(cell.words),
+    "parts": np.array(list(parts)),
+  }
+  folder.save_arrays(f"{_FOLDER}/{_SETUP}", setup, made_from)
+
+
+def load(
+  config: Any, folder: Workdir, made_from: Mapping[str, str]
+) -> Found | None:
+  """Reads what `measure` left in a folder; None where nothing was asked of it.
+
+  Args:
+    config: the whole configuration.
+    folder: of the evaluation.
+    made_from: see `origins.evaluation`.
+
+  Raises:
+    FileNotFoundError: a part is missing.
+    DamagedError: one is damaged.
+    ForeignError: one was made from something else.
+  """
+  if not config.evaluation.alarm_examples:
+    return None
+  again = f"remove it and {chunk_files.remedy(folder.path)}"
+
+  def part(name: str) -> dict[str, np.ndarray]:
+    return folder.load_arrays(f"{_FOLDER}/{name}", made_from, again)
+
+  setup = part(_SETUP)
+  parts = (decoded(part(name)) for name in setup["parts"].tolist())
+  return Found(
+    checks.merged(*parts), len(setup["indices"]), str(setup["attacked"])
+  )
+
+
+def completed(
+  alarms: Sequence[Alarm], found: Found | None, subject: str
+) -> tuple[Alarm, ...]:
+  """Returns the alarms of an evaluation, completed by what `measure` found.
+
+  Args:
+    alarms: of the evaluation's own attacks, on all its examples.
+    found: from `load`.
+    subject: the network.
+  """
+  if found is None:
+    nothing = "evaluation.alarm_examples is 0"
+    return tuple(
+      alarm._replace(reason=alarm.reason or nothing)
+      if alarm.state is checks.State.NOT_CHECKED
+      else alarm
+      for alarm in alarms
+    )
+  more = checks.check(
+    found.measurements,
+    subject,
+    examples=found.examples,
+    where=found.attacked,
+  )
+  return checks.graver(alarms, more)
+
+
+@functools.cache
+def _threat(norm: str) -> Callable[[Any], Threat]:
+  """One function per norm: what is compiled for it is found again."""
+  return functools.partial(build.threat_of, norm)
+
+
+def _subject(
+  config: Any, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
+) -> checks.Subject:
+  options = config.evaluation
+  radii = cell.radii
+  return checks.Subject(
+    classify,
+    {config.model.rule: classify},
+    _threat(options.norm),
+    dict(radii) if len(radii) > 1 else next(iter(radii.values())),
+    loss=loss,
+    steps=options.steps,
+    step_share=2.5 / options.steps,
+    batch=min(options.microbatch, count),
+  )
+
+
+def _loss(plan: Plan) -> LogitsLoss:
+  """The loss of the suite's first PGD; the cross-entropy if it ran none."""
+  there = [case.attack for case in plan.on(plan.strongest)]
+  for attack in plan.alone:
+    if attack in there:
+      return LOSSES[attack.loss]
+  return losses.cross_entropy
+
+
+def _names(config: Any, plan: Plan) -> tuple[str, ...]:
+  """What is to be measured, given what the evaluation ran."""
+  ran = {case.attack.kind for case in plan.cases}
+  more = tuple(part for kind, part in _UNLESS.items() if kind not in ran)
+  if config.evaluation.alarm_pairs and not ran & _GRADIENT_FREE:
+    more += ("gradient_free",)
+  if not plan.beside:
+    more += ("large",)
+  return (*_ALWAYS, *more)
+
+
+def _reported(
+  plan: Plan, cell: Cell, evaluation: Evaluation, count: int
+) -> np.ndarray | None:
+  """Which of the first examples withstood all in a cell, [count].
+
+  As it is reported: every attack on it, and those in balls that it holds.
+  None where the cell has no attack.
+  """
+  there = plan.within(evaluation, cell)
+  if not there.attacks:
+    return None
+  return evaluating.worst(there).robust[:count]
+
+
+def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:
+  """Compares with what the evaluation reports, its worst case."""
+  if reported is None:
+    return part
+  if part.gradient_free_robust is not None:
+    part = part._replace(white_box_robust=reported)
+  if part.loss_robust is not None:
+    part = part._replace(reported_robust=reported)
+  return part
+
+
+def _statistics(
+  config: Any, network: Network, variables: Variables, batch: Batch
+) -> Measurements:
+  before = variables.get("batch_stats", {})
+  if not jax.tree.leaves(before):
+    reason = "the network has no normalisation statistics"
+    return Measurements(reasons={"statistics_change": reason})
+  rule = build.rule(config, config.model.rule)
+  inputs = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
+
+  @jax.jit
+  def after(variables: Variables) -> Any:
+    key = build.key(config, "statistics")
+    forward = network.apply(variables, inputs, rule=rule, key=key)
+    return forward.batch_stats
+
+  change = checks.statistics_change(before, after(variables))
+  return Measurements(statistics_change=change)
+
+
+def _tuning(folder: Workdir) -> Measurements:
+  if _TUNING in folder.array_names():
+    indices = folder.load_arrays(_TUNING)["indices"]
+    return Measurements(tuning_indices=indices.tolist())
+  reason = "the evaluation chose no hyper-parameter: its configuration did"
+  return Measurements(reasons={"tuning_indices": reason})
+
+
+def _finished(folder: Workdir) -> tuple[str, ...]:
+  prefix = f"{_FOLDER}/"
+  return tuple(
+    name.removeprefix(prefix)
+    for name in folder.array_names()
+    if name.startswith(prefix)
+  )
+
+
+def encoded(measurements: Measurements) -> dict[str, np.ndarray]:
+  """Measurements as arrays; mappings as one array per entry."""
+  arrays: dict[str, np.ndarray] = {}
+  for field, value in measurements._asdict().items():
+    if isinstance(value, Mapping):
+      arrays |= {f"{field}/{key}": np.asarray(v) for key, v in value.items()}
+    elif value is not None:
+      arrays[field] = np.asarray(value)
+  return arrays
+
+
+def decoded(arrays: Mapping[str, np.ndarray]) -> Measurements:
+  """The measurements that `encoded` made arrays."""
+  values: dict[str, Any] = {}
+  for name, array in arrays.items():
+    field, _, key = name.partition("/")
+    value = array if array.ndim else array.item()
+    if key:
+      values.setdefault(field, {})[key] = value
+    else:
+      values[field] = value
+  return Measurements(**values)

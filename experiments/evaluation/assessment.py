@@ -1,0 +1,439 @@
+"""Evaluates one trained network and keeps every example's results.
+
+The evaluation has a workdir of its own. Each finished microbatch is an array
+file, so that a killed evaluation goes on without computing an example twice.
+"""
+
+import contextlib
+import pathlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from experiments.building import build, datasets, examples
+from experiments.command import exits, stopping
+from experiments.command.progress import Progress, silent
+from experiments.command.stopping import ShouldStop
+from experiments.configuration.settings import UsageError
+from experiments.evaluation import (
+  alarm_study,
+  attack_grid,
+  chunk_files,
+  gradient_study,
+  perceptual_study,
+)
+from snnjax import attacks
+from snnjax import evaluation as evaluating
+from snnjax.data import pipeline
+from snnjax.evaluation import gradients, many_rules
+from snnjax.interfaces import Batch, Forward, LogitsFn, Network, Variables
+from snnjax.storage import array_files, environment, identity, metric_log
+from snnjax.storage.workdir import Preempted, Workdir
+
+STUDY = "study"
+
+
+class Assessed(NamedTuple):
+  """All that is known of one network.
+
+  Attributes:
+    name: of the network.
+    folder: of this evaluation.
+    config: it was trained and evaluated with.
+    modalities: of its inputs.
+    evaluation: every example under every attack.
+    plan: every case of the evaluation.
+    study: what its gradients look like.
+    sample: a few examples' inputs by modality, and "labels".
+    spikes: one example's spikes by layer, [T, ...].
+    seconds: by path of a case, the wall time of each of its microbatches.
+    alarms: what was measured for them alone, on a part of the examples.
+    perceived: by path of a case, how visible its changes are.
+    used: which examples it was trained and evaluated on.
+    made_from: what all of this was made from; see `origins.evaluation`.
+  """
+
+  name: str
+  folder: pathlib.Path
+  config: Any
+  modalities: tuple[str, ...]
+  plan: evaluating.Plan
+  evaluation: evaluating.Evaluation
+  study: evaluating.GradientStudy
+  sample: Mapping[str, np.ndarray]
+  spikes: Mapping[str, np.ndarray]
+  seconds: Mapping[str, list[float]]
+  alarms: alarm_study.Found | None
+  perceived: Mapping[str, perceptual_study.Perceived]
+  used: examples.Used
+  made_from: Mapping[str, str]
+
+
+class Bench(NamedTuple):
+  """What evaluations of one architecture share, compilations included."""
+
+  network: Network
+  grid: attack_grid.Grid
+  study: gradients.Measure
+
+
+def bench(
+  config: Any,
+  network: Network,
+  modalities: tuple[str, ...],
+  stand_ins: Mapping[str, LogitsFn] | None = None,
+) -> Bench:
+  """Returns the shared parts for networks of one architecture.
+
+  Args:
+    config: the whole configuration, its suite resolved.
+    network: the architecture.
+    modalities: of its inputs.
+    stand_ins: other networks by their folder, for attacks that transfer.
+
+  Raises:
+    ValueError: if the configuration names or asks what is not allowed.
+  """
+  alarm_study.check(config)
+  grid = attack_grid.grid(config, network, modalities, stand_ins or {})
+  return Bench(network, grid, gradient_study.measure(config, grid.plan))
+
+
+def test_batch(config: Any, splits: datasets.Splits) -> Batch:
+  """The test examples that are evaluated, as network inputs.
+
+  Raises:
+    UsageError: if there are fewer than the configuration wants.
+  """
+  count, size = config.evaluation.examples, len(splits.test.labels)
+  if not 0 <= count <= size:
+    raise UsageError(f"evaluation.examples must lie in 0..{size}; got {count}")
+  taken = np.arange(count or size)
+  return pipeline.gather(
+    splits.test, pipeline.Slot(taken, np.ones(len(taken), bool)), splits.prepare
+  )
+
+
+def assess(
+  config: Any,
+  made: Bench,
+  variables: Variables,
+  splits: datasets.Splits,
+  folder: Workdir,
+  made_from: Mapping[str, str],
+  progress: Progress = silent,
+  should_stop: ShouldStop = stopping.never,
+) -> None:
+  """Evaluates a network into `folder`, from where it stopped.
+
+  Args:
+    config: the whole configuration.
+    made: from `bench`.
+    variables: of the network under attack.
+    splits: the data.
+    folder: gets the arrays.
+    made_from: see `origins.evaluation`.
+    progress: told of every microbatch.
+    should_stop: asked before the first and after every microbatch.
+
+  Raises:
+    ForeignError: what is there was made from something else.
+    Preempted: as `should_stop` wanted; run again to go on.
+  """
+  environment.record(folder, environment.describe(config.seed))
+  batch = test_batch(config, splits)
+  _check_box(made.grid, batch)
+  stopping.before("the evaluation", should_stop)
+  attacked = attack_grid.cases(made.grid, variables, batch.inputs)
+  plan = attacked.plan
+  agenda = chunk_files.Agenda(made_from, np.arange(len(batch.labels)), plan)
+  chunk_files.record(folder, agenda)
+  examples.save(folder.path, datasets.evaluated(config, splits), made_from)
+  first = chunk_files.next_number(folder)  # that of a damaged one stays free
+  finished = [
+    each.chunk for each in chunk_files.load(folder, agenda, mend=True)
+  ]
+  judge = jax.tree_util.Partial(made.grid.classify, variables)
+  visible = perceptual_study.measure(
+    batch, splits.modalities, config.evaluation.microbatch
+  )
+  chunks = evaluating.stream(
+    attacked.builders,
+    judge,
+    batch.inputs,
+    batch.labels,
+    key=build.key(config, "assessment"),
+    microbatch=config.evaluation.microbatch,
+    survivors=plan.survivors,
+    finished=finished,
+    progress=_whole(progress, _named(plan), len(batch.labels)),
+  )
+  with metric_log.Metrics(folder.metrics, first - 1 if first else None) as log:
+    for number, (chunk, seconds) in enumerate(_timed(chunks), start=first):
+      clean = chunk.stage == evaluating.CLEAN
+      perceived = None if clean else visible(chunk)
+      log.write(
+        number,
+        {
+          "stage": chunk.stage,
+          "examples": len(chunk.indices),
+          "chunk": identity.short(chunk_files.digest(chunk, perceived)),
+        },
+        {"seconds": seconds},
+      )
+      chunk_files.save(folder, number, chunk, perceived, made_from)
+      if should_stop():
+        raise Preempted(f"stopped after microbatch {number + 1}")
+  if chunk_files.load_part(folder, STUDY, made_from) is None:
+    asking = stopping.asking(progress, should_stop)
+    _study(config, made, variables, splits, batch, folder, made_from, asking)
+  alarm_study.measure(
+    config,
+    made.network,
+    judge,
+    batch,
+    plan,
+    chunk_files.collected(
+      agenda, chunk_files.load(folder, agenda), batch.labels
+    ),
+    folder,
+    made_from,
+    progress,
+    should_stop,
+  )
+
+
+def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
+  """Says what a finished evaluation lacks; nothing where it is whole.
+
+  Args:
+    config: of the evaluation.
+    folder: of the evaluation.
+    made_from: what it must have been made from; see `origins.assessment`.
+
+  Raises:
+    DamagedError: something is damaged that cannot be made again: what was
+      noted of its sessions, or of times.
+    ForeignError: a part of it was made from something else.
+  """
+  with contextlib.suppress(FileNotFoundError):
+    environment.read(folder.path)
+    metric_log.read(folder.metrics)
+  modalities = datasets.MODALITIES[config.data.modality]
+  try:
+    load("", config, modalities, folder, made_from)
+  except FileNotFoundError as error:
+    return f"{error.filename} is missing"
+  except identity.DamagedError as error:
+    return str(error).partition("; ")[0]
+  return ""
+
+
+def load(
+  name: str,
+  config: Any,
+  modalities: tuple[str, ...],
+  folder: Workdir,
+  made_from: Mapping[str, str],
+) -> Assessed:
+  """Reads back what `assess` left in a folder, if it is whole.
+
+  Args:
+    name: of the network.
+    config: of the evaluation.
+    modalities: of the inputs.
+    folder: of the evaluation.
+    made_from: what it must have been made from; see `origins.assessment`.
+
+  Raises:
+    OSError: an array file is missing.
+    DamagedError: one is damaged, or examples are missing.
+    ForeignError: one was made from something else.
+  """
+  again = chunk_files.remedy(folder.path)
+  agenda = chunk_files.read(folder.path)
+  file = folder.path / chunk_files.FILE
+  identity.check(file, agenda.made_from, made_from, f"remove it and {again}")
+  parts = chunk_files.load(folder, agenda)
+  lacks = chunk_files.lacks(agenda, parts)
+  if lacks:
+    told = (_told(lack, agenda.plan) for lack in lacks)
+    raise identity.damaged(folder.path, f"it has {', '.join(told)}", again)
+  environment.read(folder.path)  # the leaderboard has it of the last session
+  measured = _measured(config, modalities, folder, agenda)
+  return Assessed(
+    name,
+    folder.path,
+    config,
+    modalities,
+    agenda.plan,
+    chunk_files.collected(agenda, parts, measured.labels),
+    measured.study,
+    measured.sample,
+    measured.spikes,
+    chunk_files.seconds(folder, parts),
+    alarm_study.load(config, folder, agenda.made_from),
+    perceptual_study.collected(
+      [(each.chunk, each.perceived) for each in parts], agenda.indices
+    ),
+    examples.load(folder.path, agenda.made_from),
+    agenda.made_from,
+  )
+
+
+class _Measured(NamedTuple):
+  """What is measured once, on all examples; see `Assessed`."""
+
+  labels: npt.ArrayLike
+  study: evaluating.GradientStudy
+  sample: Mapping[str, Any]
+  spikes: Mapping[str, Any]
+
+
+def _measured(
+  config: Any,
+  modalities: tuple[str, ...],
+  folder: Workdir,
+  agenda: chunk_files.Agenda,
+) -> _Measured:
+  """Reads back what `_study` saved.
+
+  Raises:
+    FileNotFoundError: it is missing.
+    DamagedError: it is damaged.
+    ForeignError: it was made from something else.
+  """
+  remedy = f"remove it and {chunk_files.remedy(folder.path)}"
+  arrays = folder.load_arrays(STUDY, agenda.made_from, remedy)
+  count = len(agenda.indices)
+  few = min(config.evaluation.shown, count)
+  every: Any = array_files.Rows(count)
+  layers: Any = array_files.Named()
+  template = _Measured(
+    labels=every,
+    study=gradients.template(modalities, count, few),
+    sample=dict.fromkeys((*modalities, "labels"), array_files.Rows(few)),
+    spikes=layers,
+  )
+  try:
+    return array_files.fill(arrays, template)
+  except ValueError as error:
+    file = folder.array_file(STUDY)
+    raise identity.damaged(file, error, remedy) from None
+
+
+def _told(lack: evaluating.Lack, plan: evaluating.Plan) -> str:
+  """What a stage lacks, its attack and radius in words."""
+  case = plan.by_path.get(lack.stage)
+  if case is None:
+    return str(lack)
+  radii = dict.fromkeys(f"{r:g}" for r in case.radii.values() if r)
+  at = " and ".join(radii)
+  stage = f"{case.attack.name} on {case.target} at {at}"
+  return str(lack._replace(stage=stage))
+
+
+def _timed(
+  chunks: Iterator[evaluating.Chunk],
+) -> Iterator[tuple[evaluating.Chunk, float]]:
+  """Yields each chunk with the seconds that it took to compute."""
+  begun = time.perf_counter()
+  for chunk in chunks:
+    yield chunk, time.perf_counter() - begun
+    begun = time.perf_counter()
+
+
+def _named(plan: evaluating.Plan) -> dict[str, str]:
+  """Returns each stage of an evaluation with its attack and radius in words."""
+  return {
+    evaluating.CLEAN: "clean examples",
+    **{
+      case.path: f"{case.attack.name} at {case.cell.words}"
+      for case in plan.cases
+    },
+  }
+
+
+def _whole(
+  progress: Progress, stages: Mapping[str, str], count: int
+) -> evaluating.Progress:
+  """One count over all stages of an evaluation, in place of one for each.
+
+  Args:
+    progress: told of it.
+    stages: in the order in which they run, with what to say of each.
+    count: how many examples a stage has at most.
+  """
+  places = {stage: place for place, stage in enumerate(stages)}
+
+  def told(done: int, total: int, stage: str) -> None:
+    # Survivors may be fewer than all examples: a stage is whole when its own
+    # total is reached.
+    share = done / total if total else 1.0
+    progress(
+      round((places[stage] + share) * count),
+      len(stages) * count,
+      "attack examples",
+      stages[stage],
+      compiles=done == 0,
+    )
+
+  return told
+
+
+def _check_box(grid: attack_grid.Grid, batch: Batch) -> None:
+  """Clean inputs outside their box would make every number meaningless."""
+  cell = grid.plan.cells[0]
+  threat = many_rules.threat_of(grid.norm, cell, batch.inputs)
+  with exits.reading_data():
+    attacks.check_inputs(threat, batch.inputs)
+
+
+def _study(
+  config: Any,
+  made: Bench,
+  variables: Variables,
+  splits: datasets.Splits,
+  batch: Batch,
+  folder: Workdir,
+  made_from: Mapping[str, str],
+  progress: Progress,
+) -> None:
+  """Measures gradients, and keeps a few examples and spikes to show."""
+  measured = gradient_study.study(
+    config,
+    made.study,
+    jax.tree_util.Partial(made.grid.classify, variables),
+    batch,
+    progress,
+  )
+  few = config.evaluation.shown
+  inputs = gradient_study.named(batch.inputs, splits.modalities)
+  one = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
+  rule = build.rule(config, config.model.rule)
+
+  @jax.jit
+  def forward(variables: Variables) -> Forward:
+    key = build.key(config, "shown spikes")
+    return made.network.apply(variables, one, rule=rule, key=key)
+
+  traces = forward(variables).traces
+  tree = _Measured(
+    labels=batch.labels,
+    study=measured._replace(
+      maps=jax.tree.map(lambda leaf: leaf[:few], measured.maps),
+    ),
+    sample={
+      **{name: value[:few] for name, value in inputs.items()},
+      "labels": jnp.asarray(batch.labels[:few]),
+    },
+    spikes={name: trace.spikes[:, 0] for name, trace in traces.items()},
+  )
+  leaves = array_files.named_leaves(tree)
+  arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
+  folder.save_arrays(STUDY, arrays, made_from)

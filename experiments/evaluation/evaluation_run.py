@@ -1,0 +1,131 @@
+"""Evaluates the network of one workdir, from where it stopped."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.building import build, datasets, examples
+from experiments.command import compilation, exits, stopping
+from experiments.command.progress import reporter, say
+from experiments.configuration import preflight, settings, validity
+from experiments.evaluation import assessment, evaluation_folders, suites
+from experiments.reporting import console
+from experiments.runs import origins, run_folders
+from experiments.training import loop
+from snnjax import models
+from snnjax.interfaces import LogitsFn
+from snnjax.storage import workdir
+
+
+def run(config: Any, path: pathlib.Path) -> None:
+  """Runs the evaluate binary on the run in `path`.
+
+  Args:
+    config: its ``evaluation`` says how, by which suite, and its
+      ``data.data_dir`` where the data lie now; the rest is that of the run.
+    path: the folder of a finished training run.
+
+  Raises:
+    UsageError: the evaluation is not allowed; nothing is written.
+    DataError: the folder has no finished training run.
+  """
+  compilation.keep()
+  whole = trained_config(path)
+  with whole.unlocked():
+    whole.evaluation = config.evaluation
+    whole.data.data_dir = config.data.data_dir  # the data may have moved
+  whole = preflight.resolved(whole)
+  with exits.reading_data():
+    known = origins.assessment(whole, path)
+  folder = evaluation_folders.folder(path, whole)
+  with (
+    evaluation_folders.opened(folder, whole, known) as opened,
+    exits.stop_on_sigterm() as should_stop,
+    reporter() as progress,
+  ):
+    if opened.outcome is workdir.Outcome.FINISHED:
+      told = _told(path, opened, known)
+      say(f"{folder} is finished; nothing to do\n\n{told}")
+      return
+    with exits.reading_data():
+      made_from = origins.evaluation(whole, path)
+      asking = stopping.asking(progress, should_stop)
+      splits = datasets.load(whole, asking, only_test=True)
+      splits = _with_fitted(splits, path, made_from)
+      network, variables = loop.trained(whole, splits, path)
+      others = stand_ins(whole, splits)
+    examples.tell(datasets.evaluated(whole, splits), ("test",))
+    with exits.configuring():
+      bench = assessment.bench(whole, network, splits.modalities, others)
+    assessment.assess(
+      whole,
+      bench,
+      variables,
+      splits,
+      opened,
+      made_from,
+      progress,
+      should_stop,
+    )
+    say(f"{_told(path, opened, known)}\n\nevaluated: {folder}")
+
+
+def _told(
+  path: pathlib.Path, folder: workdir.Workdir, known: Mapping[str, str]
+) -> str:
+  """What a finished evaluation found: accuracies, and the alarms."""
+  whole = settings.from_dict(folder.config)
+  modalities = datasets.MODALITIES[whole.data.modality]
+  (name,) = run_folders.names(path, [path])
+  with exits.reading_data():
+    assessed = assessment.load(name, whole, modalities, folder, known)
+  return console.networks([assessed])
+
+
+def _with_fitted(
+  splits: datasets.Splits, path: pathlib.Path, made_from: Mapping[str, str]
+) -> datasets.Splits:
+  """The splits, with what the run in `path` was fitted to."""
+  fitted = examples.load(path, origins.trained(made_from)).parts
+  parts = {name: fitted[name] for name in examples.FITTED if name in fitted}
+  used = splits.used
+  return splits._replace(used=used._replace(parts={**parts, **used.parts}))
+
+
+def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
+  """Loads the networks that a suite's attacks transfer from, by folder.
+
+  Args:
+    whole: the configuration, its suite resolved.
+    splits: the data, for the shapes of the inputs.
+
+  Raises:
+    DataError: a folder has no finished training run.
+  """
+  found = {}
+  for run in suites.transferred(whole):
+    own = trained_config(pathlib.Path(run))
+    network, variables = loop.trained(own, splits, pathlib.Path(run))
+    found[run] = models.classifier(
+      network, variables, rule=build.rule(own, own.model.rule)
+    )
+  return found
+
+
+def trained_config(path: pathlib.Path) -> Any:
+  """Returns the configuration of a finished training run.
+
+  Raises:
+    DataError: the folder has none, or its configuration is damaged.
+  """
+  with exits.reading_data():
+    status, reason = workdir.read_status(path)
+  if status is not workdir.Status.DONE:
+    state = "no run" if status is None else f"a run that is {status.value}"
+    raise exits.DataError(
+      f"{path} must hold a finished training run; it holds {state}"
+      f"{f' ({reason})' if reason else ''}. Run: python -m experiments.train "
+      f"--workdir={path}"
+    )
+  with exits.reading_data():
+    return validity.recorded(workdir.read_config(path), path)

@@ -1,0 +1,70 @@
+"""The gradient study of an evaluation, as its configuration says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from experiments.building import build
+from experiments.command.progress import Progress, silent
+from experiments.evaluation import attack_grid
+from snnjax.evaluation import GradientStudy, Plan, gradients
+from snnjax.interfaces import Array, Batch, Inputs, LogitsFn
+
+_WORDS = "measure gradients"
+
+
+def named(inputs: Inputs, modalities: tuple[str, ...]) -> dict[str, Array]:
+  """A mapping by modality, of inputs that may be one array."""
+  if isinstance(inputs, Mapping):
+    return dict(inputs)
+  return {modalities[0]: inputs}
+
+
+def measure(config: Any, plan: Plan) -> gradients.Measure:
+  """Returns the compiled measurement of one microbatch.
+
+  The attack is PGD under the network's own rule on all modalities, with the
+  largest radii.
+
+  Args:
+    config: the whole configuration.
+    plan: of the evaluation.
+  """
+  options = config.evaluation
+  radii = attack_grid.traced(plan.strongest)
+  return gradients.measure_gradients(
+    build.threat_of(options.norm, radii),
+    step_size=jax.tree.map(lambda r: 2.5 * r / options.steps, radii),
+    steps=options.steps,
+    random_draws=options.random_draws,
+    name=next(iter(plan.strongest.radii)),
+  )
+
+
+def study(
+  config: Any,
+  measured: gradients.Measure,
+  logits: LogitsFn,
+  batch: Batch,
+  progress: Progress = silent,
+) -> GradientStudy:
+  """Measures a network in microbatches of one size.
+
+  Args:
+    config: the whole configuration.
+    measured: from `measure`.
+    logits: the network's under its own rule, a `jax.tree_util.Partial` of its
+      variables.
+    batch: N examples, at least 1.
+    progress: told of every microbatch.
+  """
+  return gradients.in_microbatches(
+    measured,
+    logits,
+    batch.inputs,
+    batch.labels,
+    key=build.key(config, "gradient study"),
+    microbatch=config.evaluation.microbatch,
+    progress=lambda done, total: progress(done, total, _WORDS),
+  )

@@ -1,0 +1,47 @@
+"""The main table: clean and robust accuracy of every network."""
+
+from collections.abc import Sequence
+
+from experiments.evaluation import suites
+from experiments.evaluation.assessment import Assessed
+from experiments.reporting import findings
+from snnjax.report import Column, Table
+
+
+def table(networks: Sequence[Assessed]) -> Table:
+  """Returns the main table: accuracy for every network, target and radius."""
+  names = {
+    "clean": "clean",
+    "robust": "worst of all",
+    "success": "success rate",
+    **{
+      key: heading
+      for each in networks
+      for key, (heading, _) in findings.shares(each).items()
+    },
+  }
+  rows = [row for each in networks for row in findings.accuracy_rows(each)]
+  # What one network has no attack of is not measured for it.
+  every = dict.fromkeys(key for row in rows for key in row)
+  suite = suites.title(networks[0].config)
+  return Table(
+    name="accuracy",
+    title="Accuracy",
+    caption=(
+      "Share of test examples classified correctly, with 95 % Wilson "
+      "intervals. 'PGD, worst rule' counts an example as lost if PGD under "
+      f"any backward rule breaks it; 'worst of all' if any attack of the suite "
+      f"{suite!r} does, at this radius or in a smaller ball that lies inside. "
+      "'Success rate' is the share of the correct examples that it breaks."
+    ),
+    columns=[
+      Column("network", "network"),
+      Column("attacked", "attacked"),
+      Column("epsilon", "epsilon"),
+      *(
+        Column(key, header, True, interval=(f"{key}_low", f"{key}_high"))
+        for key, header in names.items()
+      ),
+    ],
+    rows=[every | row for row in rows],
+  )

@@ -1,0 +1,60 @@
+"""How visible the changes of each attack are: a row per network and attack."""
+
+from collections.abc import Sequence
+
+from experiments.evaluation import perceptual_study
+from experiments.evaluation.assessment import Assessed
+from experiments.reporting import findings
+from snnjax.report import Column, Table
+
+
+def tables(networks: Sequence[Assessed]) -> list[Table]:
+  """Returns the table; none where nothing was measured."""
+  found = [row for each in networks for row in rows(each)]
+  if not found:
+    return []
+  cell = networks[0].plan.strongest
+  images = "image" in networks[0].modalities
+  distance = [Column("distance", "perceptual distance")] if images else []
+  return [
+    Table(
+      name="perceptual",
+      title="How visible each attack is",
+      caption=(
+        "Medians over the examples that an attack broke, on "
+        f"{cell.target} at radius {findings.radius(cell)}. Perceptual distance "
+        "weighs each pixel's change by how smooth the clean image is around "
+        "it: the smaller, the harder to see. Noise tolerance is the logit of "
+        "the wrong class over the next: the larger, the more noise the "
+        "change survives. (Luo et al. 2018; other radii: the arrays of the "
+        "evaluation.)"
+      ),
+      columns=[
+        Column("network", "network"),
+        Column("attack", "attack"),
+        Column("broken", "examples broken"),
+        *distance,
+        Column("tolerance", "noise tolerance"),
+      ],
+      rows=found,
+    )
+  ]
+
+
+def rows(assessed: Assessed) -> list[dict]:
+  """Returns a row for every attack of the last target's largest radius."""
+  found = []
+  for case in assessed.plan.on(assessed.plan.strongest):
+    outcome = assessed.evaluation.attacks[case.path]
+    if case.path not in assessed.perceived:
+      continue
+    success = outcome.success & assessed.evaluation.clean.correct
+    found.append(
+      {
+        "network": assessed.name,
+        "attack": case.attack.name,
+        "broken": int(success.sum()),
+        **perceptual_study.summarized(assessed.perceived[case.path], success),
+      }
+    )
+  return found

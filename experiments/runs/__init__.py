@@ -1,0 +1,1 @@
+"""The runs of a folder, and what their artefacts are made from."""

@@ -1,0 +1,104 @@
+"""What a binary takes from the run in its workdir, and what it refuses."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import ml_collections
+
+from experiments.command import exits
+from experiments.configuration import schema, settings, validity
+
+
+def read(path: pathlib.Path) -> ml_collections.ConfigDict | None:
+  """Returns what the run in a workdir had; None where there is no run.
+
+  Args:
+    path: the workdir.
+
+  Raises:
+    UsageError: it cannot be read.
+    DataError: what it says is damaged, or not allowed.
+  """
+  try:
+    if not (path / "config.json").is_file():
+      return None
+    from snnjax.storage import workdir  # numpy, which --help does without
+
+    plain = workdir.read_config(path)
+  except OSError as error:
+    raise settings.UsageError(
+      f"--workdir cannot be read: {error.strerror}: {settings.shown(str(path))}"
+    ) from None
+  except ValueError as error:
+    raise exits.DataError(str(error)) from None
+  return validity.recorded(plain, path)
+
+
+def refuse_code(
+  config: ml_collections.ConfigDict,
+  typed: Sequence[str],
+  read: Sequence[str],
+  path: pathlib.Path,
+) -> None:
+  """Raises where a file would be run that this command line does not name.
+
+  A run's folder may have come from somebody else: its configuration chooses
+  among what is here, and brings no code.
+
+  Args:
+    config: the whole configuration.
+    typed: the keys, or groups of keys, that the command line says.
+    read: those that the binary reads.
+    path: the workdir.
+
+  Raises:
+    UsageError: a key that is read names a file and was not typed.
+  """
+  flat = settings.flatten(config)
+  for key in schema.CODE:
+    name = str(flat.get(key, "")).partition(":")[0]
+    if schema.covers(typed, key) or not settings.is_path(name):
+      continue
+    if schema.covers(read, key):
+      raise settings.UsageError(
+        f"{key} is that of the run in {path}, the file "
+        f"{settings.shown(name)}: code runs only from a path given in this "
+        f"command: give --config.{key}={settings.shown(name)} if you trust "
+        f"that file, or one of {', '.join(schema.SUITES)}"
+      )
+
+
+def refuse_unread(
+  config: ml_collections.ConfigDict,
+  before: Mapping[str, object],
+  given: Sequence[str],
+  read: Sequence[str],
+  path: pathlib.Path,
+) -> None:
+  """Raises where a value was given that would be believed and not read.
+
+  To say again what the run in the workdir has is no harm: the words of one
+  command line may be used for the next.
+
+  Args:
+    config: the whole configuration.
+    before: its values without those that were given, by dotted key.
+    given: dotted keys.
+    read: the keys, or groups of keys, that the binary reads.
+    path: the workdir.
+
+  Raises:
+    UsageError: another value was given of a key that is not read.
+  """
+  found = [
+    f"{key} is that of the run in {path}, {settings.spelt(before[key])}"
+    for key, value in settings.flatten(config).items()
+    if key in given and not schema.covers(read, key) and value != before[key]
+  ]
+  if found:
+    readable = " and ".join(
+      f"{key}.*" if key in config and key not in before else key for key in read
+    )
+    raise settings.UsageError(
+      f"{'; '.join(found)}: it is not read here, only {readable}"
+    )

@@ -1,0 +1,189 @@
+"""Trains and evaluates several networks on one data set, then reports."""
+
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from experiments.building import datasets, examples
+from experiments.building.datasets import Splits
+from experiments.command import compilation, exits, stopping
+from experiments.command.progress import Progress, reporter, say
+from experiments.command.stopping import ShouldStop
+from experiments.configuration import preflight, schema, settings, validity
+from experiments.evaluation import (
+  assessment,
+  evaluation_folders,
+  evaluation_run,
+  suites,
+)
+from experiments.evaluation.assessment import Assessed, Bench
+from experiments.reporting import console, report_run
+from experiments.reporting.report_groups import Group
+from experiments.runs import origins
+from experiments.training import loop
+from snnjax.storage import workdir
+
+_WRITING = "write the report"
+
+
+def run(config: Any, path: pathlib.Path) -> None:
+  """Runs the quickstart: every finished part is skipped when run again.
+
+  Args:
+    config: ``compared`` names networks; ``networks`` has each one's method.
+    path: gets a folder per network, and the report.
+  """
+  started = time.monotonic()
+  validity.check(config, (*schema.TRAINING, "evaluation", "compared"))
+  names = compared(config)
+  for name in names:  # all, before anything is trained
+    preflight.check(network_config(config, name))
+  suite = suites.title(config)
+  chosen = "" if suite == "quick" else suite
+  place = report_run.folder_of(path, chosen)
+  page = place / "report.html"
+  if page.exists() and all(finished(config, name, path) for name in names):
+    networks = _loaded(config, names, path)
+    say(f"{path} is finished; nothing to do\n\n{console.networks(networks)}")
+    say(f"\nreport: {page}")
+    return
+  compilation.keep()
+  with (
+    exits.stop_on_sigterm() as should_stop,
+    reporter() as progress,
+  ):
+    with exits.reading_data():
+      splits = datasets.load(config, stopping.asking(progress, should_stop))
+    examples.tell(datasets.evaluated(config, splits))
+    bench = None
+    for name in names:
+      own = network_config(config, name)
+      _train(own, splits, path / name, progress, should_stop)
+      if bench is None:
+        with exits.configuring():
+          network, _ = loop.trained(own, splits, path / name)
+          whole = suites.resolved(own)
+          others = evaluation_run.stand_ins(whole, splits)
+          bench = assessment.bench(whole, network, splits.modalities, others)
+      _evaluate(own, bench, splits, path / name, progress, should_stop)
+    stopping.before("the report", should_stop)
+    progress(0, 1, _WRITING)
+    group = Group(suite, _loaded(config, names, path))
+    elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}
+    written = report_run.write([group], place, config, elapsed)
+    progress(1, 1, _WRITING)
+  say(report_run.text(written))
+
+
+def _loaded(
+  config: Any, names: Sequence[str], path: pathlib.Path
+) -> list[Assessed]:
+  return [
+    report_run.load(path / name, network_config(config, name), name)
+    for name in names
+  ]
+
+
+def compared(config: Any) -> tuple[str, ...]:
+  """Returns the names of the networks to compare, in their order.
+
+  Raises:
+    UsageError: one is not among the configuration's networks, or none is
+      named.
+  """
+  names = tuple(config.compared)
+  if not names or set(names) - set(config.networks):
+    raise settings.UsageError(
+      f"compared must name some of {sorted(config.networks)}; got {names}"
+    )
+  return names
+
+
+def finished(config: Any, name: str, path: pathlib.Path) -> bool:
+  """Returns whether a network was trained and evaluated as `config` says."""
+  wanted = network_config(config, name)
+  assessed = suites.resolved(wanted)
+  folder = evaluation_folders.folder(path / name, assessed)
+  if not (
+    trained(wanted, path / name)
+    and workdir.read_status(folder)[0] is workdir.Status.DONE
+    and evaluation_folders.same(folder, assessed)
+  ):
+    return False
+  known = origins.assessment(assessed, path / name)
+  plain = settings.to_dict(assessed)
+  with workdir.opened(folder, plain, schema.CHANGEABLE) as opened:
+    return not assessment.lacking(assessed, opened, known)
+
+
+def trained(config: Any, path: pathlib.Path) -> bool:
+  """Returns whether a network was trained as `config` says.
+
+  What a network is attacked by is no part of its training: a trained one can
+  be evaluated by another suite.
+  """
+  if workdir.read_status(path)[0] is not workdir.Status.DONE:
+    return False
+  lines = workdir.difference(
+    workdir.read_config(path),
+    settings.to_dict(config),
+    (*schema.CHANGEABLE, *schema.LATER),
+  )
+  return not lines and not loop.lacking(config, path)
+
+
+def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
+  """Returns the configuration of one network, without the others.
+
+  Args:
+    config: the quickstart's.
+    name: a key of ``networks``; its values replace those of ``method``.
+  """
+  plain = settings.to_dict(config)
+  del plain["compared"]
+  changes: Mapping[str, Any] = plain.pop("networks")[name]
+  plain["method"] |= changes
+  return settings.from_dict(plain)
+
+
+def _train(
+  config: Any,
+  splits: Splits,
+  path: pathlib.Path,
+  progress: Progress,
+  should_stop: ShouldStop,
+) -> None:
+  if trained(config, path):
+    return
+  with loop.opened(path, config) as folder:
+    if folder.outcome is not workdir.Outcome.FINISHED:
+      loop.fit(config, splits, folder, progress, should_stop)
+
+
+def _evaluate(
+  config: Any,
+  bench: Bench,
+  splits: Splits,
+  path: pathlib.Path,
+  progress: Progress,
+  should_stop: ShouldStop,
+) -> None:
+  _, variables = loop.trained(config, splits, path)
+  config = suites.resolved(config)
+  folder = evaluation_folders.folder(path, config)
+  known = origins.assessment(config, path)
+  with evaluation_folders.opened(folder, config, known) as opened:
+    if opened.outcome is not workdir.Outcome.FINISHED:
+      assessment.assess(
+        config,
+        bench,
+        variables,
+        splits,
+        opened,
+        origins.evaluation(config, path),
+        progress,
+        should_stop,
+      )

@@ -1,0 +1,463 @@
+"""Trains one network in a workdir: resumable, logged, checked at every step."""
+
+import contextlib
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.building import build, datasets, examples
+from experiments.command import compilation, exits, stopping
+from experiments.command.progress import Progress, reporter, say, silent
+from experiments.command.stopping import ShouldStop
+from experiments.configuration import preflight, schema, settings
+from experiments.runs import origins
+from experiments.runs.origins import WEIGHTS
+from snnjax import losses, prng
+from snnjax import training as steps
+from snnjax.data import augmentation, dataset, pipeline
+from snnjax.interfaces import Batch, Key, Network, Variables
+from snnjax.storage import (
+  array_files,
+  checkpoints,
+  environment,
+  identity,
+  metric_log,
+  workdir,
+)
+from snnjax.storage.workdir import Workdir
+from snnjax.training import TrainState
+
+AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
+  "none": (),
+  "crop_flip": (augmentation.random_crop(4), augmentation.horizontal_flip()),
+  "crop_flip_cutout": (
+    augmentation.random_crop(4),
+    augmentation.horizontal_flip(),
+    augmentation.cutout(8),
+  ),
+}
+Write = Callable[[int, Mapping[str, float]], None]
+
+
+class Best(NamedTuple):
+  """The variables a run will deliver.
+
+  Attributes:
+    variables: weights and statistics.
+    right: how many examples of the validation split they get right; -1 where
+      none were tried. A count, which ties exactly.
+  """
+
+  variables: Variables
+  right: jax.Array
+
+
+class Progressed(NamedTuple):
+  """What a checkpoint holds."""
+
+  state: TrainState
+  best: Best
+
+
+class Log(NamedTuple):
+  """Where metrics go.
+
+  Attributes:
+    write: takes a step and its values.
+    written: what the metrics file holds, for a checkpoint.
+  """
+
+  write: Write
+  written: Callable[[], metric_log.Written]
+
+
+class Plan(NamedTuple):
+  """A run's fixed parts."""
+
+  config: Any
+  made_from: Mapping[str, str]
+  train: datasets.Training
+  validation: dataset.Dataset | None
+  step: Callable[[TrainState, Batch], tuple[TrainState, steps.Metrics]]
+  right: Callable[[Variables, dataset.Dataset], int]
+  per_epoch: int
+  total: int
+
+
+def run(config: Any, path: pathlib.Path) -> None:
+  """Runs the train binary: fits ``config`` in the workdir at `path`.
+
+  Raises:
+    UsageError: the configuration is not allowed; nothing is written.
+  """
+  preflight.check(config)
+  compilation.keep()
+  with (
+    opened(path, config) as folder,
+    exits.stop_on_sigterm() as should_stop,
+    reporter() as progress,
+  ):
+    if folder.outcome is workdir.Outcome.FINISHED:
+      say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
+      _tell_unread(config, path)
+      return
+    with exits.reading_data():
+      splits = datasets.load(config, stopping.asking(progress, should_stop))
+    examples.tell(splits.used, examples.FITTED)
+    fit(config, splits, folder, progress, should_stop)
+    say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
+
+
+def accuracy(config: Any, path: pathlib.Path) -> str:
+  """Returns what a finished run knows of its accuracy, in words.
+
+  Args:
+    config: of the run.
+    path: its workdir.
+  """
+  noted = checkpoints.notes(path / "checkpoints")[1].get("metrics")
+  expected = None if noted is None else metric_log.Written(*noted)
+  lines = []
+  if (path / "metrics.jsonl").exists():
+    lines = metric_log.read(path / "metrics.jsonl", expected=expected)
+  shares = [
+    line["validation_accuracy"]
+    for line in lines
+    if "validation_accuracy" in line
+  ]
+  after = (
+    "Test accuracy, robust accuracy and alarms: nothing was checked yet. Run: "
+    f"python -m experiments.evaluate --workdir={path}"
+  )
+  if not shares:
+    zero = not config.data.validation
+    why = "data.validation is 0" if zero else "metrics.jsonl has none"
+    return f"Accuracy: not measured ({why}). {after}"
+  best = max(shares) if config.train.select == "validation" else shares[-1]
+  return f"Validation accuracy {100 * best:.1f} %. {after}"
+
+
+def opened(
+  path: pathlib.Path, config: Any
+) -> contextlib.AbstractContextManager[Workdir]:
+  """Opens the workdir of a run; what training does not read may change.
+
+  A finished one without whole parameters is gone on with.
+
+  Args:
+    path: the workdir.
+    config: the whole configuration.
+
+  Raises:
+    ForeignError: the parameters are another run's.
+  """
+  return workdir.opened(
+    path,
+    settings.to_dict(config),
+    (*schema.CHANGEABLE, *schema.LATER),
+    lambda found: lacking(config, found.path),
+  )
+
+
+def _tell_unread(config: Any, path: pathlib.Path) -> None:
+  """Says which values came too late for a run that is finished."""
+  lines = workdir.difference(
+    workdir.read_config(path), settings.to_dict(config)
+  )
+  if lines:
+    say(
+      "not read, as the run is finished (there -> now); give it to the binary "
+      "that reads it, see its --help:\n  " + "\n  ".join(lines)
+    )
+
+
+def lacking(config: Any, path: pathlib.Path) -> str:
+  """Says what a finished run lacks; nothing where others find what they read.
+
+  Args:
+    config: the run's configuration.
+    path: its workdir.
+
+  Raises:
+    ForeignError: the parameters are another run's.
+  """
+  try:
+    made_from = origins.run(config, path)
+    examples.load(path, made_from)
+  except FileNotFoundError as error:
+    return f"{error.filename} is missing"
+  except identity.DamagedError as error:
+    return str(error).partition("; ")[0]
+  return ""
+
+
+def fit(
+  config: Any,
+  splits: datasets.Splits,
+  folder: Workdir,
+  progress: Progress = silent,
+  should_stop: ShouldStop = stopping.never,
+) -> Variables:
+  """Trains a network on the splits, from where the workdir's run stopped.
+
+  Args:
+    config: the whole configuration.
+    splits: the data.
+    folder: gets metrics, checkpoints and ``array_files.npz``.
+    progress: told of every step.
+    should_stop: asked before the first and after every step; then a
+      checkpoint is written and `workdir.Preempted` raised.
+
+  Returns:
+    The variables of the last epoch, or the best on the validation split.
+
+  Raises:
+    NonFiniteError: a metric is not finite; the batch is saved.
+    Preempted: as `should_stop` wanted.
+    ForeignError: a checkpoint is another run's, or of other data.
+    ValueError: the configuration does not fit.
+  """
+  seen = environment.describe(config.seed)
+  environment.record(folder, seen)
+  stopping.before("the training", should_stop)
+  made_from = origins.training(config)
+  with exits.configuring():
+    plan, progressed = _begin(config, splits, made_from)
+  after = expected = None
+  if checkpoints.steps(folder.checkpoints):
+    after, progressed, notes = checkpoints.restore(
+      folder.checkpoints, progressed, made_from=plan.made_from
+    )
+    expected = metric_log.Written(*notes["metrics"])
+  examples.save(folder.path, splits.used, made_from)
+  with _writers(config, folder, after, expected) as log:
+    progressed = _loop(plan, progressed, folder, log, progress, should_stop)
+  array_files.export(
+    progressed.best.variables, folder.path / WEIGHTS, plan.made_from
+  )
+  return progressed.best.variables
+
+
+def trained(
+  config: Any, splits: datasets.Splits, path: pathlib.Path
+) -> tuple[Network, Variables]:
+  """Returns the network of a finished workdir and its variables.
+
+  Args:
+    config: the run's configuration.
+    splits: its data, for the shapes of the inputs.
+    path: its workdir.
+
+  Raises:
+    OSError: there are no parameters.
+    DamagedError: they are damaged.
+    ForeignError: they are those of another configuration.
+    ValueError: they do not fit the network.
+  """
+  network = build.network(config, splits.modalities, splits.test.num_classes)
+  sample = pipeline.gather(
+    splits.test,
+    pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
+    splits.prepare,
+  )
+  shapes = jax.eval_shape(
+    network.init, build.key(config, "shapes"), sample.inputs
+  )
+  variables = array_files.restore(
+    path / WEIGHTS,
+    shapes,
+    origins.configuration(config),
+    remedy=origins.remedy(path),
+  )
+  return network, variables
+
+
+def _begin(
+  config: Any, splits: datasets.Splits, made_from: Mapping[str, str]
+) -> tuple[Plan, Progressed]:
+  """Builds everything from the configuration, and the state of step 0."""
+  size = config.train.batch_size
+  if splits.train is None:
+    raise ValueError("splits must have training examples; got the test alone")
+  network = build.network(config, splits.modalities, splits.train.num_classes)
+  method = build.method(config, network, splits.modalities)
+  per_epoch = pipeline.batch_count(splits.train.size, size)
+  total = per_epoch * config.train.epochs
+  tx = build.optimizer(config, total * steps.as_method(method).updates)
+  first = next(iter(splits.train.batches(size, seed=config.seed)))
+  state = steps.init_state(
+    build.key(config, "training"), network, method, tx, first
+  )
+  step = _augmented(config, steps.make_train_step(method, tx))
+  plan = Plan(
+    config,
+    made_from,
+    splits.train,
+    splits.validation,
+    jax.jit(step, donate_argnums=0),
+    _right(config, splits, network),
+    per_epoch,
+    total,
+  )
+  best = Best(jax.tree.map(jnp.copy, state.variables), jnp.asarray(-1))
+  return plan, Progressed(state, best)
+
+
+def _augmented(config: Any, step: Callable) -> Callable:
+  """The step on augmented images; each example draws from its own key."""
+  chain = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
+  if not chain:
+    return step
+  transform = augmentation.batched(augmentation.compose(*chain))
+
+  def augmented(state: TrainState, batch: Batch) -> tuple:
+    own = prng.fold_in_name(state.key, "augmentation")
+    key = jax.random.fold_in(own, state.step)
+    images = jnp.asarray(batch.inputs)
+    return step(state, batch._replace(inputs=transform(key, images)))
+
+  return augmented
+
+
+def _right(
+  config: Any, splits: datasets.Splits, network: Network
+) -> Callable[[Variables, dataset.Dataset], int]:
+  """How many of a data set's examples the network gets right."""
+  rule = build.rule(config, config.model.rule)
+
+  @jax.jit
+  def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
+    forward = network.apply(variables, batch.inputs, rule=rule, key=key)
+    correct = losses.predicts(forward.logits, batch.labels)
+    return jnp.sum(correct & batch.mask)
+
+  def right(variables: Variables, data: dataset.Dataset) -> int:
+    batches = pipeline.batches(
+      data, config.train.batch_size, seed=None, prepare=splits.prepare
+    )
+    key = build.key(config, "validation")
+    counts = [
+      hits(variables, jax.random.fold_in(key, number), batch)
+      for number, batch in enumerate(batches)
+    ]
+    return int(sum(counts))
+
+  return right
+
+
+@contextlib.contextmanager
+def _writers(
+  config: Any,
+  folder: Workdir,
+  after: int | None,
+  expected: metric_log.Written | None,
+) -> Iterator[Log]:
+  """Opens the metrics file and, if wanted, TensorBoard's events."""
+  with contextlib.ExitStack() as stack:
+    lines = stack.enter_context(
+      metric_log.Metrics(folder.metrics, after, expected)
+    )
+    events = None
+    if config.train.tensorboard:
+      events = stack.enter_context(metric_log.tensorboard(folder.events, after))
+
+    def write(step: int, values: Mapping[str, float]) -> None:
+      lines.write(step, values)
+      if events is not None:
+        events(step, values)
+
+    yield Log(write, lambda: lines.written)
+
+
+def _loop(
+  plan: Plan,
+  progressed: Progressed,
+  folder: Workdir,
+  log: Log,
+  progress: Progress,
+  should_stop: ShouldStop,
+) -> Progressed:
+  """Steps to the end; checkpoints on the way and wherever it must stop."""
+  options = plan.config.train
+  done = int(progressed.state.step)
+  name = f"train {plan.config.method.kind}"
+  progress(done, plan.total, name)
+  validated = False
+  while done < plan.total:
+    epoch, first = divmod(done, plan.per_epoch)
+    for batch in plan.train.batches(
+      options.batch_size, seed=plan.config.seed, epoch=epoch, first=first
+    ):
+      state, measured = plan.step(progressed.state, batch)
+      progressed = progressed._replace(state=state)
+      done += 1
+      values = {key: float(value) for key, value in measured.items()}
+      _check(done, values, batch, folder)
+      ended = done % plan.per_epoch == 0
+      if done % options.log_every == 0:
+        log.write(done, values)
+      if ended:
+        if not validated and done < plan.total:
+          progress(done, plan.total, name, _note(values), compiles=True)
+        progressed = _end_epoch(plan, progressed, done, log.write)
+        validated = True
+      stop = should_stop() and done < plan.total
+      if ended or stop or done % options.checkpoint_every == 0:
+        checkpoints.save(
+          done,
+          progressed,
+          folder.checkpoints,
+          made_from=plan.made_from,
+          notes={"metrics": log.written()},
+        )
+      progress(done, plan.total, name, _note(values))
+      if stop:
+        raise workdir.Preempted(f"stopped after step {done} of {plan.total}")
+  return progressed
+
+
+def _note(values: Mapping[str, float]) -> str:
+  """Returns what a step measured of its batch, in words."""
+  words = [f"loss {values['loss']:.3g}"] if "loss" in values else []
+  if "accuracy" in values:
+    words.append(f"accuracy {100 * values['accuracy']:.1f} %")
+  return ", ".join(words)
+
+
+def _end_epoch(
+  plan: Plan, progressed: Progressed, done: int, write: Write
+) -> Progressed:
+  """Measures the validation accuracy and keeps what the run will deliver."""
+  variables = jax.tree.map(jnp.copy, progressed.state.variables)
+  right = -1
+  if plan.validation is not None:
+    right = plan.right(variables, plan.validation)
+    share = right / len(plan.validation.labels)
+    write(done, {"validation_accuracy": share})
+  best = progressed.best
+  last = plan.config.train.select == "last"
+  if last or right > int(best.right):  # of equal epochs the first
+    best = Best(variables, jnp.asarray(right))
+  return progressed._replace(best=best)
+
+
+def _check(
+  step: int, values: Mapping[str, float], batch: Batch, folder: Workdir
+) -> None:
+  """Raises on the first metric that is not finite, with its batch saved."""
+  for term, value in values.items():
+    if not math.isfinite(value):
+      name = f"{workdir.ACCIDENTS}/step_{step}"
+      arrays = {
+        f"batch{jax.tree_util.keystr(path)}": np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
+      }
+      folder.save_arrays(name, arrays)
+      raise exits.NonFiniteError(
+        step, term, value, saved=str(folder.path / "arrays" / f"{name}.npz")
+      )

@@ -1,0 +1,104 @@
+"""Gradients estimated from losses alone: NES and SPSA.
+
+Other attacks without a gradient: `random_noise` with many draws, `sparse_rs`,
+`corner_search`, `hop_skip_jump` and `transfer`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import prng
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.threats import ravel
+from snnjax.interfaces import Array, Inputs, Key, Labels, ScoredLossFn
+from snnjax.validation import check_count, check_positive
+
+
+def nes(
+  source: ScoredLossFn | Oracle, *, draws: int, width: float = 0.01
+) -> Oracle:
+  """Returns the oracle that estimates gradients by Gaussian differences.
+
+  ``g = 1/(2 n sigma) sum_i (L(x + sigma u_i) - L(x - sigma u_i)) u_i`` with
+  standard normal u_i: the gradient of the loss smoothed by sigma, from 2n + 1
+  queries in constant memory.
+
+  Args:
+    source: the loss, or an oracle whose gradient is ignored.
+    draws: n, the number of pairs.
+    width: sigma, in raw units.
+
+  Raises:
+    ValueError: if `draws` or `width` is not positive.
+
+  References:
+    Andrew Ilyas, Logan Engstrom, Anish Athalye, Jessy Lin, 2018, "Black-box
+    adversarial attacks with limited queries and information",
+    arXiv 1804.08598.
+  """
+  return _differences(source, draws, width, jax.random.normal)
+
+
+def spsa(
+  source: ScoredLossFn | Oracle, *, draws: int, width: float = 0.01
+) -> Oracle:
+  """Returns the oracle that estimates gradients by random signs.
+
+  As `nes`, with u_i uniform over {-1, 1}^d.
+
+  Args:
+    source: the loss, or an oracle whose gradient is ignored.
+    draws: n, the number of pairs.
+    width: sigma, in raw units.
+
+  Raises:
+    ValueError: if `draws` or `width` is not positive.
+
+  References:
+    Jonathan Uesato, Brendan O'Donoghue, Aaron van den Oord, Pushmeet Kohli,
+    2018, "Adversarial risk and the dangers of evaluating against weak
+    attacks", arXiv 1802.05666.
+  """
+  return _differences(source, draws, width, jax.random.rademacher)
+
+
+def _differences(
+  source: ScoredLossFn | Oracle,
+  draws: int,
+  width: float,
+  draw: Callable[..., Array],
+) -> Oracle:
+  check_count("draws", draws)
+  check_positive("width", width)
+  oracle = as_oracle(source)
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    center, restore = ravel.ravel_examples(inputs)
+    keys = prng.example_keys(key, center.shape[0])
+
+    def loss_at(key: Key, matrix: Array) -> Array:
+      point = ravel.stored(restore(matrix), inputs)
+      return oracle.grad(key, state, point, labels)[0].loss
+
+    def add(total: Array, index: Array) -> tuple[Array, None]:
+      drawn, asked = prng.split(prng.fold_in(keys, index))
+      noise = prng.per_example(
+        lambda k: draw(k, center.shape[1:], center.dtype), drawn
+      )
+      # Both sides see the same randomness of the network.
+      above = loss_at(asked, center + width * noise)
+      below = loss_at(jax.random.clone(asked), center - width * noise)
+      slope = (above - below).astype(center.dtype)
+      return total + slope[:, None] * noise, None
+
+    start = jnp.zeros_like(center)
+    total, _ = jax.lax.scan(add, start, jnp.arange(1, draws + 1))
+    here, memory = oracle.grad(prng.fold_in(keys, 0), state, inputs, labels)
+    estimate = restore(total / (2 * draws * width))
+    return Probe(here.loss, estimate, here.correct), memory
+
+  return Oracle(oracle.init, grad)

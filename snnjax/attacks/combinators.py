@@ -1,0 +1,273 @@
+"""Several attacks or gradients as one, and a sharpness chosen beforehand."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import prng
+from snnjax.arguments import as_labels, check_attack, checked_attacks
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.candidates import probed, settled, strongest
+from snnjax.attacks.oracles import (
+  Oracle,
+  OracleState,
+  Probe,
+  as_oracle,
+  check_oracle,
+)
+from snnjax.attacks.threats import balls, ravel
+from snnjax.attacks.threats.threat import Threat, check_floating, check_threat
+from snnjax.interfaces import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  ScoredLossFn,
+)
+
+
+def worst_of(attacks: Sequence[Attack]) -> Attack:
+  """Returns the attack that runs all of them and keeps the worst per example.
+
+  A success beats a failure, and among equals the higher loss wins. Attacks
+  that differ in their backward rule alone see the same losses; those with
+  different losses should be compared by their success only.
+
+  Args:
+    attacks: at least one, as a rule one attack under each backward rule.
+
+  Raises:
+    ValueError: if there is no attack.
+  """
+  attacks = checked_attacks(attacks)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    size = prng.batch_size(inputs)
+    keys, labels = prng.example_keys(key, size), as_labels(labels, size)
+    held = attacks[0](prng.fold_in(keys, 0), inputs, labels)
+    for index, each in enumerate(attacks[1:], 1):
+      new = each(prng.fold_in(keys, index), inputs, labels)
+      held = settled(strongest, held, new)
+    return held
+
+  return attack
+
+
+def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
+  """Returns the oracle whose gradient is the mean of normalised gradients.
+
+  ``g = (1/n) sum_i g_i / ||g_i||_2`` per example, over all modalities; a zero
+  gradient adds nothing. The loss is the mean loss, and an example counts as
+  broken only if every oracle says so.
+
+  Args:
+    oracles: at least one, as a rule one for each backward rule.
+
+  Raises:
+    ValueError: if there is no oracle.
+  """
+  if not oracles:
+    raise ValueError("oracles must hold at least one oracle; got none")
+  for place, oracle in enumerate(oracles):
+    check_oracle(oracle, f"oracles[{place}]")
+  oracles = tuple(oracles)
+
+  def init(inputs: Inputs) -> OracleState:
+    return tuple(oracle.init(inputs) for oracle in oracles)
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    probes, states = zip(
+      *(
+        oracle.grad(key, memory, inputs, labels)
+        for oracle, memory in zip(oracles, state, strict=True)
+      ),
+      strict=True,
+    )
+    restore = ravel.ravel_examples(probes[0].gradient)[1]
+    units = [_unit(ravel.ravel_examples(probe.gradient)[0]) for probe in probes]
+    mean = jnp.mean(jnp.stack(units), 0)
+    loss = jnp.mean(jnp.stack([probe.loss for probe in probes]), 0)
+    correct = jnp.any(jnp.stack([probe.correct for probe in probes]), 0)
+    return Probe(loss, restore(mean), correct), states
+
+  return Oracle(init, grad)
+
+
+def transfer(
+  attacks: Sequence[Attack], target: ScoredLossFn | Oracle
+) -> Attack:
+  """Returns the attack on stand-ins, judged on the target alone.
+
+  No gradient of the target is used: where this beats the white-box attack,
+  the target's gradient is masked. Its iterations are queries of the target.
+  It has no threat of its own: where traced inputs are outside the box, the
+  stand-ins' results are, and only an evaluation's own check tells.
+
+  Args:
+    attacks: attacks on other classifiers, at least one.
+    target: the loss of the attacked classifier, or an oracle.
+
+  Raises:
+    ValueError: if there is no attack.
+
+  References:
+    Nicolas Papernot, Patrick McDaniel, Ian Goodfellow, 2016,
+    "Transferability in machine learning", arXiv 1605.07277.
+  """
+  attacks = checked_attacks(attacks)
+  target = as_oracle(target)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    check_floating(inputs)
+    size = prng.batch_size(inputs)
+    keys, labels = prng.example_keys(key, size), as_labels(labels, size)
+    held = judged(target, prng.fold_in(keys, 0), inputs, labels)
+    for index, each in enumerate(attacks, 1):
+      own = prng.fold_in(keys, index)
+      found = each(prng.fold_in(own, 0), inputs, labels).inputs
+      new = judged(target, prng.fold_in(own, 1), found, labels)
+      held = settled(strongest, held, new)
+    return held
+
+  return attack
+
+
+def within(
+  attack: Attack, source: ScoredLossFn | Oracle, threat: Threat
+) -> Attack:
+  """Returns a minimal-norm attack's results as far as a threat allows them.
+
+  What the attack found is projected into the threat and tried again; the
+  clean input competes. An evaluation refuses results beyond a budget, which
+  those of a bare minimal-norm attack are where none was found within it.
+
+  Args:
+    attack: one without a budget, as a rule.
+    source: judges the projected points.
+    threat: the budget.
+
+  Raises:
+    TypeError: if an argument is something else.
+  """
+  check_attack(attack)
+  check_threat(threat)
+  oracle = as_oracle(source)
+
+  def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    labels = taken(threat, inputs, labels)
+    keys = prng.example_keys(key, prng.batch_size(inputs))
+    found = attack(prng.fold_in(keys, 0), inputs, labels)
+    near = threat.project(found.inputs, inputs)
+    clean, new = (
+      judged(oracle, prng.fold_in(keys, index), points, labels)
+      for index, points in ((1, inputs), (2, near))
+    )
+    found_and_new = new._replace(iterations=found.iterations + new.iterations)
+    return admitted(threat, settled(strongest, clean, found_and_new), inputs)
+
+  return bounded
+
+
+def judged(
+  source: ScoredLossFn | Oracle, key: Key, inputs: Inputs, labels: Labels
+) -> AttackResult:
+  """Returns points as an attack's result, with the loss and success there."""
+  oracle = as_oracle(source)
+  probe, _ = oracle.grad(key, oracle.init(inputs), inputs, labels)
+  return probed(inputs, probe.loss, ~probe.correct)
+
+
+class Chosen(NamedTuple):
+  """A hyper-parameter and the evidence for it.
+
+  Attributes:
+    value: the chosen one.
+    successes: the success rate of each candidate on the tuning examples.
+    tuning_indices: the examples it was chosen on, for the alarm
+      "tuned on the reported examples".
+  """
+
+  value: float
+  successes: dict[float, float]
+  tuning_indices: frozenset[int]
+
+
+def choose_sharpness(
+  build: Callable[[Array], Attack],
+  candidates: Sequence[float],
+  key: Key,
+  inputs: Inputs,
+  labels: Labels,
+  *,
+  tuning_indices: Collection[int],
+  reported_indices: Collection[int] = (),
+) -> Chosen:
+  """Returns the candidate whose attack breaks most held-out examples.
+
+  Ties go to the higher mean loss. All candidates share one compilation.
+
+  Args:
+    build: ``sharpness (traced scalar) -> Attack``.
+    candidates: the values to try, at least one.
+    key: the same for every candidate.
+    inputs: held-out examples, never those that are reported.
+    labels: [B].
+    tuning_indices: which examples of the data set these are, [B].
+    reported_indices: the examples that will be reported, if known.
+
+  Raises:
+    ValueError: if there is no candidate, the indices do not fit the inputs,
+      a tuning example is also reported, or an attack's loss is NaN, so that
+      nothing can be chosen by it.
+  """
+  if not candidates:
+    raise ValueError("candidates must hold at least one value; got none")
+  indices = frozenset(int(index) for index in tuning_indices)
+  size = prng.batch_size(inputs)
+  if len(tuning_indices) != size:
+    raise ValueError(
+      f"tuning_indices must name the {size} tuning examples; got "
+      f"{len(tuning_indices)}"
+    )
+  shared = indices & {int(index) for index in reported_indices}
+  if shared:
+    raise ValueError(
+      f"tuning_indices must not be reported; {len(shared)} are, the first "
+      f"{min(shared)}"
+    )
+
+  @jax.jit
+  def score(value: Array, inputs: Inputs, labels: Labels) -> tuple:
+    result = build(value)(key, inputs, labels)
+    return jnp.mean(result.success.astype(jnp.float32)), jnp.mean(result.loss)
+
+  scores = {
+    float(value): tuple(
+      float(np.asarray(number))
+      for number in score(jnp.asarray(value, float), inputs, labels)
+    )
+    for value in candidates
+  }
+  unknown = [value for value, (_, loss) in scores.items() if np.isnan(loss)]
+  if unknown:
+    raise ValueError(
+      "inputs must be such that every attack on them can be judged; the loss "
+      f"is NaN for the candidates {unknown}: logits that are not finite, "
+      "labels that name no class, or inputs outside the box"
+    )
+  best = max(scores, key=lambda value: scores[value])
+  successes = {value: success for value, (success, _) in scores.items()}
+  return Chosen(best, successes, indices)
+
+
+def _unit(gradient: Array) -> Array:
+  """Returns g / ||g||_2 of each row, whatever its size; 0 where g is 0."""
+  everywhere = balls.Room(jnp.array(-jnp.inf), jnp.array(jnp.inf))
+  return balls.L2.direction(gradient, gradient, everywhere)

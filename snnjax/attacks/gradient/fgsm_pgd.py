@@ -1,0 +1,271 @@
+"""Attacks by name: wiring of an oracle, a stepper and a threat, no more.
+
+Each takes a loss ``(key, inputs, labels) -> Scored`` or, for a targeted or
+averaging attack, an oracle built from one.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from snnjax import prng
+from snnjax.attacks.ascent import Start, ascend, sampled
+from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.steppers import normalized, scaled, steepest
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import Attack, Inputs, Key, ScoredLossFn
+from snnjax.validation import (
+  check_count,
+  check_number,
+  check_range,
+  is_concrete,
+)
+
+Source = ScoredLossFn | Oracle
+
+
+def fgsm(source: Source, threat: Threat, *, keep: Keep = strongest) -> Attack:
+  """Returns the one-step attack ``x + epsilon * ascent(g)``.
+
+  For linf this is the sign step; for l2 and l1 the corresponding step of the
+  whole radius.
+
+  Args:
+    source: the loss, or an oracle.
+    threat: the budget, whose radius is the step.
+    keep: see `ascend`; `last` gives the textbook's point even where the clean
+      input is worse for the network.
+
+  References:
+    Ian Goodfellow, Jonathon Shlens, Christian Szegedy, 2015, "Explaining and
+    harnessing adversarial examples", arXiv 1412.6572.
+  """
+  check_threat(threat)
+  stepper = optax.chain(steepest(threat), scaled(threat.radius))
+  return ascend(as_oracle(source), stepper, threat, steps=1, keep=keep)
+
+
+def r_fgsm(
+  source: Source,
+  threat: Threat,
+  *,
+  share: float = 0.5,
+  keep: Keep = strongest,
+) -> Attack:
+  """Returns a random step, then a gradient step with what is left.
+
+  ``x' = x + s epsilon ascent(n)`` with normal noise n (for linf: random
+  signs), then ``x' + (1 - s) epsilon ascent(g(x'))``.
+
+  Args:
+    source: the loss, or an oracle.
+    threat: the budget.
+    share: s, the part of the radius spent at random, in [0, 1).
+    keep: see `ascend`.
+
+  Raises:
+    ValueError: if `share` is out of range.
+
+  References:
+    Florian Tramer, Alexey Kurakin, Nicolas Papernot, Ian Goodfellow, Dan
+    Boneh, Patrick McDaniel, 2018, "Ensemble adversarial training: attacks and
+    defenses" (RAND+FGSM), arXiv 1705.07204.
+  """
+  check_threat(threat)
+  check_range("share", share, 0.0, np.nextafter(1.0, 0.0))
+  stepper = optax.chain(
+    steepest(threat), scaled(_times(1 - share, threat.radius))
+  )
+  return ascend(
+    as_oracle(source),
+    stepper,
+    threat,
+    steps=1,
+    start=_noisy_start(threat, share),
+    keep=keep,
+  )
+
+
+def pgd(
+  source: Source,
+  threat: Threat,
+  *,
+  step_size: ravel.Amounts,
+  steps: int,
+  random_start: bool = True,
+  restarts: int = 1,
+  keep: Keep = strongest,
+) -> Attack:
+  """Returns projected gradient ascent.
+
+  ``x <- project(x + step_size * ascent(g))``.
+
+  Args:
+    source: the loss, or an oracle.
+    threat: the budget.
+    step_size: the length of a step in the threat's norm, for all inputs or
+      for each modality.
+    steps: how many.
+    random_start: whether each run starts at a sample of the threat.
+    restarts: how many runs to choose from.
+    keep: see `ascend`.
+
+  Raises:
+    ValueError: if a count is below one or a step is not positive.
+
+  References:
+    Aleksander Madry, Aleksandar Makelov, Ludwig Schmidt, Dimitris Tsipras,
+    Adrian Vladu, 2018, "Towards deep learning models resistant to adversarial
+    attacks", arXiv 1706.06083.
+  """
+  check_count("steps", steps)
+  _check_moves(step_size, threat)
+  return ascend(
+    as_oracle(source),
+    optax.chain(steepest(threat), scaled(step_size)),
+    threat,
+    steps=steps,
+    restarts=restarts,
+    start=sampled(threat, random_start, restarts),
+    keep=keep,
+  )
+
+
+def bim(
+  source: Source,
+  threat: Threat,
+  *,
+  step_size: ravel.Amounts,
+  steps: int,
+  keep: Keep = strongest,
+) -> Attack:
+  """Returns the basic iterative method: PGD from the clean input.
+
+  Args:
+    source: the loss, or an oracle.
+    threat: the budget.
+    step_size: as in `pgd`.
+    steps: how many.
+    keep: see `ascend`.
+
+  Raises:
+    ValueError: as `pgd`.
+
+  References:
+    Alexey Kurakin, Ian Goodfellow, Samy Bengio, 2017, "Adversarial examples
+    in the physical world", arXiv 1607.02533.
+  """
+  return pgd(
+    source,
+    threat,
+    step_size=step_size,
+    steps=steps,
+    random_start=False,
+    keep=keep,
+  )
+
+
+def mi_fgsm(
+  source: Source,
+  threat: Threat,
+  *,
+  step_size: ravel.Amounts,
+  steps: int,
+  decay: float = 1.0,
+  keep: Keep = strongest,
+) -> Attack:
+  """Returns the iterative attack along an accumulated gradient.
+
+  ``m <- decay m + g / mean |g|``, then a step along ``ascent(m)``.
+
+  Args:
+    source: the loss, or an oracle.
+    threat: the budget.
+    step_size: as in `pgd`.
+    steps: how many.
+    decay: weight of the past, 0 or more.
+    keep: see `ascend`.
+
+  Raises:
+    ValueError: if an argument is out of range.
+
+  References:
+    Yinpeng Dong, Fangzhou Liao, Tianyu Pang, Hang Su, Jun Zhu, Xiaolin Hu,
+    Jianguo Li, 2018, "Boosting adversarial attacks with momentum",
+    arXiv 1710.06081.
+
+  Differs from the paper by dividing by the *mean* absolute gradient where it
+  divides by the sum, as the released attacks do; for one array the direction
+  is the same.
+  """
+  check_count("steps", steps)
+  _check_moves(step_size, threat)
+  check_range("decay", decay, 0.0, np.inf)
+  stepper = optax.chain(
+    normalized(), optax.trace(decay), steepest(threat), scaled(step_size)
+  )
+  return ascend(as_oracle(source), stepper, threat, steps=steps, keep=keep)
+
+
+def random_noise(source: Source, threat: Threat, *, draws: int) -> Attack:
+  """Returns the worst of many uniform samples of the threat: no gradient.
+
+  The clean input is a candidate too. With `draws` = 1 the average success
+  over keys is the accuracy under noise.
+
+  Args:
+    source: the loss, or an oracle whose gradient is ignored.
+    threat: the budget.
+    draws: how many samples.
+
+  Raises:
+    ValueError: if `draws` is below one.
+  """
+  check_threat(threat)
+  check_count("draws", draws)
+  return ascend(
+    as_oracle(source),
+    optax.identity(),
+    threat,
+    steps=0,
+    restarts=draws,
+    start=threat.sample,
+  )
+
+
+def _times(factor: float, radius: ravel.Amounts) -> ravel.Amounts:
+  return jax.tree.map(lambda value: factor * value, radius)
+
+
+def _noisy_start(threat: Threat, share: float) -> Start:
+  def start(key: Key, origin: Inputs) -> Inputs:
+    matrix, restore = ravel.ravel_examples(origin)
+    keys = prng.example_keys(key, matrix.shape[0])
+    noise = restore(
+      prng.per_example(
+        lambda k: jax.random.normal(k, matrix.shape[1:], matrix.dtype), keys
+      )
+    )
+    step = optax.chain(steepest(threat), scaled(_times(share, threat.radius)))
+    here = ravel.widened(origin)
+    update, _ = step.update(noise, step.init(here), here)
+    return threat.project(jax.tree.map(jnp.add, here, update), origin)
+
+  return start
+
+
+def _check_moves(step_size: ravel.Amounts, threat: Threat) -> None:
+  """Raises where a step of zero meets a budget that is not zero."""
+  check_threat(threat)
+  sizes = jax.tree_util.tree_leaves_with_path(step_size, lambda x: x is None)
+  radii = dict(jax.tree_util.tree_leaves_with_path(threat.radius))
+  for path, size in sizes:
+    name = f"step_size{jax.tree_util.keystr(path)}"
+    check_number(name, size)
+    radius = radii.get(path, next(iter(radii.values())))
+    idle = is_concrete(radius) and not np.any(np.asarray(radius))
+    if is_concrete(size) and not idle and not np.all(np.asarray(size) > 0):
+      raise ValueError(f"{name} must be positive; got {size}")

@@ -1,0 +1,295 @@
+"""SA-PGD: steps that grow with how stable the gradient is."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from snnjax.attacks.ascent import ascend, sampled
+from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import Array, Attack, Inputs, ScoredLossFn
+from snnjax.validation import check_count
+
+MOMENTUM = 0.5
+MEMORY = 0.8
+_TINY = 1e-12
+
+Source = ScoredLossFn | Oracle
+
+
+class StableState(NamedTuple):
+  """What the stepper remembers.
+
+  Attributes:
+    made: how many steps were made.
+    momentum: m, like the inputs.
+    square: w, like the inputs, or [B] where it is one per example.
+  """
+
+  made: Array
+  momentum: Inputs
+  square: Any
+
+
+def halvings(steps: int) -> np.ndarray:
+  """Returns how many times the step size is halved before each step, [steps].
+
+  The first halving comes after 0.22 N steps, each next one after a period
+  that is shorter by 0.03 N, but never below 0.06 N: Auto-PGD's checkpoints.
+
+  Args:
+    steps: N, at least 1.
+
+  Raises:
+    ValueError: if `steps` is not such a count.
+  """
+  check_count("steps", steps)
+  period, least, shrink = (
+    max(int(share * steps), 1) for share in (0.22, 0.06, 0.03)
+  )
+  counts = np.zeros(steps, int)
+  start = period
+  while start < steps:
+    counts[start:] += 1
+    period = max(period - shrink, least)
+    start += period
+  return counts
+
+
+def stable_steps(
+  step_size: ravel.Amounts, steps: int
+) -> optax.GradientTransformation:
+  """Returns the published stepper, which treats every coordinate by itself.
+
+  ``m <- 0.5 m + g/mean|g|``, ``w <- 0.8 w + g^2/mean g^2``, and the step is
+  ``clip(eta m/(sqrt(w) + 1e-12), -eta, eta)``, eta halved as `halvings` says.
+
+  Args:
+    step_size: the first eta, for all inputs or for each modality.
+    steps: the number of steps the schedule is made for.
+
+  Raises:
+    ValueError: if `steps` is not a positive whole number.
+
+  References:
+    Wang et al. 2025, arXiv 2512.22522.
+
+  Differs from the released code by leaving an example without a gradient
+    where it is; the code divides zero by zero.
+  """
+  schedule = halvings(steps)
+
+  def init(params: Inputs) -> StableState:
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    return StableState(jnp.zeros((), int), nothing, nothing)
+
+  def update(
+    gradient: Inputs, state: StableState, params: Inputs | None = None
+  ) -> tuple[Inputs, StableState]:
+    del params
+    units = jax.tree.map(_largest_is_one, gradient)
+    momentum = jax.tree.map(
+      lambda m, g: MOMENTUM * m + _over_mean(g, jnp.abs(g)),
+      state.momentum,
+      units,
+    )
+    square = jax.tree.map(
+      lambda w, g: MEMORY * w + _over_mean(g * g, g * g), state.square, units
+    )
+
+    def step(m: Array, pair: tuple[Array, Array]) -> Array:
+      w, eta = pair
+      return jnp.clip(eta * m / (jnp.sqrt(w) + _TINY), -eta, eta)
+
+    sizes = _sizes(step_size, schedule, state.made, gradient)
+    moves = jax.tree.map(
+      lambda m, w, eta: step(m, (w, eta)), momentum, square, sizes
+    )
+    return moves, StableState(state.made + 1, momentum, square)
+
+  return optax.GradientTransformation(init, update)
+
+
+def stable_directions(
+  threat: Threat, step_size: ravel.Amounts, steps: int
+) -> optax.GradientTransformation:
+  """Returns our form of the stepper for any norm, one length per example.
+
+  With ``|g|* = <ascent(g), g>`` the dual norm of the threat::
+
+    m <- 0.5 m + g/|g|*,   w <- 0.8 w + 1
+    step = eta min(1, |m|*/sqrt(w)) ascent(m)
+
+  Gradients that agree make a whole step and gradients that turn a short one,
+  as in the published rule, but along the threat's own steepest direction:
+  rescaling single coordinates is right for linf only.
+
+  Args:
+    threat: whose norm the steps are made in.
+    step_size: the first eta, for all inputs or for each modality.
+    steps: the number of steps the schedule is made for.
+
+  Raises:
+    ValueError: if `steps` is not a positive whole number.
+
+  References:
+    Wang et al. 2025, arXiv 2512.22522, for linf; this extension is ours.
+  """
+  schedule = halvings(steps)
+
+  def init(params: Inputs) -> StableState:
+    matrix = ravel.ravel_examples(params)[0]
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    return StableState(
+      jnp.zeros((), int), nothing, jnp.zeros_like(matrix[:, 0])
+    )
+
+  def dual(gradient: Inputs, params: Inputs) -> Array:
+    along = ravel.ravel_examples(threat.ascent(gradient, params))[0]
+    return jnp.sum(along * ravel.ravel_examples(gradient)[0], 1)
+
+  def update(
+    gradient: Inputs, state: StableState, params: Inputs | None = None
+  ) -> tuple[Inputs, StableState]:
+    if params is None:
+      raise ValueError("params must be the current inputs; got None")
+    matrix, restore = ravel.ravel_examples(gradient)
+    unit = restore(_largest_is_one(matrix))
+    size = dual(unit, params)
+    scale = jnp.where(size > 0, size, 1)
+    momentum = jax.tree.map(
+      lambda m, g: MOMENTUM * m + g / _column(scale, g), state.momentum, unit
+    )
+    square = MEMORY * state.square + (size > 0).astype(size.dtype)
+    steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
+    share = jnp.clip(steady, 0, 1)
+    sizes = _sizes(step_size, schedule, state.made, gradient)
+    moves = jax.tree.map(
+      lambda d, eta: eta * _column(share, d) * d,
+      threat.ascent(momentum, params),
+      sizes,
+    )
+    return moves, StableState(state.made + 1, momentum, square)
+
+  return optax.GradientTransformation(init, update)
+
+
+def sa_pgd(
+  source: Source,
+  threat: Threat,
+  *,
+  steps: int,
+  random_start: bool = True,
+  restarts: int = 1,
+  keep: Keep = strongest,
+) -> Attack:
+  """Returns SA-PGD as published, for linf threats.
+
+  Args:
+    source: the loss, or an oracle; `snnjax.backward.assg.assg` as a rule.
+    threat: the budget, whose radius is the first step.
+    steps: how many.
+    random_start: whether each run starts at a sample of the threat.
+    restarts: how many runs to choose from.
+    keep: see `ascend`; the authors return the last misclassified iterate.
+
+  Raises:
+    ValueError: if a count is below one.
+
+  References:
+    Wang et al. 2025, arXiv 2512.22522.
+
+  Differs from: see `stable_steps`; and among several misclassified iterates
+    the one of highest loss is returned, not the last.
+  """
+  check_threat(threat)
+  stepper = stable_steps(threat.radius, steps)
+  return _attack(source, stepper, threat, steps, random_start, restarts, keep)
+
+
+def sa_pgd_steepest(
+  source: Source,
+  threat: Threat,
+  *,
+  steps: int,
+  random_start: bool = True,
+  restarts: int = 1,
+  keep: Keep = strongest,
+) -> Attack:
+  """Returns our extension of SA-PGD to l2, l1 and every other threat.
+
+  Args:
+    source: as in `sa_pgd`.
+    threat: the budget, whose radius is the first step.
+    steps: how many.
+    random_start: whether each run starts at a sample of the threat.
+    restarts: how many runs to choose from.
+    keep: see `ascend`.
+
+  Raises:
+    ValueError: if a count is below one.
+
+  References:
+    Wang et al. 2025, arXiv 2512.22522, for linf; see `stable_directions`.
+  """
+  check_threat(threat)
+  stepper = stable_directions(threat, threat.radius, steps)
+  return _attack(source, stepper, threat, steps, random_start, restarts, keep)
+
+
+def _attack(
+  source: Source,
+  stepper: optax.GradientTransformation,
+  threat: Threat,
+  steps: int,
+  random_start: bool,
+  restarts: int,
+  keep: Keep,
+) -> Attack:
+  return ascend(
+    as_oracle(source),
+    stepper,
+    threat,
+    steps=steps,
+    restarts=restarts,
+    start=sampled(threat, random_start, restarts),
+    keep=keep,
+  )
+
+
+def _largest_is_one(gradient: Array) -> Array:
+  """Scales each example, so that squares neither vanish nor overflow."""
+  axes = tuple(range(1, gradient.ndim))
+  largest = jnp.max(jnp.abs(gradient), axes, keepdims=True)
+  return gradient / jnp.where(largest > 0, largest, 1)
+
+
+def _over_mean(values: Array, sizes: Array) -> Array:
+  axes = tuple(range(1, values.ndim))
+  mean = jnp.mean(sizes, axes, keepdims=True)
+  return values / jnp.where(mean > 0, mean, 1)
+
+
+def _column(values: Array, like: Array) -> Array:
+  return jnp.reshape(values, (-1, *[1] * (like.ndim - 1)))
+
+
+def _sizes(
+  step_size: ravel.Amounts, schedule: np.ndarray, count: Array, inputs: Inputs
+) -> Any:
+  """Returns the step size now, broadcasting against every modality."""
+  factor = jnp.asarray(0.5**schedule, float)[count]
+  amounts = ravel.broadcast_modalities("step_size", step_size, inputs)
+
+  def one(leaf: Array, size: float | Array) -> Array:
+    amount = jnp.asarray(size, leaf.dtype) * factor.astype(leaf.dtype)
+    return jnp.broadcast_to(
+      jnp.reshape(amount, (-1, *[1] * (leaf.ndim - 1))), leaf.shape
+    )
+
+  return ravel.map_modalities(one, inputs, amounts)

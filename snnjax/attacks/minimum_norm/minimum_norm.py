@@ -1,0 +1,222 @@
+"""Minimal-norm attacks: how far is the nearest adversarial example?
+
+They return a distance per example and no radius limits them;
+``within(as_attack(attack), loss, threat)`` is one under a budget.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+
+from snnjax import losses, prng
+from snnjax.arguments import check_attack, logits_function
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.ascent import Destination, ascend
+from snnjax.attacks.candidates import probed
+from snnjax.attacks.minimum_norm.decision_boundary import (
+  nearest_boundary,
+  target_boundary,
+)
+from snnjax.attacks.oracles import withstood
+from snnjax.attacks.threats import blocks, ravel
+from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
+from snnjax.attacks.threats.threat import Threat
+from snnjax.interfaces import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  LogitsFn,
+)
+from snnjax.validation import check_count, check_range
+
+PUSH = 1e-4  # how far beyond the linear boundary DeepFool goes at least
+
+
+class MinimalResult(NamedTuple):
+  """The nearest adversarial examples found.
+
+  Attributes:
+    inputs: like the clean inputs; the clean input where none was found.
+    loss: [B], z_r - z_y there (targeted: z_t - z_r), positive where it worked.
+    success: [B] booleans, whether an adversarial example was found.
+    distance: [B], from the clean input, in the threat's norm; for budgets per
+      modality, the largest share of one that is spent. Infinite where none
+      was found, 0 where the clean input is one, NaN where the example could
+      not be judged, as the loss is (see `AttackResult`).
+    iterations: [B] int32, how often the network was probed; all of a search
+      that goes on to come nearer, see `AttackResult`.
+  """
+
+  inputs: Inputs
+  loss: Array
+  success: Array
+  distance: Array
+  iterations: Array
+
+
+MinimalAttack = Callable[[Key, Inputs, Labels], MinimalResult]
+
+
+def as_attack(attack: MinimalAttack) -> Attack:
+  """Returns a minimal-norm attack without its distances.
+
+  `snnjax.attacks.within` then puts it under a budget.
+
+  Raises:
+    TypeError: if it is no attack.
+  """
+  check_attack(attack)
+
+  def plain(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    found = attack(key, inputs, labels)
+    return AttackResult(
+      found.inputs, found.loss, found.success, found.iterations
+    )
+
+  return plain
+
+
+def judged(
+  logits_fn: LogitsFn, keys: Key, inputs: Inputs, labels: Labels, targeted: bool
+) -> AttackResult:
+  """Returns inputs with their margin loss and whether they succeed."""
+  logits = logits_fn(keys, inputs)
+  sign = -1 if targeted else 1
+  loss = sign * losses.margin_loss(logits, labels)
+  return probed(inputs, loss, ~withstood(logits, labels, targeted))
+
+
+def finished(
+  logits_fn: LogitsFn,
+  keys: Key,
+  threat: Threat,
+  found: AttackResult,
+  origin: Inputs,
+  labels: Labels,
+  targeted: bool,
+) -> MinimalResult:
+  """Returns what a search found with its margin and its distance.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    keys: [B].
+    threat: tells the box and the distance.
+    found: the search's result; its success is believed in the box, its loss
+      is not, but for NaN.
+    origin: the clean inputs.
+    labels: [B].
+    targeted: whether labels are targets.
+  """
+  found = admitted(boxed(threat), found, origin)
+  inputs = ravel.select_examples(found.success, found.inputs, origin)
+  again = judged(logits_fn, keys, inputs, labels, targeted)
+  distance = gauge_of(threat).distance(inputs, origin)
+  # That nothing was found where nothing could be judged says nothing.
+  unknown = jnp.isnan(found.loss) & ~found.success
+  none = jnp.where(unknown, jnp.nan, jnp.inf)
+  return MinimalResult(
+    inputs,
+    jnp.where(unknown, jnp.nan, again.loss),
+    found.success,
+    jnp.where(found.success, distance, none),
+    found.iterations + again.iterations,
+  )
+
+
+def deepfool(
+  logits_fn: LogitsFn,
+  threat: Threat,
+  *,
+  steps: int = 50,
+  rivals: int = 9,
+  overshoot: float = 0.02,
+  targeted: bool = False,
+) -> MinimalAttack:
+  """Returns DeepFool: step after step onto the nearest linear boundary.
+
+  ``x <- x + (1 + overshoot) argmin ||d||  s.t. w . d = z_y - z_s``, w the
+  input gradient of z_s - z_y and s the rival whose boundary is nearest; an
+  example stops where it is misclassified.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    threat: whose norm and box to use, not its radius; budgets per modality
+      are the units of their parts, see `MinimalResult`.
+    steps: at most so many.
+    rivals: how many of the strongest rivals to compare.
+    overshoot: how far to go beyond the boundary, a share of the step.
+    targeted: whether labels are targets to be predicted.
+
+  Raises:
+    ValueError: if a count is below one, `overshoot` is negative, or the
+      threat is not a norm ball, or one for each modality.
+
+  References:
+    Seyed-Mohsen Moosavi-Dezfooli, Alhussein Fawzi, Pascal Frossard, 2016,
+    "DeepFool: a simple and accurate method to fool deep neural networks",
+    arXiv 1511.04599.
+
+  Differs from the paper by an l1 form, whose steps stay inside the box (those
+  of the others are clipped), and by comparing the strongest rivals of the
+  current point, not of the clean one.
+  """
+  logits_fn = logits_function(logits_fn)
+  check_count("steps", steps)
+  check_count("rivals", rivals)
+  check_range("overshoot", overshoot, 0.0, 1e3)
+  gauge = gauge_of(threat)
+  oracle = (
+    target_boundary(logits_fn)
+    if targeted
+    else nearest_boundary(logits_fn, gauge, rivals)
+  )
+  stepper = _onto_boundary(gauge, overshoot)
+  bounds = boxed(threat)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
+    labels = taken(threat, inputs, labels)
+    keys = prng.example_keys(key, prng.batch_size(inputs))
+    run = ascend(
+      oracle, stepper, bounds, steps=steps, until=lambda held: held.success
+    )
+    found = run(prng.fold_in(keys, 0), inputs, labels)
+    last = prng.fold_in(keys, 1)
+    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
+
+  return attack
+
+
+def _onto_boundary(
+  gauge: Gauge, overshoot: float
+) -> optax.GradientTransformationExtraArgs:
+  def update(
+    gradient: Inputs,
+    state: optax.OptState,
+    params: Inputs,
+    *,
+    value: Array,
+    correct: Array,
+    origin: Inputs,
+  ) -> tuple[Destination, optax.OptState]:
+    rows, restore = gauge.rows(params)
+    columns = gauge.blocks(params)
+    slope = gauge.slopes(gradient)
+    steep = blocks.dual_norm(slope, columns)
+    gap = jnp.abs(value).astype(rows.dtype) + PUSH * steep
+    if any(block.order == 1 for block in columns):
+      # Without the box, every step would go into the same coordinate.
+      room = gauge.room(origin)
+      step = blocks.onto_plane(rows, slope, gap, room, columns)
+    else:
+      step = blocks.straight_onto_plane(slope, gap, columns)
+    ahead = restore(rows + (1 + overshoot) * step)
+    return Destination(ravel.select_examples(correct, ahead, params)), state
+
+  return optax.GradientTransformationExtraArgs(
+    lambda params: optax.EmptyState(), update
+  )

@@ -1,0 +1,195 @@
+"""Oracles: where an attack's gradient comes from.
+
+An oracle is always ascended. Targeted attacks negate the loss here, so that
+no stepper ever needs to know; adaptive gradients keep their moments in the
+oracle's state, so that the attacked network stays stateless.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import prng
+from snnjax.arguments import check_loss, check_scored, described
+from snnjax.attacks.threats import ravel
+from snnjax.interfaces import Array, Inputs, Key, Labels, Scored, ScoredLossFn
+from snnjax.losses import are_classes, predicts
+from snnjax.lost_derivatives import guard
+from snnjax.validation import check_count
+
+OracleState = Any
+Memory = TypeVar("Memory")
+Sums = tuple[Array, Inputs, Array]  # loss, gradient, correct
+
+
+class Probe(NamedTuple):
+  """What an oracle says about one batch of points.
+
+  Attributes:
+    loss: [B], to be made large.
+    gradient: like the inputs, of each example's own loss.
+    correct: [B] booleans, True while the attack has not succeeded: the
+      prediction is the label (targeted: is not the target).
+  """
+
+  loss: Array
+  gradient: Inputs
+  correct: Array
+
+
+class Oracle(NamedTuple):
+  """A source of losses and gradients, with a memory.
+
+  Attributes:
+    init: ``inputs -> state``, before the first probe.
+    grad: ``(key, state, inputs, labels) -> (Probe, state)``.
+  """
+
+  init: Callable[[Inputs], OracleState]
+  grad: Callable[[Key, OracleState, Inputs, Labels], tuple[Probe, OracleState]]
+
+
+def withstood(logits: Array, labels: Labels, targeted: bool = False) -> Array:
+  """Returns whether an attack has not succeeded at these logits, [B].
+
+  Logits that are not finite predict nothing: an attack on a label has
+  succeeded there, one towards a target has not. Nothing succeeds against a
+  label that names no class.
+
+  Args:
+    logits: [B, C].
+    labels: [B], or targets.
+    targeted: whether labels are targets to be predicted.
+  """
+  hit = predicts(logits, labels)
+  return (hit ^ targeted) | ~are_classes(logits, labels)
+
+
+def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
+  """Returns the oracle that differentiates the loss itself.
+
+  One reverse pass of the *summed* per-example losses; with frozen
+  normalisation statistics that is each example's own gradient.
+
+  Args:
+    loss: ``(key, inputs, labels) -> Scored``.
+    targeted: whether `labels` are targets: the loss is then negated, and
+      success means predicting them.
+
+  Raises:
+    TypeError: if the loss does not take these arguments; from the oracle, if
+      it does not return `Scored`.
+    ValueError: from the oracle, if the loss is not one number per example.
+  """
+  check_loss(loss)
+
+  def probe(
+    memory: tuple[()], key: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[Scored, tuple[()]]:
+    return loss(key, inputs, labels), memory
+
+  return remembering(lambda inputs: (), probe, targeted)
+
+
+def remembering(
+  init: Callable[[Inputs], Memory],
+  probe: Callable[[Memory, Key, Inputs, Labels], tuple[Scored, Memory]],
+  targeted: bool = False,
+) -> Oracle:
+  """Returns the oracle that differentiates a loss with a memory.
+
+  Args:
+    init: ``inputs -> memory``, before the first probe.
+    probe: ``(memory, key, inputs, labels) -> (Scored, memory)``; the memory it
+      returns is not differentiated.
+    targeted: as in `white_box`.
+  """
+  sign = -1 if targeted else 1
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    def total(points: Inputs) -> tuple[Array, tuple[Scored, OracleState]]:
+      scored, memory = probe(state, key, points, labels)
+      check_scored(scored, labels)
+      return sign * jnp.sum(scored.loss), (scored, memory)
+
+    watched = guard(total, inputs)
+    gradient, (scored, memory) = watched(jax.grad(total, has_aux=True)(inputs))
+    # Not in the network's type, which may be too coarse for sums and ties.
+    value = jnp.asarray(scored.loss, ravel.wide(scored.loss))
+    loss = jnp.where(are_classes(scored.logits, labels), value, jnp.nan)
+    correct = withstood(scored.logits, labels, targeted)
+    return Probe(sign * loss, gradient, correct), memory
+
+  return Oracle(init=init, grad=grad)
+
+
+def as_oracle(source: ScoredLossFn | Oracle) -> Oracle:
+  """Returns an oracle as it is and a loss as its white box.
+
+  Raises:
+    TypeError: if it is neither.
+  """
+  return source if isinstance(source, Oracle) else white_box(source)
+
+
+def check_oracle(oracle: Oracle, name: str = "oracle") -> None:
+  """Raises TypeError unless this is an oracle, where a loss would not do."""
+  if not isinstance(oracle, Oracle):
+    raise TypeError(
+      f"{name} must be an oracle; got {described(oracle)}: "
+      "attacks.white_box(loss) makes one of a loss"
+    )
+
+
+def eot(
+  source: ScoredLossFn | Oracle, draws: int, later: Oracle | None = None
+) -> Oracle:
+  """Returns the oracle that averages losses and gradients over draws.
+
+  ``(1/n) sum_i g(fold_in(key, i), x)``, in constant memory. An attack counts
+  as successful when it succeeds in more than half of the draws.
+
+  Args:
+    source: the loss or oracle of one draw.
+    draws: how many to average, n.
+    later: the oracle of all draws but the first, when these must treat the
+      state differently; their changes of state are dropped either way.
+
+  Raises:
+    ValueError: if `draws` is not a positive whole number.
+
+  References:
+    Anish Athalye, Logan Engstrom, Andrew Ilyas, Kevin Kwok, 2018,
+    "Synthesizing robust adversarial examples", arXiv 1707.07397.
+  """
+  check_count("draws", draws)
+  first = as_oracle(source)
+  others = later or first
+
+  def grad(
+    key: Key, state: OracleState, inputs: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    def draw(
+      oracle: Oracle, memory: OracleState, index: Array | int
+    ) -> tuple[Sums, OracleState]:
+      probe, memory = oracle.grad(
+        prng.fold_in(key, index), memory, inputs, labels
+      )
+      hits = probe.correct.astype(probe.loss.dtype)
+      return (probe.loss, ravel.widened(probe.gradient), hits), memory
+
+    sums, kept = draw(first, state, 0)
+
+    def add(sums: Sums, index: Array) -> tuple[Sums, None]:
+      new, _ = draw(others, kept, index)
+      return jax.tree.map(jnp.add, sums, new), None
+
+    sums, _ = jax.lax.scan(add, sums, jnp.arange(1, draws))
+    loss, gradient, hits = jax.tree.map(lambda leaf: leaf / draws, sums)
+    return Probe(loss, gradient, hits >= 0.5), kept
+
+  return Oracle(init=first.init, grad=grad)

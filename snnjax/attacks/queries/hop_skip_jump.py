@@ -1,0 +1,247 @@
+"""HopSkipJump: a hard-label attack, which sees only predictions."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import prng
+from snnjax.attacks.candidates import Nearest
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.gauge import box_rows, boxed, unit_of
+from snnjax.attacks.threats.l0 import uniform_rows
+from snnjax.attacks.threats.threat import Threat
+from snnjax.interfaces import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  ScoredLossFn,
+)
+from snnjax.validation import check_count
+
+_TRIES = 3  # lengths that a step is tried at, each twice the one before
+_REACH = 0.01  # length of the tried directions, as a share of the distance
+
+
+class _Plan(NamedTuple):
+  """What each query is for: starts, then rounds of halvings, draws, tries."""
+
+  starts: int
+  halvings: int
+  draws: int
+
+  @property
+  def round(self) -> int:
+    return self.halvings + self.draws + _TRIES
+
+
+class _Memory(NamedTuple):
+  """What the search knows of each example.
+
+  Attributes:
+    near: [B, D], the closest misclassified point; at first the clean input.
+    found: [B], whether there is one.
+    low: [B], share of the way from the clean input to `far` that is right.
+    high: [B], share of the way that is wrong.
+    far: [B, D], the end of the segment that is halved, misclassified.
+    noise: [B, D], the direction that is tried.
+    signs: [B], the sum of decisions, +1 wrong and -1 right.
+    plain: [B, D], the sum of directions.
+    signed: [B, D], the sum of directions times decisions.
+  """
+
+  near: Array
+  found: Array
+  low: Array
+  high: Array
+  far: Array
+  noise: Array
+  signs: Array
+  plain: Array
+  signed: Array
+
+
+def hop_skip_jump(
+  source: ScoredLossFn | Oracle,
+  threat: Threat,
+  *,
+  rounds: int,
+  starts: int = 10,
+  halvings: int = 10,
+  draws: int = 20,
+) -> Attack:
+  """Returns HopSkipJump, which walks along the decision boundary.
+
+  After `starts` uniform tries for any misclassified point, each round halves
+  the segment to the clean input down to the boundary, estimates the direction
+  of the wrong side there from `draws` decisions, and steps that way by
+  ``d/sqrt(round)``, d the distance so far, or a half or a quarter of it. The
+  closest misclassified point is returned; there is no budget, `within` adds
+  one.
+
+  Args:
+    source: the loss, or an oracle; losses and gradients are ignored.
+    threat: gives the box, the distance and the form of a step; budgets per
+      modality are the units of their parts, and one of 0 freezes its part.
+    rounds: how many rounds.
+    starts: how many tries for a first misclassified point.
+    halvings: how many decisions a round spends on the segment.
+    draws: how many decisions a round spends on the direction.
+
+  Raises:
+    ValueError: if a count is below one.
+
+  References:
+    Jianbo Chen, Michael Jordan, Martin Wainwright, 2020, "HopSkipJumpAttack: a
+    query-efficient decision-based attack", arXiv 1904.02144.
+
+  Differs from the paper by a number of decisions that does not grow with the
+    rounds and by lengths that are tried three times only.
+  """
+  for name, value in (
+    ("rounds", rounds),
+    ("starts", starts),
+    ("halvings", halvings),
+    ("draws", draws),
+  ):
+    check_count(name, value)
+  plan = _Plan(starts, halvings, draws)
+
+  def move(keys: Key, visit: Visit, memory: _Memory) -> tuple[Inputs, _Memory]:
+    memory = _learn(plan, threat, visit, memory)
+    return _propose(plan, threat, keys, visit, memory)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+    run = explore(
+      as_oracle(source),
+      Search(functools.partial(_begin, threat), move),
+      boxed(threat),
+      steps=starts + rounds * plan.round,
+      keep=Nearest(lambda result: threat.distance(result.inputs, inputs)),
+    )
+    return run(key, inputs, labels)
+
+  return attack
+
+
+def _begin(
+  threat: Threat, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _Memory]:
+  """Returns the first try, with nothing known."""
+  center, restore = ravel.ravel_examples(origin)
+  none = jnp.zeros(labels.shape, center.dtype)
+  still = jnp.zeros_like(center)
+  memory = _Memory(
+    near=center,
+    found=jnp.zeros(labels.shape, bool),
+    low=none,
+    high=none + 1,
+    far=center,
+    noise=still,
+    signs=none,
+    plain=still,
+    signed=still,
+  )
+  return restore(_anywhere(threat, keys, origin)), memory
+
+
+def _learn(
+  plan: _Plan, threat: Threat, visit: Visit, memory: _Memory
+) -> _Memory:
+  """Takes in the decision at the visited point."""
+  place = (visit.tried - 1 - plan.starts) % plan.round
+  starting = visit.tried <= plan.starts
+  halving = ~starting & (place < plan.halvings)
+  drawing = ~starting & ~halving & (place < plan.halvings + plan.draws)
+  here, restore = ravel.ravel_examples(visit.inputs)
+  wrong = ~visit.probe.correct
+  middle = (memory.low + memory.high) / 2
+  high = jnp.where(halving & wrong, middle, memory.high)
+  low = jnp.where(halving & ~wrong, middle, memory.low)
+  gap = threat.distance(visit.inputs, visit.origin)
+  held = threat.distance(restore(memory.near), visit.origin)
+  nearer = wrong & ~drawing & (~memory.found | (gap < held))
+  # A step may lead away: the segment from there leads to a nearer point.
+  stepping = ~starting & ~halving & ~drawing
+  end = wrong & (stepping | (starting & nearer))
+  sign = jnp.where(wrong, 1, -1) * drawing.astype(here.dtype)
+  return memory._replace(
+    near=ravel.select_examples(nearer, here, memory.near),
+    found=memory.found | (wrong & ~drawing),
+    low=jnp.where(end, 0, low),
+    high=jnp.where(end, 1, high),
+    far=ravel.select_examples(end, here, memory.far),
+    signs=memory.signs + sign,
+    plain=memory.plain + jnp.where(drawing, memory.noise, 0),
+    signed=memory.signed + sign[:, None] * memory.noise,
+  )
+
+
+def _propose(
+  plan: _Plan, threat: Threat, keys: Key, visit: Visit, memory: _Memory
+) -> tuple[Inputs, _Memory]:
+  """Returns the point of the next query."""
+  following = visit.tried + 1
+  starting = following <= plan.starts
+  place = (following - 1 - plan.starts) % plan.round
+  center, restore = ravel.ravel_examples(visit.origin)
+  first, second = prng.split(keys)
+  anew = _anywhere(threat, first, visit.origin)
+  middle = (memory.low + memory.high)[:, None] / 2
+  half = center + middle * (memory.far - center)
+  gap = threat.distance(restore(memory.near), visit.origin)[:, None]
+  noise = _direction(threat, second, visit.origin)
+  probed = memory.near + _REACH * gap * noise
+  # Less the mean decision: the point is seldom right on the boundary.
+  mean = memory.signs[:, None] / plan.draws
+  slope = restore(memory.signed - mean * memory.plain)
+  way = ravel.ravel_examples(threat.ascent(slope, restore(memory.near)))[0]
+  number = (following - 1 - plan.starts) // plan.round + 1
+  attempt = jnp.maximum(place - plan.halvings - plan.draws, 0)
+  # The shortest comes first: the last one that works is the longest.
+  shorter = (_TRIES - 1 - attempt).astype(gap.dtype)
+  length = gap / jnp.sqrt(jnp.maximum(number, 1).astype(gap.dtype))
+  unit = ravel.ravel_examples(unit_of(threat, visit.origin))[0]
+  stepped = memory.near + length * 0.5**shorter * way * unit
+  halving = place < plan.halvings
+  drawing = ~halving & (place < plan.halvings + plan.draws)
+  point = jnp.where(drawing, probed, stepped)
+  point = jnp.where(halving, half, point)
+  point = jnp.where(memory.found[:, None], point, anew)
+  point = jnp.where(starting, anew, point)
+  # A new round forgets the last one's directions.
+  keep = jnp.where(halving, 0, 1).astype(center.dtype)
+  return restore(point), memory._replace(
+    noise=noise,
+    signs=memory.signs * keep,
+    plain=memory.plain * keep,
+    signed=memory.signed * keep,
+  )
+
+
+def _direction(threat: Threat, keys: Key, origin: Inputs) -> Array:
+  """Returns random directions of unit length as the threat has it, [B, D]."""
+  matrix, restore = ravel.ravel_examples(origin)
+  noise = prng.per_example(
+    lambda k: jax.random.normal(k, matrix.shape[1:], matrix.dtype), keys
+  )
+  noise = noise * ravel.ravel_examples(unit_of(threat, origin))[0]
+  scale = threat.distance(restore(matrix + noise), origin)[:, None]
+  return noise / jnp.where(scale > 0, scale, 1)
+
+
+def _anywhere(threat: Threat, keys: Key, origin: Inputs) -> Array:
+  """Returns uniform points of the box; what may not change does not."""
+  center = ravel.ravel_examples(origin)[0]
+  free = ravel.ravel_examples(unit_of(threat, origin))[0] > 0
+  lower, upper = box_rows(threat.box, origin)
+  points = uniform_rows(
+    keys, jnp.where(free, lower, 0), jnp.where(free, upper, 0)
+  )
+  return jnp.where(free, points, center)

@@ -1,0 +1,175 @@
+"""Square: random search with windows that shrink; no gradient is used."""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.attacks.ascent import restarted
+from snnjax.attacks.candidates import nothing, probed, settled, strongest
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.queries import patches, square_moves
+from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.gauge import geometry_of
+from snnjax.attacks.threats.threat import Geometry, Threat, check_threat
+from snnjax.interfaces import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  ScoredLossFn,
+)
+from snnjax.validation import check_count, check_range
+
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_SCHEDULE = 10_000  # the queries that the halvings are written for
+
+
+def square(
+  source: ScoredLossFn | Oracle,
+  threat: Threat,
+  *,
+  queries: int = 5000,
+  restarts: int = 1,
+  share: float = 0.8,
+  schedule: int | None = None,
+) -> Attack:
+  """Returns the Square attack.
+
+  Each query changes the best perturbation so far in one window at a random
+  place and is kept if it does better. For linf the window moves by 2 epsilon
+  times a random sign per channel, clipped; for l2 and l1 the mass of a second
+  window is moved into the first, in the form of a dipole of pyramids. The
+  window covers a share of all sites that halves along a fixed schedule.
+  A window spans all axes of an input but the batch and, from three axes on,
+  the channels: height and width of an image, time too of events. With several
+  modalities, the first point changes all and each later query one of them,
+  drawn at random from those that may change; under a budget for each, its own
+  budget and norm alone decide how.
+
+  Args:
+    source: the loss (the margin, as a rule), or an oracle whose gradient is
+      not used.
+    threat: the budget: one norm ball, or one for each modality.
+    queries: how many points to try.
+    restarts: how many runs.
+    share: the first window's share of the sites.
+    schedule: the number of queries over which the window shrinks fully;
+      `queries` by default. AutoAttack uses 10,000 for its 5,000.
+
+  Raises:
+    ValueError: if an argument is out of range, or the threat is not a norm
+      ball, or one for each modality.
+
+  References:
+    Maksym Andriushchenko, Francesco Croce, Nicolas Flammarion, Matthias Hein,
+    2020, "Square Attack: a query-efficient black-box adversarial attack via
+    random search", arXiv 1912.00049. The l1 form: Croce, Hein 2021,
+    arXiv 2103.01208.
+
+  Differs from the authors' code in that windows reach the last row and column
+  (theirs stop one short) and that a success does not end the search: the
+  margin goes on growing.
+  """
+  check_threat(threat)
+  check_count("queries", queries)
+  check_count("restarts", restarts)
+  check_range("share", share, 0.0, 1.0)
+  shares = _shares(queries, share, schedule or queries)
+  balls = _balls(threat)
+
+  def first(
+    keys: Key, origin: Inputs, labels: Labels
+  ) -> tuple[Inputs, AttackResult]:
+    point = _changed(square_moves.first, balls, keys, origin, origin)
+    return point, nothing(origin, labels)
+
+  def move(
+    keys: Key, visit: Visit, held: AttackResult
+  ) -> tuple[Inputs, AttackResult]:
+    new = probed(visit.inputs, visit.probe.loss, ~visit.probe.correct)
+    held = settled(strongest, held, new)
+    # The clean input and the first point came before the first window.
+    places = _windows(visit.origin, shares, jnp.maximum(visit.tried - 1, 0))
+    change = functools.partial(square_moves.changed, places=places)
+    return _changed(change, balls, keys, held.inputs, visit.origin), held
+
+  run = explore(as_oracle(source), Search(first, move), threat, steps=queries)
+  return restarted(run, restarts)
+
+
+def _shares(queries: int, share: float, schedule: int) -> np.ndarray:
+  """Returns the window's share of the sites for each query, [queries + 1]."""
+  turn = np.arange(queries + 1) * _SCHEDULE // schedule
+  return share / 2.0 ** np.searchsorted(_HALVINGS, turn)
+
+
+def _windows(
+  origin: Inputs, shares: np.ndarray, turn: Array
+) -> list[square_moves.Window]:
+  lengths = [patches.sites(leaf) for leaf in jax.tree.leaves(origin)]
+  return [
+    square_moves.Window(
+      each, jnp.asarray(patches.sides(shares, each), int)[turn]
+    )
+    for each in lengths
+  ]
+
+
+class _Ball(NamedTuple):
+  """One norm ball: of a modality, or of all inputs where the name is None."""
+
+  name: str | None
+  geometry: Geometry
+  radius: float | Array
+
+  def of(self, inputs: Any) -> Any:
+    """Returns the inputs that this ball bounds."""
+    return inputs if self.name is None else inputs[self.name]
+
+
+def _balls(threat: Threat) -> list[_Ball]:
+  if threat.parts is None:
+    return [_Ball(None, geometry_of(threat), threat.radius)]
+  # In the order in which a tree's leaves come.
+  return [
+    _Ball(name, geometry_of(part), part.radius)
+    for name, part in sorted(threat.parts.items())
+  ]
+
+
+def _changed(
+  change: Callable[..., square_moves.Deltas],
+  balls: list[_Ball],
+  keys: Key,
+  inputs: Inputs,
+  origin: Inputs,
+) -> Inputs:
+  """Applies a change to the perturbation of each example, in weighted rows."""
+  deltas, radii, shapes = [], [], []
+  for ball in balls:
+    center = ball.geometry.rows(ball.of(origin))[0]
+    delta = ball.geometry.rows(ball.of(inputs))[0] - center
+    leaves = jax.tree.leaves(ravel.ravel_examples(ball.of(origin))[1](delta))
+    limit = jnp.asarray(ball.radius, delta.dtype)
+    deltas += leaves
+    radii.append(jnp.broadcast_to(limit, delta.shape[:1]))
+    shapes.append(square_moves.Ball(ball.geometry.order, len(leaves)))
+  act = functools.partial(change, shapes)
+  moved = iter(jax.vmap(act)(keys, radii, deltas))
+  after: dict[str | None, Any] = {}
+  for ball, shape in zip(balls, shapes, strict=True):
+    structure = jax.tree.structure(ball.of(origin))
+    tree = jax.tree.unflatten(structure, itertools.islice(moved, shape.arrays))
+    center = ball.geometry.rows(ball.of(origin))[0]
+    restore = ball.geometry.rows(ball.of(inputs))[1]
+    after[ball.name] = restore(center + ravel.ravel_examples(tree)[0])
+  whole: Any = after.get(None, after)
+  return whole

@@ -1,0 +1,286 @@
+"""What the Square attack does to one example, under linf, l2 and l1.
+
+Every function here is about one example's perturbation, a list with one array
+per modality; `Window` says where a modality may be changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.attacks.queries import patches
+from snnjax.interfaces import Array, Key
+
+Deltas = list[Array]
+
+# How fast the rings of a pyramid fall, by p of the norm, as the authors chose.
+_DECAY: Mapping[float, int] = {1: 4, 2: 2}
+
+
+class Window(NamedTuple):
+  """The window in one modality.
+
+  Attributes:
+    sites: lengths of the axes that it spans.
+    sides: [axes], its own lengths.
+  """
+
+  sites: tuple[int, ...]
+  sides: Array
+
+
+class Ball(NamedTuple):
+  """A norm ball around neighbouring arrays of a perturbation.
+
+  Attributes:
+    order: p of the norm: infinity, 2 or 1.
+    arrays: how many arrays it bounds together.
+  """
+
+  order: float
+  arrays: int
+
+
+def first(
+  balls: Sequence[Ball], key: Key, radii: Sequence[Array], deltas: Deltas
+) -> Deltas:
+  """Returns a perturbation on the surface of every ball.
+
+  Args:
+    balls: in the order of the arrays.
+    key: one key.
+    radii: of the balls, scalars.
+    deltas: for their shapes.
+  """
+  found: Deltas = []
+  for number, (ball, radius) in enumerate(zip(balls, radii, strict=True)):
+    own = deltas[len(found) : len(found) + ball.arrays]
+    start = jax.random.fold_in(key, number)
+    if ball.order == np.inf:
+      found += stripes(start, radius, own)
+    else:
+      found += tiles(start, radius, own, ball.order)
+  return found
+
+
+def changed(
+  balls: Sequence[Ball],
+  key: Key,
+  radii: Sequence[Array],
+  deltas: Deltas,
+  places: Sequence[Window],
+) -> Deltas:
+  """Changes one array in one window, as its ball's norm asks.
+
+  Under l1 the result may be outside the ball: project it.
+
+  Args:
+    balls: in the order of the arrays.
+    key: one key.
+    radii: of the balls, scalars; where one is 0, nothing is changed.
+    deltas: the perturbation.
+    places: the window in each array.
+  """
+  which, how = jax.random.split(key)
+  limits = [
+    radius
+    for ball, radius in zip(balls, radii, strict=True)
+    for _ in range(ball.arrays)
+  ]
+  draw = jax.random.uniform(which, (len(limits),))
+  drawn = jnp.argmax(jnp.where(jnp.stack(limits) > 0, draw, -1))
+  found: Deltas = []
+  for ball, radius in zip(balls, radii, strict=True):
+    at = slice(len(found), len(found) + ball.arrays)
+    turns = [drawn == index for index in range(at.start, at.stop)]
+    own, windows_here = deltas[at], places[at]
+    keys = [jax.random.fold_in(how, at.start + i) for i in range(ball.arrays)]
+    if ball.order == np.inf:
+      new = [
+        flipped(k, radius, delta, window)
+        for k, delta, window in zip(keys, own, windows_here, strict=True)
+      ]
+      found += _where(turns, new, own)
+    else:
+      found += _moved_one(keys, radius, own, windows_here, turns, ball.order)
+  return found
+
+
+def stripes(key: Key, radius: Array, deltas: Deltas) -> Deltas:
+  """Returns +-radius at random, the same along each input's first axis.
+
+  Args:
+    key: one key.
+    radius: a scalar.
+    deltas: for their shapes.
+  """
+
+  def one(index: int, delta: Array) -> Array:
+    signs = _signs(jax.random.fold_in(key, index), (1, *delta.shape[1:]), delta)
+    return jnp.broadcast_to(radius * signs, delta.shape)
+
+  return [one(index, delta) for index, delta in enumerate(deltas)]
+
+
+def flipped(key: Key, radius: Array, delta: Array, window: Window) -> Array:
+  """Moves one window by 2 radius times a random sign per channel.
+
+  Args:
+    key: one key.
+    radius: a scalar.
+    delta: the perturbation of one modality.
+    window: where.
+  """
+  where, sign = jax.random.split(key)
+  shaped = patches.with_channels(delta)
+  at = patches.place(where, window.sites, window.sides)
+  step = 2 * radius * _signs(sign, _per_channel(shaped), delta)
+  mask = patches.inside(at, window.sides)
+  return jnp.where(mask, shaped + step, shaped).reshape(delta.shape)
+
+
+def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
+  """Returns dipoles of random signs side by side, of norm `radius`.
+
+  Args:
+    key: one key.
+    radius: a scalar.
+    deltas: for their shapes.
+    order: p of the norm, 2 or 1.
+  """
+
+  def one(index: int, delta: Array) -> Array:
+    turn, sign = jax.random.split(jax.random.fold_in(key, index))
+    shaped = patches.with_channels(delta)
+    lengths = shaped.shape[:-1]
+    sides = tuple(max(length // 5, 1) for length in lengths)
+    split = jax.random.randint(turn, (), 0, len(lengths))
+    shape = patches.dipole(
+      patches.tiled(lengths, sides), jnp.asarray(sides), split, _DECAY[order]
+    )
+    shape = _balanced(shape, shape[tuple(map(slice, sides))], order)
+    numbers = [-(-a // b) for a, b in zip(lengths, sides, strict=True)]
+    signs = _signs(sign, (*numbers, shaped.shape[-1]), delta)
+    shape = shape.astype(delta.dtype)
+    return (shape * patches.per_tile(signs, sides, lengths)).reshape(
+      delta.shape
+    )
+
+  shapes = [one(index, delta) for index, delta in enumerate(deltas)]
+  return _scaled(shapes, radius, order)
+
+
+def moved(
+  key: Key, left: Array, delta: Array, window: Window, order: float
+) -> Array:
+  """Moves the mass of one window into another, as a dipole.
+
+  In each channel the new window is the dipole plus what was there, with the
+  mass ``sum |delta|^p`` of both windows and of what was left of the budget; for
+  l1 as many times as there are channels, more than the budget, which the
+  projection then takes from the smallest entries everywhere.
+
+  Args:
+    key: one key.
+    left: the mass that the perturbation may still gain, a scalar.
+    delta: the perturbation of one modality.
+    window: where.
+    order: p of the norm, 2 or 1.
+  """
+  power = int(order)
+  to, source, turn, sign = jax.random.split(key, 4)
+  shaped = patches.with_channels(delta)
+  axes = tuple(range(shaped.ndim - 1))
+  sides = jnp.minimum(
+    jnp.maximum(window.sides, 3) | 1, jnp.asarray(window.sites)
+  )
+
+  def unit(values: Array) -> Array:
+    mass = jnp.sum(jnp.abs(values) ** power, axes, keepdims=True)
+    return values / jnp.where(mass > 0, mass, 1) ** (1 / power)
+
+  at = patches.place(to, window.sites, sides)
+  mask = patches.inside(at, sides)
+  emptied = patches.inside(patches.place(source, window.sites, sides), sides)
+  split = jax.random.randint(turn, (), 0, len(window.sites))
+  shape = jnp.where(mask, patches.dipole(at, sides, split, _DECAY[order]), 0)
+  shape = _balanced(shape, shape, order)
+  fresh = unit(shape.astype(delta.dtype)) * _signs(
+    sign, _per_channel(shaped), delta
+  )
+  new = unit(fresh + unit(jnp.where(mask, shaped, 0)))
+  both = jnp.where(mask | emptied, jnp.abs(shaped) ** power, 0)
+  channels = shaped.shape[-1]
+  mass = left / channels + jnp.sum(both, axes, keepdims=True)
+  mass = mass * channels if order == 1 else mass
+  rest = jnp.where(mask | emptied, 0, shaped)
+  return (rest + new * mass ** (1 / power)).reshape(delta.shape)
+
+
+def _balanced(shape: Array, window: Array, order: float) -> Array:
+  """Scales the halves of a dipole to one norm, also where one is larger.
+
+  Args:
+    shape: dipoles, all of one size.
+    window: one of them, whole.
+    order: p of the norm, 2 or 1.
+  """
+  power = int(order)
+
+  def norm(half: Array) -> Array:
+    mass = jnp.sum(jnp.maximum(half, 0) ** power)
+    return jnp.where(mass > 0, mass, 1) ** (1 / power)
+
+  return shape / jnp.where(shape > 0, norm(window), norm(-window))
+
+
+def _moved_one(
+  keys: Sequence[Key],
+  radius: Array,
+  deltas: Deltas,
+  places: Sequence[Window],
+  turns: Sequence[Array],
+  order: float,
+) -> Deltas:
+  """Moves mass in the array whose turn it is; l2 then scales all."""
+  power = int(order)
+  left = jnp.maximum(radius**power - _mass(deltas, power), 0)
+  new = [
+    moved(key, left, delta, window, order)
+    for key, delta, window in zip(keys, deltas, places, strict=True)
+  ]
+  moved_one = _where(turns, new, deltas)
+  if order == 1:
+    return moved_one
+  scaled = _scaled(moved_one, radius, order)
+  anyone = jnp.any(jnp.stack(turns))
+  return _where([anyone] * len(deltas), scaled, deltas)
+
+
+def _where(turns: Sequence[Array], new: Deltas, old: Deltas) -> Deltas:
+  return [
+    jnp.where(turn, fresh, held)
+    for turn, fresh, held in zip(turns, new, old, strict=True)
+  ]
+
+
+def _scaled(deltas: Deltas, radius: Array, order: float) -> Deltas:
+  power = int(order)
+  norm = _mass(deltas, power) ** (1 / power)
+  return [delta * radius / jnp.where(norm > 0, norm, 1) for delta in deltas]
+
+
+def _mass(deltas: Deltas, power: int) -> Array:
+  none = jnp.zeros((), deltas[0].dtype)
+  return sum((jnp.sum(jnp.abs(delta) ** power) for delta in deltas), start=none)
+
+
+def _per_channel(shaped: Array) -> tuple[int, ...]:
+  return (*np.ones(shaped.ndim - 1, int).tolist(), shaped.shape[-1])
+
+
+def _signs(key: Key, shape: tuple[int, ...], like: Array) -> Array:
+  return jax.random.rademacher(key, shape, like.dtype)

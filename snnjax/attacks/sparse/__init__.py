@@ -1,0 +1,12 @@
+"""Attacks that change few sites."""
+
+from snnjax.submodules import lazily
+
+__all__ = [
+  "greedy",
+  "sigma_zero",
+  "sparse_pgd",
+  "sparse_rs",
+]
+
+__getattr__, __dir__ = lazily(__name__, __all__)

@@ -1,0 +1,215 @@
+"""Gradient attacks on few sites under a budget: PGD-l0 and sPGD.
+
+They take a threat from `l0`, and the `site_axes` it was built with.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import prng
+from snnjax.attacks.ascent import restarted
+from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.gradient.fgsm_pgd import pgd
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.balls import l2_norm
+from snnjax.attacks.threats.l0 import (
+  budget,
+  largest,
+  sites_of,
+  uniform_rows,
+  walls,
+)
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
+from snnjax.validation import check_count, check_range
+
+Source = ScoredLossFn | Oracle
+
+
+def pgd_l0(
+  source: Source,
+  threat: Threat,
+  *,
+  steps: int,
+  step_size: ravel.Amounts = 100.0,
+  random_start: bool = True,
+  restarts: int = 1,
+  keep: Keep = strongest,
+) -> Attack:
+  """Returns projected gradient ascent over the l0 ball.
+
+  ``x <- project(x + step_size g/||g||_1)``, the projection keeping the sites
+  that moved most.
+
+  Args:
+    source: the loss, or an oracle.
+    threat: from `l0`.
+    steps: how many.
+    step_size: the l1 length of a step, in raw units times coordinates; the
+      authors take 30000/255 for images.
+    random_start: whether each run starts at random values of random sites.
+    restarts: how many runs to choose from.
+    keep: see `ascend`.
+
+  Raises:
+    ValueError: as `pgd`.
+
+  References:
+    Francesco Croce, Matthias Hein, 2019, "Sparse and imperceivable adversarial
+    attacks", arXiv 1909.05040.
+  """
+  return pgd(
+    source,
+    threat,
+    step_size=step_size,
+    steps=steps,
+    random_start=random_start,
+    restarts=restarts,
+    keep=keep,
+  )
+
+
+class _Masked(NamedTuple):
+  """sPGD's memory: values p as points [B, D], scores m and idle steps."""
+
+  values: Array
+  scores: Array
+  idle: Array
+
+
+def spgd(
+  source: Source,
+  threat: Threat,
+  *,
+  steps: int,
+  value_step: float = 0.25,
+  score_step: float = 0.25,
+  patience: int = 3,
+  projected: bool = True,
+  restarts: int = 1,
+  site_axes: ravel.Amounts = 1,
+) -> Attack:
+  """Returns sparse PGD, which ascends values and the choice of sites.
+
+  The point is ``x + p * top_k(sigmoid(m))``, m one score per site::
+
+    p <- clip(p + value_step (upper - lower) sign(g_p))
+    m <- m + score_step sqrt(S) g_m/||g_m||_2
+
+  with g_m the gradient through the sigmoid, the choice differentiated as the
+  identity; g_p is the gradient at the point times the choice (`projected`) or
+  times the sigmoid. Scores are drawn anew when the choice stood still for
+  `patience` steps or their gradient vanished.
+
+  Args:
+    source: the loss, or an oracle.
+    threat: from `l0`.
+    steps: how many points to try.
+    value_step: step of the values, in widths of the box.
+    score_step: step of the scores, in units of sqrt(S).
+    patience: idle steps until the scores are drawn anew.
+    projected: which of the paper's two gradients; it reports the worst of
+      both, as `worst_of` does.
+    restarts: how many runs to choose from.
+    site_axes: as in `l0`.
+
+  Raises:
+    ValueError: if a count or step is out of range.
+
+  References:
+    Xuyang Zhong, Yixiao Huang, Chen Liu, 2024, "Towards efficient training and
+    evaluation of robust models against l0 bounded adversarial perturbations",
+    arXiv 2405.05075.
+  """
+  check_threat(threat)
+  check_count("patience", patience)
+  check_range("value_step", value_step, 0.0, np.inf)
+  check_range("score_step", score_step, 0.0, np.inf)
+
+  given = _Settings(
+    threat, value_step, score_step, patience, projected, site_axes
+  )
+  search = Search(
+    functools.partial(_begin, given), functools.partial(_move, given)
+  )
+  return restarted(
+    explore(as_oracle(source), search, threat, steps=steps),
+    restarts,
+  )
+
+
+class _Settings(NamedTuple):
+  """What `spgd` was given."""
+
+  threat: Threat
+  value_step: float
+  score_step: float
+  patience: int
+  projected: bool
+  site_axes: ravel.Amounts
+
+
+def _draw(given: _Settings, keys: Key, origin: Inputs) -> Array:
+  """Returns new scores."""
+  number = sites_of(origin, given.site_axes).number
+  return prng.per_example(lambda k: jax.random.normal(k, (number,)), keys)
+
+
+def _place(
+  given: _Settings, origin: Inputs, memory: _Masked
+) -> tuple[Inputs, Array]:
+  """Returns the point that the memory stands for, and its choice."""
+  center, restore = ravel.ravel_examples(origin)
+  chosen = largest(memory.scores, budget(given.threat.radius, center))
+  mask = sites_of(origin, given.site_axes).spread(chosen)
+  return restore(jnp.where(mask, memory.values, center)), chosen
+
+
+def _begin(
+  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _Masked]:
+  del labels
+  first, second = prng.split(keys)
+  values = uniform_rows(first, *walls(given.threat.box, origin))
+  idle = jnp.zeros(values.shape[0], int)
+  memory = _Masked(
+    values, _draw(given, second, origin).astype(values.dtype), idle
+  )
+  return _place(given, origin, memory)[0], memory
+
+
+def _move(
+  given: _Settings, keys: Key, visit: Visit, memory: _Masked
+) -> tuple[Inputs, _Masked]:
+  origin = visit.origin
+  sites = sites_of(origin, given.site_axes)
+  center = ravel.ravel_examples(origin)[0]
+  gradient = ravel.ravel_examples(visit.probe.gradient)[0]
+  gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
+  soft = jax.nn.sigmoid(memory.scores)
+  chosen = _place(given, origin, memory)[1]
+  weight = chosen.astype(soft.dtype) if given.projected else soft
+  lower, upper = walls(given.threat.box, origin)
+  push = jnp.sign(gradient * sites.spread(weight))
+  values = memory.values + given.value_step * (upper - lower) * push
+  slope = sites.total(gradient * (memory.values - center))
+  # Not 1 - soft: that is 0 from a score of 17 on, and the score would stay.
+  slope = slope * soft * jax.nn.sigmoid(-memory.scores)
+  size = l2_norm(slope)[:, None]
+  length = given.score_step * jnp.sqrt(jnp.asarray(sites.number, slope.dtype))
+  scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
+  held = largest(scores, budget(given.threat.radius, center))
+  idle = jnp.where(jnp.all(held == chosen, 1), memory.idle + 1, 0)
+  stuck = (idle >= given.patience) | (size[:, 0] == 0)
+  fresh = _draw(given, keys, origin).astype(scores.dtype)
+  scores = jnp.where(stuck[:, None], fresh, scores)
+  memory = _Masked(
+    jnp.clip(values, lower, upper), scores, jnp.where(stuck, 0, idle)
+  )
+  return _place(given, origin, memory)[0], memory

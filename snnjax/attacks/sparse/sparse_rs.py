@@ -1,0 +1,173 @@
+"""Sparse-RS: random search over few sites, without a gradient."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import prng
+from snnjax.attacks.ascent import restarted
+from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.l0 import (
+  budget,
+  largest,
+  random_sites,
+  sites_of,
+  walls,
+)
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
+from snnjax.validation import check_count, check_range
+
+Source = ScoredLossFn | Oracle
+
+
+class _Random(NamedTuple):
+  """Sparse-RS's memory: the best point, its sites and its loss."""
+
+  values: Array
+  chosen: Array
+  tried_values: Array
+  tried_chosen: Array
+  loss: Array
+
+
+def sparse_rs(
+  source: Source,
+  threat: Threat,
+  *,
+  queries: int,
+  share: float = 0.3,
+  restarts: int = 1,
+  site_axes: ravel.Amounts = 1,
+) -> Attack:
+  """Returns Sparse-RS: random search over sites and corner values.
+
+  Each query moves a share of the k chosen sites elsewhere, gives the new ones
+  random corners of the box, and stays there if the loss did not fall. The
+  share shrinks along the authors' schedule. No gradient is used.
+
+  Args:
+    source: the loss, or an oracle whose gradient is ignored; the margin loss
+      as a rule.
+    threat: from `l0`.
+    queries: how many points to try.
+    share: the first share of sites that move, in (0, 1].
+    restarts: how many runs to choose from.
+    site_axes: as in `l0`.
+
+  Raises:
+    ValueError: if a count or the share is out of range.
+
+  References:
+    Francesco Croce, Maksym Andriushchenko, Naman D. Singh, Nicolas Flammarion,
+    Matthias Hein, 2022, "Sparse-RS: a versatile framework for query-efficient
+    sparse black-box adversarial attacks", arXiv 2006.12834.
+  """
+  check_threat(threat)
+  check_count("queries", queries)
+  check_range("share", share, np.finfo(float).tiny, 1.0)
+  shares = jnp.asarray(share * share_schedule(queries))
+  given = _Settings(threat, shares, site_axes)
+  search = Search(
+    functools.partial(_begin, given), functools.partial(_move, given)
+  )
+  run = explore(as_oracle(source), search, threat, steps=queries)
+  return restarted(run, restarts)
+
+
+def share_schedule(queries: int) -> np.ndarray:
+  """Returns the factor of the moving share at each query, [queries].
+
+  The authors' for 10,000 queries, stretched to the number given.
+
+  Args:
+    queries: at least 1.
+  """
+  ends = np.array([0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
+  divisors = np.array([1, 2, 4, 5, 6, 8, 10, 12, 15, 20])
+  stretched = np.arange(queries) * 10_000 // queries
+  return 1 / divisors[np.searchsorted(ends, stretched, side="left")]
+
+
+def _among(keys: Key, candidates: Array) -> Array:
+  """Returns random scores, positive for candidates [B, S], else negative."""
+  draw = prng.per_example(
+    lambda k: jax.random.uniform(k, candidates.shape[1:]), keys
+  )
+  return jnp.where(candidates, draw, -1.0)
+
+
+class _Settings(NamedTuple):
+  """What `sparse_rs` was given; `shares` has one entry for each query."""
+
+  threat: Threat
+  shares: Array
+  site_axes: ravel.Amounts
+
+
+def _corners(given: _Settings, keys: Key, origin: Inputs) -> Array:
+  """Returns a random corner of the box for every site, [B, D]."""
+  lower, upper = walls(given.threat.box, origin)
+  high = prng.per_example(
+    lambda k: jax.random.bernoulli(k, 0.5, lower.shape[1:]), keys
+  )
+  return jnp.where(high, upper, lower)
+
+
+def _place(
+  given: _Settings, origin: Inputs, values: Array, chosen: Array
+) -> Inputs:
+  """Returns the inputs with the chosen sites at their values."""
+  center, restore = ravel.ravel_examples(origin)
+  mask = sites_of(origin, given.site_axes).spread(chosen)
+  return restore(jnp.where(mask, values, center))
+
+
+def _begin(
+  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+) -> tuple[Inputs, _Random]:
+  first, second = prng.split(keys)
+  count = budget(given.threat.radius, ravel.ravel_examples(origin)[0])
+  chosen = random_sites(first, origin, given.site_axes, count)
+  values = _corners(given, second, origin)
+  loss = jnp.full(labels.shape, -jnp.inf, values.dtype)
+  return _place(given, origin, values, chosen), _Random(
+    values, chosen, values, chosen, loss
+  )
+
+
+def _move(
+  given: _Settings, keys: Key, visit: Visit, memory: _Random
+) -> tuple[Inputs, _Random]:
+  origin, loss = visit.origin, visit.probe.loss.astype(memory.loss.dtype)
+  better = loss >= memory.loss
+  values, chosen = ravel.select_examples(
+    better,
+    (memory.tried_values, memory.tried_chosen),
+    (memory.values, memory.chosen),
+  )
+  leaving, coming, painting = prng.split(keys, 3)
+  count = budget(given.threat.radius, values)
+  part = given.shares[jnp.minimum(visit.tried, len(given.shares)) - 1]
+  moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
+  free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
+  used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)
+  moving = jnp.minimum(jnp.minimum(moving, free), used)
+  standing = _among(leaving, chosen)
+  out = chosen & largest(standing, moving)
+  new = ~chosen & largest(_among(coming, ~chosen), moving)
+  # Where every site is in use, one of them is painted anew.
+  full = free == 0
+  repaint = jnp.where(full, largest(standing, 1.0 + free), new)
+  paint = sites_of(origin, given.site_axes).spread(repaint)
+  tried = jnp.where(paint, _corners(given, painting, origin), values)
+  placed = (chosen & ~out) | new
+  best = jnp.where(better, loss, memory.loss)
+  return _place(given, origin, tried, placed), _Random(
+    values, chosen, tried, placed, best
+  )

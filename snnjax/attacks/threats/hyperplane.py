@@ -1,0 +1,238 @@
+"""Shortest ways onto a hyperplane inside a box, for three norms."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax.attacks.threats.balls import Room, l2_norm
+from snnjax.interfaces import Array
+from snnjax.kernels import order_statistics as orders
+
+
+def norm(delta: Array, order: float) -> Array:
+  """Returns ||delta||_p of each row, [B].
+
+  Args:
+    delta: [B, D].
+    order: p: infinity, 2 or 1.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  _check_order(order)
+  if order == 2:
+    return l2_norm(delta)
+  magnitude = jnp.abs(delta)
+  return jnp.max(magnitude, 1) if order == np.inf else jnp.sum(magnitude, 1)
+
+
+def dual_norm(slope: Array, order: float) -> Array:
+  """Returns the largest ``slope . delta`` over ||delta||_p <= 1, [B].
+
+  Args:
+    slope: [B, D].
+    order: p, of the norm of `delta`: infinity, 2 or 1.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  _check_order(order)
+  return norm(slope, {np.inf: 1, 2: 2, 1: np.inf}[order])
+
+
+def project_onto_hyperplane(
+  point: Array, slope: Array, gap: Array, room: Room, order: float
+) -> Array:
+  r"""Returns the smallest step that closes a linear gap inside the box.
+
+  ``argmin ||d||_p  subject to  slope . d = gap, point + d in the box``. With
+  a = |slope| and w the room towards the wall each coordinate heads for, the
+  solution moves coordinate i by ``min(t s_i, w_i)``, where s_i is 1 for linf
+  and a_i for l2; t is the first float that closes the gap. For l1 it fills
+  the coordinates up to the wall, largest slope first. Where no point of the
+  box closes the gap, every coordinate with a slope goes to its wall.
+
+  Args:
+    point: [B, D], inside the box.
+    slope: [B, D].
+    gap: [B], of either sign.
+    room: the box.
+    order: p: infinity, 2 or 1.
+
+  Returns:
+    The steps, [B, D]; zero for a zero slope.
+
+  Raises:
+    ValueError: if `order` is another.
+
+  References:
+    Francesco Croce, Matthias Hein, 2020, "Minimally distorted adversarial
+    examples with a fast adaptive boundary attack", arXiv 1907.02044.
+  """
+  _check_order(order)
+  heading, wall = sign_and_room(point, slope, gap, room)
+  size, need = jnp.abs(slope), jnp.abs(gap)[:, None]
+  if order == 1:
+    return heading * _fill_largest(size, wall, need)
+  return heading * _fill_evenly(size, size if order == 2 else 1, wall, need)
+
+
+def sign_and_room(
+  point: Array, slope: Array, gap: Array, room: Room
+) -> tuple[Array, Array]:
+  """Returns each coordinate's sign of motion and its room that way, [B, D].
+
+  Args:
+    point: [B, D], inside the box.
+    slope: [B, D].
+    gap: [B], to be closed along the slope.
+    room: the box.
+  """
+  heading = jnp.sign(slope) * jnp.sign(gap)[:, None]
+  wall = jnp.where(heading > 0, room.upper - point, point - room.lower)
+  return heading, jnp.where(heading == 0, 0, jnp.maximum(wall, 0))
+
+
+def straight_onto_plane(slope: Array, gap: Array, order: float) -> Array:
+  """Returns the smallest step that closes a linear gap, without a box.
+
+  Args:
+    slope: [B, D].
+    gap: [B], of either sign.
+    order: p: infinity or 2. (For 1, all of it goes into one coordinate.)
+
+  Returns:
+    The steps, [B, D]; zero for a zero slope.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  if order not in (np.inf, 2):
+    raise ValueError(f"order must be infinity or 2; got {order}")
+  steep = dual_norm(slope, order)[:, None]
+  scale = jnp.where(steep > 0, steep, 1)
+  unit = slope / scale if order == 2 else jnp.sign(slope)
+  return unit * gap[:, None] / scale
+
+
+def most_within(
+  size: Array, wall: Array, order: float
+) -> Callable[[Array], Array]:
+  """Returns how to gain most in a ball, ready for many radii.
+
+  ``argmax size . d  subject to  ||d||_p <= radius, 0 <= d <= wall``.
+
+  Args:
+    size: [B, D], at least 0.
+    wall: [B, D], at least 0, and 0 where the size is.
+    order: p: infinity, 2 or 1.
+
+  Returns:
+    ``radius [B, 1] -> d [B, D]``.
+
+  Raises:
+    ValueError: if `order` is another.
+  """
+  _check_order(order)
+  if order == np.inf:
+    return lambda radius: jnp.minimum(radius, wall)
+  if order == 2:
+    # d_i = min(s a_i, w_i) of norm r: linear in the square of s.
+    peak = jnp.max(size, 1, keepdims=True)
+    unit = size / jnp.where(peak > 0, peak, 1)
+    fill = _evenly(jnp.ones_like(size), jnp.square(unit), jnp.square(wall))
+    return lambda radius: jnp.sqrt(fill(jnp.square(radius)))
+  places = jnp.argsort(-size, 1)
+  walls, back = jnp.take_along_axis(wall, places, 1), jnp.argsort(places, 1)
+  before = _total_before(walls)
+
+  def spend(radius: Array) -> Array:
+    steps = jnp.clip(radius - before, 0, walls)
+    return jnp.take_along_axis(steps, back, 1)
+
+  return spend
+
+
+def _total_before(values: Array) -> Array:
+  """Returns the sum of all values left of each, even beside infinite ones."""
+  sums = jnp.cumsum(values, 1)[:, :-1]
+  return jnp.concatenate([jnp.zeros_like(values[:, :1]), sums], 1)
+
+
+def _evenly(size: Array, speed: Array, wall: Array) -> Callable[[Array], Array]:
+  """Returns ``need [B, 1] -> min(t speed, wall)`` with ``size . it = need``.
+
+  Where no t is enough, it is the wall.
+  """
+  movable = (size > 0) & (speed > 0)
+  meets = jnp.where(movable, wall / jnp.where(movable, speed, 1), jnp.inf)
+  order = jnp.argsort(meets, 1)
+  meets, full, rate = (
+    jnp.take_along_axis(values, order, 1)
+    for values in (
+      meets,
+      jnp.where(movable, size * wall, 0),
+      jnp.where(movable, size * speed, 0),
+    )
+  )
+  # What the coordinates still moving after the k-th meeting gain per unit t.
+  later = jnp.flip(jnp.cumsum(jnp.flip(rate, 1), 1), 1)
+  before = _total_before(full)
+  finite = jnp.isfinite(meets)
+  endless = jnp.where(later > 0, jnp.inf, before)
+  gained = jnp.where(finite, before + jnp.where(finite, meets, 0) * later, 0)
+  gained = jnp.where(finite, gained, endless)
+
+  def fill(need: Array) -> Array:
+    reached = gained >= need
+    first = jnp.argmax(reached, 1)[:, None]
+    rest = need - jnp.take_along_axis(before, first, 1)
+    pace = jnp.take_along_axis(later, first, 1)
+    time = jnp.maximum(rest, 0) / jnp.where(pace > 0, pace, 1)
+    possible = jnp.any(reached, 1, keepdims=True)
+    moved = jnp.minimum(time * speed, wall)
+    return jnp.where(movable, jnp.where(possible, moved, wall), 0)
+
+  return fill
+
+
+def _fill_evenly(
+  size: Array, speed: Array | int, wall: Array, need: Array
+) -> Array:
+  """Returns ``min(t speed, wall)`` for the least t at which it gains enough.
+
+  For one need what `_evenly` gives for many, without its sort.
+  """
+
+  def steps(time: Array) -> Array:
+    return jnp.where(size > 0, jnp.minimum(time * speed, wall), 0)
+
+  def short(time: Array) -> Array:
+    return jnp.sum(size * steps(time), 1, keepdims=True) < need
+
+  time = jnp.maximum(orders.next_above(orders.last_true(short, need)), 0)
+  return jnp.where(short(jnp.full_like(need, jnp.inf)), wall, steps(time))
+
+
+def _fill_largest(size: Array, wall: Array, need: Array) -> Array:
+  """Returns the steps that fill coordinates of the largest `size` first."""
+  gain = jnp.where(size > 0, size * wall, 0)
+
+  def enough(least: Array) -> Array:
+    held = jnp.where(size >= least, gain, 0)
+    return jnp.sum(held, 1, keepdims=True) >= need
+
+  # The gap closes among the coordinates of this size, first come first served.
+  last = jnp.maximum(orders.last_true(enough, need), 0)
+  above, among = size > last, (size == last) & (size > 0)
+  missing = need - jnp.sum(jnp.where(above, gain, 0), 1, keepdims=True)
+  share = missing / jnp.where(last > 0, last, 1)
+  before = _total_before(jnp.where(among, wall, 0))
+  steps = jnp.where(among, jnp.clip(share - before, 0, wall), 0)
+  return jnp.where(above, wall, steps)
+
+
+def _check_order(order: float) -> None:
+  if order not in (np.inf, 2, 1):
+    raise ValueError(f"order must be infinity, 2 or 1; got {order}")

@@ -1,0 +1,251 @@
+"""The l0 threat: how many sites change, all channels of a site at once."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import prng
+from snnjax.arguments import check_per_example
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat
+from snnjax.interfaces import Array, Inputs, Key
+from snnjax.kernels import order_statistics
+from snnjax.validation import check_range, in_box, is_concrete
+
+
+class Sites(NamedTuple):
+  """Which columns of the flattened inputs belong to one site.
+
+  Attributes:
+    number: S, the number of sites over all modalities.
+    total: ``[B, D] -> [B, S]``, the sum over each site's columns.
+    spread: ``[B, S] -> [B, D]``, each site's value at all of its columns.
+    channel: [D], each column's place within its site.
+  """
+
+  number: int
+  total: Callable[[Array], Array]
+  spread: Callable[[Array], Array]
+  channel: np.ndarray
+
+
+def sites_of(inputs: Inputs, site_axes: ravel.Amounts) -> Sites:
+  """Returns how inputs divide into sites.
+
+  Args:
+    inputs: arrays [B, ..., channels].
+    site_axes: how many trailing axes make one site, for all inputs or for
+      each modality: 1 for images [B, H, W, C], 0 for features [B, F].
+
+  Raises:
+    ValueError: if an array has fewer axes than that.
+  """
+  leaves = jax.tree.leaves(inputs)
+  axes = jax.tree.leaves(
+    ravel.broadcast_modalities("site_axes", site_axes, inputs)
+  )
+  sizes = []
+  for leaf, trailing in zip(leaves, axes, strict=True):
+    if not 0 <= trailing < leaf.ndim:
+      raise ValueError(
+        "site_axes must be at least 0 and less than the axes of the inputs; "
+        f"got {trailing} for shape {leaf.shape}"
+      )
+    split = leaf.ndim - int(trailing)
+    sizes.append(
+      (math.prod(leaf.shape[1:split]), math.prod(leaf.shape[split:]))
+    )
+
+  def parts(matrix: Array, widths: list[int]) -> list[Array]:
+    return jnp.split(matrix, np.cumsum(widths)[:-1], axis=1)
+
+  def total(matrix: Array) -> Array:
+    pieces = parts(matrix, [count * width for count, width in sizes])
+    return jnp.concatenate(
+      [
+        piece.reshape(-1, *size).sum(2)
+        for piece, size in zip(pieces, sizes, strict=True)
+      ],
+      1,
+    )
+
+  def spread(values: Array) -> Array:
+    pieces = parts(values, [count for count, _ in sizes])
+    return jnp.concatenate(
+      [
+        jnp.repeat(piece, width, axis=1)
+        for piece, (_, width) in zip(pieces, sizes, strict=True)
+      ],
+      1,
+    )
+
+  channel = np.concatenate(
+    [np.tile(np.arange(width), count) for count, width in sizes]
+  )
+  return Sites(sum(count for count, _ in sizes), total, spread, channel)
+
+
+def largest(scores: Array, count: Array) -> Array:
+  """Returns where the `count` largest scores of each row are, exactly so many.
+
+  Args:
+    scores: [B, S]; the first of equals wins.
+    count: [B, 1] or [1, 1], need not be whole; may be traced.
+  """
+  scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
+  smallest = order_statistics.kth_largest(
+    scores, jnp.maximum(jnp.floor(count), 1)
+  )
+  above, equal = scores > smallest, scores == smallest
+  left = count - jnp.sum(above, 1, keepdims=True).astype(count.dtype)
+  return above | (equal & (jnp.cumsum(equal, 1).astype(count.dtype) <= left))
+
+
+def budget(sites: float | Array, like: Array) -> Array:
+  """Returns a number of sites as [1, 1] or [B, 1], of the type of `like`."""
+  check_per_example("sites", sites, like.shape[0])
+  return jnp.reshape(jnp.asarray(sites, like.dtype), (-1, 1))
+
+
+def walls(box: Bounds, inputs: Inputs) -> tuple[Array, Array]:
+  """Returns the box of the flattened inputs, each bound broadcast to [B, D]."""
+  if not isinstance(box, tuple):
+    raise ValueError(
+      f"box must be one pair (lower, upper) for this attack; got {box}"
+    )
+  matrix = ravel.ravel_examples(inputs)[0]
+  lower, upper = (
+    jnp.broadcast_to(
+      ravel.row(bound, inputs).astype(matrix.dtype), matrix.shape
+    )
+    for bound in box
+  )
+  return lower, upper
+
+
+def l0(
+  sites: float | Array,
+  box: Bounds = UNIT_BOX,
+  site_axes: ravel.Amounts = 1,
+) -> Threat:
+  """Returns ``#{sites that change} <= sites``.
+
+  The projection is the nearest point in l2: it keeps the sites that bring it
+  nearest to the candidate, ``sum_c (d^2 - w^2)`` with d a channel's distance
+  from its origin and w that from the box.
+  Its gradient steps are ``g/||g||_1``, dense: the projection makes them
+  sparse. A sample is random values at random sites.
+
+  Args:
+    sites: how many sites may change, a scalar or [B]; may be traced.
+    box: smallest and largest values of an input, finite, see `linf`.
+    site_axes: how many trailing axes make one site, for all inputs or for each
+      modality: 1 for images [B, H, W, C], whose pixels count once whatever
+      their channels; 0 for features.
+
+  Raises:
+    ValueError: if a concrete number or box makes no sense.
+
+  References:
+    Francesco Croce, Matthias Hein, 2019, "Sparse and imperceivable adversarial
+    attacks", arXiv 1909.05040.
+  """
+  check_range("sites", sites, 0.0, np.finfo(np.float64).max)
+  if not isinstance(box, tuple) or len(box) != 2:
+    raise ValueError(f"box must be a pair (lower, upper); got {box!r}")
+  for bound in jax.tree.leaves(box):
+    if is_concrete(bound) and not np.all(np.isfinite(bound)):
+      raise ValueError(f"box must be finite for an l0 threat; got {box}")
+
+  given = _Budget(sites, box, site_axes)
+  return Threat(
+    project=functools.partial(_project, given),
+    sample=functools.partial(_sample, given),
+    ascent=_ascent,
+    contains=functools.partial(_contains, given),
+    distance=functools.partial(_distance, given),
+    radius=sites,
+    box=box,
+    times=lambda factor: l0(factor * sites, box, site_axes),
+  )
+
+
+class _Budget(NamedTuple):
+  """What `l0` was given; it has what a `Threat` has to offer to helpers."""
+
+  radius: float | Array
+  box: Bounds
+  site_axes: ravel.Amounts
+
+
+def _project(given: _Budget, candidate: Inputs, origin: Inputs) -> Inputs:
+  center, restore = ravel.ravel_examples(origin)
+  moved = ravel.ravel_examples(candidate)[0].astype(center.dtype)
+  wanted = jnp.where(jnp.isfinite(moved), moved, center)
+  moved = jnp.clip(wanted, *walls(given.box, origin))
+  sites = sites_of(origin, given.site_axes)
+  # d^2 - w^2 by factors: the squares of far candidates would cancel.
+  gain = (moved - center) * ((wanted - center) + (wanted - moved))
+  kept = largest(sites.total(gain), budget(given.radius, center))
+  near = jnp.where(sites.spread(kept), moved, center)
+  return ravel.stored(restore(near), origin)
+
+
+def _sample(given: _Budget, key: Key, origin: Inputs) -> Inputs:
+  center, restore = ravel.ravel_examples(origin)
+  keys = prng.example_keys(key, center.shape[0])
+  where, what = prng.split(keys)
+  count = budget(given.radius, center)
+  mask = random_sites(where, origin, given.site_axes, count)
+  values = uniform_rows(what, *walls(given.box, origin))
+  mask = sites_of(origin, given.site_axes).spread(mask)
+  return ravel.stored(restore(jnp.where(mask, values, center)), origin)
+
+
+def _ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
+  del candidate
+  slope, restore = ravel.ravel_examples(gradient)
+  peak = jnp.max(jnp.abs(slope), 1, keepdims=True)
+  slope = slope / jnp.where(peak > 0, peak, 1)
+  size = jnp.sum(jnp.abs(slope), 1, keepdims=True)
+  return restore(slope / jnp.where(size > 0, size, 1))
+
+
+def _distance(given: _Budget, candidate: Inputs, origin: Inputs) -> Array:
+  moved, center = (
+    ravel.ravel_examples(candidate)[0],
+    ravel.ravel_examples(origin)[0],
+  )
+  changed = (moved != center).astype(center.dtype)
+  total = sites_of(origin, given.site_axes).total(changed)
+  return jnp.sum((total > 0).astype(center.dtype), 1)
+
+
+def _contains(given: _Budget, candidate: Inputs, origin: Inputs) -> Array:
+  moved = ravel.ravel_examples(candidate)[0]
+  limit = budget(given.radius, moved)[:, 0]
+  near = _distance(given, candidate, origin) <= limit
+  kind = ravel.coarsest(candidate)
+  return near & jnp.all(in_box(moved, *walls(given.box, origin), kind), 1)
+
+
+def random_sites(
+  keys: Key, inputs: Inputs, site_axes: ravel.Amounts, count: Array
+) -> Array:
+  """Returns a random choice of `count` sites for each example, [B, S]."""
+  total = sites_of(inputs, site_axes).number
+  draw = prng.per_example(lambda k: jax.random.uniform(k, (total,)), keys)
+  return largest(draw, count)
+
+
+def uniform_rows(keys: Key, lower: Array, upper: Array) -> Array:
+  """Returns values drawn uniformly between the bounds [B, D]."""
+  unit = prng.per_example(
+    lambda k: jax.random.uniform(k, lower.shape[1:], lower.dtype), keys
+  )
+  return lower + (upper - lower) * unit

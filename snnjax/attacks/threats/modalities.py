@@ -1,0 +1,214 @@
+"""Threats on several modalities: a budget each, none, or one for all."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import prng
+from snnjax.arguments import check_takes, described
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import (
+  UNIT_BOX,
+  Bounds,
+  Geometry,
+  Threat,
+  check_threat,
+  linf,
+)
+from snnjax.interfaces import Array, Inputs, Key, PyTree
+from snnjax.validation import check_positive
+
+
+def per_modality(threats: Mapping[str, Threat]) -> Threat:
+  """Returns the threat that bounds every modality on its own.
+
+  Its distance is the largest share of a budget that is spent,
+  ``max_m distance_m / radius_m``: 1 is the limit, whatever the norms.
+
+  Args:
+    threats: a threat for every modality of the inputs; `frozen()` for one that
+      must not change.
+
+  Raises:
+    ValueError: if there is no threat here; or, from its functions, if the
+      names are not those of the inputs.
+  """
+  if not isinstance(threats, Mapping):
+    raise TypeError(
+      "threats must be a mapping from each modality to its threat, "
+      '{"image": attacks.linf(8 / 255), ...}; got '
+      f"{described(threats)}"
+    )
+  if not threats:
+    raise ValueError("threats must name at least one modality; got none")
+  threats = dict(threats)
+  for name, threat in threats.items():
+    check_threat(threat, f"threats[{name!r}]")
+  # By place in sorted order: a mapping's own order must not matter.
+  places = {name: place for place, name in enumerate(sorted(threats))}
+
+  def each(act: Callable[..., Any], origin: Inputs, *others: Inputs) -> PyTree:
+    """Returns ``act(threat, origin, *others)`` of every modality."""
+    if not isinstance(origin, Mapping) or set(origin) != set(threats):
+      given = sorted(origin) if isinstance(origin, Mapping) else "one array"
+      raise ValueError(
+        f"threats are given for the modalities {sorted(threats)}; the inputs "
+        f"have {given}"
+      )
+    return {
+      name: act(threats[name], *(tree[name] for tree in (origin, *others)))
+      for name in origin
+    }
+
+  def sample(key: Key, origin: Inputs) -> PyTree:
+    keys = {name: prng.fold_in(key, places[name]) for name in threats}
+    return each(lambda threat, o, k: threat.sample(k, o), origin, keys)
+
+  def contains(candidate: Inputs, origin: Inputs) -> Array:
+    inside = each(lambda threat, o, c: threat.contains(c, o), origin, candidate)
+    return jnp.all(jnp.stack(list(inside.values())), 0)
+
+  def distance(candidate: Inputs, origin: Inputs) -> Array:
+    shares = each(_share, origin, candidate)
+    return jnp.max(jnp.stack(list(shares.values())), 0)
+
+  return Threat(
+    project=lambda candidate, origin: each(
+      lambda threat, o, c: threat.project(c, o), origin, candidate
+    ),
+    sample=sample,
+    ascent=lambda gradient, candidate: each(
+      lambda threat, c, g: threat.ascent(g, c), candidate, gradient
+    ),
+    contains=contains,
+    distance=distance,
+    radius={name: threat.radius for name, threat in threats.items()},
+    box={name: threat.box for name, threat in threats.items()},
+    times=lambda factor: per_modality(
+      {name: threat.times(factor) for name, threat in threats.items()}
+    ),
+    parts=threats,
+  )
+
+
+def _share(threat: Threat, origin: Inputs, candidate: Inputs) -> Array:
+  """Returns the spent part of a budget, [B]; an empty budget has 0 or inf."""
+  spent = threat.distance(candidate, origin)
+  radius = jnp.broadcast_to(
+    jnp.asarray(threat.radius, spent.dtype), spent.shape
+  )
+  share = spent / jnp.where(radius > 0, radius, 1)
+  return jnp.where((radius > 0) | (spent == 0), share, jnp.inf)
+
+
+def frozen() -> Threat:
+  """Returns the threat under which nothing may change."""
+  return linf(0.0, (-jnp.inf, jnp.inf))
+
+
+def joint(
+  norm: Callable[[float | Array, Bounds], Threat],
+  epsilon: float | Array,
+  weights: Mapping[str, float],
+  box: Bounds = UNIT_BOX,
+) -> Threat:
+  """Returns one budget for all modalities: ``norm(w_m delta_m) <= epsilon``.
+
+  Args:
+    norm: `linf`, `l2`, `l1` or another that builds a threat from a radius
+      and a box.
+    epsilon: the budget, in weighted units.
+    weights: what a unit of each modality costs, positive.
+    box: smallest and largest values in raw units, for all or per modality.
+
+  Raises:
+    ValueError: if a weight is not positive, or the names are not those of
+      the inputs.
+  """
+  check_takes(
+    "norm", norm, ("epsilon", "box"), "attacks.linf, attacks.l2 and l1 are such"
+  )
+  if not weights:
+    raise ValueError("weights must name at least one modality; got none")
+  weights = dict(weights)
+  for name, weight in weights.items():
+    check_positive(f"weights[{name!r}]", weight)
+  lower, upper = (
+    ravel.broadcast_modalities(
+      "box", bound, dict.fromkeys(weights, jnp.zeros(()))
+    )
+    for bound in box
+  )
+
+  def weighted(inputs: PyTree) -> PyTree:
+    return _weighed(jnp.multiply, ravel.widened(inputs), weights)
+
+  def raw(inputs: PyTree) -> PyTree:
+    return _weighed(jnp.divide, ravel.widened(inputs), weights)
+
+  inner = norm(epsilon, (weighted(lower), weighted(upper)))
+
+  def project(candidate: Inputs, origin: Inputs) -> Inputs:
+    return ravel.stored(nearest(candidate, ravel.widened(origin)), origin)
+
+  def nearest(candidate: Inputs, origin: Inputs) -> Inputs:
+    before, home = weighted(candidate), weighted(origin)
+    after = inner.project(before, home)
+    back = raw(after)
+    # Weighing and back rounds: what did not move must come back bit for bit,
+    # and what did must not have moved further.
+    back = jax.tree.map(
+      lambda r, again, a, h, o: ravel.held_back(
+        r, o, jnp.abs(again - h) > jnp.abs(a - h)
+      ),
+      *(back, weighted(back), after, home, origin),
+    )
+    exact = jax.tree.map(
+      lambda a, b, r, c: jnp.where(a == b, c, r),
+      *(after, before, back, ravel.widened(candidate)),
+    )
+    inside = ravel.map_modalities(jnp.clip, exact, lower, upper)
+    return jax.tree.map(
+      lambda a, h, i, o: jnp.where(a == h, o, i), after, home, inside, origin
+    )
+
+  def rows(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
+    matrix, restore = ravel.ravel_examples(weighted(inputs))
+    return matrix, lambda changed: raw(restore(changed))
+
+  measure = inner.geometry
+  return Threat(
+    project=project,
+    sample=lambda key, origin: project(
+      raw(inner.sample(key, weighted(origin))), origin
+    ),
+    # The gradient in weighted units is the raw one divided by the weights.
+    ascent=lambda gradient, candidate: raw(
+      inner.ascent(raw(gradient), weighted(candidate))
+    ),
+    contains=lambda candidate, origin: inner.contains(
+      weighted(candidate), weighted(origin)
+    ),
+    distance=lambda candidate, origin: inner.distance(
+      weighted(candidate), weighted(origin)
+    ),
+    radius=epsilon,
+    box=box,
+    times=lambda factor: joint(norm, factor * epsilon, weights, box),
+    geometry=measure
+    and Geometry(
+      measure.order,
+      rows,
+      lambda slope: ravel.ravel_examples(raw(slope))[0],
+      lambda inputs: measure.room(weighted(inputs)),
+    ),
+  )
+
+
+def _weighed(
+  operation: Callable[..., Array], inputs: Inputs, weights: Mapping[str, float]
+) -> PyTree:
+  costs = ravel.broadcast_modalities("weights", weights, inputs)
+  return ravel.map_modalities(operation, inputs, costs)

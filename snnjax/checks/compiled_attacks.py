@@ -1,0 +1,279 @@
+"""The compiled attacks of the alarms.
+
+Each takes the network and the radius as arguments: networks of one
+architecture, given as `jax.tree_util.Partial` of one function, and all radii
+share one compilation.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from snnjax import attacks, losses, prng
+from snnjax.attacks.candidates import strongest
+from snnjax.attacks.oracles import withstood
+from snnjax.attacks.steppers import scaled, steepest
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.ravel import Amounts
+from snnjax.attacks.threats.threat import Threat
+from snnjax.interfaces import (
+  Array,
+  Attack,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+  LogitsFn,
+  Scored,
+  ScoredLossFn,
+)
+from snnjax.losses import LogitsLoss
+
+# Queries of `attacks.hop_skip_jump`, and of each of its rounds.
+_STARTS, _ROUND = 10, 33
+Search = Callable[[ScoredLossFn, Threat, int], Attack]
+
+
+class Plan(NamedTuple):
+  """What is compiled into an attack; another plan is another compilation.
+
+  Attributes:
+    threat: ``radius -> Threat``.
+    losses: from which one is chosen when the program runs.
+    steps: how many.
+    draws: of the network's randomness that every gradient averages.
+    pairs: of queries that estimate the gradient; 0 differentiates.
+  """
+
+  threat: Callable[[Any], Threat]
+  losses: tuple[LogitsLoss, ...]
+  steps: int
+  draws: int = 1
+  pairs: int = 0
+
+
+class Choice(NamedTuple):
+  """What a program is told when it runs.
+
+  Attributes:
+    loss: position in the plan's losses.
+    radius: of the threat.
+    share: the step size, as a share of the radius.
+  """
+
+  loss: Array
+  radius: Amounts
+  share: Array
+
+
+def by_noise(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns the worst of so many random samples."""
+  return attacks.random_noise(source, threat, draws=queries)
+
+
+def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+  """Returns Square, for a norm ball or one for each modality."""
+  return attacks.square(source, threat, queries=queries)
+
+
+def by_hop_skip_jump(
+  source: ScoredLossFn, threat: Threat, queries: int
+) -> Attack:
+  """Returns HopSkipJump, which sees predictions only."""
+  rounds = max((queries - _STARTS) // _ROUND, 1)
+  walk = attacks.hop_skip_jump(source, threat, rounds=rounds, starts=_STARTS)
+  return attacks.within(walk, source, threat)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def climb(
+  plan: Plan,
+  logits_fn: LogitsFn,
+  choice: Choice,
+  keys: Key,
+  first: Inputs,
+  origin: Inputs,
+  labels: Labels,
+) -> tuple[AttackResult, Array]:
+  """Climbs from `first` in the threat around `origin`; what came back is in."""
+  threat = plan.threat(choice.radius)
+
+  def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
+    logits = logits_fn(keys, inputs)
+    # One branch runs: the gradient of another may be infinite. Those of few
+    # classes that have no such loss are never chosen.
+    defined = losses_of(plan.losses, logits)
+    loss = jax.lax.switch(choice.loss, defined, logits, labels)
+    return Scored(loss, logits)
+
+  oracle = attacks.white_box(scored)
+  if plan.pairs:
+    width = 0.25 * _smallest(choice.radius)
+    oracle = attacks.spsa(_asked(scored), draws=plan.pairs, width=width)
+  if plan.draws > 1:
+    oracle = attacks.eot(oracle, plan.draws)
+  attack = _ascent(oracle, threat, choice, origin, plan.steps, strongest)
+  result = attack(keys, first, labels)
+  return result, threat.contains(result.inputs, origin)
+
+
+def _ascent(
+  oracle: attacks.Oracle,
+  threat: Threat,
+  choice: Choice,
+  origin: Inputs,
+  steps: int,
+  keep: attacks.Keep,
+) -> Attack:
+  """The attack's loop, from where it is told, around the clean input."""
+  sizes = jax.tree.map(lambda r: choice.share * r, choice.radius)
+  around = threat._replace(
+    project=lambda moved, _: threat.project(moved, origin),
+    contains=lambda moved, _: threat.contains(moved, origin),
+  )
+  return attacks.ascend(
+    oracle,
+    optax.chain(steepest(threat), scaled(sizes)),
+    around,
+    steps=steps,
+    keep=keep,
+  )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def advance(
+  threat: Callable[[Any], Threat],
+  choice: Choice,
+  keys: Key,
+  points: Inputs,
+  origin: Inputs,
+  gradient: Array,
+) -> Inputs:
+  """Returns where the attack's next step leads, by a known gradient [B, D]."""
+
+  def told(
+    key: Key, state: tuple[()], inputs: Inputs, labels: Labels
+  ) -> tuple[attacks.Probe, tuple[()]]:
+    slope = ravel.ravel_examples(inputs)[1](gradient)
+    loss = jnp.zeros(labels.shape, gradient.dtype)
+    return attacks.Probe(loss, slope, jnp.ones_like(labels, bool)), state
+
+  oracle = attacks.Oracle(lambda inputs: (), told)
+  made = threat(choice.radius)
+  one = _ascent(oracle, made, choice, origin, 1, attacks.last)
+  return one(keys, points, jnp.zeros(gradient.shape[0], int)).inputs
+
+
+def losses_of(
+  wanted: tuple[LogitsLoss, ...], logits: Array
+) -> tuple[LogitsLoss, ...]:
+  """Returns the losses, each that needs more classes replaced by the first.
+
+  Args:
+    wanted: the losses; the first must be defined for these logits.
+    logits: [B, C], as a program sees them.
+  """
+  few = logits.shape[1] < 3
+  return tuple(
+    wanted[0] if few and loss is losses.dlr else loss for loss in wanted
+  )
+
+
+def _asked(loss: ScoredLossFn) -> attacks.Oracle:
+  """An oracle that is never differentiated, which saves its compilation."""
+
+  def grad(
+    key: Key, state: tuple[()], inputs: Inputs, labels: Labels
+  ) -> tuple[attacks.Probe, tuple[()]]:
+    scored = loss(key, inputs, labels)
+    correct = withstood(scored.logits, labels)
+    nothing = jax.tree.map(jnp.zeros_like, inputs)
+    return attacks.Probe(scored.loss, nothing, correct), state
+
+  return attacks.Oracle(lambda inputs: (), grad)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def search(
+  plan: tuple[Search, Callable[[Any], Threat], int],
+  logits_fn: LogitsFn,
+  radius: Amounts,
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+) -> tuple[AttackResult, Array]:
+  """Runs ``(search, threat, queries)``; what came back is in."""
+  build, threat, queries = plan
+  made = threat(radius)
+  judged = losses.scored(logits_fn, losses.margin_loss)
+  result = build(judged, made, queries)(keys, inputs, labels)
+  return result, made.contains(result.inputs, inputs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def slopes(
+  loss: LogitsLoss,
+  logits_fn: LogitsFn,
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+) -> tuple[Array, Array, Array]:
+  """Returns the gradients [B, D] of a loss and of the margin loss.
+
+  The third value says which inputs are classified correctly, [B].
+  """
+  logits, pull = jax.vjp(lambda points: logits_fn(keys, points), inputs)
+
+  def slope(which: LogitsLoss) -> Array:
+    return jax.grad(lambda z: jnp.sum(which(z, labels)))(logits)
+
+  # One after the other: the backward pass is compiled once.
+  first, second = jax.lax.map(
+    lambda cotangent: ravel.ravel_examples(pull(cotangent)[0])[0],
+    jnp.stack([slope(loss), slope(losses.margin_loss)]),
+  )
+  return first, second, losses.predicts(logits, labels)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def values(
+  wanted: tuple[LogitsLoss, ...], logits: Array, labels: Labels
+) -> Array:
+  """Returns some losses of logits, [K, B]."""
+  return jnp.stack([loss(logits, labels) for loss in wanted])
+
+
+@jax.jit
+def nudged(
+  radius: Amounts, keys: Key, inputs: Inputs, gradients: tuple[Array, ...]
+) -> tuple[Inputs, Inputs, tuple[Array, ...]]:
+  """Returns two points on either side, along random signs of the radius' size.
+
+  The third value is the differences that gradients [B, D] predict.
+  """
+  center, restore = ravel.ravel_examples(inputs)
+  signs = prng.per_example(
+    lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype), keys
+  )
+  step = ravel.row(radius, inputs) * signs
+  rises = tuple(2 * jnp.sum(gradient * step, 1) for gradient in gradients)
+  return restore(center + step), restore(center - step), rises
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def start(
+  threat: Callable[[Any], Threat], radius: Amounts, keys: Key, inputs: Inputs
+) -> Inputs:
+  """Returns a random point of the threat around each input."""
+  return threat(radius).sample(keys, inputs)
+
+
+def _smallest(radius: Amounts) -> Any:
+  """The smallest radius above zero; 1 if there is none."""
+  radii = jnp.stack(jax.tree.leaves(radius))
+  least = jnp.min(jnp.where(radii > 0, radii, jnp.inf))
+  return jnp.where(jnp.isfinite(least), least, 1.0)

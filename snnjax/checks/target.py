@@ -1,0 +1,282 @@
+"""What is to be trusted, and attacks on it with an independent judge."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import losses, prng
+from snnjax.arguments import as_labels
+from snnjax.attacks.threats.ravel import Amounts
+from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat, check_inputs
+from snnjax.checks import compiled_attacks
+from snnjax.evaluation.steps import logits_of, partial
+from snnjax.interfaces import Array, AttackResult, Inputs, Key, Labels, LogitsFn
+from snnjax.losses import LogitsLoss
+from snnjax.validation import check_count
+
+# Of the losses that are compared; one program climbs any of them.
+LOSSES: Mapping[str, LogitsLoss] = {
+  "cross_entropy": losses.cross_entropy,
+  "margin": losses.margin_loss,
+  "dlr": losses.dlr,
+}
+
+
+class Subject(NamedTuple):
+  """A network, and the attack whose result is to be trusted.
+
+  Attributes:
+    classify: ``(key, inputs) -> logits [B, C]``, the judge. A
+      `jax.tree_util.Partial` of a function and a network's variables shares
+      its compilations with every network of that function.
+    rules: the same network under each backward rule, by name; the first is
+      the one reported.
+    threat: ``radius -> Threat``, one function for all networks that are to
+      share compilations.
+    radius: the reported radius, or one per modality.
+    loss: ``(logits, labels) -> [B]``, the reported one.
+    steps: of the reported attack.
+    step_share: the step size, as a share of the radius.
+    box: smallest and largest values of an input.
+    batch: how many examples are computed at once; 0 for all.
+  """
+
+  classify: LogitsFn
+  rules: Mapping[str, LogitsFn]
+  threat: Callable[[Any], Threat]
+  radius: Amounts
+  loss: LogitsLoss = losses.cross_entropy
+  steps: int = 10
+  step_share: float = 0.25
+  box: Bounds = UNIT_BOX
+  batch: int = 0
+
+  @property
+  def own(self) -> LogitsFn:
+    """The network under the rule that is reported."""
+    return next(iter(self.rules.values()))
+
+
+class Examples(NamedTuple):
+  """What is attacked.
+
+  Attributes:
+    key: a typed key, scalar or [B].
+    inputs: [B, ...] or a mapping of such arrays.
+    labels: [B].
+  """
+
+  key: Key
+  inputs: Inputs
+  labels: Labels
+
+  @property
+  def keys(self) -> Key:
+    """One key per example, [B]."""
+    return prng.example_keys(self.key, prng.batch_size(self.inputs))
+
+  @property
+  def classes(self) -> Labels:
+    """The labels as an array, [B]."""
+    return as_labels(self.labels, prng.batch_size(self.inputs))
+
+  def taken(self, rows: Any) -> "Examples":
+    """The examples of some rows, with the keys they have here."""
+    at = np.asarray(rows)
+    inputs = jax.tree.map(lambda leaf: leaf[at], self.inputs)
+    return Examples(self.keys[at], inputs, self.classes[at])
+
+
+class Judged(NamedTuple):
+  """What an attack did, per example, [B], on the host.
+
+  Attributes:
+    robust: right on the clean input and on the attack's, which is within the
+      threat: what left it could not be judged and defends nothing.
+    claimed: what the attack said of its success.
+    outside: whether its output left ball or box.
+    non_finite: whether the logits there are not finite.
+    loss: the attack's own loss.
+    inputs: the attack's output.
+  """
+
+  robust: np.ndarray
+  claimed: np.ndarray
+  outside: np.ndarray
+  non_finite: np.ndarray
+  loss: np.ndarray
+  inputs: Inputs
+
+
+def attacked(
+  subject: Subject,
+  examples: Examples,
+  *,
+  logits_fn: LogitsFn | None = None,
+  loss: LogitsLoss | None = None,
+  first: Inputs | None = None,
+  draws: int = 1,
+  pairs: int = 0,
+) -> Judged:
+  """Returns what the subject's attack, or a variant of it, does.
+
+  Args:
+    subject: the network and the attack.
+    examples: N of them.
+    logits_fn: what is differentiated, or asked; the reported rule's network
+      by default.
+    loss: what is ascended; the reported one by default.
+    first: where to start, within the threat; the clean inputs by default.
+    draws: as in `compiled_attacks.Plan`.
+    pairs: as in `compiled_attacks.Plan`.
+  """
+  check_inputs(subject.threat(subject.radius), examples.inputs)
+  wanted = loss or subject.loss
+  known = tuple(dict.fromkeys((*LOSSES.values(), subject.loss, wanted)))
+  plan = compiled_attacks.Plan(
+    subject.threat, known, subject.steps, draws, pairs
+  )
+  choice = compiled_attacks.Choice(
+    jnp.asarray(known.index(wanted)),
+    jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
+    jnp.asarray(subject.step_share, float),
+  )
+  source = partial(logits_fn or subject.own)
+
+  def run(keys: Key, start: Inputs, inputs: Inputs, labels: Labels) -> Any:
+    return compiled_attacks.climb(
+      plan,
+      source,
+      choice,
+      prng.fold_in_name(keys, "attack"),
+      start,
+      inputs,
+      labels,
+    )
+
+  start = examples.inputs if first is None else first
+  found = batched(
+    subject, run, examples.keys, start, examples.inputs, examples.classes
+  )
+  return _judged(subject, examples, *found)
+
+
+def searched(
+  subject: Subject,
+  examples: Examples,
+  search: compiled_attacks.Search,
+  queries: int,
+) -> Judged:
+  """Returns what an attack by queries alone does, under the margin loss.
+
+  Args:
+    subject: the network and the threat, whose radii may differ by modality.
+    examples: N of them.
+    search: which attack, such as `compiled_attacks.by_noise`.
+    queries: how many it may ask, at least.
+  """
+  check_count("queries", queries)
+  check_inputs(subject.threat(subject.radius), examples.inputs)
+  source = partial(subject.classify)
+  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
+
+  def run(keys: Key, inputs: Inputs, labels: Labels) -> Any:
+    return compiled_attacks.search(
+      (search, subject.threat, queries),
+      source,
+      radius,
+      prng.fold_in_name(keys, "attack"),
+      inputs,
+      labels,
+    )
+
+  found = batched(
+    subject, run, examples.keys, examples.inputs, examples.classes
+  )
+  return _judged(subject, examples, *found)
+
+
+def starts(subject: Subject, examples: Examples) -> Inputs:
+  """Returns a random point of the threat around each example."""
+  radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
+
+  def run(keys: Key, inputs: Inputs) -> Inputs:
+    return compiled_attacks.start(
+      subject.threat, radius, prng.fold_in_name(keys, "start"), inputs
+    )
+
+  return batched(subject, run, examples.keys, examples.inputs)
+
+
+def logits_at(
+  subject: Subject, examples: Examples, inputs: Inputs, draw: str
+) -> np.ndarray:
+  """Returns the judge's logits [N, C] at other inputs of the examples.
+
+  Args:
+    subject: the network.
+    examples: N of them; a random network draws from their keys.
+    inputs: [N, ...].
+    draw: what for; another purpose is another draw.
+  """
+  judge = partial(subject.classify)
+
+  def run(keys: Key, points: Inputs) -> Array:
+    return logits_of(judge, prng.fold_in_name(keys, draw), points)
+
+  return batched(subject, run, examples.keys, inputs)
+
+
+def batched(subject: Subject, run: Callable, *arrays: Any) -> Any:
+  """Returns ``run(*arrays)`` on the host, computed in the subject's batches.
+
+  The last batch is filled with repeated examples, whose results are dropped.
+
+  Args:
+    subject: says how many examples are computed at once.
+    run: of trees of arrays [B, ...], to such a tree.
+    *arrays: trees of arrays [N, ...]; the first is an array.
+  """
+  count = len(arrays[0])
+  size = subject.batch or count
+  parts = []
+  for first in range(0, count, size):
+    rows = np.arange(first, first + size)
+    taken = jax.tree.map(lambda leaf, at=rows % count: leaf[at], tuple(arrays))
+    kept = min(size, count - first)
+    parts.append(
+      jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], run(*taken))
+    )
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def most_frequent(labels: np.ndarray) -> np.ndarray:
+  """Returns which examples have the most frequent label, [N]."""
+  return labels == np.argmax(np.bincount(labels))
+
+
+def _judged(
+  subject: Subject,
+  examples: Examples,
+  result: AttackResult,
+  inside: np.ndarray,
+) -> Judged:
+  labels = np.asarray(examples.labels)
+  clean = logits_at(subject, examples, examples.inputs, "clean")
+  logits = logits_at(subject, examples, result.inputs, "judge")
+  finite = np.all(np.isfinite(logits), 1)
+  right, after = (
+    np.asarray(losses.predicts(jnp.asarray(z), jnp.asarray(labels)))
+    for z in (clean, logits)
+  )
+  return Judged(
+    robust=right & after & inside,
+    claimed=np.asarray(result.success),
+    outside=~inside,
+    non_finite=~finite,
+    loss=np.asarray(result.loss),
+    inputs=result.inputs,
+  )

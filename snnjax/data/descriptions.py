@@ -1,0 +1,127 @@
+"""What a prepared set says of itself, checked before TFDS opens it.
+
+TFDS makes features by the names of their classes, and imports the module of
+one that it does not know: a file of the set would choose code to run. It also
+believes every size. A set may have come from somebody else, and so may its
+manifest: here names are compared with those that TFDS itself has, sizes with
+the files.
+"""
+
+import json
+import math
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from snnjax.storage import files
+
+FEATURES = "features.json"
+INFO = "dataset_info.json"
+_PLACE = "tensorflow_datasets.core.features."
+KNOWN = frozenset(
+  f"{_PLACE}{name}"
+  for name in (
+    "audio_feature.Audio",
+    "bounding_boxes.BBoxFeature",
+    "class_label_feature.ClassLabel",
+    "dataset_feature.Dataset",
+    "feature.Tensor",
+    "features_dict.FeaturesDict",
+    "image_feature.Image",
+    "labeled_image.LabeledImage",
+    "scalar.Scalar",
+    "sequence_feature.Sequence",
+    "tensor_feature.Tensor",
+    "text_feature.Text",
+    "translation_feature.Translation",
+    "translation_feature.TranslationVariableLanguages",
+    "video_feature.Video",
+  )
+)
+# As JSON and as protocol buffers spell it, and as TFDS wrote it before 4.
+_NAMES = ("pythonClassName", "python_class_name", "type")
+_JSON = "json"  # a text that TFDS reads as JSON again
+_PATHS = ("names_file", "namesFile")
+_TEMPLATES = ("filepathTemplate", "filepath_template")
+_TEMPLATE = re.compile(r"[\w{}.-]*")
+_CLASSES = ("numClasses", "num_classes")
+_MOST_CLASSES = 100_000
+_MOST_PIXELS = 1 << 26  # bytes of one image
+
+
+def check(folder: pathlib.Path) -> None:
+  """Raises unless TFDS can open a set without running or reading what it says.
+
+  Args:
+    folder: of one version of a prepared set.
+
+  Raises:
+    ValueError: a class is not known, a path is named, or a count is beyond
+      all sense; it names the file.
+    OSError: a file cannot be read.
+  """
+  for name in (FEATURES, INFO):
+    path = folder / name
+    if path.exists():
+      _check(path, files.read_json(path))
+
+
+def check_shape(name: str, shape: tuple[int, ...]) -> None:
+  """Raises ValueError if images of a shape cannot be meant.
+
+  Args:
+    name: of the set, for the message.
+    shape: (H, W, C).
+  """
+  if min(shape) < 1 or math.prod(shape) > _MOST_PIXELS:
+    raise ValueError(
+      f"{name}: an image must have 1 to {_MOST_PIXELS:,} bytes; it has the "
+      f"shape {shape}"
+    )
+
+
+def _check(path: pathlib.Path, value: Any) -> None:
+  def refuse(what: str, got: Any) -> ValueError:
+    return ValueError(
+      f"{path} must {what}; it names {str(got)[:120]!r}: prepare the set anew "
+      "from its source"
+    )
+
+  for key, said in _pairs(value):
+    if key in _NAMES and isinstance(said, str) and said not in KNOWN:
+      raise refuse("name features that TFDS itself has", said)
+    if key in _PATHS:
+      raise refuse("hold its classes' names beside it", said)
+    if key in _TEMPLATES and not _TEMPLATE.fullmatch(str(said)):
+      raise refuse("hold its shards beside it", said)
+    if key in _CLASSES and not _is_count(said, _MOST_CLASSES):
+      raise refuse(f"have at most {_MOST_CLASSES:,} classes", said)
+
+
+def _is_count(value: Any, most: int) -> bool:
+  try:
+    return 0 <= int(value) <= most
+  except (TypeError, ValueError):
+    return False
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
+  """Every key with its value, however deep, and inside texts of JSON."""
+  left = [value]
+  while left:
+    match left.pop():
+      case Mapping() as group:
+        yield from group.items()
+        left += group.values()
+        if isinstance(inner := group.get(_JSON), str):
+          left.append(_inner(inner))
+      case list() as several:
+        left += several
+
+
+def _inner(text: str) -> Any:
+  try:
+    return json.loads(text)
+  except (ValueError, RecursionError):
+    return None  # TFDS refuses it too

@@ -1,0 +1,239 @@
+"""Compressed tar archives, read in order and never unpacked to the disk."""
+
+import bz2
+import functools
+import gzip
+import io
+import lzma
+import pathlib
+import tarfile
+import zlib
+from collections.abc import Callable, Container, Iterable, Iterator
+from typing import Any, NamedTuple, Self
+
+from snnjax.data import size_limits
+
+_OPENERS: dict[bytes, Callable[[pathlib.Path], io.BufferedIOBase]] = {
+  b"\x1f\x8b": gzip.GzipFile,
+  b"\xfd7zXZ\0": lzma.LZMAFile,
+  b"BZh": bz2.BZ2File,
+}
+_CHUNK = 1 << 20
+_EXTENSION = 1 << 16  # bytes of what a tar says of its next member
+_EXTENSIONS = (
+  tarfile.XHDTYPE,
+  tarfile.XGLTYPE,
+  tarfile.SOLARIS_XHDTYPE,
+  tarfile.GNUTYPE_LONGNAME,
+  tarfile.GNUTYPE_LONGLINK,
+)
+_SHOWN = 200  # letters of a name
+
+
+class _Header(tarfile.TarInfo):
+  """A header whose extension is read only where it is short.
+
+  Those are read whole, before the member they belong to is seen.
+  """
+
+  @classmethod
+  def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+    found = super().frombuf(buf, encoding, errors)
+    if found.type in _EXTENSIONS and not 0 <= found.size <= _EXTENSION:
+      raise size_limits.TooLargeError(
+        f"a header says {found.size:,} bytes of the next member; {_EXTENSION:,}"
+        " are the most"
+      )
+    return found
+
+
+class _Bounded:
+  """A stream that ends with an error where its budget does."""
+
+  def __init__(
+    self, stream: io.BufferedIOBase, budget: size_limits.Budget
+  ) -> None:
+    self._stream, self._budget = stream, budget
+
+  def read(self, size: int) -> bytes:
+    content = self._stream.read(size)
+    self._budget.take(len(content))
+    return content
+
+
+def _opener(
+  path: pathlib.Path,
+) -> Callable[[pathlib.Path], io.BufferedIOBase] | None:
+  with path.open("rb") as stream:
+    start = stream.read(max(map(len, _OPENERS)))
+  for magic, opener in _OPENERS.items():
+    if start.startswith(magic):
+      return opener
+  return None
+
+
+def is_archive(path: pathlib.Path) -> bool:
+  """Returns whether a file is called a tar and compressed as one."""
+  return path.is_file() and (".tar" in path.name or path.suffix == ".tgz")
+
+
+class Member(NamedTuple):
+  """One entry of an archive.
+
+  Attributes:
+    name: with its folders, "/" between.
+    content: of a file; None for a folder.
+  """
+
+  name: str
+  content: bytes | None
+
+
+def shown(name: str) -> str:
+  """Returns a name as it can be printed: one line, in valid text, not long."""
+  plain = name.encode("utf-8", "surrogateescape").decode(
+    "utf-8", "backslashreplace"
+  )
+  text = "".join(
+    c if c.isprintable() else ascii(c)[1:-1] for c in plain[: _SHOWN + 1]
+  )
+  return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\u2026"
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+  """Returns names with commas between, and how many there are besides.
+
+  Args:
+    names: as they can be printed, see `shown`.
+    most: how many are told.
+  """
+  every = list(names)
+  more = f" and {len(every) - most} more" if len(every) > most else ""
+  return f"{', '.join(every[:most])}{more}"
+
+
+def entries(path: pathlib.Path) -> Iterator[Member]:
+  """Iterates over the files and folders of an archive.
+
+  The whole stream is read, so that its checksum is compared as well.
+
+  Args:
+    path: a tar compressed with gzip, bzip2 or xz; seen from its content.
+
+  Yields:
+    Each member, in the archive's order.
+
+  Raises:
+    ValueError: if the archive is damaged or truncated, or no such archive; if
+      it holds something else than files and folders, such as links; if it
+      unpacks to far more than its size, see `bounds`.
+    FileNotFoundError: if there is no such file.
+  """
+  for header, read in _headers(path):
+    yield Member(header.name, None if header.isdir() else read())
+
+
+def _headers(
+  path: pathlib.Path,
+) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+  """Iterates over an archive's headers, with what reads each file."""
+  opener = _opener(path)
+  if opener is None:
+    raise ValueError(
+      f"{path} must be a tar compressed with gzip, bzip2 or xz; its first "
+      "bytes say it is none"
+    )
+  budget = size_limits.Budget(path)
+  try:
+    with opener(path) as unbounded:
+      stream: Any = _Bounded(unbounded, budget)
+      # Streaming asks for no seeking, which these formats do slowly.
+      with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+        members: list[tarfile.TarInfo] = vars(archive)["members"]
+        for member in iter(archive.next, None):
+          members.clear()  # they would all be kept
+          budget.take_entry()
+          budget.check(member.size)
+          _check(path, member)
+          yield member, functools.partial(_read, archive, member)
+      while stream.read(_CHUNK):  # its checksum stands at the very end
+        pass
+  except size_limits.TooLargeError as error:
+    told = str(error)
+    raise ValueError(told if str(path) in told else f"{path}: {told}") from None
+  except (
+    tarfile.TarError,
+    EOFError,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+    UnicodeDecodeError,
+  ) as error:
+    raise ValueError(
+      f"{path} must be a whole compressed tar; it is damaged or truncated: "
+      f"{error}"
+    ) from error
+
+
+def _check(path: pathlib.Path, member: tarfile.TarInfo) -> None:
+  if member.isdir():
+    return
+  if not member.isreg():
+    raise ValueError(
+      f"{path}: {shown(member.name)} must be a file or a folder; it is a link "
+      "or a device: pack the files themselves (tar --dereference "
+      "--hard-dereference)"
+    )
+  if member.issparse():
+    raise ValueError(
+      f"{path}: {shown(member.name)} must be a whole file; it is sparse: pack "
+      "it without tar's --sparse"
+    )
+
+
+def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+  content = archive.extractfile(member)
+  if content is None:
+    raise TypeError(f"{member.name!r} was checked to be a file")
+  return content.read(member.size)
+
+
+def names(path: pathlib.Path) -> list[str]:
+  """Returns the names of all regular files of an archive or a folder.
+
+  A folder's are those directly inside it.
+
+  Raises:
+    ValueError: as `entries`.
+  """
+  if path.is_dir():
+    return sorted(entry.name for entry in path.iterdir() if entry.is_file())
+  return [header.name for header, _ in _headers(path) if header.isreg()]
+
+
+def read(path: pathlib.Path, wanted: Container[str]) -> dict[str, bytes]:
+  """Reads files out of an archive, or out of the folder it was unpacked to.
+
+  Args:
+    path: the archive or the folder.
+    wanted: the files' names without their folders.
+
+  Returns:
+    The contents of those that are there, by name.
+
+  Raises:
+    ValueError: as `entries`, or if two files of the archive have one name.
+  """
+  if path.is_dir():
+    return {
+      name: (path / name).read_bytes() for name in names(path) if name in wanted
+    }
+  contents: dict[str, bytes] = {}
+  for header, content in _headers(path):
+    base = header.name.rpartition("/")[2]
+    if base not in wanted or not header.isreg():
+      continue
+    if base in contents:
+      raise ValueError(f"{path} must hold one file {base}; it holds several")
+    contents[base] = content()
+  return contents

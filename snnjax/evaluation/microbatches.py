@@ -1,0 +1,320 @@
+"""Runs attacks over examples in one fixed microbatch, chunk by chunk."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnjax import prng
+from snnjax.arguments import check_logits_function, described
+from snnjax.evaluation.collecting import collect
+from snnjax.evaluation.complete import Survivors, fell, spared
+from snnjax.evaluation.records import (
+  CLEAN,
+  Chunk,
+  Clean,
+  Evaluation,
+  Outcome,
+  Trial,
+  positions,
+)
+from snnjax.evaluation.steps import (
+  Builder,
+  attempt,
+  example_keys,
+  judge_logits,
+  logits_of,
+  partial,
+  words,
+)
+from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn, PyTree
+from snnjax.validation import check_count
+
+Progress = Callable[[int, int, str], None]
+
+_LARGEST = 2**31 - 1  # what a key folds in, and a label holds, without wrap
+
+
+class _Plan(NamedTuple):
+  """The validated request; arrays live on the host."""
+
+  inputs: Inputs
+  labels: np.ndarray
+  indices: np.ndarray
+  key: Key
+  microbatch: int
+  sharding: jax.sharding.Sharding | None
+  progress: Progress | None
+
+
+def evaluate(
+  cases: Mapping[str, Builder],
+  classify: LogitsFn,
+  inputs: Inputs,
+  labels: Labels,
+  *,
+  key: Key,
+  indices: np.ndarray | None = None,
+  mask: np.ndarray | None = None,
+  microbatch: int = 64,
+  survivors: Survivors = True,
+  finished: Iterable[Chunk] = (),
+  sharding: jax.sharding.Sharding | None = None,
+  progress: Progress | None = None,
+) -> Evaluation:
+  """Runs `stream` to its end and collects the rows; see there."""
+  names = tuple(cases)
+  plan = _plan(
+    inputs, labels, key, indices, mask, microbatch, sharding, progress
+  )
+  before = tuple(finished)
+  new = _stream(plan, cases, classify, survivors, before)
+  chunks = itertools.chain(before, new)
+  return collect(plan.indices, plan.labels, names, chunks, survivors)
+
+
+def stream(
+  cases: Mapping[str, Builder],
+  classify: LogitsFn,
+  inputs: Inputs,
+  labels: Labels,
+  *,
+  key: Key,
+  indices: np.ndarray | None = None,
+  mask: np.ndarray | None = None,
+  microbatch: int = 64,
+  survivors: Survivors = True,
+  finished: Iterable[Chunk] = (),
+  sharding: jax.sharding.Sharding | None = None,
+  progress: Progress | None = None,
+) -> Iterator[Chunk]:
+  """Yields the results of every attack as they come, one chunk at a time.
+
+  Every computation has the shape of one microbatch: the last chunk is filled
+  with repeated examples whose results are dropped. The keys of an example
+  follow from (key, attack name, example id). Together: an example's result is
+  the same bits whichever examples, in whichever order, are evaluated with it.
+  (A network or rule that mixes the examples of a batch breaks this.)
+
+  Args:
+    cases: by name, in the order of attack, a function without arguments that
+      builds the `Trial`. Builders of the form `jax.tree_util.Partial(build,
+      variables, epsilon)` share one compilation for all values of their
+      arguments; a plain function is compiled on its own, its constants baked
+      in.
+    classify: ``(keys [B], inputs) -> logits [B, C]``, the judge of every
+      attack; a `Partial` shares one compilation as above.
+    inputs: [N, ...] or a mapping of such arrays.
+    labels: [N] integer classes.
+    key: a scalar typed key.
+    indices: [N] unique ids, 0 to 2^31 - 1; by default 0 to N-1.
+    mask: [N], False on rows to leave out altogether (padding).
+    microbatch: how many examples are computed at once.
+    survivors: attack only what is still correctly classified, repacked into
+      full microbatches. False runs every attack on every example, which
+      tables of single attacks need. A mapping says it for each attack: one
+      that is named meets the correct examples that the attacks listed for it,
+      which come before it, left correct; one that is not named meets all.
+    finished: chunks of an earlier, interrupted run with the same arguments;
+      their examples are not computed or yielded again.
+    sharding: where each microbatch is put, e.g. split over devices.
+    progress: called as ``progress(done, total, stage)`` before the first
+      microbatch of a stage and after each.
+
+  Returns:
+    An iterator of chunks: the clean examples, then attack by attack.
+
+  Raises:
+    ValueError: if an argument does not fit; from the iterator, before the
+      first chunk of an attack whose threat has a box that the inputs are not
+      in, and where logits are not [B, C] with a class for every label.
+  """
+  plan = _plan(
+    inputs, labels, key, indices, mask, microbatch, sharding, progress
+  )
+  return _stream(plan, cases, classify, survivors, tuple(finished))
+
+
+def _plan(
+  inputs: Inputs,
+  labels: Labels,
+  key: Key,
+  indices: np.ndarray | None,
+  mask: np.ndarray | None,
+  microbatch: int,
+  sharding: jax.sharding.Sharding | None,
+  progress: Progress | None,
+) -> _Plan:
+  size = prng.batch_size(inputs)
+  check_count("microbatch", microbatch)
+  prng.check_key(key)
+  if key.ndim:
+    raise ValueError(f"key must be one scalar key; got shape {key.shape}")
+  ids = np.arange(size) if indices is None else np.asarray(indices)
+  keep = np.ones(size, bool) if mask is None else np.asarray(mask, bool)
+  classes = np.asarray(labels)
+  for name, value in (("labels", classes), ("indices", ids), ("mask", keep)):
+    if value.shape != (size,):
+      raise ValueError(f"{name} must have shape ({size},); got {value.shape}")
+  for name, value in (("labels", classes), ("indices", ids)):
+    whole = np.issubdtype(value.dtype, np.integer)
+    if not whole or np.any((value < 0) | (value > _LARGEST)):
+      raise ValueError(
+        f"{name} must be integers from 0 to {_LARGEST}; got {value.dtype} "
+        f"from {value.min(initial=0)} to {value.max(initial=0)}"
+      )
+  ids = ids[keep]
+  if len(np.unique(ids)) != len(ids):
+    raise ValueError(f"indices must be unique; got {len(ids)} with repeats")
+  host = jax.tree.map(lambda leaf: np.asarray(leaf)[keep], inputs)
+  return _Plan(host, classes[keep], ids, key, microbatch, sharding, progress)
+
+
+def _stream(
+  plan: _Plan,
+  cases: Mapping[str, Builder],
+  classify: LogitsFn,
+  survivors: Survivors,
+  finished: tuple[Chunk, ...],
+) -> Iterator[Chunk]:
+  check_logits_function(classify, "classify")
+  for name, builder in cases.items():
+    if isinstance(builder, Trial) or not callable(builder):
+      raise TypeError(
+        f"cases[{name!r}] must be a function without arguments that builds "
+        f"the Trial; got {described(builder)}: put it behind lambda:"
+      )
+  if CLEAN in cases:
+    raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")
+  judge = partial(classify)
+  unmet = spared(tuple(cases), survivors)
+  done = {stage: np.zeros(len(plan.indices), bool) for stage in (CLEAN, *cases)}
+  fallen = {stage: np.zeros_like(rows) for stage, rows in done.items()}
+
+  def note(chunk: Chunk) -> None:
+    if chunk.stage not in done:
+      raise ValueError(
+        f"finished chunks must come from {list(done)}; got {chunk.stage!r}"
+      )
+    rows = positions(plan.indices, chunk.indices)
+    done[chunk.stage][rows] = True
+    fallen[chunk.stage][rows] = fell(chunk)
+
+  for chunk in finished:
+    note(chunk)
+  for chunk in _clean_chunks(plan, judge, ~done[CLEAN]):
+    note(chunk)
+    yield chunk
+  for name, builder in cases.items():
+    todo = ~done[name]
+    for stage in unmet[name]:
+      todo &= ~fallen[stage]
+    for chunk in _attack_chunks(plan, name, builder, judge, todo):
+      note(chunk)
+      yield chunk
+
+
+def _clean_chunks(
+  plan: _Plan, judge: LogitsFn, todo: np.ndarray
+) -> Iterator[Chunk]:
+  for rows, inputs, labels, ids in _microbatches(plan, CLEAN, todo):
+    logits, again = (
+      logits_of(judge, example_keys(plan.key, CLEAN, draw, ids), inputs)
+      for draw in range(2)
+    )
+    if logits.ndim != 2 or logits.shape[1] < 2:
+      raise ValueError(
+        "classify must return logits [B, C] of at least two classes; got shape "
+        f"{logits.shape}. A single logit z is [0, z] in two: "
+        "jnp.pad(z, ((0, 0), (1, 0)))"
+      )
+    if plan.labels.max() >= logits.shape[1]:
+      raise ValueError(
+        f"labels must be below the number of classes of logits [B, C]; got "
+        f"label {plan.labels.max()} and logits {logits.shape}"
+      )
+    prediction, loss, finite = judge_logits(logits, labels)
+    clean = Clean(
+      prediction=prediction,
+      loss=loss,
+      correct=prediction == labels,
+      finite=finite,
+      repeatable=jnp.all(logits == again, axis=1) | ~finite,
+    )
+    yield Chunk(CLEAN, plan.indices[rows], _host(clean, len(rows)))
+
+
+def _attack_chunks(
+  plan: _Plan,
+  name: str,
+  builder: Builder,
+  judge: LogitsFn,
+  todo: np.ndarray,
+) -> Iterator[Chunk]:
+  for rows, inputs, labels, ids in _microbatches(plan, name, todo):
+    keys = [example_keys(plan.key, name, draw, ids) for draw in range(3)]
+    tried = attempt(partial(builder), (keys[0], keys[1]), inputs, labels)
+    _check_boxed(name, np.asarray(tried.boxed), words(tried.budget))
+    # The executable that judged the clean inputs judges these: an attack that
+    # returns its input cannot change the prediction of a repeatable network.
+    logits = logits_of(judge, keys[2], tried.inputs)
+    prediction, loss, finite = judge_logits(logits, labels)
+    outcome = Outcome(
+      prediction=prediction,
+      loss=loss,
+      success=(prediction != labels) & tried.contained,
+      claimed=tried.claimed,
+      distance=tried.distance,
+      contained=tried.contained,
+      finite=tried.finite & finite,
+      zero_gradient=tried.zero_gradient,
+      attempted=np.ones(len(labels), bool),
+      iterations=tried.iterations,
+    )
+    yield Chunk(
+      name,
+      plan.indices[rows],
+      _host(outcome, len(rows)),
+      _host(tried.inputs, len(rows)),
+      _host(logits, len(rows)),
+      words(tried.budget),
+    )
+
+
+def _check_boxed(name: str, boxed: np.ndarray, budget: str) -> None:
+  """Raises unless every clean input of a microbatch lies in its box."""
+  if not boxed.all():
+    raise ValueError(
+      f"inputs must lie in the box of the attack {name!r}"
+      f"{f' ({budget})' if budget else ''}; {np.mean(~boxed):.0%} of a "
+      "microbatch are outside. If they are standardised or 0..255, put the "
+      "normalisation inside the model, or give the threat the box that they "
+      "live in"
+    )
+
+
+def _microbatches(
+  plan: _Plan, stage: str, todo: np.ndarray
+) -> Iterator[tuple[np.ndarray, Inputs, Array, Array]]:
+  pending = np.flatnonzero(todo)
+  if plan.progress is not None and pending.size:
+    plan.progress(0, len(pending), stage)  # what follows may compile first
+  for start in range(0, len(pending), plan.microbatch):
+    rows = pending[start : start + plan.microbatch]
+    padded = np.resize(rows, plan.microbatch)  # repeats rows to fill up
+    batch = (
+      jax.tree.map(lambda leaf, at=padded: leaf[at], plan.inputs),
+      plan.labels[padded].astype(np.int32),
+      plan.indices[padded].astype(np.uint32),
+    )
+    inputs, labels, ids = jax.device_put(batch, plan.sharding)
+    yield rows, inputs, labels, ids
+    if plan.progress is not None:
+      plan.progress(start + len(rows), len(pending), stage)
+
+
+def _host(tree: PyTree, count: int) -> PyTree:
+  return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], tree)

@@ -1,0 +1,269 @@
+"""HIRE-style training: crafted input noise at no extra passes.
+
+Only test code of HIRE-SNN was published; this is our reading of the paper.
+
+References:
+  Kundu, Pedram, Beerel 2021, "HIRE-SNN: Harnessing the inherent robustness of
+  energy-efficient deep spiking neural networks by training with crafted input
+  noise", ICCV 2021, arXiv 2110.11417.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from snnjax.derivatives import with_gradient_of
+from snnjax.interfaces import (
+  Array,
+  Aux,
+  BackwardRule,
+  Batch,
+  Inputs,
+  Key,
+  Network,
+  PyTree,
+  State,
+  Variables,
+)
+from snnjax.methods.method import Method, Stage, accuracy, masked_mean
+from snnjax.methods.standard import ForwardLoss, logits_cross_entropy
+from snnjax.prng import batch_size, example_keys, fold_in, per_example, split
+from snnjax.validation import check_count, check_positive
+
+# (key, clean inputs, crafted change, box) -> the change that is shown
+Noise = Callable[[Key, Inputs, Inputs, tuple[float, float]], Inputs]
+Radius = float | Mapping[str, float]
+
+
+def crafted(
+  key: Key, inputs: Inputs, change: Inputs, box: tuple[float, float]
+) -> Inputs:
+  """HIRE's noise: what followed the signs of the input gradient."""
+  del key, inputs, box
+  return change
+
+
+def scattered(
+  key: Key, inputs: Inputs, change: Inputs, box: tuple[float, float]
+) -> Inputs:
+  """A control: the sizes of the crafted change, elsewhere, of random signs.
+
+  Every example and modality shows a permutation of the sizes |change_i|, so
+  that all norms are those of the crafted noise. A sign that would leave the
+  box is turned, and a size for which neither side has room, which takes a
+  radius above half of the box, is cut to the larger side.
+  """
+  leaves, tree = jax.tree.flatten(inputs)
+
+  def draw(key: Key, x: Array, change: Array) -> Array:
+    place, sign = jax.random.split(key)
+    sizes = jax.random.permutation(place, jnp.abs(change).ravel())
+    sizes = sizes.reshape(x.shape)
+    up, down = box[1] - x, x - box[0]
+    rises, falls = sizes <= up, sizes <= down  # where there is room
+    either = jnp.where(
+      rises, jax.random.bernoulli(sign, shape=x.shape), up >= down
+    )
+    rises = jnp.where(rises == falls, either, rises)
+    return jnp.where(rises, jnp.minimum(sizes, up), -jnp.minimum(sizes, down))
+
+  keys = example_keys(key, batch_size(inputs))
+  drawn = [
+    per_example(draw, fold_in(keys, index), *pair)
+    for index, pair in enumerate(
+      zip(leaves, jax.tree.leaves(change), strict=True)
+    )
+  ]
+  return jax.tree.unflatten(tree, drawn)
+
+
+def no_noise(
+  key: Key, inputs: Inputs, change: Inputs, box: tuple[float, float]
+) -> Inputs:
+  """A control: the same updates on clean inputs."""
+  del key, inputs, box
+  return jax.tree.map(jnp.zeros_like, change)
+
+
+def hire(
+  network: Network,
+  *,
+  rule: BackwardRule,
+  steps: int,
+  periods: int,
+  step_size: Radius,
+  radius: Radius,
+  noise: Noise = crafted,
+  framed: Collection[str] = (),
+  box: tuple[float, float] = (0.0, 1.0),
+  keep_membranes: bool = True,
+  keep_noise: bool = False,
+  loss: ForwardLoss = logits_cross_entropy,
+) -> Method:
+  """Returns HIRE-style training: the T steps in N periods, each an update.
+
+  Period n shows clip(x + delta) to the box, runs T / N steps from the
+  membranes of period n - 1 (detached), updates the weights on the period's
+  loss, then delta <- clip(delta + eps_s sign(gradient), -eps_t, eps_t). The
+  gradient is that at the *shown* input, not through the clip: a black pixel
+  that was pushed below 0 comes back when its gradient turns. It comes from the
+  weights' own backward pass, so the N periods together do the work of one
+  ordinary step over T.
+
+  A control follows the same delta, made from the gradients at what *it* shows,
+  and shows something else in its place: `scattered` noise is of the same size
+  in every example, period and modality. The metrics "noise_crafted" and
+  "noise_shown" are the mean magnitudes of clip(x + delta) - x and of what was
+  shown instead, with "/modality" where inputs are a mapping.
+
+  Args:
+    network: the network, run in train mode.
+    rule: the backward rule.
+    steps: T, the network's number of steps.
+    periods: N, a divisor of T.
+    step_size: eps_s in raw units, one for all modalities or one each.
+    radius: eps_t in raw units, likewise.
+    noise: `crafted`, or a control: `no_noise`, `scattered`.
+    framed: modalities whose arrays are event frames [B, T, ...] ("" for
+      inputs of one array); their noise has the T / N frames of one period,
+      [B, T / N, ...].
+    box: lowest and highest value of the inputs.
+    keep_membranes: whether a period starts from the last one's membranes, or
+      at rest.
+    keep_noise: whether delta is carried to the next batch, by position, or
+      starts at 0 with each batch. It needs batches of one size.
+    loss: ``(forward, labels) -> [B]``.
+
+  Raises:
+    ValueError: if the periods do not divide the steps or a radius is not
+      positive.
+  """
+  check_count("periods", periods)
+  if steps % periods:
+    raise ValueError(
+      f"periods must divide the {steps} steps of the network; got {periods}"
+    )
+  for name, value in (("step_size", step_size), ("radius", radius)):
+    for each in value.values() if isinstance(value, Mapping) else (value,):
+      check_positive(name, each)
+  length = steps // periods
+
+  def perturbation(inputs: Inputs) -> Inputs:
+    return jax.tree.map(jnp.zeros_like, _piece(inputs, framed, 0, length))
+
+  def objective(
+    variables: Variables, stage: Stage, key: Key, batch: Batch, update: int
+  ) -> tuple[Array, tuple[Aux, PyTree]]:
+    start = update * length
+    key, noise_key = split(key)
+    clean = _piece(batch.inputs, framed, start, length)
+    change = _clipped_change(clean, stage.perturbation, box)
+    instead = noise(noise_key, clean, change, box)
+    seen = _moved(clean, instead, stage.perturbation, box)
+    forward = network.apply(
+      variables,
+      _placed(batch.inputs, framed, start, seen),
+      rule=rule,
+      key=key,
+      train=True,
+      states=stage.memory if keep_membranes else None,
+      window=(start, start + length),
+    )
+    total = masked_mean(loss(forward, batch.labels), batch.mask)
+    metrics = {
+      "loss": total,
+      "accuracy": accuracy(forward.logits, batch),
+      **_sizes("noise_crafted", change, batch.mask),
+      **_sizes("noise_shown", instead, batch.mask),
+    }
+    states: Mapping[str, State] = lax.stop_gradient(forward.states)
+    return total, (Aux(metrics, forward.batch_stats), states)
+
+  def advance(key: Key, stage: Stage, gradient: Inputs) -> Stage:
+    del key
+
+    def move(path: tuple, delta: Array, slope: Array) -> Array:
+      name = _modality(path)
+      bound = _for_modality(radius, name)
+      moved = delta + _for_modality(step_size, name) * jnp.sign(slope)
+      return jnp.clip(moved, -bound, bound)
+
+    moved = jax.tree.map_with_path(move, stage.perturbation, gradient)
+    return stage._replace(perturbation=moved)
+
+  def begin(carried: PyTree, batch: Batch) -> Stage:
+    delta = carried if keep_noise else perturbation(batch.inputs)
+    return Stage(delta, {})
+
+  return Method(
+    updates=periods,
+    init=lambda batch: perturbation(batch.inputs) if keep_noise else (),
+    begin=begin,
+    objective=objective,
+    advance=advance,
+    finish=lambda stage: stage.perturbation if keep_noise else (),
+  )
+
+
+def _modality(path: tuple) -> str:
+  """The modality that a leaf's path names; "" for inputs of one array."""
+  return path[0].key if path else ""
+
+
+def _piece(
+  inputs: Inputs, framed: Collection[str], start: int, length: int
+) -> Inputs:
+  """What a period sees of the inputs: of event frames, its own."""
+
+  def cut(path: tuple, x: Array) -> Array:
+    return x[:, start : start + length] if _modality(path) in framed else x
+
+  return jax.tree.map_with_path(cut, inputs)
+
+
+def _placed(
+  inputs: Inputs, framed: Collection[str], start: int, piece: Inputs
+) -> Inputs:
+  """The inputs with a period's piece in its place."""
+
+  def put(path: tuple, x: Array, part: Array) -> Array:
+    if _modality(path) not in framed:
+      return part
+    return lax.dynamic_update_slice_in_dim(x, part, start, 1)
+
+  return jax.tree.map_with_path(put, inputs, piece)
+
+
+def _clipped_change(
+  clean: Inputs, delta: Inputs, box: tuple[float, float]
+) -> Inputs:
+  """What delta changes within the box, a constant."""
+  return lax.stop_gradient(
+    jax.tree.map(lambda x, d: jnp.clip(x + d, *box) - x, clean, delta)
+  )
+
+
+def _moved(
+  clean: Inputs, change: Inputs, delta: Inputs, box: tuple[float, float]
+) -> Inputs:
+  """The changed inputs, whose gradient with respect to them is delta's."""
+  # The box once more: x + (wall - x) may round to beyond the wall.
+  moved = jax.tree.map(lambda x, c: jnp.clip(x + c, *box), clean, change)
+  return jax.tree.map(with_gradient_of, moved, delta)
+
+
+def _sizes(name: str, change: Inputs, mask: Array) -> dict[str, Array]:
+  """The mean magnitude of a change in every modality, by metric name."""
+  return {
+    name + (f"/{_modality(path)}" if path else ""): masked_mean(
+      jnp.mean(jnp.abs(leaf).reshape(leaf.shape[0], -1), axis=1), mask
+    )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(change)
+  }
+
+
+def _for_modality(value: Radius, name: str) -> float:
+  """A radius given once for all modalities, or one for each of them."""
+  return value[name] if isinstance(value, Mapping) else value

@@ -1,0 +1,156 @@
+"""The table of keys: complete, true, and asked before a byte is written."""
+
+import pytest
+
+from experiments.building import build
+from experiments.command import launch
+from experiments.configuration import preflight, schema, settings, validity
+from experiments.configuration.settings import UsageError
+from experiments.evaluation import evaluation_folders, suites
+from experiments.training import loop
+from snnjax.storage import workdir
+from tests import tiny_runs
+
+
+@pytest.mark.parametrize("name", ["base", "quickstart", "mnist", "cifar10"])
+def test_every_key_is_known_and_its_default_allowed(name):
+  validity.check(settings.load(name), schema.TRAINING)
+
+
+@pytest.mark.parametrize(
+  ("key", "table"),
+  [
+    ("data.augment", loop.AUGMENTATIONS),
+    ("model.encoder", build.ENCODERS),
+    ("model.readout", build.READOUTS),
+    ("model.neuron.reset", build.RESETS),
+    ("method.noise", build.NOISES),
+    ("method.estimator", build.ESTIMATORS),
+    ("method.direction", build.DIRECTIONS),
+    ("method.shape", build.SHAPES),
+    ("method.confidence", build.CONFIDENCES),
+    ("method.norm", build.THREATS),
+    ("evaluation.norm", build.THREATS),
+  ],
+)
+def test_the_names_are_those_that_are_built(key, table):
+  assert set(schema.KEYS[key].allowed.names) == set(table)
+
+
+def test_the_rules_and_suites_are_those_there_are():
+  known = build.rule_names(settings.load("base"))
+  assert set(known) == {*schema.RULES, *schema.ADAPTIVE_RULES}
+  files = sorted(p.stem for p in suites.FOLDER.glob("[!_]*.py"))
+  assert list(schema.SUITES) == files
+
+
+@pytest.mark.parametrize(
+  ("key", "text", "match"),
+  [
+    ("evaluation.norm", "l3", "evaluation.norm must be one of linf, l2, l1"),
+    ("evaluation.rules", "foo", "evaluation.rules must be 1 or more"),
+    ("evaluation.suite", "autoattack", "evaluation.suite must be one of"),
+    ("evaluation.epsilons.image", "-0.1,0.1", "each a number of at least 0"),
+    ("evaluation.epsilons.image", "0.2,0.1", "rising"),
+    ("evaluation.epsilons.image", "inf,", "evaluation.epsilons.image must"),
+    ("evaluation.microbatch", "0", "evaluation.microbatch must be a whole"),
+    ("train.epochs", "-1", "train.epochs must be a whole number of at least 0"),
+    ("train.batch_size", "0", "train.batch_size must be a whole number"),
+    ("optimizer.learning_rate", "-1", "optimizer.learning_rate must be"),
+    ("seed", "4294967296", r"seed must be a whole number in \[0, 4294967295\]"),
+    ("model.kind", "mlpp", "model.kind must be one of cnn, mlp"),
+    ("method.periods", "3", "periods must divide"),
+    ("train.select", "validation", "data.validation must be above 0"),
+  ],
+)
+def test_a_run_is_checked_before_a_byte_is_written(tmp_path, key, text, match):
+  changes = {key: text}
+  if key == "method.periods":
+    changes["method.kind"] = "hire"
+  if key == "train.select":
+    changes["data.validation"] = "0"
+  with pytest.raises(UsageError, match=match):
+    loop.run(tiny_runs.config(changes), tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_key_of_a_file_that_nothing_reads_is_refused():
+  config = tiny_runs.config()
+  with config.unlocked():
+    config.trian = {"epochs": 3}
+  with pytest.raises(UsageError, match=r"'trian\.epochs' is known; did you"):
+    preflight.check(config)
+
+
+def test_what_is_not_read_is_refused_and_what_is_true_is_not(tmp_path):
+  workdir.open(tmp_path, settings.to_dict(tiny_runs.config())).close()
+
+  def parsed(*words):
+    values = launch.flags.FlagValues()
+    launch.define(values, "base", {})
+    keys = launch.Keys(schema.EVALUATING, recorded=True)
+    argv = ["evaluate", f"--workdir={tmp_path}", *words]
+    return launch.parse(argv, values, {}, keys).config
+
+  assert parsed("--config.model.kind=mlp").model.kind == "mlp"
+  assert parsed("--config.data.data_dir=x").data.data_dir == "x"
+  with pytest.raises(
+    UsageError, match=r"only evaluation\.\* and data\.data_dir"
+  ):
+    parsed("--config.model.kind=cnn")
+  # Of a file, what the run was trained with stays.
+  assert parsed("--config=mnist").data.name == "digits"
+
+
+@pytest.mark.parametrize(
+  ("flag", "key"),
+  [("--seed=1", "seed"), ("--epochs=2", "train.epochs")],
+)
+def test_a_key_without_its_prefix_is_answered_with_it(flag, key):
+  values = launch.flags.FlagValues()
+  launch.define(values, "base", {})
+  with pytest.raises(UsageError, match=rf"did you mean --config\.{key}"):
+    launch.parse(["train", "--workdir=x", flag], values, {})
+
+
+def test_a_start_that_failed_does_not_hold_its_folder(tmp_path):
+  first = {"seed": 0, "train": {"log_every": 1}}
+  run = workdir.open(tmp_path, first)
+  run.save_arrays(f"{workdir.ACCIDENTS}/step_1", {})
+  run.set_status(workdir.Status.FAILED, "MemoryError")
+  run.close()
+  second = {"seed": 1, "train": {"log_every": 2}}
+  with workdir.opened(tmp_path, second) as run:
+    assert run.outcome is workdir.Outcome.FRESH
+    (run.checkpoints / "00000001").mkdir(parents=True)
+    # What changes no result may change; what does, may not.
+  tiny_runs.set_status(tmp_path, workdir.Status.PREEMPTED)
+  changed = {"seed": 1, "train": {"log_every": 3}}
+  with pytest.raises(workdir.ConfigurationChanged, match="log_every: 2 -> 3"):
+    workdir.open(tmp_path, changed)
+  run = workdir.open(tmp_path, changed, ("train.log_every",))
+  assert run.outcome is workdir.Outcome.RESUMED
+  assert workdir.read_config(tmp_path) == changed
+  run.close()
+  with pytest.raises(workdir.ConfigurationChanged, match="seed: 1 -> 0"):
+    workdir.open(tmp_path, first, ("train.log_every",))
+
+
+def test_chosen_evaluations_are_named_by_parts(tmp_path):
+  path = tmp_path / "evaluation_l2_quick_0.5_1"
+  for chosen in ("", "l2", "quick", "l2_quick", path.name):
+    assert evaluation_folders.matches(path, chosen)
+  for chosen in ("l", "linf", "0", "quick_l2"):
+    assert not evaluation_folders.matches(path, chosen)
+
+
+def test_a_platform_that_is_not_there_is_named_in_one_line(tmp_path):
+  code, out, err = tiny_runs.finished(
+    "train",
+    f"--workdir={tmp_path / 'run'}",
+    environment={"JAX_PLATFORMS": "cuda"},
+  )
+  assert (code, out) == (2, "")
+  assert "JAX_PLATFORMS=cuda: JAX finds no such device" in err
+  assert "Traceback" not in err
+  assert not (tmp_path / "run").exists()

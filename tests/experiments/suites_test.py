@@ -1,0 +1,468 @@
+"""Suites of attacks: what they say, what they refuse, what they run."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+from experiments.building import datasets
+from experiments.command import exits, launch
+from experiments.command.progress import silent
+from experiments.configuration import schema, settings
+from experiments.configuration.settings import UsageError
+from experiments.evaluation import (
+  assessment,
+  attack_grid,
+  evaluation_folders,
+  evaluation_run,
+  suites,
+)
+from experiments.reporting import leaderboard_entry, report_run
+from experiments.sweeping import comparison
+from experiments.training import loop
+from snnjax.attacks.kinds import KINDS
+from snnjax.evaluation import planning
+from snnjax.storage import workdir
+from tests import tiny_runs
+from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+
+NAMES = ("quick", "standard", "full")
+FEW = {
+  "data.train_examples": "64",
+  "data.test_examples": "16",
+  "data.validation": "0",
+  "model.encoder": "direct",
+  "train.epochs": "1",
+  "evaluation.examples": "16",
+}
+
+
+def suite(tmp_path, *attacks):
+  path = tmp_path / "mine.py"
+  path.write_text(
+    "import ml_collections\n"
+    "def get_config():\n"
+    f"  return ml_collections.ConfigDict({{'attacks': {attacks!r}}})\n"
+  )
+  return {"evaluation.suite": str(path)}
+
+
+def resolved(changes):
+  return suites.resolved(tiny_runs.config(changes))
+
+
+@pytest.mark.parametrize(
+  ("attack", "message"),
+  [
+    ({"kind": "pgdd"}, r"kind must be one of 'pgd', .*; got 'pgdd'"),
+    ({}, "kind must be one of .*; got None"),
+    ({"kind": "pgd", "stepz": 3}, r"keys must be among .*; got \['stepz'\]"),
+    ({"kind": "pgd", "name": "a b"}, "name must be lower-case letters"),
+    (
+      {"kind": "pgd", "rules": ("bptt_atam",)},
+      "rules must be one of 'own', 'configured', .*; got 'bptt_atam'",
+    ),
+    ({"kind": "pgd", "rules": "own"}, "rules must be a tuple; got 'own'"),
+    ({"kind": "pgd", "rules": ()}, r"rules must be at least one; got \(\)"),
+    ({"kind": "pgd", "mix": "mean"}, "mix must be one of 'each', .*'mean'"),
+    ({"kind": "pgd", "loss": "ce"}, "loss must be one of 'cross_entr.*'ce'"),
+    ({"kind": "square", "loss": "dlr"}, "loss must be one of ''; got 'dlr'"),
+    ({"kind": "pgd", "steps": 0}, "steps must be at least 1; got 0"),
+    ({"kind": "pgd", "steps": 2.5}, "steps must be a whole number; got 2.5"),
+    ({"kind": "fgsm", "steps": 2}, "steps must be absent for fgsm; got 2"),
+    ({"kind": "fgsm", "restarts": 2}, "restarts must be 1 for fgsm; got 2"),
+    ({"kind": "pgd", "meets": "some"}, "meets must be one of 'all', 'surv"),
+    ({"kind": "pgd", "targets": ("sound",)}, "targets must be one of 'image'"),
+    ({"kind": "pgd", "levels": (0.1,)}, "levels must be a whole number"),
+    ({"kind": "fab", "rules": ("assg_atan",)}, "rules that do not adapt for"),
+    ({"kind": "fab", "mix": "gradient_mean"}, "mix must be 'each' or"),
+    ({"kind": "fab", "draws": 2}, "draws must be 1 for fab; got 2"),
+    ({"kind": "fab", "options": {"rival": 1}}, "options must be one of 'rival"),
+    ({"kind": "fab", "options": {"rivals": 0}}, "rivals must be a count above"),
+    ({"kind": "transfer", "options": {"runs": "a"}}, "runs must be a tuple of"),
+  ],
+)
+def test_an_attack_that_makes_no_sense_is_refused(tmp_path, attack, message):
+  with pytest.raises(UsageError, match=message) as caught:
+    resolved(suite(tmp_path, attack))
+  assert "mine.py', attack 1 (" in str(caught.value)
+
+
+def test_a_suite_that_makes_no_sense_is_refused(tmp_path):
+  for attacks, message in (
+    ((), "attacks must be at least one"),
+    (({"kind": "pgd"}, {"kind": "pgd"}), r"got \['pgd'\] twice"),
+    (("pgd",), "attack 1 must be a mapping; got 'pgd'"),
+  ):
+    with pytest.raises(UsageError, match=message):
+      resolved(suite(tmp_path, *attacks))
+  with pytest.raises(UsageError, match=r"one of \['full', 'quick', 'standard'"):
+    resolved({"evaluation.suite": "standart"})
+  with pytest.raises(UsageError, match=r"no configuration 'gone\.py'"):
+    resolved({"evaluation.suite": "gone.py"})
+  level = {"kind": "pgd", "levels": (2,)}
+  made = resolved(suite(tmp_path, level))
+  with pytest.raises(UsageError, match=r"'pgd' must be in -2\.\.1 for 2"):
+    attack_grid.plan(made, ("image",))
+
+
+def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
+  made = resolved(
+    suite(
+      tmp_path,
+      {"kind": "pgd", "rules": ("own", "configured", "rga")},
+      {"kind": "random"},
+      {"name": "far", "kind": "square", "levels": (-1,)},
+    )
+    | {"evaluation.rules": "hart_atan,rga"}
+  )
+  plan = attack_grid.plan(made, ("image",))
+  attacks = {attack.name: attack for attack in plan.attacks}
+  assert list(attacks) == [
+    "pgd/bptt_triangle",
+    "pgd/hart_atan",
+    "pgd/rga",
+    "random",
+    "far",
+  ]
+  assert attacks["pgd/rga"].steps == 2  # evaluation.steps
+  assert attacks["random"].steps == 2  # evaluation.random_draws
+  assert attacks["far"].steps == 5000
+  first, last = (
+    [case.attack.name for case in plan.on(cell)] for cell in plan.cells
+  )
+  assert last == list(attacks)
+  assert first == list(attacks)[:-1]
+  # What was planned is plain data, too.
+  assert (
+    planning.from_plain(json.loads(json.dumps(planning.to_plain(plan)))) == plan
+  )
+  # What was resolved is plain data, and the same when resolved again.
+  again = settings.from_dict(settings.to_dict(made))
+  assert settings.to_dict(suites.resolved(again)) == settings.to_dict(made)
+
+
+def test_an_evaluation_is_named_by_what_it_is():
+  for changes, name in (
+    ({"evaluation.suite": "standard"}, "linf_standard_0.05_0.1"),
+    ({"evaluation.suite": "full:a,b"}, "linf_full_0.05_0.1"),
+    ({"evaluation.suite": "some/where/mine.py"}, "linf_mine_0.05_0.1"),
+    (
+      {"evaluation.norm": "l2", "evaluation.epsilons.image": "8/255,1"},
+      "l2_quick_0.03137_1",
+    ),
+    (
+      {"evaluation.epsilons.image": "1,2,3,4,5"},
+      "linf_quick_1_to5_5",
+    ),
+    (
+      {"data.modality": "both"},
+      "linf_quick_events_0.05_0.1_image_0.05_0.1",
+    ),
+  ):
+    assert evaluation_folders.name(tiny_runs.config(changes)) == name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, compiled):  # noqa: F811
+  folder = tmp_path_factory.mktemp("suites") / "run"
+  loop.run(tiny_runs.config(FEW), folder)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def subject(trained):
+  """The network with its data, its variables and one example."""
+  config = tiny_runs.config(FEW)
+  splits = datasets.load(config, silent, only_test=True)
+  network, variables = loop.trained(config, splits, trained)
+  return splits, network, variables
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
+  splits, network, variables = subject
+  made = resolved(FEW | {"evaluation.suite": name, "evaluation.norm": norm})
+  grid = attack_grid.grid(made, network, ("image",))
+  inputs = assessment.test_batch(made, splits).inputs
+  found = attack_grid.cases(grid, variables, inputs)
+  refused = found.plan.refused
+  # One program for all radii and networks.
+  planned = {attack.name for attack in grid.plan.attacks}
+  programs = {case.func for case in found.builders.values()}
+  assert len(programs) == len(planned - set(refused))
+  again = attack_grid.cases(grid, variables, inputs).builders
+  assert {case.func for case in again.values()} == programs
+  only_l2, only_l1 = {"carlini_wagner"}, {"slide", "ead"}
+  expected = set()
+  if name == "full":
+    kinds = {attack.name: attack.kind for attack in grid.plan.attacks}
+    wrong = {"transfer"}
+    wrong |= only_l2 if norm != "l2" else set()
+    wrong |= only_l1 if norm != "l1" else set()
+    expected = {
+      attack
+      for attack, kind in kinds.items()
+      if kind in wrong or "averaged" in attack
+    }
+  assert set(refused) == expected
+  assert all(refused.values())
+
+
+FEW_STEPS = {
+  "hop_skip_jump": {"steps": 1},
+  "carlini_wagner": {"steps": 2, "options": {"searches": 2}},
+  "ead": {"steps": 2, "options": {"searches": 2}},
+  "fgsm": {},
+  "spsa": {"steps": 2, "options": {"pairs": 1}},
+}
+NORMS = {"carlini_wagner": "l2", "slide": "l1", "ead": "l1"}
+NORMED = ("pgd", "sa_pgd", "apgd", "apgd_t", "fab", "square")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_every_kind_of_attack_can_be_asked_for(
+  trained, subject, tmp_path, norm
+):
+  splits, network, variables = subject
+  kinds = [
+    kind for kind in KINDS if NORMS.get(kind, "linf") == norm or kind in NORMED
+  ]
+  few = FEW_STEPS | {"transfer": {"options": {"runs": (str(trained),)}}}
+  attacks = [{"kind": kind} | few.get(kind, {"steps": 3}) for kind in kinds]
+  rules = {"rules": ("assg_atan", "rga")}
+  for mix in ("gradient_mean", "worst_of"):
+    attacks.append({"kind": "pgd", "name": mix, "mix": mix} | rules)
+  made = resolved(FEW | suite(tmp_path, *attacks) | {"evaluation.norm": norm})
+  others = evaluation_run.stand_ins(made, splits)
+  grid = attack_grid.grid(made, network, ("image",), others)
+  batch = assessment.test_batch(made, splits)
+  found = attack_grid.cases(grid, variables, batch.inputs)
+  assert not found.plan.refused
+  first = found.plan.on(found.plan.cells[0])
+  assert len(first) == len(kinds) + 2
+  keys = jax.random.split(jax.random.key(0), len(batch.labels))
+  for case in first:
+    builder = found.builders[case.path]
+    result = jax.eval_shape(
+      lambda build: build().attack(keys, batch.inputs, batch.labels), builder
+    )
+    assert result.success.shape == batch.labels.shape
+
+
+MIXED = (
+  {"kind": "pgd", "rules": ("own", "pdsg")},
+  {"kind": "random"},
+  {"kind": "slide"},
+  {
+    "name": "mean",
+    "kind": "pgd",
+    "rules": ("own", "rga"),
+    "mix": "gradient_mean",
+    "meets": "survivors",
+  },
+  {"kind": "fab", "options": {"rivals": 2}, "meets": "survivors"},
+  {"kind": "square", "steps": 4, "levels": (-1,), "meets": "survivors"},
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(trained, tmp_path_factory):
+  """The configuration of a suite of all sorts, and its evaluation."""
+  folder = tmp_path_factory.mktemp("mixed")
+  config = tiny_runs.config(FEW | suite(folder, *MIXED))
+  evaluation_run.run(config, trained)
+  return config
+
+
+def test_what_a_suite_did_is_reported(trained, mixed):
+  made = evaluation_folders.folder(trained, suites.resolved(mixed))
+  assert made.name.startswith("evaluation_linf_mine_")
+  report_run.run(mixed, trained, "mine")
+  folder = trained / "report_mine" / "tables"
+
+  def table(name):
+    with (folder / f"{name}.csv").open() as stream:
+      return list(csv.DictReader(stream))
+
+  attacks = {row["attack"]: row for row in table("attacks")}
+  assert list(attacks) == [
+    *("pgd/bptt_triangle", "pgd/pdsg", "random", "mean", "fab", "square"),
+    "all of them",
+  ]
+  # Told wherever a result is: in tables, in the text, on the leaderboard.
+  size = f"of {mixed.evaluation.microbatch}"
+  assert {
+    name: row["batch"] for name, row in attacks.items() if row["batch"]
+  } == {
+    "pgd/pdsg": size,
+    "all of them": size,
+  }
+  assert {row["depends_on_batch"] for row in table("accuracy")} == {size}
+  page = json.loads((folder.parent / "report.json").read_text())
+  assert "the attacks pgd/pdsg depends on the batch" in page["summary"]
+  board = json.loads((folder.parent / leaderboard_entry.FILE).read_text())
+  (entry,) = board["entries"]
+  assert entry["depends_on_batch"] == ["pgd/pdsg"]
+  assert entry["batch"] == mixed.evaluation.microbatch
+  whole = attacks.pop("all of them")
+  loaded = report_run.load(trained, mixed)
+  robust = [0, 0]
+  correct = loaded.evaluation.clean.correct
+  for level in (0, 1):
+    standing = correct.copy()
+    for name in attacks:
+      rows = loaded.evaluation.attacks.get(f"image/{level}/{name}")
+      if rows is None:
+        assert (name, level) == ("square", 0)
+        continue
+      if attacks[name]["meets"] == "survivors":
+        np.testing.assert_array_equal(rows.attempted, standing)
+      else:
+        assert rows.attempted.all()
+      standing &= ~rows.success
+    robust[level] = int(standing.sum())
+  newly = sum(int(row["newly_broken"]) for row in attacks.values())
+  assert newly == 2 * correct.sum() - sum(robust) > 0
+  assert int(whole["newly_broken"]) == newly
+  met = sum(int(row["met"]) for row in attacks.values())
+  assert int(whole["met"]) == met < 16 * 11
+  assert float(whole["share"]) == met / (16 * 11)
+  assert int(attacks["random"]["met"]) == 2 * 16
+  assert float(attacks["random"]["seconds_per_example"]) > 0
+  shares = [float(row["robust"]) for row in table("accuracy")]
+  assert shares == [count / 16 for count in robust]
+  for row in table("rules"):
+    alone = [float(row[r]) for r in ("bptt_triangle", "pdsg")]
+    assert min(alone) >= float(row["worst"]) >= float(row["suite"])
+  assert [(r["attack"], r["reason"]) for r in table("not_run")] == [
+    ("slide", loaded.plan.refused["slide"])
+  ]
+  assert "SLIDE" in loaded.plan.refused["slide"]
+
+
+def test_another_batch_is_another_evaluation_where_results_depend_on_it(
+  tmp_path, trained, mixed
+):
+  def sized(size):
+    other = settings.from_dict(settings.to_dict(suites.resolved(mixed)))
+    other.evaluation.microbatch = size
+    return other
+
+  size = mixed.evaluation.microbatch
+  made = evaluation_folders.folder(trained, sized(size))
+  assert (made / "plan.json").exists()
+  assert evaluation_folders.same(made, sized(size))
+  assert not evaluation_folders.same(made, sized(size + 1))
+  assert evaluation_folders.folder(trained, sized(size + 1)) != made
+  plain = tiny_runs.config(FEW | suite(tmp_path, {"kind": "random"}))
+  assert (
+    evaluation_folders._changeable(suites.resolved(plain)) == schema.CHANGEABLE
+  )
+  own = tiny_runs.config(
+    FEW | suite(tmp_path, {"kind": "random"}) | {"model.rule": "pdsg"}
+  )
+  assert "evaluation.microbatch" not in evaluation_folders._changeable(
+    suites.resolved(own)
+  )
+
+
+def test_what_transfers_from_a_rule_of_the_batch_depends_on_it(
+  tmp_path, monkeypatch
+):
+  """An attack without any gradient of its own network does not."""
+  attacks = (
+    {"kind": "transfer", "options": {"runs": ("theirs",)}},
+    {"name": "other", "kind": "transfer", "options": {"runs": ("plain",)}},
+    {"kind": "random", "rules": ("pdsg",)},
+    {
+      "name": "mean",
+      "kind": "pgd",
+      "rules": ("own", "pdsg"),
+      "mix": "worst_of",
+    },
+    {"kind": "fab", "rules": ("pdsg",)},
+  )
+  made = suites.resolved(tiny_runs.config(suite(tmp_path, *attacks)))
+  others = {
+    "theirs": tiny_runs.config({"model.rule": "pdsg"}),
+    "plain": tiny_runs.config(),
+  }
+  monkeypatch.setattr(
+    workdir, "read_config", lambda path: settings.to_dict(others[path.name])
+  )
+  found = suites.depend_on_batch(made, suites.attacks_of(made))
+  assert found == ("transfer", "mean", "fab")
+
+
+@pytest.mark.parametrize("stop", [3, 14])
+def test_an_interrupted_suite_goes_on_to_the_same_bits(
+  trained, mixed, tmp_path, monkeypatch, stop
+):
+  folder = tmp_path / "run"
+  folder.mkdir()
+  for path in trained.iterdir():
+    if path.is_file():
+      (folder / path.name).write_bytes(path.read_bytes())
+  left = iter(range(1 + stop))  # the first question comes before all
+  real = assessment.assess
+
+  def stopped(*arguments):
+    return real(*arguments[:-1], lambda: next(left, None) is None)
+
+  monkeypatch.setattr(assessment, "assess", stopped)
+  with pytest.raises(assessment.Preempted):
+    evaluation_run.run(mixed, folder)
+  monkeypatch.setattr(assessment, "assess", real)
+  chunks = tiny_runs.evaluation(folder) / "arrays" / "chunks"
+  before = {path: path.stat().st_mtime_ns for path in chunks.iterdir()}
+  assert len(before) == stop + 1
+  evaluation_run.run(mixed, folder)
+  assert before == {path: path.stat().st_mtime_ns for path in before}
+  one, other = (report_run.load(run, mixed) for run in (trained, folder))
+  for name, rows in one.evaluation.attacks.items():
+    tiny_runs.same(rows._asdict(), other.evaluation.attacks[name]._asdict())
+
+
+def test_the_binary_knows_the_suite(trained):
+  values = flags.FlagValues()
+  short = {"suite": "evaluation.suite"}
+  launch.define(values, "base", short)
+  argv = ["evaluate", f"--workdir={trained}", "--suite=standard"]
+  parsed = launch.parse(
+    argv, values, short, launch.Keys(schema.EVALUATING, recorded=True)
+  )
+  assert parsed.config.evaluation.suite == "standard"
+  code, out, err = tiny_runs.finished(
+    "evaluate", f"--workdir={trained}", "--suite=standart"
+  )
+  assert (code, out) == (exits.ExitCode.USAGE, "")
+  assert "must be one of ['full', 'quick', 'standard'] or a .py file" in err
+  code, out, err = tiny_runs.finished(
+    "report", f"--workdir={trained}", "--suite=full"
+  )
+  assert code == exits.ExitCode.BAD_DATA
+  assert "a finished evaluation named 'full'" in err
+  assert "python -m experiments.evaluate --workdir=" in err
+
+
+def test_another_suite_does_not_train_a_network_again(tmp_path, monkeypatch):
+  monkeypatch.setattr(loop, "lacking", lambda *_: "")
+  made = settings.load("quickstart")
+  plain = settings.to_dict(comparison.network_config(made, "sr"))
+  assert not comparison.trained(made, tmp_path)
+  with workdir.opened(tmp_path, plain):
+    pass
+  for key, value, same in (
+    ("evaluation.suite", "standard", True),
+    ("evaluation.microbatch", "26", True),
+    ("method.weight", "7", False),
+    ("train.epochs", "9", False),
+  ):
+    other = settings.from_dict(plain)
+    settings.override(other, key, value)
+    assert comparison.trained(other, tmp_path) is same
