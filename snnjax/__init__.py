@@ -4,9 +4,6 @@ Submodules are loaded when first used: ``snnjax.attacks.pgd`` works after a
 plain ``import snnjax``.
 """
 
-import importlib
-from types import ModuleType
-
 from snnjax.interfaces import (
   AttackResult,
   Batch,
@@ -15,40 +12,39 @@ from snnjax.interfaces import (
   Scored,
   Trace,
 )
+from snnjax.submodules import lazily
 
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-  "adaptive",
-  "allocation",
   "attacks",
   "backward",
   "certify",
-  "checkpoints",
   "checks",
   "data",
   "derivatives",
   "encoders",
   "evaluation",
   "input_gradients",
+  "interfaces",
+  "intervals",
   "losses",
+  "malloc",
   "methods",
   "models",
   "neurons",
-  "parameters",
   "plots",
-  "potential",
+  "prng",
   "readouts",
   "regularizers",
   "report",
   "sharding",
   "sparsity",
-  "statistics",
+  "storage",
   "surrogates",
   "training",
   "vulnerability",
 )
-
 __all__ = [
   "AttackResult",
   "Batch",
@@ -60,12 +56,4 @@ __all__ = [
   *_SUBMODULES,
 ]
 
-
-def __getattr__(name: str) -> ModuleType:
-  if name in _SUBMODULES:
-    return importlib.import_module(f"snnjax.{name}")
-  raise AttributeError(f"module 'snnjax' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-  return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _SUBMODULES, __all__[:7])

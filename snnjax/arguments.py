@@ -1,18 +1,22 @@
-"""What a caller hands in: functions and labels, checked in one place.
+"""What a caller hands in: functions, arrays and labels, checked in one place.
 
 A function is checked when it is given, by the arguments that it takes, and
-when it answers, by what it returns: a wrong one is told what to pass.
+when it answers, by what it returns: a wrong one is told what to pass. An array
+is checked against its shape as docstrings write it, `check_array`.
 """
 
 import functools
 import inspect
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   Forward,
@@ -23,12 +27,15 @@ from snnjax.interfaces import (
   Scored,
 )
 
-_LOGITS = (
-  "lambda key, inputs: f(inputs) makes one of a function f of inputs alone, "
-  "models.classifier one of a network"
-)
+_LOGITS = "models.classifier(network, variables, rule=rule) makes one"
 _LOSS = "losses.scored(logits_fn, losses.cross_entropy) makes one"
-_ATTACK = "attacks.fgsm(loss, threat), for instance, makes one"
+_ATTACK = "attacks.fgsm(logits_fn, threat), for instance, makes one"
+_KINDS = {
+  "booleans": np.bool_,
+  "integers": np.integer,
+  "floats": np.floating,
+  "numbers": np.number,
+}
 
 
 def described(value: Any) -> str:
@@ -41,7 +48,88 @@ def described(value: Any) -> str:
     return repr(value)
   if callable(value) and hasattr(value, "__name__"):
     return f"the function {value.__name__}"
-  return f"a {type(value).__name__}"
+  kind = type(value).__name__
+  return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
+
+
+def check_array(
+  name: str, value: Any, wanted: str, advice: str = "", **sizes: int
+) -> dict[str, int]:
+  """Raises unless an array has the shape, and the type, that a text says.
+
+  An axis is a number, or a name for any length; a name that comes again, or
+  that is among `sizes`, stands for one length. ``...`` stands for any number
+  of further axes. Before the shape may stand a type, or one of booleans,
+  integers, floats and numbers, and several shapes may be joined by "or":
+  ``"[B, C]"``, ``"[B, 4, ...]"``, ``"uint8 [N, H, W] or [N, H, W, 1]"``.
+
+  Args:
+    name: what to call it in the message.
+    value: an array, traced or not, or a number.
+    wanted: what it must be.
+    advice: what to do about another one, a sentence.
+    **sizes: lengths of named axes that are known.
+
+  Returns:
+    The length of every named axis, those of `sizes` included.
+
+  Raises:
+    ValueError: if it is of another shape or type.
+  """
+  kind, shapes = _parsed(wanted)
+  shape = np.shape(value)
+  if not kind or _is_of(jnp.result_type(value), kind):
+    for axes in shapes:
+      lengths = _lengths(shape, axes, sizes)
+      if lengths is not None:
+        return lengths
+  for axis, size in sizes.items():
+    wanted = re.sub(rf"\b{axis}\b", str(size), wanted)
+  of = f"{jnp.result_type(value)} of " if kind else ""
+  raise ValueError(
+    f"{name} must be {wanted}; got {of}shape {shape}{advice and f'. {advice}'}"
+  )
+
+
+class _Wanted(NamedTuple):
+  kind: str  # empty for any
+  shapes: tuple[tuple[str, ...], ...]
+
+
+@functools.lru_cache
+def _parsed(wanted: str) -> _Wanted:
+  shapes = [
+    tuple(axis.strip() for axis in axes.split(",") if axis.strip())
+    for axes in re.findall(r"\[([^]]*)\]", wanted)
+  ]
+  return _Wanted(wanted.partition("[")[0].strip(), tuple(shapes))
+
+
+def _is_of(dtype: Any, kind: str) -> bool:
+  if kind in _KINDS:
+    return bool(jnp.issubdtype(dtype, _KINDS[kind]))
+  return bool(dtype == jnp.dtype(kind))
+
+
+def _lengths(
+  shape: tuple[int, ...], axes: tuple[str, ...], sizes: dict[str, int]
+) -> dict[str, int] | None:
+  """The lengths of the named axes; None where a shape does not fit."""
+  if "..." in axes:
+    first = axes.index("...")
+    last = len(axes) - first - 1
+    if len(shape) < first + last:
+      return None
+    axes = axes[:first] + axes[first + 1 :]
+    shape = shape[:first] + shape[len(shape) - last :]
+  if len(shape) != len(axes):
+    return None
+  lengths = dict(sizes)
+  for axis, length in zip(axes, shape, strict=True):
+    expected = int(axis) if axis.isdigit() else lengths.setdefault(axis, length)
+    if length != expected:
+      return None
+  return lengths
 
 
 def check_takes(
@@ -58,73 +146,123 @@ def check_takes(
     advice: how to make a right one.
 
   Raises:
-    TypeError: if it is not callable, or not with these arguments.
+    ValueError: if it is not callable, or not with these arguments.
   """
   wanted = f"{name} must be a function of ({', '.join(parameters)})"
   if not callable(function) or isinstance(function, type):
-    raise TypeError(f"{wanted}; got {described(function)}. {advice}")
+    raise ValueError(f"{wanted}; got {described(function)}. {advice}")
+  signature = _signature(function)
+  if signature is not None and not _binds(signature, len(parameters)):
+    raise ValueError(
+      f"{wanted}; got {described(function)}, which takes "
+      f"({', '.join(signature.parameters)}). {advice}"
+    )
+
+
+def _signature(function: Callable) -> inspect.Signature | None:
+  """The arguments of a function; None of a builtin that does not tell."""
   try:
-    signature = inspect.signature(function)
-  except (TypeError, ValueError):  # Some builtins do not tell.
-    return
+    return inspect.signature(function)
+  except (TypeError, ValueError):
+    return None
+
+
+def _binds(signature: inspect.Signature, count: int) -> bool:
   try:
-    signature.bind(*parameters)
+    signature.bind(*[None] * count)
   except TypeError:
-    takes = ", ".join(signature.parameters)
-    raise TypeError(
-      f"{wanted}; got {described(function)}, which takes ({takes}). {advice}"
-    ) from None
+    return False
+  return True
 
 
-def logits_function(function: LogitsFn, name: str = "logits_fn") -> LogitsFn:
+def with_key(
+  function: AnyLogitsFn, name: str = "logits_fn", advice: str = _LOGITS
+) -> LogitsFn:
+  """Returns a logits function of ``(key, inputs)``, whichever kind came.
+
+  A function that can be called with two positional arguments, and not with
+  one, is taken as it is; one of a single argument is a function of the inputs
+  alone, and its key is dropped. One that takes either, as ``f(inputs,
+  scale=1.0)`` does, is refused: what it would do with a key cannot be told.
+
+  Args:
+    function: the caller's, of ``(key, inputs)`` or of ``(inputs)``.
+    name: what to call it in a message.
+    advice: how to make a right one.
+
+  Returns:
+    The function, or a `jax.tree_util.Partial` with that in it: as an argument
+    of a compiled program, the same function is compiled once.
+
+  Raises:
+    ValueError: if it takes neither, or may take either.
+  """
+  wanted = f"{name} must be a function of (key, inputs), or of (inputs) alone"
+  given: Any = function
+  if not callable(function) or isinstance(function, type):
+    raise ValueError(f"{wanted}; got {described(function)}. {advice}")
+  signature = _signature(function)
+  fits = [n for n in (1, 2) if signature is None or _binds(signature, n)]
+  if fits == [2]:
+    return given
+  if fits == [1]:
+    if not isinstance(given, jax.tree_util.Partial):
+      given = jax.tree_util.Partial(given)
+    return jax.tree_util.Partial(_without_key, given)
+  takes = "does not tell its arguments"
+  if signature is not None:
+    takes = f"takes ({', '.join(signature.parameters)})"
+  if fits:
+    advice = (
+      "It may be either: write lambda key, inputs: f(key, inputs) or "
+      "lambda inputs: f(inputs)"
+    )
+  raise ValueError(
+    f"{wanted}; got {described(function)}, which {takes}. {advice}"
+  )
+
+
+def _without_key(function: Callable, key: Key, inputs: Inputs) -> Array:
+  del key
+  return function(inputs)
+
+
+def logits_function(
+  function: AnyLogitsFn, name: str = "logits_fn", advice: str = _LOGITS
+) -> LogitsFn:
   """Returns ``(key, inputs) -> logits``, whose answers are checked too.
 
   Args:
-    function: the caller's.
+    function: the caller's, see `with_key`.
     name: what to call it in a message.
+    advice: how to make a right one.
 
   Raises:
-    TypeError: if it does not take a key and inputs; from what is returned, if
-      it answers with anything but an array.
-    ValueError: from what is returned, if that is not [B, C].
+    ValueError: if it takes other arguments; from what is returned, if it
+      answers with anything but an array [B, C].
   """
-  check_logits_function(function, name)
+  function = with_key(function, name, advice)
 
-  @functools.wraps(function)
   def logits(key: Key, inputs: Inputs) -> Array:
-    found = function(key, inputs)
-    check_logits(found, name)
-    return found
+    answer = function(key, inputs)
+    check_logits(answer, name)
+    return answer
 
   return logits
 
 
-def check_logits_function(function: Any, name: str = "logits_fn") -> None:
-  """Raises TypeError unless a function takes a key and inputs.
-
-  Args:
-    function: the caller's.
-    name: what to call it in the message.
-  """
-  check_takes(name, function, ("key", "inputs"), _LOGITS)
-
-
 def check_logits(logits: Any, name: str = "logits_fn") -> None:
-  """Raises unless these are logits [B, C].
+  """Raises ValueError unless these are logits [B, C].
 
   Args:
     logits: what the function `name` returned.
     name: of that function.
-
-  Raises:
-    TypeError: if they are no array.
-    ValueError: if they are of another rank.
   """
   if not isinstance(logits, jax.Array | np.ndarray):
     advice = ""
     if isinstance(logits, Forward | Scored):
       advice = "; return its attribute logits"
-    raise TypeError(
+    raise ValueError(
       f"{name} must return logits [B, C]; got {described(logits)}{advice}"
     )
   if logits.ndim != 2:
@@ -142,7 +280,7 @@ def check_loss(function: Any, name: str = "loss") -> None:
     name: what to call it in a message.
 
   Raises:
-    TypeError: if it does not take a key, inputs and labels.
+    ValueError: if it does not take a key, inputs and labels.
   """
   check_takes(name, function, ("key", "inputs", "labels"), _LOSS)
 
@@ -151,20 +289,25 @@ def check_scored(scored: Any, labels: Labels) -> None:
   """Raises unless a loss returned `Scored`, with one loss for each label.
 
   Raises:
-    TypeError: if it is no `Scored`.
-    ValueError: if the loss is not [B], or the logits are not [B, C].
+    ValueError: if it is no `Scored`, the loss is not [B], or the logits are
+      not [B, C].
   """
   if not isinstance(scored, Scored):
-    raise TypeError(
+    raise ValueError(
       "loss must return Scored(loss [B], logits [B, C]), since success cannot "
       f"be told from a loss; got {described(scored)}. "
       "losses.scored(logits_fn, losses.cross_entropy) makes such a loss"
     )
   size = jnp.shape(labels)
-  if jnp.shape(scored.loss) != size:
+  if not isinstance(scored.loss, jax.Array | np.ndarray):
+    raise ValueError(
+      f"loss must return one number per example, {size}; got "
+      f"{described(scored.loss)}"
+    )
+  if scored.loss.shape != size:
     raise ValueError(
       f"loss must return one number per example, {size}; got shape "
-      f"{jnp.shape(scored.loss)}. Leave out the mean or the sum over examples"
+      f"{scored.loss.shape}. Leave out the mean or the sum over examples"
     )
   check_logits(scored.logits, "loss")
 
@@ -173,7 +316,7 @@ def check_attack(attack: Any, name: str = "attack") -> None:
   """Raises unless this is an attack, and not what makes one.
 
   Raises:
-    TypeError: if it does not take a key, inputs and labels.
+    ValueError: if it does not take a key, inputs and labels.
   """
   check_takes(name, attack, ("key", "inputs", "labels"), _ATTACK)
 
@@ -182,11 +325,10 @@ def checked_attacks(attacks: Any) -> tuple[Attack, ...]:
   """Returns a sequence of attacks as a tuple.
 
   Raises:
-    ValueError: if it is empty.
-    TypeError: if it is no sequence, or something else than attacks.
+    ValueError: if it is empty, no sequence, or of something else.
   """
   if callable(attacks) or not hasattr(attacks, "__len__"):
-    raise TypeError(
+    raise ValueError(
       f"attacks must be a sequence of attacks; got {described(attacks)}"
     )
   if not attacks:
@@ -205,8 +347,7 @@ def as_labels(labels: Any, size: int, name: str = "labels") -> Labels:
     name: what to call them in a message.
 
   Raises:
-    TypeError: if they are no integers.
-    ValueError: if there is not one for each example.
+    ValueError: if they are no integers, or not one for each example.
   """
   array: Any = labels
   if not isinstance(labels, jax.Array):
@@ -219,7 +360,7 @@ def as_labels(labels: Any, size: int, name: str = "labels") -> Labels:
       f"{hint}"
     )
   if not jnp.issubdtype(array.dtype, jnp.integer):
-    raise TypeError(f"{name} must be integer classes; got {array.dtype}")
+    raise ValueError(f"{name} must be integer classes; got {array.dtype}")
   return jnp.asarray(array)
 
 
@@ -229,7 +370,7 @@ def _as_array(values: Any, name: str) -> Any:
   except jax.errors.TracerArrayConversionError:  # A list that jit took apart.
     return jnp.asarray(values)
   except ValueError:  # Rows of several lengths.
-    raise TypeError(
+    raise ValueError(
       f"{name} must be integer classes, one per example; got "
       f"{described(values)} that is no array"
     ) from None

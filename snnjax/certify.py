@@ -29,7 +29,8 @@ import numpy as np
 import scipy.stats
 
 from snnjax import prng
-from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.arguments import logits_function
+from snnjax.interfaces import AnyLogitsFn, Array, Inputs, Key, Labels
 from snnjax.validation import check_box, check_count, is_concrete
 
 ABSTAINED = -1
@@ -80,7 +81,7 @@ def trains(key: Key, rates: Array, steps: int) -> Array:
 
 
 def votes(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   key: Key,
   inputs: Inputs,
   draws: int,
@@ -93,7 +94,8 @@ def votes(
   In constant memory. A run whose logits are not numbers predicts nothing.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``, of a network that takes frames.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone, of a network
+      that takes frames.
     key: scalar or [B].
     inputs: as of `certify`.
     draws: how many runs.
@@ -104,6 +106,7 @@ def votes(
     ValueError: if `draws` or `steps` is not a positive whole number, or an
       input is no rate.
   """
+  logits_fn = logits_function(logits_fn)
   check_count("draws", draws)
   check_count("steps", steps)
   _check_rates(inputs, fixed)
@@ -220,7 +223,7 @@ def certified_radius(
 
 
 def certify(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   key: Key,
   inputs: Inputs,
   *,
@@ -237,9 +240,10 @@ def certify(
   by the counts that are then bounded would void the bound.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``, deterministic, of a network that
-      takes spike trains [B, T, ...] as they are (`encoders.frames`); one
-      trained with `encoders.poisson` has the same variables.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone, deterministic,
+      of a network that takes spike trains [B, T, ...] as they are
+      (`encoders.frames`); one trained with `encoders.poisson` has the same
+      variables.
     key: scalar or [B].
     inputs: [B, ...], rates in [0, 1], or a mapping of such arrays; radii are
       in their units, over all modalities together.

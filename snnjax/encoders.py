@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.derivatives import with_gradient_of
 from snnjax.interfaces import Array, Key
 from snnjax.prng import example_keys, per_example
@@ -127,10 +128,7 @@ def frames(steps: int) -> Encoder:
 
   def encode(key: Key | None, data: Array) -> Array:
     del key
-    if data.ndim < 2 or data.shape[1] != steps:
-      raise ValueError(
-        f"inputs must be event frames [B, {steps}, ...]; got shape {data.shape}"
-      )
+    check_array("inputs, event frames,", data, f"[B, {steps}, ...]")
     return jnp.moveaxis(data, 1, 0)
 
   return Encoder(steps, encode)

@@ -130,10 +130,15 @@ class AttackResult(NamedTuple):
 
 
 LogitsFn = Callable[[Key, Inputs], Array]  # -> [B, C]
+# What a caller may hand in for one; `snnjax.arguments.logits_function` says
+# which it is by the arguments that it takes.
+AnyLogitsFn = LogitsFn | Callable[[Inputs], Array]
 LossFn = Callable[[Key, Inputs, Labels], Array]  # -> [B]
 ScoredLossFn = Callable[[Key, Inputs, Labels], Scored]
 Attack = Callable[[Key, Inputs, Labels], AttackResult]
-Objective = Callable[[Variables, Key, Batch], tuple[Array, Aux]]
+# The last argument is the number of batches trained before this one, traced:
+# one compiled step serves a weight that is annealed.
+Objective = Callable[[Variables, Key, Batch, Array], tuple[Array, Aux]]
 
 
 class BackwardRule(Protocol):

@@ -16,13 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import logistic
-from snnjax.arguments import check_takes, described, logits_function
+from snnjax.arguments import (
+  check_array,
+  check_takes,
+  described,
+  logits_function,
+)
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
   LossFn,
   Scored,
   ScoredLossFn,
@@ -40,7 +45,7 @@ def _wide(logits: Array) -> Array:
   return logits.astype(np.promote_types(logits.dtype, jnp.float32))
 
 
-def _check_array(labels: Any, name: str = "labels") -> None:
+def _check_has_type(labels: Any, name: str = "labels") -> None:
   if not hasattr(labels, "dtype"):
     raise ValueError(
       f"{name} must be an array of integer classes; got {described(labels)}: "
@@ -62,19 +67,11 @@ def check_labels(logits: Array, labels: Labels, name: str = "labels") -> None:
   Raises:
     ValueError: on a wrong rank, length, type or range.
   """
-  if jnp.ndim(logits) != 2:
-    raise ValueError(f"logits must be [B, C]; got shape {jnp.shape(logits)}")
-  examples, classes = jnp.shape(logits)
-  _check_array(labels, name)
-  if jnp.shape(labels) != (examples,):
-    raise ValueError(
-      f"{name} must have shape ({examples},), one per row of logits; got "
-      f"{jnp.shape(labels)}"
-    )
-  if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-    raise ValueError(
-      f"{name} must be integer classes; got {jnp.result_type(labels)}"
-    )
+  sizes = check_array("logits", logits, "[B, C]")
+  examples, classes = sizes["B"], sizes["C"]
+  _check_has_type(labels, name)
+  per_row = "They are classes, one per row of logits"
+  check_array(name, labels, "integers [B]", per_row, B=examples)
   if classes < 2:
     raise ValueError(
       f"logits must be of at least 2 classes; got shape {jnp.shape(logits)}. "
@@ -105,7 +102,7 @@ def predicts(logits: Array, labels: Labels) -> Array:
     logits: [B, C].
     labels: [B].
   """
-  _check_array(labels)
+  _check_has_type(labels)
   finite = jnp.all(jnp.isfinite(logits), axis=1)
   return (jnp.argmax(logits, axis=1) == labels) & finite
 
@@ -270,11 +267,8 @@ def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
     Zhang et al. 2019, Theoretically Principled Trade-off between Robustness
     and Accuracy (TRADES), arXiv 1901.08573.
   """
-  if jnp.ndim(logits_p) != 2 or jnp.shape(logits_p) != jnp.shape(logits_q):
-    raise ValueError(
-      "logits_p and logits_q must be [B, C] of one shape; got "
-      f"{jnp.shape(logits_p)} and {jnp.shape(logits_q)}"
-    )
+  sizes = check_array("logits_p", logits_p, "[B, C]")
+  check_array("logits_q", logits_q, "[B, C]", B=sizes["B"], C=sizes["C"])
   check_positive("temperature", temperature)
   log_p = logistic.log_softmax(_wide(logits_p) / temperature)
   log_q = logistic.log_softmax(_wide(logits_q) / temperature)
@@ -306,10 +300,7 @@ def temporal(
     by 1 - lambda. Here it keeps weight one, so that lambda does not scale the
     cross-entropy against the other penalties of an objective.
   """
-  if jnp.ndim(outputs) != 3:
-    raise ValueError(
-      f"outputs must be [T, B, C]; got shape {jnp.shape(outputs)}"
-    )
+  check_array("outputs", outputs, "[T, B, C]")
   check_labels(outputs[0], labels)
   entropy = jax.vmap(cross_entropy, (0, None))(outputs, labels)
   spread = jnp.mean((_wide(outputs) - level) ** 2, axis=(0, 2))
@@ -396,17 +387,16 @@ def _check_loss(loss: LogitsLoss) -> None:
   check_takes("loss", loss, ("logits", "labels"), advice)
 
 
-def scored(logits_fn: LogitsFn, loss: LogitsLoss) -> ScoredLossFn:
+def scored(logits_fn: AnyLogitsFn, loss: LogitsLoss) -> ScoredLossFn:
   """Returns ``(key, inputs, labels) -> Scored(loss, logits)``.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     loss: ``(logits, labels) -> [B]``.
 
   Raises:
-    TypeError: if a function does not take these arguments; from the loss, if
-      the logits are no array.
-    ValueError: from the loss, if the logits are not [B, C].
+    ValueError: if a function does not take these arguments; from the loss, if
+      the logits are no array [B, C].
   """
   logits_fn = logits_function(logits_fn)
   _check_loss(loss)
@@ -418,15 +408,14 @@ def scored(logits_fn: LogitsFn, loss: LogitsLoss) -> ScoredLossFn:
   return evaluate
 
 
-def composed(logits_fn: LogitsFn, loss: LogitsLoss) -> LossFn:
+def composed(logits_fn: AnyLogitsFn, loss: LogitsLoss) -> LossFn:
   """Returns ``(key, inputs, labels) -> [B]``, the loss of the logits.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     loss: ``(logits, labels) -> [B]``.
 
   Raises:
-    TypeError: as `scored`.
     ValueError: as `scored`.
   """
   logits_fn = logits_function(logits_fn)

@@ -1,79 +1,105 @@
-"""Neuron models as forward physics: charge and reset, no spike, no gradient.
+"""Neuron models as forward physics: no spike, no gradient.
 
 A neuron is elementwise over any leading axes. It says how a current moves its
-state and how a spike resets it; a backward rule (`snnjax.backward`) decides
-when it fires and what is differentiated. Leak conventions:
+state, how far that is from firing, and how a spike resets it; a backward rule
+(`snnjax.backward`) fires it and decides what is differentiated. One of your
+own is a few one-liners:
+
+  synaptic = Neuron(
+    init=lambda current: (jnp.zeros_like(current), jnp.zeros_like(current)),
+    integrate=lambda s, current: (0.8 * s[0] + current, 0.9 * s[1] + s[0]),
+    drive=lambda s: s[1] - 1.0,
+    reset=lambda s, spikes: (s[0], (1 - spikes) * s[1]),
+  )
+
+Leak conventions:
 
 - *multiplicative*: v <- tau v + I (SR, SNN-RAT, RGA); tau = 1 integrates.
 - *convex*: v <- v + k (I - v) (ASSG, SpikingJelly).
+
+A constant is a number, or an array over the current's last axes: [C] is one
+value per channel.
 
 References:
   Gerstner, Kistler, Naud, Paninski 2014, "Neuronal Dynamics".
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from snnjax.interfaces import Array, PyTree, State
-from snnjax.validation import Constant, check_positive, check_range
+from snnjax.arguments import described
+from snnjax.interfaces import Array, State
+from snnjax.validation import (
+  Constant,
+  check_number,
+  check_positive,
+  check_range,
+)
 
+# One step's feature axes, those of a current [B, ...] but the first -> value.
+PerFeatures = Callable[[tuple[int, ...]], np.ndarray | Array]
+Initial = Constant | np.ndarray | PerFeatures
 Reset = Callable[[Array, Array, Constant], Array]
 
 
 class Neuron(NamedTuple):
-  """A spiking neuron as three pure functions.
+  """A spiking neuron as four pure functions, in the order of one step.
 
   Attributes:
     init: one step's current -> the resting state.
-    charge: (state, current) -> (state, drive); the drive is the potential
-      minus the threshold, in the neuron's own units.
-    reset: (state, spikes) -> state.
+    integrate: (state, current) -> charged state.
+    drive: charged state -> the potential minus the threshold, in the neuron's
+      own units; of the current's shape.
+    reset: (charged state, spikes) -> state.
     strict: whether it fires at drive > 0 instead of drive >= 0. It is part of
       the forward law, so every backward rule obeys it.
-    drive: charged state -> the drive that `charge` returned with it. It is
-      optional: a long scan of a neuron that has it carries and keeps the state
-      alone.
   """
 
+  # Integration and drive are apart because a long scan carries the charged
+  # state alone and computes the drive again in its backward pass.
   init: Callable[[Array], State]
-  charge: Callable[[State, Array], tuple[State, Array]]
+  integrate: Callable[[State, Array], State]
+  drive: Callable[[State], Array]
   reset: Callable[[State, Array], State]
   strict: bool = False
-  drive: Callable[[State], Array] | None = None
-
-  def halves(
-    self,
-  ) -> tuple[
-    Callable[[State, Array], PyTree],
-    Callable[[PyTree], tuple[State, Array]],
-  ]:
-    """Returns `charge` in two, around what a scan has to carry.
-
-    The first half takes (state, current), the second what the first returns,
-    and returns (charged state, drive).
-    """
-    drive = self.drive
-    if drive is None:
-      return self.charge, lambda charged: charged
-    return (
-      lambda state, current: self.charge(state, current)[0],
-      lambda state: (state, drive(state)),
-    )
 
 
 class Trainable(NamedTuple):
-  """A neuron whose parameters a model owns and trains.
+  """A neuron whose constants a model owns and trains, per layer.
 
   Attributes:
-    initial: initial value of each scalar parameter, by name.
-    build: parameters -> `Neuron`.
+    initial: initial value of each constant, by name: a number, an array, or a
+      function of the layer's feature axes that returns one, for widths that
+      differ between layers.
+    build: constants, of the shapes of their initial values -> `Neuron`.
   """
 
-  initial: Mapping[str, float]
+  initial: Mapping[str, Initial]
   build: Callable[[Mapping[str, Array]], Neuron]
+
+
+def check_neuron(neuron: Any, *, trainable: bool = True) -> None:
+  """Raises ValueError unless this is a neuron.
+
+  Args:
+    neuron: what a caller gave; a function that makes a neuron is none.
+    trainable: whether it may be a `Trainable`.
+  """
+  if isinstance(neuron, Neuron) or (
+    trainable and isinstance(neuron, Trainable)
+  ):
+    return
+  if isinstance(neuron, Trainable):
+    say = "make one by its build(parameters)"
+  elif callable(neuron) and hasattr(neuron, "__name__"):
+    say = f"call it, neurons.{neuron.__name__}()"
+  else:
+    say = "neurons.lif() is one"
+  raise ValueError(f"neuron must be a Neuron; got {described(neuron)}: {say}")
 
 
 def hard_reset(potential: Array, spikes: Array, threshold: Constant) -> Array:
@@ -114,10 +140,11 @@ def lif(
   check_range("leak", leak, 0, 1)
   check_positive("threshold", threshold)
 
-  return _membrane(
-    lambda potential, current: leak * potential + current,
-    lambda potential: potential - threshold,
-    lambda potential, spikes: reset(potential, spikes, threshold),
+  return Neuron(
+    jnp.zeros_like,
+    lambda v, current: _along(leak, v) * v + current,
+    lambda v: v - _along(threshold, v),
+    lambda v, spikes: reset(v, spikes, _along(threshold, v)),
     strict,
   )
 
@@ -144,10 +171,11 @@ def convex_lif(
   check_positive("rate", rate)
   check_positive("threshold", threshold)
 
-  return _membrane(
-    lambda potential, current: potential + (current - potential) * rate,
-    lambda potential: potential - threshold,
-    lambda potential, spikes: reset(potential, spikes, threshold),
+  return Neuron(
+    jnp.zeros_like,
+    lambda v, current: v + (current - v) * _along(rate, v),
+    lambda v: v - _along(threshold, v),
+    lambda v, spikes: reset(v, spikes, _along(threshold, v)),
     strict,
   )
 
@@ -172,9 +200,10 @@ def integrate_and_fire(
 
 
 def plif(
-  leak: float = 0.5,
+  leak: Constant = 0.5,
   threshold: Constant = 1.0,
   *,
+  per_channel: bool = False,
   reset: Reset = hard_reset,
   strict: bool = False,
 ) -> Trainable:
@@ -183,6 +212,8 @@ def plif(
   Args:
     leak: initial share of the potential kept per step, 1 - k, in (0, 1).
     threshold: theta > 0.
+    per_channel: whether every channel, along the current's last axis, has a
+      w of its own, or the layer has the one that `leak` gives.
     reset: `hard_reset`, `soft_reset` or `no_reset`.
     strict: fire at u > 0 instead of u >= 0.
 
@@ -192,7 +223,8 @@ def plif(
   References:
     Fang et al. 2021, arXiv 2007.05785.
   """
-  if not 0 < leak < 1:
+  check_number("leak", leak)
+  if not np.all((np.asarray(leak) > 0) & (np.asarray(leak) < 1)):
     raise ValueError(f"leak must lie in (0, 1); got {leak}")
   check_positive("threshold", threshold)
 
@@ -200,8 +232,12 @@ def plif(
     rate = jax.nn.sigmoid(parameters["rate_logit"])
     return convex_lif(rate, threshold, reset=reset, strict=strict)
 
-  initial = float(jnp.log((1 - leak) / leak))
-  return Trainable({"rate_logit": initial}, build)
+  initial = np.log((1 - leak) / leak)
+  if not per_channel:
+    return Trainable({"rate_logit": initial}, build)
+  return Trainable(
+    {"rate_logit": lambda features: np.full(features[-1:], initial)}, build
+  )
 
 
 class AdaptiveState(NamedTuple):
@@ -252,22 +288,24 @@ def adaptive_lif(
     return AdaptiveState(jnp.zeros_like(current), jnp.zeros_like(current))
 
   def integrate(state: AdaptiveState, current: Array) -> AdaptiveState:
-    return state._replace(potential=leak * state.potential + current)
+    kept = _along(leak, current) * state.potential
+    return state._replace(potential=kept + current)
 
   def drive(state: AdaptiveState) -> Array:
-    level = threshold + adaptation_strength * state.adaptation
-    return state.potential - level
+    excess = _along(adaptation_strength, state.adaptation) * state.adaptation
+    return state.potential - (_along(threshold, excess) + excess)
 
   def fire(state: AdaptiveState, spikes: Array) -> AdaptiveState:
+    kept = _along(adaptation_leak, spikes) * state.adaptation
     return AdaptiveState(
-      reset(state.potential, spikes, threshold),
-      adaptation_leak * state.adaptation + spikes,
+      reset(state.potential, spikes, _along(threshold, spikes)),
+      kept + spikes,
     )
 
-  return _neuron(init, integrate, drive, fire, strict)
+  return Neuron(init, integrate, drive, fire, strict)
 
 
-def hire(leak: float = 0.95, threshold: float = 1.0) -> Trainable:
+def hire(leak: Constant = 0.95, threshold: Constant = 1.0) -> Trainable:
   """HIRE's neuron: soft reset, trained leak and threshold per layer.
 
   v <- lambda v + I, u = v / theta - 1, v <- v - theta s.
@@ -288,10 +326,11 @@ def hire(leak: float = 0.95, threshold: float = 1.0) -> Trainable:
   def build(parameters: Mapping[str, Array]) -> Neuron:
     kept, theta = parameters["leak"], parameters["threshold"]
 
-    return _membrane(
-      lambda potential, current: kept * potential + current,
-      lambda potential: potential / theta - 1,
-      lambda potential, spikes: soft_reset(potential, spikes, theta),
+    return Neuron(
+      jnp.zeros_like,
+      lambda v, current: _along(kept, v) * v + current,
+      lambda v: v / _along(theta, v) - 1,
+      lambda v, spikes: soft_reset(v, spikes, _along(theta, v)),
       strict=True,
     )
 
@@ -309,35 +348,18 @@ def integrator(leak: Constant = 1.0) -> Neuron:
   """
   check_range("leak", leak, 0, 1)
 
-  return _membrane(
-    lambda potential, current: leak * potential + current,
-    lambda potential: potential,
-    lambda potential, spikes: potential,
+  return Neuron(
+    jnp.zeros_like,
+    lambda v, current: _along(leak, v) * v + current,
+    lambda v: v,
+    lambda v, spikes: v,
     strict=False,
   )
 
 
-def _membrane(
-  integrate: Callable[[Array, Array], Array],
-  drive: Callable[[Array], Array],
-  reset: Callable[[Array, Array], Array],
-  strict: bool,
-) -> Neuron:
-  """A neuron whose whole state is one potential, at rest at zero."""
-  return _neuron(jnp.zeros_like, integrate, drive, reset, strict)
-
-
-def _neuron(
-  init: Callable[[Array], State],
-  integrate: Callable[[State, Array], State],
-  drive: Callable[[State], Array],
-  reset: Callable[[State, Array], State],
-  strict: bool,
-) -> Neuron:
-  """A neuron whose drive follows from its charged state."""
-
-  def charge(state: State, current: Array) -> tuple[State, Array]:
-    state = integrate(state, current)
-    return state, drive(state)
-
-  return Neuron(init, charge, reset, strict, drive)
+def _along(constant: Constant, values: Array) -> Constant:
+  """Returns a constant over the last axes of `values`, with their rank."""
+  missing = jnp.ndim(values) - jnp.ndim(constant)
+  if jnp.ndim(constant) == 0 or missing <= 0:
+    return constant
+  return jnp.reshape(constant, (1,) * missing + jnp.shape(constant))

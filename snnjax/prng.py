@@ -63,11 +63,11 @@ def batch_size(inputs: Any) -> int:
     inputs: an array [B, ...] or a mapping of such arrays.
 
   Raises:
-    TypeError: if inputs are lists of numbers.
-    ValueError: if there is no leaf, or leading axes differ or are missing.
+    ValueError: if inputs are lists of numbers; if there is no leaf, or leading
+      axes differ or are missing.
   """
   if isinstance(inputs, list | tuple):
-    raise TypeError(
+    raise ValueError(
       "inputs must be an array [B, ...] or a mapping of arrays; got a "
       f"{type(inputs).__name__}: jnp.asarray makes an array of it"
     )

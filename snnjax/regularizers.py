@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax import logistic, losses
+from snnjax.arguments import check_array
 from snnjax.input_gradients import advance
 from snnjax.interfaces import Array, Inputs, Key, Labels, PyTree, Trace
 from snnjax.lost_derivatives import guard
@@ -324,11 +325,7 @@ def orthogonalize(
   check_count("many", many)
   check_range("share", share, 0.0, 1.0)
   check_positive("share", share)
-  if kernel.ndim < 2:
-    raise ValueError(
-      f"kernel must be [..., outputs] with at least two axes; got shape "
-      f"{kernel.shape}"
-    )
+  check_array("kernel", kernel, "[..., inputs, outputs]")
   rows = kernel.reshape(-1, kernel.shape[-1]).T
   if rows.shape[0] < many:
     moved = _retract(rows, rate)

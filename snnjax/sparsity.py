@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array, PyTree
 from snnjax.kernels import order_statistics
 from snnjax.validation import Constant, check_range
@@ -66,13 +67,14 @@ class Summary(NamedTuple):
   not_finite: Array
 
 
+_ADVICE = "Every example must have at least one entry"
+
+
 def _magnitudes(gradients: Array) -> Array:
   """Returns |g| as [B, d], in single precision at least."""
-  if jnp.ndim(gradients) < 2 or jnp.size(gradients[:1]) == 0:
-    raise ValueError(
-      "gradients must be [B, ...] with at least one entry per example; got "
-      f"shape {jnp.shape(gradients)}"
-    )
+  check_array("gradients", gradients, "[B, D, ...]", _ADVICE)
+  if 0 in gradients.shape[1:]:
+    raise ValueError(f"gradients are of shape {gradients.shape}. {_ADVICE}")
   flat = jnp.abs(gradients).reshape(gradients.shape[0], -1)
   return flat.astype(np.promote_types(flat.dtype, jnp.float32))
 

@@ -57,10 +57,10 @@ class Surrogate:
 
 
 def check_surrogate(surrogate: Any) -> None:
-  """Raises TypeError unless this is a surrogate, and not what makes one."""
+  """Raises ValueError unless this is a surrogate, and not what makes one."""
   if not isinstance(surrogate, Surrogate):
     hint = ": call it, surrogates.atan()" if callable(surrogate) else ""
-    raise TypeError(
+    raise ValueError(
       "surrogate must be a Surrogate, such as surrogates.atan(); got "
       f"{described(surrogate)}{hint}"
     )
@@ -79,7 +79,7 @@ def spike(drive: Array, surrogate: Surrogate, strict: bool = False) -> Array:
     Zeros and ones of the drive's shape and dtype.
 
   Raises:
-    TypeError: if the surrogate is none.
+    ValueError: if the surrogate is none.
   """
   check_surrogate(surrogate)
   fires = (drive > 0 if strict else drive >= 0).astype(drive.dtype)

@@ -20,7 +20,7 @@ from snnjax.interfaces import (
   Variables,
 )
 from snnjax.kernels.isolate import isolated
-from snnjax.methods.method import Method, Stage, single
+from snnjax.methods.method import Method, Stage, as_method
 from snnjax.prng import batch_size
 
 Metrics = Mapping[str, Array]
@@ -54,11 +54,6 @@ class TrainState(NamedTuple):
   def variables(self) -> Variables:
     """The network's variables, as ``Network.apply`` takes them."""
     return {"params": self.params, "batch_stats": self.batch_stats}
-
-
-def as_method(method: Method | Objective) -> Method:
-  """Returns a method as it is, and an objective as one update per batch."""
-  return method if isinstance(method, Method) else single(method)
 
 
 def init_state(
@@ -117,6 +112,7 @@ def make_train_step(
         stage._replace(perturbation=perturbation),
         objective_key,
         batch,
+        state.step,
         number,
       )
 

@@ -20,7 +20,7 @@ def is_concrete(value: Constant) -> bool:
 
 
 def check_number(name: str, value: Any) -> None:
-  """Raises TypeError unless a concrete `value` is a number, or many.
+  """Raises ValueError unless a concrete `value` is a number, or many.
 
   Args:
     name: of the argument, for the message.
@@ -34,17 +34,14 @@ def check_number(name: str, value: Any) -> None:
     kind = np.dtype(object)
   if not jnp.issubdtype(kind, np.number):
     hint = ", which is a text: leave out the quotes"
-    raise TypeError(
+    raise ValueError(
       f"{name} must be a number, or an array of numbers; got {value!r}"
       f"{hint if isinstance(value, str) else ''}"
     )
 
 
 def check_range(name: str, value: Constant, low: float, high: float) -> None:
-  """Raises ValueError unless a concrete `value` lies in [low, high].
-
-  TypeError if it is no number.
-  """
+  """Raises ValueError unless a concrete `value` lies in [low, high]."""
   check_number(name, value)
   if is_concrete(value):
     values = np.asarray(value)
@@ -53,10 +50,7 @@ def check_range(name: str, value: Constant, low: float, high: float) -> None:
 
 
 def check_positive(name: str, value: Constant) -> None:
-  """Raises ValueError unless a concrete `value` is positive.
-
-  TypeError if it is no number.
-  """
+  """Raises ValueError unless a concrete `value` is positive."""
   check_number(name, value)
   if is_concrete(value) and not bool(np.all(np.asarray(value) > 0)):
     raise ValueError(f"{name} must be positive; got {value}")

@@ -76,7 +76,9 @@ def test_frames_move_time_to_the_front():
 
 
 def test_frames_must_be_as_many_as_steps():
-  with pytest.raises(ValueError, match=r"event frames \[B, 5, \.\.\.\]"):
+  with pytest.raises(
+    ValueError, match=r"event frames, must be \[B, 5, \.\.\.\]"
+  ):
     encoders.frames(5).encode(None, jnp.zeros((2, 3, 4)))
 
 

@@ -172,18 +172,12 @@ def summed_norm(gradients):
   return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradients))
 
 
+def network_of(weights):
+  return lambda x: logits_of(own_jvp, in_scan, weights, x)
+
+
 def loss_of(weights):
-  return losses.composed(
-    lambda key, x: logits_of(own_jvp, in_scan, weights, x),
-    losses.cross_entropy,
-  )
-
-
-def scored_of(weights):
-  return losses.scored(
-    lambda key, x: logits_of(own_jvp, in_scan, weights, x),
-    losses.cross_entropy,
-  )
+  return losses.composed(network_of(weights), losses.cross_entropy)
 
 
 # Everything of the library that holds a reverse pass, descended as a loss.
@@ -198,7 +192,7 @@ HOLDERS = {
     input_gradients.value_and_summed(loss_of(w))(KEY, INPUTS, LABELS)[0]
   ),
   "attack": lambda w: jnp.sum(
-    attacks.pgd(scored_of(w), attacks.linf(0.1), step_size=0.1, steps=1)(
+    attacks.pgd(network_of(w), attacks.linf(0.1), step_size=0.1, steps=1)(
       KEY, INPUTS, LABELS
     ).loss
   ),
@@ -260,7 +254,8 @@ class OwnRule:
     del layer
 
     def once(v, current):
-      v, drive = neuron.charge(v, current)
+      v = neuron.integrate(v, current)
+      drive = neuron.drive(v)
       spikes = own_jvp(drive)
       return neuron.reset(v, spikes), (spikes, drive)
 
@@ -279,7 +274,7 @@ CRAFT = {
   "adversarial": lambda rule: methods.adversarial(
     methods.vanilla(NETWORK, rule=rule),
     NETWORK,
-    lambda loss: attacks.fgsm(loss, attacks.linf(0.1)),
+    lambda logits: attacks.fgsm(logits, attacks.linf(0.1)),
     rule=rule,
   ),
   "hire": lambda rule: methods.hire(

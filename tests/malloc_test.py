@@ -10,10 +10,10 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from snnjax import allocation
+from snnjax import malloc
 
 asked = sys.argv[1] == "kept"
-taken = allocation.keep_freed_memory() if asked else None
+taken = malloc.keep_freed_memory() if asked else None
 
 def touch():
   np.empty(48 << 20, np.uint8).fill(1)

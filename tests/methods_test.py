@@ -19,9 +19,10 @@ from snnjax import (
   surrogates,
   training,
 )
-from snnjax.interfaces import Batch
+from snnjax.interfaces import AttackResult, Batch
 from snnjax.methods.method import masked_mean
 from snnjax.methods.standard import logits_cross_entropy
+from snnjax.storage import array_files, checkpoints
 
 STEPS = 4
 RULE = backward.Bptt(surrogates.triangle())
@@ -170,6 +171,126 @@ def test_adversarial_training_sees_adversarial_inputs():
   assert float(adversarial["loss"]) > float(clean["loss"])
 
 
+def test_any_method_is_trained_on_adversarial_inputs():
+  """HIRE on what an attack returns, at the weights of each of its updates."""
+  seen = []
+
+  def craft(loss):
+    def attack(key, inputs, labels):
+      moved = 0.9 * inputs + 0.05
+      scored = loss(key, moved, labels)
+      seen.append(scored.logits)
+      return AttackResult(moved, scored.loss, labels == 0, labels)
+
+    return attack
+
+  star = methods.adversarial(METHODS["hire"], NETWORK, craft, rule=RULE)
+  state, metrics = jax.jit(training.make_train_step(star, TX))(
+    begin(star), BATCH
+  )
+  moved = BATCH._replace(inputs=0.9 * BATCH.inputs + 0.05)
+  plain, want = step_of("hire")(begin(METHODS["hire"]), moved)
+  assert len(seen) == 2
+  np.testing.assert_allclose(weights(state), weights(plain), rtol=1e-6)
+  assert metrics == pytest.approx(want, rel=1e-6)
+
+
+def test_one_compiled_step_anneals_a_weight():
+  anneal = optax.linear_schedule(0.0, 0.4, 4)
+
+  def objective(variables, key, batch, step):
+    loss, aux = VANILLA(variables, key, batch, step)
+    decay = anneal(step) * optax.tree.norm(variables["params"], squared=True)
+    return loss + decay / 2, aux._replace(metrics={"weight": anneal(step)})
+
+  step = jax.jit(training.make_train_step(objective, TX))
+  slope = jax.jit(
+    jax.grad(lambda v: VANILLA(v, jax.random.key(0), BATCH, 0)[0])
+  )
+  state, used = begin(objective), []
+  for weight in (0.0, 0.1, 0.2, 0.3, 0.4, 0.4):
+    before = state
+    state, metrics = step(state, BATCH)
+    used.append(float(metrics["weight"]))
+    want = jax.tree.map(
+      lambda p, g, w=weight: p - 0.1 * (g + w * p),
+      before.params,
+      slope(before.variables)["params"],
+    )
+    np.testing.assert_allclose(
+      weights(state), weights(before._replace(params=want)), atol=1e-6
+    )
+  np.testing.assert_allclose(used, [0, 0.1, 0.2, 0.3, 0.4, 0.4], atol=1e-7)
+  assert step._cache_size() == 1
+  with pytest.raises(TypeError, match=r"\(variables, key, batch, step\); got"):
+    training.make_train_step(lambda variables, key, batch: None, TX)
+
+
+def test_constants_of_every_channel_are_trained_and_come_back(tmp_path):
+  """PLIF with a time constant per channel, and one per step of one's own."""
+  neuron = neurons.plif(0.4, 0.5, per_channel=True)
+  network = models.cnn(
+    (3, 5), neuron=neuron, encoder=encoders.direct(STEPS), hidden=(6,)
+  )
+  method = methods.vanilla(network, rule=RULE)
+  state = training.init_state(jax.random.key(0), network, method, TX, BATCH)
+  first = rates(state)
+  assert [rate.shape for rate in first] == [(6,), (3,), (5,)]
+  assert all(np.all(rate == np.float32(np.log(1.5))) for rate in first)
+  step = jax.jit(training.make_train_step(method, TX))
+  for _ in range(3):
+    state, _ = step(state, BATCH)
+  moved = np.concatenate(rates(state)) - np.concatenate(first)
+  assert np.count_nonzero(moved) > 10
+  assert len(set(moved.tolist())) > 10
+
+  array_files.export(state.variables, tmp_path / "weights.npz")
+  fresh = training.init_state(jax.random.key(1), network, method, TX, BATCH)
+  variables = array_files.restore(tmp_path / "weights.npz", fresh.variables)
+  checkpoints.save(3, state, tmp_path / "checkpoints")
+  again = checkpoints.restore(tmp_path / "checkpoints", fresh).tree
+  for kept in (variables["params"], again.params):
+    np.testing.assert_array_equal(
+      weights(state), weights(state._replace(params=kept))
+    )
+  one, _ = step(state, BATCH)
+  two, _ = step(again, BATCH)
+  np.testing.assert_array_equal(weights(one), weights(two))
+
+
+def rates(state):
+  body = state.params["body"]
+  return [body[name]["rate_logit"] for name in sorted(body) if "spike" in name]
+
+
+def test_a_constant_per_step_is_trained():
+  """p_t of a dynamic leak: the state counts the steps."""
+
+  def build(constants):
+    return neurons.Neuron(
+      init=lambda current: (jnp.zeros_like(current), jnp.zeros((), int)),
+      integrate=lambda s, current: (
+        jax.nn.sigmoid(constants["p"][s[1]]) * s[0] + current,
+        s[1] + 1,
+      ),
+      drive=lambda s: s[0] - 0.5,
+      reset=lambda s, spikes: ((1 - spikes) * s[0], s[1]),
+    )
+
+  neuron = neurons.Trainable({"p": np.linspace(-1, 1, STEPS)}, build)
+  network = models.mlp((16,), neuron=neuron, encoder=encoders.direct(STEPS))
+  method = methods.vanilla(network, rule=RULE)
+  before = training.init_state(jax.random.key(0), network, method, TX, BATCH)
+  after, _ = jax.jit(training.make_train_step(method, TX))(before, BATCH)
+  first, second = (
+    s.params["body"]["dense_spike1"]["p"] for s in (before, after)
+  )
+  moved = np.asarray(second - first)
+  # At the first step there is no potential to leak.
+  assert moved[0] == 0
+  assert np.all(moved[1:] != 0)
+
+
 def test_sr_is_cross_entropy_plus_weighted_penalty():
   _, metrics = step_of("sr")(begin(METHODS["sr"]), BATCH)
   np.testing.assert_allclose(
@@ -248,7 +369,7 @@ def test_a_black_pixel_below_its_wall_has_a_gradient():
 
   def total(delta):
     stage = methods.Stage(delta, {})
-    return method.objective(variables, stage, jax.random.key(1), dark, 0)[0]
+    return method.objective(variables, stage, jax.random.key(1), dark, 0, 0)[0]
 
   pushed = jnp.full_like(dark.inputs, -0.05)
   at_shown = jax.grad(total)(pushed)

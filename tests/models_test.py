@@ -254,3 +254,25 @@ def test_builders_check_their_arguments():
     models.mlp((0,), neuron=LIF, encoder=encoders.direct(3))
   with pytest.raises(ValueError, match=r"leak must lie in \[0, 1\]"):
     readouts.membrane(1.5)
+
+
+def test_the_slope_of_a_shared_constant_is_the_sum_over_channels():
+  drawn = np.random.default_rng(3).normal(0.6, 0.8, (5, 4, 3, 7))
+  currents = jnp.asarray(drawn, jnp.float32)
+  context = layers.Context(RULE, 5, False, None, {})
+
+  def slope(neuron):
+    layer = layers.Spiking(neuron)
+    weights = jnp.cos(jnp.arange(currents.size)).reshape(currents.shape)
+
+    def total(variables):
+      return jnp.sum(weights * layer.apply(variables, currents, context)[0])
+
+    variables = layer.init(jax.random.key(0), currents, context)
+    return jax.grad(total)(variables)["params"]["rate_logit"]
+
+  each = slope(neurons.plif(0.4, 0.5, per_channel=True))
+  shared = slope(neurons.plif(0.4, 0.5))
+  assert each.shape == (7,)
+  assert len(set(each.tolist())) == 7
+  np.testing.assert_allclose(each.sum(), shared, rtol=1e-4)

@@ -1,17 +1,22 @@
+import textwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import neurons
+from snnjax import encoders, models, neurons, surrogates
+from snnjax.backward.rules import Bptt
+from snnjax.models import layers
 
 
 def run(neuron, currents):
-  """The membrane by hand: charge, compare, reset, with plain floats."""
+  """The membrane by hand: integrate, compare, reset, with plain floats."""
   state = neuron.init(jnp.asarray(currents[0]))
   drives, spikes, states = [], [], []
   for current in currents:
-    state, drive = neuron.charge(state, jnp.asarray(current))
+    state = neuron.integrate(state, jnp.asarray(current))
+    drive = neuron.drive(state)
     spike = (drive > 0 if neuron.strict else drive >= 0).astype(drive.dtype)
     state = neuron.reset(state, spike)
     drives.append(float(drive))
@@ -81,7 +86,7 @@ def test_plif_leak_is_a_sigmoid_of_its_parameter(x64):
   neuron = trainable.build(
     {name: jnp.asarray(value) for name, value in trainable.initial.items()}
   )
-  state, _ = neuron.charge(jnp.asarray(1.0), jnp.asarray(0.0))
+  state = neuron.integrate(jnp.asarray(1.0), jnp.asarray(0.0))
   assert float(state) == pytest.approx(0.8)
 
 
@@ -138,32 +143,83 @@ def test_constants_outside_their_range(make, name):
     make()
 
 
-EVERY = {
-  **{name: make for name, (make, _, _) in TRACES.items()},
-  "adaptive": neurons.adaptive_lif,
-  "plif": lambda: neurons.plif().build({"rate_logit": jnp.asarray(0.3)}),
-  "hire": lambda: neurons.hire().build({"leak": 0.9, "threshold": 0.8}),
-  "integrator": lambda: neurons.integrator(0.9),
+def test_the_neuron_of_ones_own_in_the_docstring(x64):
+  """Synaptic LIF: i <- .8 i + I after v <- .9 v + i; fires at v >= 1."""
+  example = neurons.__doc__.split("\n\n")[2]
+  names = {"Neuron": neurons.Neuron, "jnp": jnp}
+  exec(textwrap.dedent(example), names)
+  drives, spikes, states = run(names["synaptic"], [2.0, 0.0, 0.5])
+  np.testing.assert_allclose(drives, [-1, 1, 0.6], atol=1e-12)
+  assert spikes == [0, 1, 1]
+  np.testing.assert_allclose(states, [[2, 0], [1.6, 0], [1.78, 0]], atol=1e-12)
+
+
+RULE = Bptt(surrogates.atan())
+MANY = jnp.ones((2, 3, 4))
+ENCODER = encoders.direct(2)
+NO_NEURONS = {
+  "not called": (neurons.lif, r"the function lif: call it, neurons\.lif\(\)"),
+  "a surrogate": (surrogates.atan(), r"got a Surrogate: neurons\.lif\(\) is"),
+  "a name": ("lif", "got 'lif'"),
+}
+USES = {
+  "mlp": lambda neuron: models.mlp((4,), neuron=neuron, encoder=ENCODER),
+  "cnn": lambda neuron: models.cnn(neuron=neuron, encoder=ENCODER),
+  "vgg": lambda neuron: models.vgg(neuron=neuron, encoder=ENCODER),
+  "fusion": lambda neuron: models.fusion(
+    {"image": ENCODER}, {"image": (2,)}, neuron=neuron
+  ),
+  "layer": lambda neuron: layers.Spiking(neuron).init(
+    jax.random.key(0), MANY, layers.Context(RULE, 2, False, None, {})
+  ),
+  "rule": lambda neuron: RULE("", neuron, MANY, None),
 }
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_the_drive_follows_from_the_charged_state(name):
-  neuron = EVERY[name]()
-  state = neuron.init(jnp.zeros(len(CURRENTS)))
-  state, _ = neuron.charge(state, jnp.asarray(CURRENTS))
-  state = neuron.reset(state, jnp.asarray([0.0, 1, 0, 1, 1]))
-  charged, drive = neuron.charge(state, jnp.asarray(CURRENTS[::-1]))
-  np.testing.assert_array_equal(neuron.drive(charged), drive)
-  assert len(set(drive.tolist())) > 1
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("wrong", NO_NEURONS)
+def test_what_is_no_neuron_is_told(wrong, use):
+  neuron, says = NO_NEURONS[wrong]
+  with pytest.raises(ValueError, match=f"neuron must be a Neuron; .*{says}"):
+    USES[use](neuron)
+  with pytest.raises(ValueError, match=r"a Trainable: .* build\(parameters"):
+    RULE("", neurons.plif(), MANY, None)
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_halves_are_the_charge_with_and_without_a_drive(name):
-  neuron = EVERY[name]()
-  state = neuron.init(jnp.zeros(len(CURRENTS)))
-  wanted = neuron.charge(state, jnp.asarray(CURRENTS))
-  for form in (neuron, neuron._replace(drive=None)):
-    first, second = form.halves()
-    given = second(first(state, jnp.asarray(CURRENTS)))
-    jax.tree.map(np.testing.assert_array_equal, given, wanted)
+BY_CHANNEL = jnp.asarray([0.3, 0.9, 0.6])
+CHANNELS = {
+  "lif": lambda c: neurons.lif(c, 0.5 + c),
+  "lif_soft": lambda c: neurons.lif(c, 0.5 + c, reset=neurons.soft_reset),
+  "convex": lambda c: neurons.convex_lif(c, c),
+  "plif": lambda c: built(neurons.plif(c, c)),
+  "hire": lambda c: built(neurons.hire(c, 0.5 + c)),
+  "adaptive": lambda c: neurons.adaptive_lif(
+    c, c, adaptation_leak=c, adaptation_strength=c
+  ),
+  "integrator": neurons.integrator,
+}
+
+
+def built(trainable):
+  return trainable.build(jax.tree.map(jnp.asarray, dict(trainable.initial)))
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_constant_per_channel_is_that_of_each(name):
+  currents = jax.random.normal(jax.random.key(1), (6, 2, 4, 3)) + 0.5
+  many = RULE("", CHANNELS[name](BY_CHANNEL), currents, None)
+  assert 0 < float(many.spikes.mean()) < 1
+  for channel, constant in enumerate(BY_CHANNEL):
+    own = currents[..., channel]
+    one = RULE("", CHANNELS[name](constant), own, None)
+    for got, want in zip(
+      jax.tree.leaves(many), jax.tree.leaves(one), strict=True
+    ):
+      np.testing.assert_allclose(got[..., channel], want, rtol=1e-6, atol=1e-6)
+
+
+def test_plif_is_built_inside_a_program():
+  trainable = jax.jit(
+    lambda: jnp.asarray(neurons.plif(0.8).initial["rate_logit"])
+  )
+  assert float(trainable()) == pytest.approx(np.log(0.25))

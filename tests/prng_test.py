@@ -72,8 +72,8 @@ class TestFoldInName:
 
   def test_is_the_same_in_another_process(self):
     code = (
-      "import jax; from snnjax import random;"
-      "key = random.fold_in_name(jax.random.key(3), 'häufig');"
+      "import jax; from snnjax import prng;"
+      "key = prng.fold_in_name(jax.random.key(3), 'häufig');"
       "print(*jax.random.key_data(key))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(_ROOT)}
@@ -126,12 +126,12 @@ class TestPurposes:
   def test_nothing_else_makes_keys_of_the_seed_or_of_texts(self):
     makers = [
       f"{path.name}: {ast.unparse(call)}"
-      for path, call in _calls("random.key")
+      for path, call in (*_calls("random.key"), *_calls("prng.key"))
       if "seed" in ast.unparse(call) and path.parent.name != "snnjax"
     ]
     assert makers == [
-      "build.py: random.key(config.seed)",
-      "build.py: random.key(config.data.seed)",
+      "build.py: prng.key(config.seed)",
+      "build.py: prng.key(config.data.seed)",
     ]
     # A text becomes a key by `fold_in_name` alone: nothing folds in a length,
     # a checksum, a sum of letters or a number that was thought up.

@@ -39,7 +39,8 @@ def test_python_runs(code, tmp_path):
 # is checked.
 READING = """
 import runpy, sys
-from experiments import launch, preflight
+from experiments.command import launch
+from experiments.configuration import preflight
 
 parse = launch.parse
 

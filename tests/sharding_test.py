@@ -126,7 +126,7 @@ def test_a_network_under_shard_map():
 def pgd():
   logits = models.classifier(NETWORK, variables(), rule=RULE)
   attack = attacks.pgd(
-    losses.scored(logits, losses.cross_entropy),
+    logits,
     attacks.linf(0.1),
     step_size=0.05,
     steps=2,

@@ -145,17 +145,19 @@ def finished(binary, *arguments, environment=None):
 _SERVER = """
 import os, sys
 import orbax.checkpoint
-from experiments import evaluation_run, launch, lifecycle, training_loop
+from experiments.command import exits, launch
+from experiments.evaluation import evaluation_run
+from experiments.training import loop
 from absl import flags
 launch.define(flags.FLAGS, "base", {})
-bodies = {"train": training_loop.run, "evaluate": evaluation_run.run}
+bodies = {"train": loop.run, "evaluate": evaluation_run.run}
 for line in sys.stdin:
   binary, *words = line.rstrip("\\n").split("\\t")
   child = os.fork()
   if not child:
     command = launch.parse(["run", *words], flags.FLAGS, {})
     body = lambda: bodies[binary](command.config, command.workdir)
-    os._exit(lifecycle.guarded(body, binary, True))
+    os._exit(exits.guarded(body, binary, True))
   os.write(1, f"{child}\\n".encode())
   status = os.waitpid(child, 0)[1]
   os.write(1, f"{os.waitstatus_to_exitcode(status)}\\n".encode())

@@ -11,16 +11,8 @@ from experiments.benchmarks import problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.problems import Kind
 from experiments.benchmarks.tasks import EXACT, Task
-from snnjax import attacks, losses
-from snnjax.interfaces import (
-  Array,
-  Attack,
-  AttackResult,
-  Key,
-  LogitsFn,
-  PyTree,
-  ScoredLossFn,
-)
+from snnjax import attacks
+from snnjax.interfaces import Array, Attack, AttackResult, Key, LogitsFn, PyTree
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
 
@@ -73,14 +65,10 @@ def prepare(task: Task) -> Prepared:
   return Prepared(call, evidence, {"success": float(jnp.mean(wrong))})
 
 
-def _scored(at: LogitsFn) -> ScoredLossFn:
-  return losses.scored(at, losses.cross_entropy)
-
-
 def _pgd(at: LogitsFn, task: Task) -> Attack:
   l2 = task.kind == "analog_pgd_l2"
   return attacks.pgd(
-    _scored(at),
+    at,
     attacks.l2(problems.L2_RADIUS) if l2 else attacks.linf(problems.RADIUS),
     step_size=problems.L2_STEP if l2 else problems.ATTACK_STEP,
     steps=task.iterations,
@@ -95,13 +83,13 @@ def _apgd(at: LogitsFn, task: Task) -> Attack:
   threat = (attacks.l2 if l2 else attacks.linf)(
     problems.L2_RADIUS if l2 else problems.RADIUS
   )
-  return attacks.auto_pgd(_scored(at), threat, steps=task.iterations)
+  return attacks.auto_pgd(at, threat, steps=task.iterations)
 
 
 def _fab(at: LogitsFn, task: Task) -> Attack:
   threat = attacks.linf(problems.RADIUS)
   nearest = attacks.as_attack(attacks.fab(at, threat, steps=task.iterations))
-  return attacks.within(nearest, _scored(at), threat)
+  return attacks.within(nearest, at, threat)
 
 
 def _minimal(name: str) -> Callable[[LogitsFn, Task], Attack]:
@@ -125,12 +113,12 @@ def _minimal(name: str) -> Callable[[LogitsFn, Task], Attack]:
 
 ATTACKS: Mapping[str, Callable[[LogitsFn, Task], Attack]] = {
   "analog_fgsm": lambda at, task: attacks.fgsm(
-    _scored(at), attacks.linf(problems.RADIUS), keep=attacks.last
+    at, attacks.linf(problems.RADIUS), keep=attacks.last
   ),
   "analog_pgd": _pgd,
   "analog_pgd_l2": _pgd,
   "analog_slide": lambda at, task: attacks.slide(
-    _scored(at),
+    at,
     attacks.l1(problems.L1_RADIUS),
     step_size=problems.L1_STEP,
     steps=task.iterations,
@@ -139,7 +127,7 @@ ATTACKS: Mapping[str, Callable[[LogitsFn, Task], Attack]] = {
   "analog_apgd_l2": _apgd,
   "analog_fab": _fab,
   "analog_square": lambda at, task: attacks.square(
-    losses.scored(at, losses.margin_loss),
+    at,
     attacks.linf(problems.RADIUS),
     queries=task.iterations,
   ),
@@ -148,11 +136,11 @@ ATTACKS: Mapping[str, Callable[[LogitsFn, Task], Attack]] = {
     for name in ("carlini_wagner", "ead", "deepfool", "deepfool_linf")
   },
   "analog_sparse_rs": lambda at, task: attacks.sparse_rs(
-    losses.scored(at, losses.margin_loss),
+    at,
     attacks.l0(problems.SITES),
     queries=task.iterations,
   ),
   "analog_sigma_zero": lambda at, task: attacks.sigma_zero(
-    losses.scored(at, losses.margin_loss), steps=task.iterations
+    at, steps=task.iterations
   ),
 }

@@ -26,8 +26,9 @@ def prepare(task: Task) -> Prepared:
   network = build.network(config, ("image",), problems.CLASSES)
   images = jnp.asarray(problems.batch(task)[0])
   variables = network.init(jax.random.key(0), images)
-  grid = attack_grid.grid(config, network, ("image",))
-  found = attack_grid.cases(grid, variables, images)
+  plan = attack_grid.plan(config, ("image",))
+  grid = attack_grid.grid(config, network, plan)
+  found = attack_grid.cases(plan, grid, variables, images)
   survivors = found.plan.survivors if task.kind == "suite_survivors" else False
   judge = jax.tree_util.Partial(grid.classify, variables)
   keys = jax.random.split(jax.random.key(1), task.batch)

@@ -59,17 +59,16 @@ def layer(
   """Spikes [T, N] of the LIF layer alone: see `neuron_scan`."""
   neuron, surrogate = own_network.neuron(), surrogates.triangle(1.0)
 
-  charge, read = neuron.halves()
-
-  def fire(charged: PyTree, current: Array) -> tuple[Array, Array]:
+  def fire(charged: Array, current: Array) -> tuple[Array, Array]:
     del current
-    state, drive = read(charged)
+    drive = neuron.drive(charged)
     spikes = surrogates.spike(drive, surrogate, neuron.strict)
-    held = jax.lax.stop_gradient(spikes) if detach_reset else spikes
-    return neuron.reset(state, held), spikes
+    resets = jax.lax.stop_gradient(spikes) if detach_reset else spikes
+    return neuron.reset(charged, resets), spikes
 
   state = neuron.init(currents[0])
-  return neuron_scan(charge, fire, state, currents, unroll=unroll)[1]
+  scanned = neuron_scan(neuron.integrate, fire, state, currents, unroll=unroll)
+  return scanned[1]
 
 
 def _lif_evidence(currents: Array, cotangents: Array) -> dict[str, np.ndarray]:
@@ -131,7 +130,7 @@ def _check(task: Task) -> Prepared:
 
     def penalized(params: PyTree) -> Array:
       given = {**variables, "params": params}
-      return objective(given, jax.random.key(0), batch)[0]
+      return objective(given, jax.random.key(0), batch, jnp.zeros((), int))[0]
 
     both = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
     (_, found), (weight, pixel) = both(variables["params"], batch.inputs)
@@ -191,7 +190,7 @@ def fresh(made: own_network.Setup, method: Method) -> training.TrainState:
     batch_stats=made.variables["batch_stats"],
     opt_state=optimizer().init(params),
     key=jax.random.key(0),
-    carried=training.as_method(method).init(made.batch),
+    carried=methods.as_method(method).init(made.batch),
   )
 
 
@@ -235,7 +234,7 @@ def pgd(
   def attack(variables: Variables, batch: Batch) -> Inputs:
     logits = models.classifier(made.network, variables, rule=own_network.rule())
     run = attacks.pgd(
-      losses.scored(logits, losses.cross_entropy),
+      logits,
       attacks.linf(problems.RADIUS),
       step_size=problems.ATTACK_STEP,
       steps=task.iterations,

@@ -29,9 +29,9 @@ from snnjax.interfaces import (
   Attack,
   BackwardRule,
   Key,
+  LogitsFn,
   Network,
   Objective,
-  ScoredLossFn,
   Trace,
   Variables,
 )
@@ -172,7 +172,7 @@ def adaptive_oracle(
     draws: how many draws of a random encoder are averaged.
   """
   adapting = assg.assg_rule(ADAPTIVE[name])
-  return assg.assg(made, variables, loss, rule=adapting, draws=draws)
+  return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
 
 
 def _rules(config: Config) -> dict[str, Callable[[], BackwardRule]]:
@@ -350,16 +350,16 @@ def method(
 
 
 def _craft(
-  config: Config, modalities: tuple[str, ...], loss: ScoredLossFn
+  config: Config, modalities: tuple[str, ...], logits_fn: LogitsFn
 ) -> Attack:
   """The attack inside adversarial training: PGD, or FGSM for one step."""
   options = config.method
   radius = radii(config, modalities, "radius")
   threat = threat_of(options.norm, radius)
   if options.attack_steps == 1:
-    return attacks.fgsm(loss, threat)
+    return attacks.fgsm(logits_fn, threat)
   return attacks.pgd(
-    loss,
+    logits_fn,
     threat,
     step_size=radii(config, modalities, "step_size"),
     steps=options.attack_steps,

@@ -188,10 +188,10 @@ def stop_on_sigterm(
   changes nothing, and once the answer is yes it stays so until the outermost
   ends. So no phase of a run can forget what another was told.
 
-  The loop saves a checkpoint and raises `snnjax.storage.workdir.Preempted`. If it has
-  not come out of the outermost context `grace` seconds after the signal (it
-  may be compiling), the process exits as preempted without it: every file is
-  whole at every moment, and the next run goes on from the last checkpoint.
+  The loop saves a checkpoint and raises `snnjax.storage.workdir.Preempted`. If
+  it has not come out of the outermost context `grace` seconds after the signal
+  (it may be compiling), the process exits as preempted without it: every file
+  is whole at every moment, and the next run goes on from the last checkpoint.
 
   Python runs handlers between bytecodes of the main thread, which a long
   compilation does not reach; so a thread waits for the byte that the

@@ -3,8 +3,8 @@
 A binary that runs a configuration in a workdir is
 
     def run(config, workdir):
-      from experiments import training_loop  # jax and all that, only now
-      training_loop.run(config, workdir)
+      from experiments.training import loop  # jax and all that, only now
+      loop.run(config, workdir)
 
     if __name__ == "__main__":
       launch.configured(run, default="digits")

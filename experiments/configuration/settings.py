@@ -20,7 +20,7 @@ from typing import Any
 
 import ml_collections
 
-FOLDER = pathlib.Path(__file__).with_name("configs")
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SHOWN = 120  # letters of what somebody wrote, in a message
 _NAMED = 12  # of known names, where none is like what was written
@@ -213,6 +213,27 @@ def from_dict(plain: Mapping[str, Any]) -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(_tuples(plain))
   config.lock()
   return config
+
+
+def replaced(
+  config: ml_collections.ConfigDict, values: Mapping[str, Any]
+) -> ml_collections.ConfigDict:
+  """Returns the configuration with other values, which may be of any type.
+
+  It is for programs, in which traced arrays stand for numbers.
+
+  Args:
+    config: stays as it is.
+    values: by dotted key, each of which it has.
+  """
+  plain = config.to_dict()
+  for key, value in values.items():
+    *parents, last = key.split(".")
+    holder = plain
+    for part in parents:
+      holder = holder[part]
+    holder[last] = value
+  return ml_collections.ConfigDict(plain)
 
 
 def _has(holder: Any, name: str) -> bool:

@@ -27,7 +27,16 @@ from snnjax.attacks import Threat
 from snnjax.attacks.kinds import LOSSES
 from snnjax.checks import Alarm, Measurements
 from snnjax.evaluation import Cell, Evaluation, Plan
-from snnjax.interfaces import Batch, LogitsFn, Network, Variables
+from snnjax.interfaces import (
+  BackwardRule,
+  Batch,
+  Forward,
+  Inputs,
+  Key,
+  LogitsFn,
+  Network,
+  Variables,
+)
 from snnjax.losses import LogitsLoss
 from snnjax.storage.workdir import Preempted, Workdir
 
@@ -283,17 +292,24 @@ def _statistics(
   if not jax.tree.leaves(before):
     reason = "the network has no normalisation statistics"
     return Measurements(reasons={"statistics_change": reason})
-  rule = build.rule(config, config.model.rule)
   inputs = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
-
-  @jax.jit
-  def after(variables: Variables) -> Any:
-    key = build.key(config, "statistics")
-    forward = network.apply(variables, inputs, rule=rule, key=key)
-    return forward.batch_stats
-
-  change = checks.statistics_change(before, after(variables))
+  key = build.key(config, "statistics")
+  rule = build.rule(config, config.model.rule)
+  after = _statistics_after(network.apply, rule, variables, key, inputs)
+  change = checks.statistics_change(before, after)
   return Measurements(statistics_change=change)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _statistics_after(
+  apply: Callable[..., Forward],
+  rule: BackwardRule,
+  variables: Variables,
+  key: Key,
+  inputs: Inputs,
+) -> Any:
+  """The normalisation statistics after one run; one program per network."""
+  return apply(variables, inputs, rule=rule, key=key).batch_stats
 
 
 def _tuning(folder: Workdir) -> Measurements:

@@ -7,7 +7,8 @@ file, so that a killed evaluation goes on without computing an example twice.
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.building import build, datasets, examples
+from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration import settings
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
@@ -31,7 +34,15 @@ from snnjax import attacks
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
 from snnjax.evaluation import gradients, many_rules
-from snnjax.interfaces import Batch, Forward, LogitsFn, Network, Variables
+from snnjax.interfaces import (
+  Batch,
+  Forward,
+  Inputs,
+  Key,
+  LogitsFn,
+  Network,
+  Variables,
+)
 from snnjax.storage import array_files, environment, identity, metric_log
 from snnjax.storage.workdir import Preempted, Workdir
 
@@ -78,8 +89,10 @@ class Bench(NamedTuple):
   """What evaluations of one architecture share, compilations included."""
 
   network: Network
+  plan: evaluating.Plan
   grid: attack_grid.Grid
   study: gradients.Measure
+  forward: Callable[[Variables, Key, Inputs], Forward]
 
 
 def bench(
@@ -87,6 +100,8 @@ def bench(
   network: Network,
   modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
+  shared: Shared | None = None,
+  weights: Mapping[str, str] = MappingProxyType({}),
 ) -> Bench:
   """Returns the shared parts for networks of one architecture.
 
@@ -95,13 +110,49 @@ def bench(
     network: the architecture.
     modalities: of its inputs.
     stand_ins: other networks by their folder, for attacks that transfer.
+    shared: what other evaluations of this process built.
+    weights: digests of the stand-ins' parameters, which are built in.
 
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
   """
   alarm_study.check(config)
-  grid = attack_grid.grid(config, network, modalities, stand_ins or {})
-  return Bench(network, grid, gradient_study.measure(config, grid.plan))
+  shared = shared or Shared()
+  plain = settings.to_dict(config)
+  model, options = plain["model"], plain["evaluation"]
+  radii = options.pop("epsilons")  # of the attacks, arguments
+  key = [model, modalities, options, dict(weights)]
+  plan = attack_grid.plan(config, modalities)
+  return Bench(
+    network,
+    plan,
+    shared.get(
+      "attacks",
+      key,
+      lambda: attack_grid.grid(config, network, plan, stand_ins or {}),
+    ),
+    shared.get(
+      "gradients",
+      [*key, radii],
+      lambda: gradient_study.measure(config, plan),
+    ),
+    shared.get(
+      "spikes", [model, modalities], lambda: _forward(config, network)
+    ),
+  )
+
+
+def _forward(
+  config: Any, network: Network
+) -> Callable[[Variables, Key, Inputs], Forward]:
+  """Returns the network's compiled run under its own rule."""
+  rule = build.rule(config, config.model.rule)
+
+  @jax.jit
+  def forward(variables: Variables, key: Key, inputs: Inputs) -> Forward:
+    return network.apply(variables, inputs, rule=rule, key=key)
+
+  return forward
 
 
 def test_batch(config: Any, splits: datasets.Splits) -> Batch:
@@ -147,9 +198,9 @@ def assess(
   """
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
-  _check_box(made.grid, batch)
+  _check_box(made, batch)
   stopping.before("the evaluation", should_stop)
-  attacked = attack_grid.cases(made.grid, variables, batch.inputs)
+  attacked = attack_grid.cases(made.plan, made.grid, variables, batch.inputs)
   plan = attacked.plan
   agenda = chunk_files.Agenda(made_from, np.arange(len(batch.labels)), plan)
   chunk_files.record(folder, agenda)
@@ -386,10 +437,10 @@ def _whole(
   return told
 
 
-def _check_box(grid: attack_grid.Grid, batch: Batch) -> None:
+def _check_box(made: Bench, batch: Batch) -> None:
   """Clean inputs outside their box would make every number meaningless."""
-  cell = grid.plan.cells[0]
-  threat = many_rules.threat_of(grid.norm, cell, batch.inputs)
+  cell = made.plan.cells[0]
+  threat = many_rules.threat_of(made.grid.norm, cell, batch.inputs)
   with exits.reading_data():
     attacks.check_inputs(threat, batch.inputs)
 
@@ -415,14 +466,8 @@ def _study(
   few = config.evaluation.shown
   inputs = gradient_study.named(batch.inputs, splits.modalities)
   one = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
-  rule = build.rule(config, config.model.rule)
-
-  @jax.jit
-  def forward(variables: Variables) -> Forward:
-    key = build.key(config, "shown spikes")
-    return made.network.apply(variables, one, rule=rule, key=key)
-
-  traces = forward(variables).traces
+  key = build.key(config, "shown spikes")
+  traces = made.forward(variables, key, one).traces
   tree = _Measured(
     labels=batch.labels,
     study=measured._replace(

@@ -62,14 +62,12 @@ class Grid(NamedTuple):
   """What cases are built of; they compile once for all networks and radii.
 
   Attributes:
-    plan: all that the suite wants.
     norm: ``radius -> threat``.
-    views: ``variables -> the network under every rule of the plan``.
+    views: ``variables -> the network under every rule of its suite``.
     classify: ``(variables, keys, inputs) -> logits``.
     stand_ins: other networks by their folder, for attacks that transfer.
   """
 
-  plan: Plan
   norm: Callable[[Any], Threat]
   views: Callable[[Variables], Mapping[str, View]]
   classify: _Logits
@@ -79,7 +77,7 @@ class Grid(NamedTuple):
 def grid(
   config: Any,
   network: Network,
-  modalities: tuple[str, ...],
+  wanted: Plan,
   stand_ins: Mapping[str, LogitsFn] = _NOBODY,
 ) -> Grid:
   """Returns what the cases of the networks of one architecture are built of.
@@ -87,17 +85,14 @@ def grid(
   Args:
     config: the whole configuration, its suite resolved.
     network: the architecture.
-    modalities: of its inputs.
+    wanted: an evaluation of it; of others by this suite only radii differ.
     stand_ins: other networks by their folder, for attacks that transfer.
 
   Raises:
-    UsageError: the suite does not fit the radii.
     ValueError: the configuration names what there is not.
   """
-  wanted = plan(config, modalities)
   own = _logits(network, build.rule(config, config.model.rule))
   return Grid(
-    wanted,
     build.chosen(build.THREATS, "norm", config.evaluation.norm),
     _views(config, network, wanted, own),
     own,
@@ -127,13 +122,16 @@ class Cases(NamedTuple):
   builders: Mapping[str, Builder]
 
 
-def cases(made: Grid, variables: Variables, inputs: Inputs) -> Cases:
+def cases(
+  wanted: Plan, made: Grid, variables: Variables, inputs: Inputs
+) -> Cases:
   """Returns every attack of an evaluation that can run.
 
   Beside the suite there is, within linf, `LARGE_RADIUS` on everything, which a
   sound attack must not fail to use.
 
   Args:
+    wanted: from `plan`.
     made: from `grid`.
     variables: of the network under attack.
     inputs: of the network; only their shapes matter.
@@ -145,7 +143,7 @@ def cases(made: Grid, variables: Variables, inputs: Inputs) -> Cases:
   judge = jax.tree_util.Partial(made.classify, variables)
   given = (views, made.norm, inputs)
   try:
-    able = many_rules.runnable(made.plan, *given, judge, made.stand_ins)
+    able = many_rules.runnable(wanted, *given, judge, made.stand_ins)
   except SuiteError as error:
     raise UsageError(
       f"a suite must have an attack that can run; got {error.got}"

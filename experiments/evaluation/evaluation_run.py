@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.building import build, datasets, examples
+from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import reporter, say
 from experiments.configuration import preflight, settings, validity
@@ -17,13 +18,15 @@ from snnjax.interfaces import LogitsFn
 from snnjax.storage import workdir
 
 
-def run(config: Any, path: pathlib.Path) -> None:
+def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
   """Runs the evaluate binary on the run in `path`.
 
   Args:
     config: its ``evaluation`` says how, by which suite, and its
       ``data.data_dir`` where the data lie now; the rest is that of the run.
     path: the folder of a finished training run.
+    shared: what other runs of this process built; programs and data are taken
+      from it, and left in it.
 
   Raises:
     UsageError: the evaluation is not allowed; nothing is written.
@@ -50,13 +53,25 @@ def run(config: Any, path: pathlib.Path) -> None:
     with exits.reading_data():
       made_from = origins.evaluation(whole, path)
       asking = stopping.asking(progress, should_stop)
-      splits = datasets.load(whole, asking, only_test=True)
+      shared = shared or Shared()
+      splits = shared.get(
+        "test data",
+        loop.data_key(whole, only_test=True),
+        lambda: datasets.load(whole, asking, only_test=True),
+      )
       splits = _with_fitted(splits, path, made_from)
-      network, variables = loop.trained(whole, splits, path)
+      network, variables = loop.trained(whole, splits, path, shared)
       others = stand_ins(whole, splits)
     examples.tell(datasets.evaluated(whole, splits), ("test",))
     with exits.configuring():
-      bench = assessment.bench(whole, network, splits.modalities, others)
+      bench = assessment.bench(
+        whole,
+        network,
+        splits.modalities,
+        others,
+        shared,
+        {name: made_from[f"stand-in {name}"] for name in others},
+      )
     assessment.assess(
       whole,
       bench,

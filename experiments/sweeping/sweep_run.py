@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import ml_collections
 
+from experiments.building.shared import Shared
 from experiments.command import exits, stopping, terminal
 from experiments.command.exits import ExitCode
 from experiments.command.progress import say
@@ -102,6 +102,7 @@ def _all(
   failed or gone away, it is taken on here.
   """
   ended: dict[str, Outcome] = {}
+  shared = Shared()
   told: set[str] = set()
   while len(ended) < len(runs):
     before = len(ended)
@@ -112,12 +113,11 @@ def _all(
       if cell.name not in told:
         say(f"run {number} of {len(runs)}: {cell.name}")
       try:
-        ended[cell.name] = _attempt(cell, path / cell.name)
+        ended[cell.name] = _attempt(cell, path / cell.name, shared)
       except workdir.WorkdirBusy:
         if cell.name not in told:
           say(f"{cell.name}: another process runs it; looked at again later")
         told.add(cell.name)
-      jax.clear_caches()  # another run is another program
     if len(ended) == before:
       time.sleep(_LOOK_AGAIN)
   return [ended[cell.name] for cell in runs]
@@ -174,15 +174,15 @@ def _cell(config: Any, values: dict[str, str]) -> Cell:
   return Cell(_STRANGE.sub("-", name), values, own)
 
 
-def _attempt(cell: Cell, path: pathlib.Path) -> Outcome:
+def _attempt(cell: Cell, path: pathlib.Path, shared: Shared) -> Outcome:
   """Trains and evaluates one run, and reads what was found.
 
   Only a signal gets out of here, and that another process has the run: its
   training, its evaluation or, to mend it, the finished evaluation.
   """
   try:
-    loop.run(cell.config, path)
-    evaluation_run.run(cell.config, path)
+    loop.run(cell.config, path, shared)
+    evaluation_run.run(cell.config, path, shared)
     assessed = report_run.load(path, cell.config, cell.name)
   except (workdir.Preempted, workdir.WorkdirBusy, KeyboardInterrupt):
     raise

@@ -1,6 +1,7 @@
 """Trains one network in a workdir: resumable, logged, checked at every step."""
 
 import contextlib
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -11,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.building import build, datasets, examples
+from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say, silent
 from experiments.command.stopping import ShouldStop
 from experiments.configuration import preflight, schema, settings
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
-from snnjax import losses, prng
+from snnjax import losses, methods, prng
 from snnjax import training as steps
 from snnjax.data import augmentation, dataset, pipeline
 from snnjax.interfaces import Batch, Key, Network, Variables
@@ -42,6 +44,23 @@ AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
   ),
 }
 Write = Callable[[int, Mapping[str, float]], None]
+# Numbers that the training step takes as arguments: runs that differ in these
+# alone share its program. They change the values of a run, not its shapes.
+TRACED = (
+  "seed",
+  "method.weight",
+  "method.difference",
+  "method.radius",
+  "method.step_size",
+  "optimizer.learning_rate",
+  "optimizer.weight_decay",
+)
+# What is read outside of the step alone: the examples reach it as arrays.
+_OUTSIDE = (
+  *schema.CHANGEABLE,
+  "data.seed",
+  "train.select",
+)
 
 
 class Best(NamedTuple):
@@ -89,8 +108,27 @@ class Plan(NamedTuple):
   total: int
 
 
-def run(config: Any, path: pathlib.Path) -> None:
+class Programs(NamedTuple):
+  """What training runs of one shape share, compilations included.
+
+  Attributes:
+    step: ``(values of the keys in `TRACED`, state, batch) -> (state,
+      metrics)``.
+    hits: ``(variables, key, batch)`` -> how many of its examples are right.
+  """
+
+  step: Callable[..., tuple[TrainState, steps.Metrics]]
+  hits: Callable[[Variables, Key, Batch], jax.Array]
+
+
+def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
   """Runs the train binary: fits ``config`` in the workdir at `path`.
+
+  Args:
+    config: the whole configuration.
+    path: the workdir.
+    shared: what other runs of this process built; programs and data are taken
+      from it, and left in it.
 
   Raises:
     UsageError: the configuration is not allowed; nothing is written.
@@ -106,10 +144,15 @@ def run(config: Any, path: pathlib.Path) -> None:
       say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
       _tell_unread(config, path)
       return
+    shared = shared or Shared()
     with exits.reading_data():
-      splits = datasets.load(config, stopping.asking(progress, should_stop))
+      splits = shared.get(
+        "data",
+        data_key(config),
+        lambda: datasets.load(config, stopping.asking(progress, should_stop)),
+      )
     examples.tell(splits.used, examples.FITTED)
-    fit(config, splits, folder, progress, should_stop)
+    fit(config, splits, folder, progress, should_stop, shared)
     say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
 
 
@@ -202,6 +245,7 @@ def fit(
   folder: Workdir,
   progress: Progress = silent,
   should_stop: ShouldStop = stopping.never,
+  shared: Shared | None = None,
 ) -> Variables:
   """Trains a network on the splits, from where the workdir's run stopped.
 
@@ -212,6 +256,7 @@ def fit(
     progress: told of every step.
     should_stop: asked before the first and after every step; then a
       checkpoint is written and `workdir.Preempted` raised.
+    shared: what other runs of this process built.
 
   Returns:
     The variables of the last epoch, or the best on the validation split.
@@ -227,7 +272,7 @@ def fit(
   stopping.before("the training", should_stop)
   made_from = origins.training(config)
   with exits.configuring():
-    plan, progressed = _begin(config, splits, made_from)
+    plan, progressed = _begin(config, splits, made_from, shared or Shared())
   after = expected = None
   if checkpoints.steps(folder.checkpoints):
     after, progressed, notes = checkpoints.restore(
@@ -243,8 +288,64 @@ def fit(
   return progressed.best.variables
 
 
+def data_key(config: Any, **options: Any) -> dict[str, Any]:
+  """Returns all that says which data `datasets.load` returns.
+
+  Args:
+    config: the whole configuration.
+    **options: those of `datasets.load`.
+
+  Raises:
+    MissingDataError: the data set is not prepared.
+  """
+  flat = settings.flatten(settings.to_dict(config))
+  read = ("data", "model.steps", "model.standardize")
+  return {
+    "digest": origins.training(config)["data"],
+    "options": options,
+    **{key: value for key, value in flat.items() if schema.covers(read, key)},
+  }
+
+
+def shape(config: Any) -> dict[str, Any]:
+  """Returns the values that shape the programs of a training run.
+
+  Runs that agree in them, on data of the same shapes, compile once.
+
+  Args:
+    config: the whole configuration.
+  """
+  flat = settings.flatten(settings.to_dict(config))
+  unread = (*TRACED, *_OUTSIDE, *schema.LATER)
+  return {
+    key: value for key, value in flat.items() if not schema.covers(unread, key)
+  }
+
+
+def network_of(
+  config: Any, modalities: tuple[str, ...], classes: int, shared: Shared
+) -> Network:
+  """Returns the network of a configuration, one for each architecture.
+
+  Args:
+    config: the whole configuration.
+    modalities: of its inputs.
+    classes: number of logits.
+    shared: what other runs of this process built.
+  """
+  model = settings.to_dict(config)["model"]
+  return shared.get(
+    "network",
+    [model, modalities, classes],
+    lambda: build.network(config, modalities, classes),
+  )
+
+
 def trained(
-  config: Any, splits: datasets.Splits, path: pathlib.Path
+  config: Any,
+  splits: datasets.Splits,
+  path: pathlib.Path,
+  shared: Shared | None = None,
 ) -> tuple[Network, Variables]:
   """Returns the network of a finished workdir and its variables.
 
@@ -252,6 +353,7 @@ def trained(
     config: the run's configuration.
     splits: its data, for the shapes of the inputs.
     path: its workdir.
+    shared: what other runs of this process built.
 
   Raises:
     OSError: there are no parameters.
@@ -259,7 +361,9 @@ def trained(
     ForeignError: they are those of another configuration.
     ValueError: they do not fit the network.
   """
-  network = build.network(config, splits.modalities, splits.test.num_classes)
+  network = network_of(
+    config, splits.modalities, splits.test.num_classes, shared or Shared()
+  )
   sample = pipeline.gather(
     splits.test,
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
@@ -278,34 +382,80 @@ def trained(
 
 
 def _begin(
-  config: Any, splits: datasets.Splits, made_from: Mapping[str, str]
+  config: Any,
+  splits: datasets.Splits,
+  made_from: Mapping[str, str],
+  shared: Shared,
 ) -> tuple[Plan, Progressed]:
   """Builds everything from the configuration, and the state of step 0."""
   size = config.train.batch_size
   if splits.train is None:
     raise ValueError("splits must have training examples; got the test alone")
-  network = build.network(config, splits.modalities, splits.train.num_classes)
-  method = build.method(config, network, splits.modalities)
+  classes, modalities = splits.train.num_classes, splits.modalities
+  network = network_of(config, modalities, classes, shared)
+  # Here with the values themselves, which are checked; in the program with
+  # what stands for them.
+  method = build.method(config, network, modalities)
   per_epoch = pipeline.batch_count(splits.train.size, size)
   total = per_epoch * config.train.epochs
-  tx = build.optimizer(config, total * steps.as_method(method).updates)
+  updates = total * methods.as_method(method).updates
+  tx = build.optimizer(config, updates)
+  programs = shared.get(
+    "training",
+    [shape(config), modalities, classes, updates],
+    lambda: _programs(config, network, modalities, updates),
+  )
   first = next(iter(splits.train.batches(size, seed=config.seed)))
   state = steps.init_state(
     build.key(config, "training"), network, method, tx, first
   )
-  step = _augmented(config, steps.make_train_step(method, tx))
   plan = Plan(
     config,
     made_from,
     splits.train,
     splits.validation,
-    jax.jit(step, donate_argnums=0),
-    _right(config, splits, network),
+    functools.partial(programs.step, _traced(config)),
+    functools.partial(_right, config, splits.prepare, programs),
     per_epoch,
     total,
   )
   best = Best(jax.tree.map(jnp.copy, state.variables), jnp.asarray(-1))
   return plan, Progressed(state, best)
+
+
+def _traced(config: Any) -> dict[str, Any]:
+  """The values of the keys in `TRACED`, by key."""
+  flat = settings.flatten(settings.to_dict(config))
+  return {
+    # A seed may be larger than the integers that JAX takes a number for.
+    key: np.uint32(value) if isinstance(value, int) else value
+    for key, value in flat.items()
+    if schema.covers(TRACED, key)
+  }
+
+
+def _programs(
+  config: Any, network: Network, modalities: tuple[str, ...], updates: int
+) -> Programs:
+  """Builds the compiled functions of all runs that share `shape`."""
+  rule = build.rule(config, config.model.rule)
+
+  @functools.partial(jax.jit, donate_argnums=1)
+  def step(
+    values: Mapping[str, Any], state: TrainState, batch: Batch
+  ) -> tuple[TrainState, steps.Metrics]:
+    own = settings.replaced(config, values)
+    method = build.method(own, network, modalities)
+    tx = build.optimizer(own, updates)
+    return _augmented(own, steps.make_train_step(method, tx))(state, batch)
+
+  @jax.jit
+  def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
+    forward = network.apply(variables, batch.inputs, rule=rule, key=key)
+    correct = losses.predicts(forward.logits, batch.labels)
+    return jnp.sum(correct & batch.mask)
+
+  return Programs(step, hits)
 
 
 def _augmented(config: Any, step: Callable) -> Callable:
@@ -325,29 +475,22 @@ def _augmented(config: Any, step: Callable) -> Callable:
 
 
 def _right(
-  config: Any, splits: datasets.Splits, network: Network
-) -> Callable[[Variables, dataset.Dataset], int]:
+  config: Any,
+  prepare: datasets.Prepare,
+  programs: Programs,
+  variables: Variables,
+  data: dataset.Dataset,
+) -> int:
   """How many of a data set's examples the network gets right."""
-  rule = build.rule(config, config.model.rule)
-
-  @jax.jit
-  def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
-    forward = network.apply(variables, batch.inputs, rule=rule, key=key)
-    correct = losses.predicts(forward.logits, batch.labels)
-    return jnp.sum(correct & batch.mask)
-
-  def right(variables: Variables, data: dataset.Dataset) -> int:
-    batches = pipeline.batches(
-      data, config.train.batch_size, seed=None, prepare=splits.prepare
-    )
-    key = build.key(config, "validation")
-    counts = [
-      hits(variables, jax.random.fold_in(key, number), batch)
-      for number, batch in enumerate(batches)
-    ]
-    return int(sum(counts))
-
-  return right
+  batches = pipeline.batches(
+    data, config.train.batch_size, seed=None, prepare=prepare
+  )
+  key = build.key(config, "validation")
+  counts = [
+    programs.hits(variables, jax.random.fold_in(key, number), batch)
+    for number, batch in enumerate(batches)
+  ]
+  return int(sum(counts))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from snnjax.attacks.adaptive_sharpness import assg
 from snnjax.attacks.ascent import ascend, ascend_recorded
 from snnjax.attacks.black_box import nes, spsa
 from snnjax.attacks.candidates import (
@@ -35,6 +36,7 @@ from snnjax.attacks.gradient.fgsm_pgd import (
 )
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
+from snnjax.attacks.latents import LatentResult, latent_attack, through
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
@@ -44,7 +46,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
   as_attack,
   deepfool,
 )
-from snnjax.attacks.oracles import Oracle, Probe, eot, white_box
+from snnjax.attacks.oracles import Oracle, Probe, Source, eot, white_box
 from snnjax.attacks.perceptual import (
   imperceptible,
   noise_tolerance,
@@ -80,7 +82,7 @@ _ELSEWHERE = {
 }
 
 
-class ElsewhereError(AttributeError, TypeError):
+class ElsewhereError(AttributeError, ValueError):
   """A name that is not here, with the place where it is."""
 
 
@@ -93,12 +95,14 @@ def __getattr__(name: str) -> Any:
 __all__ = [
   "Effort",
   "Keep",
+  "LatentResult",
   "MinimalAttack",
   "MinimalResult",
   "Nearest",
   "Oracle",
   "Probe",
   "Search",
+  "Source",
   "SuiteAttack",
   "SuiteError",
   "Threat",
@@ -106,6 +110,7 @@ __all__ = [
   "as_attack",
   "ascend",
   "ascend_recorded",
+  "assg",
   "auto_pgd",
   "autoattack_plus",
   "autoattack_rand",
@@ -132,6 +137,7 @@ __all__ = [
   "l1",
   "l2",
   "last",
+  "latent_attack",
   "linf",
   "mi_fgsm",
   "nes",
@@ -159,8 +165,13 @@ __all__ = [
   "targeted_auto_pgd",
   "targeted_fab",
   "threat_of",
+  "through",
   "transfer",
   "white_box",
   "within",
   "worst_of",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

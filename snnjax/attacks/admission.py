@@ -21,10 +21,9 @@ def taken(threat: Threat, inputs: Inputs, labels: Labels) -> Labels:
     The labels as an array [B].
 
   Raises:
-    TypeError: if labels are not integers.
-    ValueError: if an input is not floating, or is known not to be finite or
-      to be outside its box; or if labels are not one for each example, or
-      radii neither one for all nor one for each.
+    ValueError: if labels are not integers; if an input is not floating, or is
+      known not to be finite or to be outside its box; or if labels are not one
+      for each example, or radii neither one for all nor one for each.
   """
   check_inputs(threat, inputs)
   size = prng.batch_size(inputs)

@@ -115,8 +115,8 @@ def sampled(threat: Threat, random_start: bool, restarts: int) -> Start | None:
   """Returns the random start of so many runs, or None for the clean input.
 
   Raises:
-    TypeError: if the threat is none.
-    ValueError: if several runs would all start at the clean input.
+    ValueError: if the threat is none; if several runs would all start at the
+      clean input.
   """
   check_threat(threat)
   if restarts != 1 and not random_start:

@@ -10,14 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.attacks.oracles import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, Source, as_oracle
 from snnjax.attacks.threats import ravel
-from snnjax.interfaces import Array, Inputs, Key, Labels, ScoredLossFn
+from snnjax.interfaces import Array, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_positive
 
 
 def nes(
-  source: ScoredLossFn | Oracle, *, draws: int, width: float = 0.01
+  source: Source,
+  *,
+  loss: LogitsLoss | None = None,
+  draws: int,
+  width: float = 0.01,
 ) -> Oracle:
   """Returns the oracle that estimates gradients by Gaussian differences.
 
@@ -26,7 +31,8 @@ def nes(
   queries in constant memory.
 
   Args:
-    source: the loss, or an oracle whose gradient is ignored.
+    source: a logits function, or an oracle whose gradient is not used.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     draws: n, the number of pairs.
     width: sigma, in raw units.
 
@@ -38,18 +44,23 @@ def nes(
     adversarial attacks with limited queries and information",
     arXiv 1804.08598.
   """
-  return _differences(source, draws, width, jax.random.normal)
+  return _differences(as_oracle(source, loss), draws, width, jax.random.normal)
 
 
 def spsa(
-  source: ScoredLossFn | Oracle, *, draws: int, width: float = 0.01
+  source: Source,
+  *,
+  loss: LogitsLoss | None = None,
+  draws: int,
+  width: float = 0.01,
 ) -> Oracle:
   """Returns the oracle that estimates gradients by random signs.
 
   As `nes`, with u_i uniform over {-1, 1}^d.
 
   Args:
-    source: the loss, or an oracle whose gradient is ignored.
+    source: a logits function, or an oracle whose gradient is not used.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     draws: n, the number of pairs.
     width: sigma, in raw units.
 
@@ -61,18 +72,19 @@ def spsa(
     2018, "Adversarial risk and the dangers of evaluating against weak
     attacks", arXiv 1802.05666.
   """
-  return _differences(source, draws, width, jax.random.rademacher)
+  return _differences(
+    as_oracle(source, loss), draws, width, jax.random.rademacher
+  )
 
 
 def _differences(
-  source: ScoredLossFn | Oracle,
+  oracle: Oracle,
   draws: int,
   width: float,
   draw: Callable[..., Array],
 ) -> Oracle:
   check_count("draws", draws)
   check_positive("width", width)
-  oracle = as_oracle(source)
 
   def grad(
     key: Key, state: OracleState, inputs: Inputs, labels: Labels

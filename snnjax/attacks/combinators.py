@@ -15,20 +15,14 @@ from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
   Probe,
+  Source,
   as_oracle,
   check_oracle,
 )
 from snnjax.attacks.threats import balls, ravel
 from snnjax.attacks.threats.threat import Threat, check_floating, check_threat
-from snnjax.interfaces import (
-  Array,
-  Attack,
-  AttackResult,
-  Inputs,
-  Key,
-  Labels,
-  ScoredLossFn,
-)
+from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss
 
 
 def worst_of(attacks: Sequence[Attack]) -> Attack:
@@ -101,7 +95,7 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
 
 
 def transfer(
-  attacks: Sequence[Attack], target: ScoredLossFn | Oracle
+  attacks: Sequence[Attack], target: Source, *, loss: LogitsLoss | None = None
 ) -> Attack:
   """Returns the attack on stand-ins, judged on the target alone.
 
@@ -112,7 +106,8 @@ def transfer(
 
   Args:
     attacks: attacks on other classifiers, at least one.
-    target: the loss of the attacked classifier, or an oracle.
+    target: the attacked logits function, or an oracle.
+    loss: of a logits function, see `Source`; None is the margin loss.
 
   Raises:
     ValueError: if there is no attack.
@@ -122,17 +117,17 @@ def transfer(
     "Transferability in machine learning", arXiv 1605.07277.
   """
   attacks = checked_attacks(attacks)
-  target = as_oracle(target)
+  oracle = as_oracle(target, loss, margin_loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     check_floating(inputs)
     size = prng.batch_size(inputs)
     keys, labels = prng.example_keys(key, size), as_labels(labels, size)
-    held = judged(target, prng.fold_in(keys, 0), inputs, labels)
+    held = judged(oracle, prng.fold_in(keys, 0), inputs, labels)
     for index, each in enumerate(attacks, 1):
       own = prng.fold_in(keys, index)
       found = each(prng.fold_in(own, 0), inputs, labels).inputs
-      new = judged(target, prng.fold_in(own, 1), found, labels)
+      new = judged(oracle, prng.fold_in(own, 1), found, labels)
       held = settled(strongest, held, new)
     return held
 
@@ -140,7 +135,11 @@ def transfer(
 
 
 def within(
-  attack: Attack, source: ScoredLossFn | Oracle, threat: Threat
+  attack: Attack,
+  source: Source,
+  threat: Threat,
+  *,
+  loss: LogitsLoss | None = None,
 ) -> Attack:
   """Returns a minimal-norm attack's results as far as a threat allows them.
 
@@ -150,15 +149,16 @@ def within(
 
   Args:
     attack: one without a budget, as a rule.
-    source: judges the projected points.
+    source: judges the projected points: a logits function, or an oracle.
     threat: the budget.
+    loss: of a logits function, see `Source`; None is the margin loss.
 
   Raises:
-    TypeError: if an argument is something else.
+    ValueError: if an argument is something else.
   """
   check_attack(attack)
   check_threat(threat)
-  oracle = as_oracle(source)
+  oracle = as_oracle(source, loss, margin_loss)
 
   def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     labels = taken(threat, inputs, labels)
@@ -176,10 +176,9 @@ def within(
 
 
 def judged(
-  source: ScoredLossFn | Oracle, key: Key, inputs: Inputs, labels: Labels
+  oracle: Oracle, key: Key, inputs: Inputs, labels: Labels
 ) -> AttackResult:
   """Returns points as an attack's result, with the loss and success there."""
-  oracle = as_oracle(source)
   probe, _ = oracle.grad(key, oracle.init(inputs), inputs, labels)
   return probed(inputs, probe.loss, ~probe.correct)
 

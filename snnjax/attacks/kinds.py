@@ -27,12 +27,12 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
   as_attack,
   deepfool,
 )
-from snnjax.attacks.oracles import Oracle, eot
+from snnjax.attacks.oracles import Oracle, eot, white_box
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
 from snnjax.attacks.suites import orders
 from snnjax.attacks.threats.threat import Threat
-from snnjax.interfaces import Attack, LogitsFn, ScoredLossFn
+from snnjax.interfaces import Attack, LogitsFn
 
 Radii = Any  # a scalar, or one per modality
 
@@ -60,7 +60,7 @@ class Request(NamedTuple):
     restarts: how many.
     draws: how many draws of a random encoder each gradient averages.
     options: of this kind.
-    stand_ins: other networks' losses, for attacks that transfer.
+    stand_ins: other networks, for attacks that transfer.
   """
 
   source: Callable[[losses.LogitsLoss], Oracle]
@@ -72,17 +72,12 @@ class Request(NamedTuple):
   restarts: int
   draws: int
   options: Mapping[str, Any]
-  stand_ins: tuple[ScoredLossFn, ...] = ()
+  stand_ins: tuple[LogitsFn, ...] = ()
 
   @property
   def ascended(self) -> Oracle:
     """The oracle of the loss that the suite names."""
     return self.source(LOSSES[self.loss])
-
-  @property
-  def margin(self) -> ScoredLossFn:
-    """The margin loss, which judges attacks that need no gradient."""
-    return losses.scored(self.logits, losses.margin_loss)
 
 
 class Kind(NamedTuple):
@@ -115,7 +110,6 @@ def _pgd(request: Request) -> Attack:
   return pgd(
     request.ascended,
     request.threat,
-    step_size=_step_size(request),
     steps=request.steps,
     restarts=request.restarts,
   )
@@ -135,8 +129,12 @@ def _fgsm(request: Request) -> Attack:
 
 
 def _random(request: Request) -> Attack:
-  source = losses.scored(request.logits, LOSSES[request.loss])
-  return random_noise(source, request.threat, draws=request.steps)
+  return random_noise(
+    request.logits,
+    request.threat,
+    loss=LOSSES[request.loss],
+    draws=request.steps,
+  )
 
 
 def _apgd(request: Request) -> Attack:
@@ -156,7 +154,7 @@ def _apgd_t(request: Request) -> Attack:
     restarts=request.restarts,
     targets=request.options["rivals"],
     loss=TARGETED_LOSSES[request.loss],
-    oracle=lambda loss: eot(loss, request.draws),
+    oracle=lambda loss: eot(white_box(loss), request.draws),
   )
 
 
@@ -202,14 +200,14 @@ def _nearest(
     if restarts:
       numbers["restarts"] = request.restarts
     nearest = as_attack(attack(request.logits, request.threat, **numbers))
-    return within(nearest, request.margin, request.threat)
+    return within(nearest, request.logits, request.threat)
 
   return build
 
 
 def _square(request: Request) -> Attack:
   return square(
-    request.margin,
+    request.logits,
     request.threat,
     queries=request.steps,
     restarts=request.restarts,
@@ -218,14 +216,14 @@ def _square(request: Request) -> Attack:
 
 def _estimated(request: Request) -> Attack:
   oracle = spsa(
-    losses.scored(request.logits, LOSSES[request.loss]),
+    request.logits,
+    loss=LOSSES[request.loss],
     draws=request.options["pairs"],
     width=request.options["width"],
   )
   return pgd(
     oracle,
     request.threat,
-    step_size=_step_size(request),
     steps=request.steps,
     restarts=request.restarts,
   )
@@ -233,22 +231,21 @@ def _estimated(request: Request) -> Attack:
 
 def _hop_skip_jump(request: Request) -> Attack:
   threat = request.threat
-  walk = hop_skip_jump(request.margin, threat, rounds=request.steps)
-  return within(walk, request.margin, threat)
+  walk = hop_skip_jump(request.logits, threat, rounds=request.steps)
+  return within(walk, request.logits, threat)
 
 
 def _transfer(request: Request) -> Attack:
   stand_ins = tuple(
     pgd(
-      loss,
+      logits,
       request.threat,
-      step_size=_step_size(request),
       steps=request.steps,
       restarts=request.restarts,
     )
-    for loss in request.stand_ins
+    for logits in request.stand_ins
   )
-  return transfer(stand_ins, request.margin)
+  return transfer(stand_ins, request.logits)
 
 
 KINDS: Mapping[str, Kind] = {

@@ -12,10 +12,29 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.arguments import check_loss, check_scored, described
+from snnjax.arguments import (
+  check_loss,
+  check_scored,
+  described,
+  logits_function,
+)
 from snnjax.attacks.threats import ravel
-from snnjax.interfaces import Array, Inputs, Key, Labels, Scored, ScoredLossFn
-from snnjax.losses import are_classes, predicts
+from snnjax.interfaces import (
+  AnyLogitsFn,
+  Array,
+  Inputs,
+  Key,
+  Labels,
+  Scored,
+  ScoredLossFn,
+)
+from snnjax.losses import (
+  LogitsLoss,
+  are_classes,
+  cross_entropy,
+  predicts,
+  scored,
+)
 from snnjax.lost_derivatives import guard
 from snnjax.validation import check_count
 
@@ -51,6 +70,19 @@ class Oracle(NamedTuple):
   grad: Callable[[Key, OracleState, Inputs, Labels], tuple[Probe, OracleState]]
 
 
+# What an attack follows: a logits function of (key, inputs) or of inputs alone,
+# or an oracle. On a logits function it ascends its argument `loss`, a function
+# of (logits, labels) such as `losses.dlr`. An oracle has a loss of its own:
+# `white_box` makes one of any ``(key, inputs, labels) -> Scored``, also to go
+# towards target classes; others average draws (`eot`) or rules
+# (`gradient_mean`), or do without a gradient (`nes`, `spsa`).
+Source = AnyLogitsFn | Oracle
+_SOURCE = (
+  "It may be an oracle too: attacks.white_box(loss) makes one of a loss that "
+  "returns Scored(loss, logits)"
+)
+
+
 def withstood(logits: Array, labels: Labels, targeted: bool = False) -> Array:
   """Returns whether an attack has not succeeded at these logits, [B].
 
@@ -79,9 +111,8 @@ def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
       success means predicting them.
 
   Raises:
-    TypeError: if the loss does not take these arguments; from the oracle, if
-      it does not return `Scored`.
-    ValueError: from the oracle, if the loss is not one number per example.
+    ValueError: if the loss does not take these arguments; from the oracle, if
+      it does not return `Scored`, with one loss per example.
   """
   check_loss(loss)
 
@@ -127,26 +158,49 @@ def remembering(
   return Oracle(init=init, grad=grad)
 
 
-def as_oracle(source: ScoredLossFn | Oracle) -> Oracle:
-  """Returns an oracle as it is and a loss as its white box.
+def as_oracle(
+  source: Source,
+  loss: LogitsLoss | None = None,
+  default: LogitsLoss = cross_entropy,
+) -> Oracle:
+  """Returns an oracle as it is, and the white box of a logits function.
+
+  Args:
+    source: a logits function or an oracle.
+    loss: ``(logits, labels) -> [B]``, what to ascend on a logits function;
+      None is the default.
+    default: of the attack that asks.
 
   Raises:
-    TypeError: if it is neither.
+    ValueError: if the source is neither, the loss takes other arguments, or
+      an oracle comes with a loss.
   """
-  return source if isinstance(source, Oracle) else white_box(source)
+  if not isinstance(source, Oracle):
+    logits_fn = logits_function(source, "source", _SOURCE)
+    return white_box(scored(logits_fn, default if loss is None else loss))
+  if loss is not None:
+    raise ValueError(
+      f"loss must be None beside an oracle, which has its own; got "
+      f"{described(loss)}. Give it to what made the oracle"
+    )
+  return source
 
 
 def check_oracle(oracle: Oracle, name: str = "oracle") -> None:
-  """Raises TypeError unless this is an oracle, where a loss would not do."""
+  """Raises ValueError unless this is an oracle, where a loss would not do."""
   if not isinstance(oracle, Oracle):
-    raise TypeError(
+    raise ValueError(
       f"{name} must be an oracle; got {described(oracle)}: "
       "attacks.white_box(loss) makes one of a loss"
     )
 
 
 def eot(
-  source: ScoredLossFn | Oracle, draws: int, later: Oracle | None = None
+  source: Source,
+  draws: int,
+  *,
+  loss: LogitsLoss | None = None,
+  later: Oracle | None = None,
 ) -> Oracle:
   """Returns the oracle that averages losses and gradients over draws.
 
@@ -154,8 +208,9 @@ def eot(
   as successful when it succeeds in more than half of the draws.
 
   Args:
-    source: the loss or oracle of one draw.
+    source: of one draw: a logits function, or an oracle.
     draws: how many to average, n.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     later: the oracle of all draws but the first, when these must treat the
       state differently; their changes of state are dropped either way.
 
@@ -167,7 +222,7 @@ def eot(
     "Synthesizing robust adversarial examples", arXiv 1707.07397.
   """
   check_count("draws", draws)
-  first = as_oracle(source)
+  first = as_oracle(source, loss)
   others = later or first
 
   def grad(

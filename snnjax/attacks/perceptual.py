@@ -10,12 +10,12 @@ from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import walls
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, linf
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
   Scored,
 )
 from snnjax.losses import check_labels, rival
@@ -132,7 +132,7 @@ def noise_tolerance(logits: Array, labels: Labels) -> Array:
 
 
 def imperceptible(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   *,
   budget: float | Array,
   steps: int,
@@ -149,7 +149,7 @@ def imperceptible(
   perceptual distance stays within the budget.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     budget: largest perceptual distance; may be traced.
     steps: how many steps.
     step_size: the change of a value in one step, in raw units.

@@ -23,7 +23,7 @@ from snnjax.attacks.oracles import eot
 from snnjax.attacks.queries.square import square
 from snnjax.attacks.threats.gauge import geometry_of
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Attack, LogitsFn
+from snnjax.interfaces import AnyLogitsFn, Attack, LogitsFn
 
 Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
 
@@ -61,8 +61,8 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
     epsilon: the radius, or what else the norm takes; None with a threat.
 
   Raises:
-    TypeError: if it is neither a norm nor a threat.
-    ValueError: if a norm comes without a radius or a threat with one.
+    ValueError: if it is neither a norm nor a threat; if a norm comes without a
+      radius or a threat with one.
   """
   if isinstance(threat, Threat):
     if epsilon is not None:
@@ -71,7 +71,7 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
       )
     return threat
   if not callable(threat):
-    raise TypeError(
+    raise ValueError(
       "threat must be a norm, such as attacks.linf, with epsilon, or a ready "
       f"threat, attacks.linf(8 / 255); got {described(threat)}"
     )
@@ -83,7 +83,7 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
 
 
 def autoattack_standard(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat | Norm,
   epsilon: Any = None,
   *,
@@ -95,8 +95,8 @@ def autoattack_standard(
   and the second towards at most five rivals, as the authors do.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``; its backward rule is the one that
-      the white-box attacks follow.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone; its backward
+      rule is the one that the white-box attacks follow.
     threat: ``radius -> threat``, such as `linf`; or a ready threat, such as
       ``per_modality({"image": linf(0.03), "events": l1(20.0)})``.
     epsilon: the radius, where `threat` is a norm; may be traced.
@@ -125,7 +125,7 @@ def autoattack_standard(
 
 
 def autoattack_plus(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat | Norm,
   epsilon: Any = None,
   *,
@@ -159,7 +159,7 @@ def autoattack_plus(
 
 
 def autoattack_rand(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat | Norm,
   epsilon: Any = None,
   *,
@@ -185,7 +185,7 @@ def autoattack_rand(
   logits_fn = logits_function(logits_fn)
   return {
     f"apgd_{name}": auto_pgd(
-      eot(losses.scored(logits_fn, loss), effort.draws),
+      eot(logits_fn, effort.draws, loss=loss),
       budget,
       steps=effort.steps,
     )
@@ -217,9 +217,10 @@ class _Parts(NamedTuple):
 
   def apgd(self, loss: losses.LogitsLoss, restarts: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd
-    source = losses.scored(self.logits_fn, loss)
     steps = self.effort.steps
-    return make(source, self.threat, steps=steps, restarts=restarts)
+    return make(
+      self.logits_fn, self.threat, loss=loss, steps=steps, restarts=restarts
+    )
 
   def apgd_t(self, targets: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd
@@ -252,9 +253,9 @@ class _Parts(NamedTuple):
 
   def square(self) -> Attack:
     queries = self.effort.queries
-    margin = losses.scored(self.logits_fn, losses.margin_loss)
-    return square(margin, self.threat, queries=queries, schedule=_SCHEDULE)
+    return square(
+      self.logits_fn, self.threat, queries=queries, schedule=_SCHEDULE
+    )
 
   def _budgeted(self, attack: MinimalAttack) -> Attack:
-    margin = losses.scored(self.logits_fn, losses.margin_loss)
-    return within(as_attack(attack), margin, self.threat)
+    return within(as_attack(attack), self.logits_fn, self.threat)

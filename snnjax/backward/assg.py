@@ -1,7 +1,7 @@
 """Adaptive sharpness: surrogates as wide as each neuron's own drive (ASSG).
 
 The rule `Assg` is a pure function of its moments. An attack moves them with
-every forward pass, in the state of the oracle that `assg` returns: the attack
+every forward pass, in the state of the oracle `snnjax.attacks.assg`: the attack
 remembers, the network does not.
 """
 
@@ -10,28 +10,19 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from snnjax import surrogates
-from snnjax.arguments import described
-from snnjax.attacks.oracles import Oracle, eot, remembering
 from snnjax.backward.rules import Bptt
 from snnjax.interfaces import (
   Array,
-  Inputs,
-  Key,
-  Labels,
-  Network,
-  Scored,
   State,
   Trace,
-  Variables,
 )
-from snnjax.losses import LogitsLoss
 from snnjax.neurons import Neuron
 from snnjax.surrogates import Surrogate
 from snnjax.validation import Constant, check_positive, check_range, is_concrete
@@ -181,71 +172,3 @@ def assg_rule(
     check_positive("1 - decay", 1 - decay)
   width = family.quantile(coverage)
   return Assg({}, width, relaxation, decay, family, detach_reset, frozen=False)
-
-
-def assg(
-  network: Network,
-  variables: Variables,
-  loss: LogitsLoss,
-  *,
-  rule: Assg | None = None,
-  targeted: bool = False,
-  draws: int = 1,
-) -> Oracle:
-  """Returns the oracle whose surrogates follow the attacked drives.
-
-  Its state holds the moments, per layer and time step; every probe moves
-  them, and of several draws only the first does: the others see what it left.
-
-  Args:
-    network: what is attacked, with frozen statistics.
-    variables: its weights and statistics.
-    loss: ``(logits, labels) -> [B]``.
-    rule: from `assg_rule`; None is its default.
-    targeted: as in `attacks.white_box`.
-    draws: how many draws of a stochastic encoder are averaged.
-
-  Raises:
-    TypeError: if the rule is of another kind.
-    ValueError: if `draws` is not a positive whole number.
-
-  References:
-    Wang et al. 2025, arXiv 2512.22522.
-  """
-  rule = assg_rule() if rule is None else rule
-  given: Any = rule
-  if not isinstance(given, Assg):
-    raise TypeError(
-      "rule must be an adaptive rule, as assg_rule() makes one; got "
-      f"{described(given)}"
-    )
-
-  def init(inputs: Inputs) -> Mapping[str, Moments]:
-    def drives(inputs: Inputs) -> dict[str, Array]:
-      # Only shapes are taken: the key's value does not matter.
-      key = jax.random.key(0)
-      traces = network.apply(variables, inputs, rule=rule, key=key).traces
-      return {layer: trace.drive for layer, trace in traces.items()}
-
-    return {
-      layer: Moments(
-        jnp.ones(drive.shape, drive.dtype), jnp.zeros(drive.shape, drive.dtype)
-      )
-      for layer, drive in jax.eval_shape(drives, inputs).items()
-    }
-
-  def oracle(frozen: bool) -> Oracle:
-    def probe(
-      moments: Mapping[str, Moments], key: Key, inputs: Inputs, labels: Labels
-    ) -> tuple[Scored, Mapping[str, Moments]]:
-      own = dataclasses.replace(rule, moments=moments, frozen=frozen)
-      result = network.apply(variables, inputs, rule=own, key=key)
-      seen = {
-        layer: own.updated(layer, trace.drive)
-        for layer, trace in result.traces.items()
-      }
-      return Scored(loss(result.logits, labels), result.logits), seen
-
-    return remembering(init, probe, targeted)
-
-  return eot(oracle(False), draws, later=oracle(True))

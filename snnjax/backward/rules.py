@@ -21,15 +21,15 @@ from jax import lax
 
 from snnjax.arguments import check_takes
 from snnjax.derivatives import average_gradient, with_gradient_of
-from snnjax.interfaces import Array, BackwardRule, PyTree, State, Trace
+from snnjax.interfaces import Array, BackwardRule, State, Trace
 from snnjax.kernels.scan import neuron_scan
-from snnjax.neurons import Neuron
+from snnjax.neurons import Neuron, check_neuron
 from snnjax.surrogates import Surrogate, spike, straight_through
 from snnjax.validation import Constant, check_positive, check_range
 
 
 def check_rule(rule: Any, name: str = "rule") -> None:
-  """Raises TypeError unless this is a backward rule.
+  """Raises ValueError unless this is a backward rule.
 
   Args:
     rule: what a caller gave; a surrogate alone is none.
@@ -271,25 +271,25 @@ def _run(
   detach_state: bool = False,
 ) -> Trace:
   """Scans a neuron over time, firing through the surrogate at every step."""
-  integrate, read = neuron.halves()
+  check_neuron(neuron, trainable=False)
 
   def charge(
     state: State, inputs: tuple[Array, Mapping[str, Constant] | None]
-  ) -> PyTree:
+  ) -> State:
     if detach_state:
       state = lax.stop_gradient(state)
-    return integrate(state, inputs[0])
+    return neuron.integrate(state, inputs[0])
 
   def fire(
-    charged: PyTree, inputs: tuple[Array, Mapping[str, Constant] | None]
+    charged: State, inputs: tuple[Array, Mapping[str, Constant] | None]
   ) -> tuple[State, tuple[Array, Array]]:
-    state, drive = read(charged)
+    drive = neuron.drive(charged)
     now = surrogate
     if inputs[1] is not None:
       now = Surrogate(surrogate.derivative, inputs[1])
     spikes = spike(drive, now, neuron.strict)
     resets = lax.stop_gradient(spikes) if detach_reset else spikes
-    return neuron.reset(state, resets), (spikes, drive)
+    return neuron.reset(charged, resets), (spikes, drive)
 
   if state is None:
     state = neuron.init(currents[0])

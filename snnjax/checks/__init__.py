@@ -45,3 +45,7 @@ __all__ = [
   "statistics_change",
   "verdict",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

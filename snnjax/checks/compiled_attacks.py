@@ -35,7 +35,7 @@ from snnjax.losses import LogitsLoss
 
 # Queries of `attacks.hop_skip_jump`, and of each of its rounds.
 _STARTS, _ROUND = 10, 33
-Search = Callable[[ScoredLossFn, Threat, int], Attack]
+Search = Callable[[LogitsFn, Threat, int], Attack]
 
 
 class Plan(NamedTuple):
@@ -70,23 +70,25 @@ class Choice(NamedTuple):
   share: Array
 
 
-def by_noise(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+def by_noise(logits_fn: LogitsFn, threat: Threat, queries: int) -> Attack:
   """Returns the worst of so many random samples."""
-  return attacks.random_noise(source, threat, draws=queries)
+  return attacks.random_noise(
+    logits_fn, threat, loss=losses.margin_loss, draws=queries
+  )
 
 
-def by_square(source: ScoredLossFn, threat: Threat, queries: int) -> Attack:
+def by_square(logits_fn: LogitsFn, threat: Threat, queries: int) -> Attack:
   """Returns Square, for a norm ball or one for each modality."""
-  return attacks.square(source, threat, queries=queries)
+  return attacks.square(logits_fn, threat, queries=queries)
 
 
 def by_hop_skip_jump(
-  source: ScoredLossFn, threat: Threat, queries: int
+  logits_fn: LogitsFn, threat: Threat, queries: int
 ) -> Attack:
   """Returns HopSkipJump, which sees predictions only."""
   rounds = max((queries - _STARTS) // _ROUND, 1)
-  walk = attacks.hop_skip_jump(source, threat, rounds=rounds, starts=_STARTS)
-  return attacks.within(walk, source, threat)
+  walk = attacks.hop_skip_jump(logits_fn, threat, rounds=rounds, starts=_STARTS)
+  return attacks.within(walk, logits_fn, threat)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -209,8 +211,7 @@ def search(
   """Runs ``(search, threat, queries)``; what came back is in."""
   build, threat, queries = plan
   made = threat(radius)
-  judged = losses.scored(logits_fn, losses.margin_loss)
-  result = build(judged, made, queries)(keys, inputs, labels)
+  result = build(logits_fn, made, queries)(keys, inputs, labels)
   return result, made.contains(result.inputs, inputs)
 
 

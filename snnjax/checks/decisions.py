@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.intervals import Interval, clopper_pearson, paired_difference
 
 POINT = 0.01
@@ -50,11 +51,7 @@ def flags(name: str, values: Any) -> np.ndarray:
     ValueError: they are no booleans [N].
   """
   array = np.asarray(values)
-  if array.ndim != 1 or array.dtype != np.bool_:
-    raise ValueError(
-      f"{name} must be booleans [N], one per example; got {array.dtype} of "
-      f"shape {array.shape}"
-    )
+  check_array(f"{name}, one per example,", array, "booleans [N]")
   return array
 
 

@@ -8,12 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import losses, prng
-from snnjax.arguments import as_labels
+from snnjax.arguments import as_labels, with_key
 from snnjax.attacks.threats.ravel import Amounts
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat, check_inputs
 from snnjax.checks import compiled_attacks
 from snnjax.evaluation.steps import logits_of, partial
-from snnjax.interfaces import Array, AttackResult, Inputs, Key, Labels, LogitsFn
+from snnjax.interfaces import (
+  AnyLogitsFn,
+  Array,
+  AttackResult,
+  Inputs,
+  Key,
+  Labels,
+)
 from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
@@ -29,8 +36,8 @@ class Subject(NamedTuple):
   """A network, and the attack whose result is to be trusted.
 
   Attributes:
-    classify: ``(key, inputs) -> logits [B, C]``, the judge. A
-      `jax.tree_util.Partial` of a function and a network's variables shares
+    classify: ``(key, inputs) -> logits [B, C]``, or of inputs alone, the judge.
+      A `jax.tree_util.Partial` of a function and a network's variables shares
       its compilations with every network of that function.
     rules: the same network under each backward rule, by name; the first is
       the one reported.
@@ -44,8 +51,8 @@ class Subject(NamedTuple):
     batch: how many examples are computed at once; 0 for all.
   """
 
-  classify: LogitsFn
-  rules: Mapping[str, LogitsFn]
+  classify: AnyLogitsFn
+  rules: Mapping[str, AnyLogitsFn]
   threat: Callable[[Any], Threat]
   radius: Amounts
   loss: LogitsLoss = losses.cross_entropy
@@ -55,7 +62,7 @@ class Subject(NamedTuple):
   batch: int = 0
 
   @property
-  def own(self) -> LogitsFn:
+  def own(self) -> AnyLogitsFn:
     """The network under the rule that is reported."""
     return next(iter(self.rules.values()))
 
@@ -115,7 +122,7 @@ def attacked(
   subject: Subject,
   examples: Examples,
   *,
-  logits_fn: LogitsFn | None = None,
+  logits_fn: AnyLogitsFn | None = None,
   loss: LogitsLoss | None = None,
   first: Inputs | None = None,
   draws: int = 1,
@@ -144,7 +151,7 @@ def attacked(
     jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
     jnp.asarray(subject.step_share, float),
   )
-  source = partial(logits_fn or subject.own)
+  source = partial(with_key(logits_fn or subject.own))
 
   def run(keys: Key, start: Inputs, inputs: Inputs, labels: Labels) -> Any:
     return compiled_attacks.climb(
@@ -180,7 +187,7 @@ def searched(
   """
   check_count("queries", queries)
   check_inputs(subject.threat(subject.radius), examples.inputs)
-  source = partial(subject.classify)
+  source = partial(with_key(subject.classify))
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
   def run(keys: Key, inputs: Inputs, labels: Labels) -> Any:
@@ -222,7 +229,7 @@ def logits_at(
     inputs: [N, ...].
     draw: what for; another purpose is another draw.
   """
-  judge = partial(subject.classify)
+  judge = partial(with_key(subject.classify))
 
   def run(keys: Key, points: Inputs) -> Array:
     return logits_of(judge, prng.fold_in_name(keys, draw), points)

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax import prng
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array, Key
 
 Transform = Callable[[Key, Array], Array]
 
 
 def _check(example: Array) -> tuple[int, int]:
-  if example.ndim < 3:
-    raise ValueError(f"example must be [..., H, W, C]; got {example.shape}")
+  check_array("example", example, "[..., H, W, C]")
   return example.shape[-3], example.shape[-2]
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array
 
 AnyArray = TypeVar("AnyArray", np.ndarray, Array)  # host or device
@@ -113,11 +114,9 @@ def validate(dataset: Dataset) -> Dataset:
     ValueError: naming the data set, the field, what came and what is allowed.
   """
   name, labels = dataset.name, dataset.labels
-  if labels.ndim != 1 or labels.dtype != np.int32 or not len(labels):
-    raise ValueError(
-      f"{name}: labels must be int32 [N] with N > 0; got {labels.dtype} "
-      f"{labels.shape}"
-    )
+  check_array(f"{name}: labels", labels, "int32 [N]")
+  if not len(labels):
+    raise ValueError(f"{name} must have at least one example; it has none")
   leaves = jax.tree_util.tree_leaves_with_path(dataset.inputs)
   if not leaves or any(leaf.shape[:1] != labels.shape for _, leaf in leaves):
     raise ValueError(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.data.dataset import AnyArray
 from snnjax.interfaces import Array
 
@@ -140,16 +141,9 @@ def from_counts(counts: np.ndarray, duration_us: int) -> Events:
     ValueError: if the counts are not such an array, or the bins too short.
   """
   counts = np.asarray(counts)
-  if (
-    counts.ndim != 4
-    or counts.shape[-1] != 2
-    or not np.issubdtype(counts.dtype, np.integer)
-    or np.any(counts < 0)
-  ):
-    raise ValueError(
-      "counts must be integers [T, height, width, 2], none negative; got "
-      f"{counts.dtype} {counts.shape}"
-    )
+  check_array("counts", counts, "integers [T, height, width, 2]")
+  if np.any(counts < 0):
+    raise ValueError(f"counts must not be negative; got {counts.min()}")
   frames, height, width, _ = counts.shape
   if duration_us < 2 * frames:
     raise ValueError(

@@ -28,6 +28,7 @@ import numpy as np
 from jax import lax
 
 from snnjax import prng
+from snnjax.arguments import check_array
 from snnjax.data.camera import Camera, check_camera, positions
 from snnjax.interfaces import Array, Key
 
@@ -36,20 +37,15 @@ NMNIST = Camera()
 
 def _check_image(image: Array, camera: Camera) -> Array:
   """Returns the image as [H, W]."""
-  if image.ndim == 3 and image.shape[-1] == 1:
-    image = image[..., 0]
-  if (
-    image.ndim != 2
-    or not jnp.issubdtype(image.dtype, jnp.floating)
-    or image.shape[0] > camera.height
-    or image.shape[1] > camera.width
-  ):
+  advice = "dataset.to_unit makes floats of bytes"
+  sizes = check_array("image", image, "floats [H, W] or [H, W, 1]", advice)
+  rows, columns = sizes["H"], sizes["W"]
+  if rows > camera.height or columns > camera.width:
     raise ValueError(
-      "image must be floats [H, W] or [H, W, 1] (see dataset.to_unit) with "
-      f"H <= {camera.height} and W <= {camera.width}; got {image.dtype} "
-      f"{image.shape}"
+      f"image must be at most {camera.height} x {camera.width}, the camera's "
+      f"size; got shape {image.shape}"
     )
-  return image
+  return image.reshape(rows, columns)
 
 
 def _shift_weights(shift: Array, size: int, sensor: int) -> Array:
@@ -166,11 +162,12 @@ def _simulate_chunk(
 
 def _check_images(images: np.ndarray) -> np.ndarray:
   images = np.asarray(images)
-  if images.ndim not in (3, 4) or not np.issubdtype(images.dtype, np.floating):
-    raise ValueError(
-      "images must be floats [N, H, W] or [N, H, W, 1] (see dataset.to_unit); "
-      f"got {images.dtype} {images.shape}"
-    )
+  check_array(
+    "images",
+    images,
+    "floats [N, H, W] or [N, H, W, 1]",
+    "dataset.to_unit makes floats of bytes",
+  )
   if not np.all((images >= 0) & (images <= 1)):
     raise ValueError(
       "images must lie in [0, 1]; got values from "

@@ -1,5 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
+from snnjax.evaluation.accuracy import RobustAccuracy, robust_accuracy
 from snnjax.evaluation.autoattack_suite import (
   Suite,
   autoattack,
@@ -46,6 +47,7 @@ __all__ = [
   "Outcome",
   "Plan",
   "Progress",
+  "RobustAccuracy",
   "Suite",
   "SuiteResult",
   "Summary",
@@ -62,6 +64,8 @@ __all__ = [
   "lacking",
   "nested",
   "refuse_outside",
+  "robust_accuracy",
+  "saving",
   "spared",
   "stream",
   "study_gradients",
@@ -69,3 +73,7 @@ __all__ = [
   "undefined",
   "worst",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

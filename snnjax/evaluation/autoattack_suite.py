@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks
-from snnjax.arguments import check_logits_function, check_takes
+from snnjax.arguments import check_takes, with_key
 from snnjax.attacks import Threat
 from snnjax.evaluation.microbatches import Progress, evaluate
 from snnjax.evaluation.records import Chunk, Evaluation, Trial
 from snnjax.evaluation.steps import Builder, partial
-from snnjax.interfaces import Attack, Inputs, Key, Labels, LogitsFn
+from snnjax.interfaces import AnyLogitsFn, Attack, Inputs, Key, Labels, LogitsFn
 from snnjax.losses import TooFewClassesError
 
 _SUITE = "attacks.autoattack_standard, for instance, makes the attacks"
@@ -35,7 +35,7 @@ class Suite(Protocol):
 
 def cases(
   suite: Suite,
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat | Callable[[Any], Threat],
   epsilon: Any = None,
 ) -> Mapping[str, Builder]:
@@ -44,22 +44,21 @@ def cases(
   Args:
     suite: makes the attacks, such as `attacks.autoattack_standard`, or a
       `functools.partial` of it with less effort.
-    logits_fn: ``(key, inputs) -> [B, C]``; a `jax.tree_util.Partial` of a
-      function and a network's variables keeps these out of the compiled code.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone; a
+      `jax.tree_util.Partial` of a function and a network's variables keeps
+      these out of the compiled code.
     threat: ``radius -> threat``, such as `attacks.linf`, or a function of one
       radius per modality; or a ready threat, whose radii are compiled in.
     epsilon: the radius, or one per modality, where `threat` is such a
       function; all values share one compilation.
 
   Raises:
-    TypeError: if a function does not take what it is called with, or `threat`
-      is neither a norm nor a threat.
-    ValueError: if a radius is not one for all examples: they are attacked in
-      microbatches.
+    ValueError: if a function does not take what it is called with, or `threat`
+      is neither a norm nor a threat; if a radius is not one for all examples:
+      they are attacked in microbatches.
   """
-  check_logits_function(logits_fn)
+  logits = partial(with_key(logits_fn))
   check_takes("suite", suite, ("logits_fn", "threat"), _SUITE)
-  logits = partial(logits_fn)
 
   def builder(name: str) -> Builder:
     def build(logits_fn: LogitsFn, epsilon: Any) -> Trial:
@@ -79,7 +78,7 @@ def cases(
 
 
 def autoattack(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat | Callable[[Any], Threat],
   inputs: Inputs,
   labels: Labels,
@@ -114,16 +113,16 @@ def autoattack(
     indices: [N] unique ids.
 
   Raises:
-    TypeError: as `cases`.
-    ValueError: if an argument does not fit, among them inputs outside the
-      box and logits of one class: a single logit z is ``[0, z]`` in two.
+    ValueError: as `cases`, and if an argument does not fit, among them inputs
+      outside the box and logits of one class: a single logit z is ``[0, z]`` in
+      two.
 
   References:
     Francesco Croce, Matthias Hein, 2020, "Reliable evaluation of adversarial
     robustness with an ensemble of diverse parameter-free attacks",
     arXiv 2003.01690.
   """
-  check_logits_function(logits_fn)
+  logits_fn = with_key(logits_fn)
   attacks.check_inputs(attacks.threat_of(threat, epsilon), inputs)
   every = cases(suite, logits_fn, threat, epsilon)
   skipped = undefined(every, logits_fn, inputs)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks, losses
-from snnjax.arguments import check_logits_function, described
+from snnjax.arguments import described, with_key
 from snnjax.attacks import Oracle, Threat
 from snnjax.attacks.kinds import KINDS, Radii, Request
 from snnjax.attacks.rule_suites import (
@@ -28,7 +28,7 @@ from snnjax.evaluation.microbatches import Progress, evaluate
 from snnjax.evaluation.planning import WHOLE, Cell, Plan
 from snnjax.evaluation.records import Chunk, Evaluation, Trial
 from snnjax.evaluation.steps import Builder, partial
-from snnjax.interfaces import Attack, Inputs, Key, Labels, LogitsFn
+from snnjax.interfaces import AnyLogitsFn, Attack, Inputs, Key, Labels, LogitsFn
 
 Norm = Callable[[Any], Threat]  # of a radius, such as attacks.linf
 
@@ -81,7 +81,7 @@ class SuiteResult(NamedTuple):
 
 def evaluate_suite(
   suite: Sequence[SuiteAttack],
-  views: Mapping[str, LogitsFn | View],
+  views: Mapping[str, AnyLogitsFn | View],
   norm: Norm,
   inputs: Inputs,
   labels: Labels,
@@ -102,8 +102,9 @@ def evaluate_suite(
 
   Args:
     suite: such as `attacks.standard_suite`.
-    views: by rule that the suite names, the network's logits under it, or a
-      `View`; the first is the judge: a rule changes no logits.
+    views: by rule that the suite names, the network's logits under it, of
+      (key, inputs) or of inputs alone, or a `View`; the first is the judge: a
+      rule changes no logits.
     norm: ``radius -> threat``, such as `attacks.linf`.
     inputs: [N, ...], or a mapping of such arrays by modality.
     labels: [N] integer classes.
@@ -119,9 +120,9 @@ def evaluate_suite(
 
   Raises:
     SuiteError: a value of the suite is not allowed, or nothing of it can run.
-    TypeError: a view is no function of (key, inputs).
-    ValueError: the suite names a rule without a view, radii and inputs are of
-      different modalities, or inputs lie outside the box.
+    ValueError: a view is no such function, the suite names a rule without a
+      view, radii and inputs are of different modalities, or inputs lie outside
+      the box.
   """
   network = {name: _view(name, view) for name, view in views.items()}
   adaptive = [n for n, view in network.items() if view.oracle is not None]
@@ -327,10 +328,7 @@ def _attack(
       restarts=attack.restarts,
       draws=attack.draws,
       options=options,
-      stand_ins=tuple(
-        losses.scored(stand_ins[run], losses.cross_entropy)
-        for run in options.get("runs", ())
-      ),
+      stand_ins=tuple(stand_ins[run] for run in options.get("runs", ())),
     )
     return KINDS[attack.kind].make(request)
 
@@ -352,14 +350,13 @@ def _threat(norm: Norm, radii: Radii) -> Threat:
   return norm(radii)
 
 
-def _view(name: str, view: LogitsFn | View) -> View:
+def _view(name: str, view: AnyLogitsFn | View) -> View:
   """A view whose functions are pytrees."""
   if not isinstance(view, View):
-    check_logits_function(view, f"views[{name!r}]")
-    return View(partial(view))
+    return View(partial(with_key(view, f"views[{name!r}]")))
   return dataclasses.replace(
     view,
-    logits=partial(view.logits),
+    logits=partial(with_key(view.logits, f"views[{name!r}].logits")),
     oracle=None if view.oracle is None else partial(view.oracle),
   )
 

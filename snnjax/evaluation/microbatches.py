@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.arguments import check_logits_function, described
+from snnjax.arguments import check_array, described, with_key
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Survivors, fell, spared
 from snnjax.evaluation.records import (
@@ -30,7 +30,15 @@ from snnjax.evaluation.steps import (
   partial,
   words,
 )
-from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn, PyTree
+from snnjax.interfaces import (
+  AnyLogitsFn,
+  Array,
+  Inputs,
+  Key,
+  Labels,
+  LogitsFn,
+  PyTree,
+)
 from snnjax.validation import check_count
 
 Progress = Callable[[int, int, str], None]
@@ -52,7 +60,7 @@ class _Plan(NamedTuple):
 
 def evaluate(
   cases: Mapping[str, Builder],
-  classify: LogitsFn,
+  classify: AnyLogitsFn,
   inputs: Inputs,
   labels: Labels,
   *,
@@ -78,7 +86,7 @@ def evaluate(
 
 def stream(
   cases: Mapping[str, Builder],
-  classify: LogitsFn,
+  classify: AnyLogitsFn,
   inputs: Inputs,
   labels: Labels,
   *,
@@ -105,8 +113,8 @@ def stream(
       variables, epsilon)` share one compilation for all values of their
       arguments; a plain function is compiled on its own, its constants baked
       in.
-    classify: ``(keys [B], inputs) -> logits [B, C]``, the judge of every
-      attack; a `Partial` shares one compilation as above.
+    classify: ``(keys [B], inputs) -> logits [B, C]``, or of inputs alone, the
+      judge of every attack; a `Partial` shares one compilation as above.
     inputs: [N, ...] or a mapping of such arrays.
     labels: [N] integer classes.
     key: a scalar typed key.
@@ -157,8 +165,7 @@ def _plan(
   keep = np.ones(size, bool) if mask is None else np.asarray(mask, bool)
   classes = np.asarray(labels)
   for name, value in (("labels", classes), ("indices", ids), ("mask", keep)):
-    if value.shape != (size,):
-      raise ValueError(f"{name} must have shape ({size},); got {value.shape}")
+    check_array(name, value, "[B]", B=size)
   for name, value in (("labels", classes), ("indices", ids)):
     whole = np.issubdtype(value.dtype, np.integer)
     if not whole or np.any((value < 0) | (value > _LARGEST)):
@@ -176,20 +183,19 @@ def _plan(
 def _stream(
   plan: _Plan,
   cases: Mapping[str, Builder],
-  classify: LogitsFn,
+  classify: AnyLogitsFn,
   survivors: Survivors,
   finished: tuple[Chunk, ...],
 ) -> Iterator[Chunk]:
-  check_logits_function(classify, "classify")
+  judge = partial(with_key(classify, "classify"))
   for name, builder in cases.items():
     if isinstance(builder, Trial) or not callable(builder):
-      raise TypeError(
+      raise ValueError(
         f"cases[{name!r}] must be a function without arguments that builds "
         f"the Trial; got {described(builder)}: put it behind lambda:"
       )
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")
-  judge = partial(classify)
   unmet = spared(tuple(cases), survivors)
   done = {stage: np.zeros(len(plan.indices), bool) for stage in (CLEAN, *cases)}
   fallen = {stage: np.zeros_like(rows) for stage, rows in done.items()}

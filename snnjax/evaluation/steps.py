@@ -77,13 +77,13 @@ def attempt(
   """Attacks one microbatch and measures what came back.
 
   Raises:
-    TypeError: if the builder returns no `Trial`, or its attack no result.
+    ValueError: if the builder returns no `Trial`, or its attack no result.
   """
   case = builder()
   _check_case(case)
   result = case.attack(keys[0], inputs, labels)
   if not hasattr(result, "success") or not hasattr(result, "iterations"):
-    raise TypeError(
+    raise ValueError(
       f"a case's attack must return an AttackResult; got {described(result)}"
     )
   finite = _every(jnp.isfinite, result.inputs)
@@ -115,9 +115,9 @@ def attempt(
 
 
 def _check_case(case: Any) -> None:
-  """Raises TypeError unless this is a case, made of an attack and a threat."""
+  """Raises ValueError unless this is a case, made of an attack and a threat."""
   if not isinstance(case, Trial):
-    raise TypeError(
+    raise ValueError(
       "cases must be functions that return Trial(attack, threat); one returned "
       f"{described(case)}"
     )

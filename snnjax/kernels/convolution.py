@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array
 from snnjax.kernels.cpu import primitives
 from snnjax.kernels.cpu.matrix_products import LAYOUT
@@ -84,15 +85,8 @@ def _pads(
   padding: Padding,
 ) -> Pads:
   """Checks the arguments and spells the padding out."""
-  if inputs.ndim != 4 or kernel.ndim != 4:
-    raise ValueError(
-      "inputs must be [N, H, W, C] and kernel [kh, kw, C, O]; got shapes "
-      f"{inputs.shape} and {kernel.shape}"
-    )
-  if inputs.shape[3] != kernel.shape[2]:
-    raise ValueError(
-      f"inputs have {inputs.shape[3]} channels, kernel takes {kernel.shape[2]}"
-    )
+  channels = check_array("inputs", inputs, "[N, H, W, C]")["C"]
+  check_array("kernel", kernel, "[kh, kw, C, O]", C=channels)
   if len(strides) != 2 or min(strides) < 1:
     raise ValueError(f"strides must be two positive integers; got {strides}")
   if isinstance(padding, str):

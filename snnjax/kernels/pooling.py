@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array
 
 
@@ -65,8 +66,7 @@ def max_pool(inputs: Array, window: tuple[int, int]) -> Array:
 
 def _counts(inputs: Array, window: tuple[int, int]) -> tuple[int, int]:
   """The number of windows along height and width."""
-  if inputs.ndim != 4:
-    raise ValueError(f"inputs must be [N, H, W, C]; got shape {inputs.shape}")
+  check_array("inputs", inputs, "[N, H, W, C]")
   if len(window) != 2 or min(window) < 1:
     raise ValueError(f"window must be two positive integers; got {window}")
   rows, columns = inputs.shape[1] // window[0], inputs.shape[2] // window[1]

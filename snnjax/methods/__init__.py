@@ -3,13 +3,14 @@
 from snnjax.methods.adversarial_training import adversarial
 from snnjax.methods.crafted_noise import crafted, hire, no_noise, scattered
 from snnjax.methods.gradient_penalty import sr
-from snnjax.methods.method import Method, Stage, single
+from snnjax.methods.method import Method, Stage, as_method, single
 from snnjax.methods.standard import vanilla
 
 __all__ = [
   "Method",
   "Stage",
   "adversarial",
+  "as_method",
   "crafted",
   "hire",
   "no_noise",
@@ -18,3 +19,7 @@ __all__ = [
   "sr",
   "vanilla",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

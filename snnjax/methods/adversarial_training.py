@@ -1,4 +1,4 @@
-"""Adversarial training: any objective on adversarial examples.
+"""Adversarial training: any method on adversarial examples.
 
 References:
   Goodfellow, Shlens, Szegedy 2015 (FGSM), arXiv 1412.6572; Madry et al. 2018
@@ -17,46 +17,52 @@ from snnjax.interfaces import (
   BackwardRule,
   Batch,
   Key,
+  LogitsFn,
   Network,
   Objective,
-  ScoredLossFn,
+  PyTree,
   Variables,
 )
-from snnjax.losses import LogitsLoss, cross_entropy, scored
+from snnjax.methods.method import Method, Stage, as_method
 from snnjax.models import classifier
 
 
 def adversarial(
-  objective: Objective,
+  method: Method | Objective,
   network: Network,
-  craft: Callable[[ScoredLossFn], Attack],
+  craft: Callable[[LogitsFn], Attack],
   *,
   rule: BackwardRule,
-  loss: LogitsLoss = cross_entropy,
-) -> Objective:
-  """Returns `objective` on examples that an attack crafts against the weights.
+) -> Method:
+  """Returns a method on examples that an attack crafts against the weights.
 
-  The attack sees the weights of the step and frozen normalisation statistics;
-  the objective then treats its examples as constants. With `vanilla` this is
-  adversarial training, with `sr` it is SR*.
+  The attack sees the weights of the update and frozen normalisation
+  statistics; the method then treats its examples as constants. A method of
+  several updates per batch is attacked in each of them. With `vanilla` this
+  is adversarial training, with `sr` it is SR*.
 
   Args:
-    objective: what is minimised on the adversarial examples.
+    method: a `Method` or an `Objective`, trained on the adversarial examples.
     network: the network that is attacked.
-    craft: loss -> attack, for instance ``functools.partial(pgd,
-      threat=linf(8 / 255), step_size=2 / 255, steps=7)``.
+    craft: logits function -> attack, for instance ``functools.partial(pgd,
+      threat=linf(8 / 255), steps=7)``.
     rule: the backward rule that the attack differentiates under.
-    loss: ``(logits, labels) -> [B]``, what the attack ascends.
   """
+  inner = as_method(method)
 
   def on_adversarial(
-    variables: Variables, key: Key, batch: Batch
-  ) -> tuple[Array, Aux]:
+    variables: Variables,
+    stage: Stage,
+    key: Key,
+    batch: Batch,
+    step: Array,
+    update: int,
+  ) -> tuple[Array, tuple[Aux, PyTree]]:
     attack_key, train_key = jax.random.split(key)
     frozen = lax.stop_gradient(variables)
-    attack = craft(scored(classifier(network, frozen, rule=rule), loss))
+    attack = craft(classifier(network, frozen, rule=rule))
     result = attack(attack_key, batch.inputs, batch.labels)
-    inputs = lax.stop_gradient(result.inputs)
-    return objective(variables, train_key, batch._replace(inputs=inputs))
+    crafted = batch._replace(inputs=lax.stop_gradient(result.inputs))
+    return inner.objective(variables, stage, train_key, crafted, step, update)
 
-  return on_adversarial
+  return inner._replace(objective=on_adversarial)

@@ -154,8 +154,14 @@ def hire(
     return jax.tree.map(jnp.zeros_like, _piece(inputs, framed, 0, length))
 
   def objective(
-    variables: Variables, stage: Stage, key: Key, batch: Batch, update: int
+    variables: Variables,
+    stage: Stage,
+    key: Key,
+    batch: Batch,
+    step: Array,
+    update: int,
   ) -> tuple[Array, tuple[Aux, PyTree]]:
+    del step
     start = update * length
     key, noise_key = split(key)
     clean = _piece(batch.inputs, framed, start, length)

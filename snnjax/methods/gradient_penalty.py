@@ -66,8 +66,10 @@ def sr(
   check_range("weight", weight, 0, float("inf"))
 
   def objective(
-    variables: Variables, key: Key, batch: Batch
+    variables: Variables, key: Key, batch: Batch, step: Array
   ) -> tuple[Array, Aux]:
+    del step
+
     def forward(key: Key, inputs: Inputs) -> tuple[Array, PyTree]:
       run = network.apply(variables, inputs, rule=rule, key=key, train=True)
       return run.logits, run.batch_stats

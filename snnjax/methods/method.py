@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from snnjax.arguments import check_takes
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -31,7 +32,7 @@ class Stage(NamedTuple):
 
 
 StagedObjective = Callable[
-  [Variables, Stage, Key, Batch, int], tuple[Array, tuple[Aux, PyTree]]
+  [Variables, Stage, Key, Batch, Array, int], tuple[Array, tuple[Aux, PyTree]]
 ]
 
 
@@ -42,8 +43,10 @@ class Method(NamedTuple):
     updates: number of weight updates per batch.
     init: batch -> what is carried between batches.
     begin: (carried, batch) -> the batch's first `Stage`.
-    objective: (variables, stage, key, batch, number of the update) -> (scalar
-      loss, (aux, the next stage's memory)).
+    objective: (variables, stage, key, batch, step, update) -> (scalar loss,
+      (aux, the next stage's memory)). `step` is the traced number of batches
+      before this one, `update` the number, a plain int, of the update of this
+      batch.
     advance: (key, stage with that memory, the loss's gradient with respect to
       the stage's perturbation) -> the next stage.
     finish: last stage -> what is carried to the next batch.
@@ -61,14 +64,30 @@ def single(objective: Objective) -> Method:
   """Returns the method of one update per batch that descends `objective`.
 
   Args:
-    objective: ``(variables, key, batch) -> (scalar loss, aux)``.
+    objective: ``(variables, key, batch, step) -> (scalar loss, aux)``; `step`
+      is the traced number of batches before this one.
+
+  Raises:
+    TypeError: if it does not take these arguments.
   """
+  check_takes(
+    "objective",
+    objective,
+    ("variables", "key", "batch", "step"),
+    "methods.vanilla(network, rule=rule) is one; those without a schedule "
+    "leave step aside",
+  )
 
   def staged(
-    variables: Variables, stage: Stage, key: Key, batch: Batch, update: int
+    variables: Variables,
+    stage: Stage,
+    key: Key,
+    batch: Batch,
+    step: Array,
+    update: int,
   ) -> tuple[Array, tuple[Aux, PyTree]]:
     del stage, update
-    loss, aux = objective(variables, key, batch)
+    loss, aux = objective(variables, key, batch, step)
     return loss, (aux, ())
 
   return Method(
@@ -79,6 +98,11 @@ def single(objective: Objective) -> Method:
     advance=lambda key, stage, gradient: stage,
     finish=lambda stage: (),
   )
+
+
+def as_method(method: Method | Objective) -> Method:
+  """Returns a method as it is, and an objective as one update per batch."""
+  return method if isinstance(method, Method) else single(method)
 
 
 def masked_mean(values: Array, mask: Array) -> Array:

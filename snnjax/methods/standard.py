@@ -40,8 +40,9 @@ def vanilla(
   """
 
   def objective(
-    variables: Variables, key: Key, batch: Batch
+    variables: Variables, key: Key, batch: Batch, step: Array
   ) -> tuple[Array, Aux]:
+    del step
     forward = network.apply(
       variables, batch.inputs, rule=rule, key=key, train=True
     )

@@ -17,3 +17,7 @@ __all__ = [
   "sr_style",
   "vgg",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

@@ -17,7 +17,7 @@ from snnjax.models.layers import (
 )
 from snnjax.models.network import Branch, build
 from snnjax.models.perceptron import dense_layers
-from snnjax.neurons import Neuron, Trainable
+from snnjax.neurons import Neuron, Trainable, check_neuron
 from snnjax.readouts import Readout, mean
 from snnjax.validation import check_counts
 
@@ -80,8 +80,10 @@ def cnn(
     readout: outputs to logits; the mean over time by default.
 
   Raises:
-    ValueError: if a width is not a positive whole number.
+    ValueError: if the neuron is none, as a function that makes one, or a width
+      is not a positive whole number.
   """
+  check_neuron(neuron)
   check_counts("channels", channels)
   check_counts("hidden", hidden)
 

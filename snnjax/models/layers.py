@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.interfaces import Array, BackwardRule, Key, State, Trace
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
-from snnjax.neurons import Neuron, Trainable
+from snnjax.neurons import Neuron, Trainable, check_neuron
 from snnjax.prng import example_keys, fold_in_name, per_example
 
 Traces = dict[str, Trace]
@@ -92,11 +93,8 @@ class Convolution(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, H', W', features]."""
     del context
-    if sequence.ndim != 5:
-      raise ValueError(
-        f"inputs of layer {_named(self)} must be [B, H, W, C]; got shape "
-        f"{sequence.shape[1:]}"
-      )
+    name = f"inputs of layer {_named(self)}"
+    check_array(name, sequence[0], "[B, H, W, C]")
     kernel = _kernel(self, self.kernel_size, sequence)
     padding = "SAME" if self.padding is None else ((self.padding,) * 2,) * 2
 
@@ -232,7 +230,7 @@ class Spiking(nn.Module):
   """A layer of neurons, one per feature of the current.
 
   Attributes:
-    neuron: a neuron, or one whose scalar parameters this layer trains.
+    neuron: a neuron, or one whose constants this layer trains.
   """
 
   neuron: Neuron | Trainable
@@ -240,16 +238,19 @@ class Spiking(nn.Module):
   @nn.compact
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns spikes [T, B, ...] and this layer's trace."""
+    check_neuron(self.neuron)
     neuron = self.neuron
     if isinstance(neuron, Trainable):
-      neuron = neuron.build(
-        {
-          name: self.param(
-            name, nn.initializers.constant(value), (), sequence.dtype
-          )
-          for name, value in neuron.initial.items()
-        }
-      )
+      constants = {}
+      for name, value in neuron.initial.items():
+        initial = value(sequence.shape[2:]) if callable(value) else value
+        constants[name] = self.param(
+          name,
+          nn.initializers.constant(initial),
+          np.shape(initial),
+          sequence.dtype,
+        )
+      neuron = neuron.build(constants)
     name = "/".join(self.path)
     currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))
     trace = context.rule(name, neuron, currents, context.states.get(name))
@@ -267,13 +268,12 @@ class Images(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns the sequence as it is."""
     del context
-    shape = sequence.shape
-    if len(shape) != 5:
-      raise ValueError(
-        "inputs must be images [B, H, W, C], or frames of them [B, T, H, W, "
-        f"C]; got [B, ...] of shape {shape[1:]} at every step"
-      )
-    rows, columns, channels = shape[2:]
+    sizes = check_array(
+      "inputs, images or at every step a frame of them,",
+      sequence[0],
+      "[B, H, W, C]",
+    )
+    rows, columns, channels = (sizes[axis] for axis in "HWC")
     if rows <= _MOST_CHANNELS < columns == channels:
       raise ValueError(
         f"inputs must be images with their channels last, [B, H, W, C]; {rows} "

@@ -9,7 +9,7 @@ from snnjax.models.convolutional import convolutional_layers
 from snnjax.models.layers import Norm
 from snnjax.models.network import Branch, build
 from snnjax.models.perceptron import dense_layers
-from snnjax.neurons import Neuron, Trainable
+from snnjax.neurons import Neuron, Trainable, check_neuron
 from snnjax.readouts import Readout, mean
 from snnjax.validation import check_counts
 
@@ -42,14 +42,15 @@ def fusion(
       modality; none by default.
 
   Raises:
-    ValueError: if encoders and channels name different modalities, or a width
-      is not a positive whole number.
+    ValueError: if encoders and channels name different modalities, the neuron
+      is none or a width is not a positive whole number.
   """
   if set(encoders) != set(channels):
     raise ValueError(
       "encoders and channels must name the same modalities; got "
       f"{sorted(encoders)} and {sorted(channels)}"
     )
+  check_neuron(neuron)
   check_counts("hidden", hidden)
   for widths in channels.values():
     check_counts("channels", widths)

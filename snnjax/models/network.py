@@ -101,25 +101,25 @@ def build(
       for index, (name, encoder) in enumerate(sorted(encoders.items()))
     }
 
-  def init(key: Key, inputs: Inputs) -> Variables:
-    encode_key, weight_key = jax.random.split(key)
+  # Compiled, so that only the weights are computed, not the forward pass; here,
+  # so that a network compiles it once.
+  @jax.jit
+  def draw(encode_key: Key, weight_key: Key, inputs: Inputs) -> Variables:
+    encoded = sequences(inputs, encode_key, (0, steps))
     # Weights do not depend on spikes: any rule initialises them.
     context = Context(StraightThrough(), steps, False, None, {})
+    variables = dict(module.init({"params": weight_key}, encoded, context))
+    # flax begins statistics in single precision, and goes on in the type of
+    # what they are taken of.
+    kinds = [leaf.dtype for leaf in jax.tree.leaves(encoded)]
+    kind = functools.reduce(np.promote_types, kinds, np.dtype(np.float32))
+    variables["batch_stats"] = jax.tree.map(
+      lambda leaf: leaf.astype(kind), variables.get("batch_stats", {})
+    )
+    return variables
 
-    # Compiled, so that only the weights are computed, not the forward pass.
-    @jax.jit
-    def draw(encode_key: Key, weight_key: Key, inputs: Inputs) -> Variables:
-      encoded = sequences(inputs, encode_key, (0, steps))
-      variables = dict(module.init({"params": weight_key}, encoded, context))
-      # flax begins statistics in single precision, and goes on in the type of
-      # what they are taken of.
-      kinds = [leaf.dtype for leaf in jax.tree.leaves(encoded)]
-      kind = functools.reduce(np.promote_types, kinds, np.dtype(np.float32))
-      variables["batch_stats"] = jax.tree.map(
-        lambda leaf: leaf.astype(kind), variables.get("batch_stats", {})
-      )
-      return variables
-
+  def init(key: Key, inputs: Inputs) -> Variables:
+    encode_key, weight_key = jax.random.split(key)
     return draw(encode_key, weight_key, inputs)
 
   def apply(
@@ -168,7 +168,7 @@ def classifier(
     rule: the backward rule under which the logits are differentiated.
 
   Raises:
-    TypeError: if the rule is none, such as a surrogate alone.
+    ValueError: if the rule is none, such as a surrogate alone.
   """
   check_rule(rule)
 
@@ -210,9 +210,12 @@ class _Module(nn.Module):
     if neuron is not None:
       state = context.states.get(OUTPUT)
       state = neuron.init(outputs[0]) if state is None else state
-      charge, read = neuron.halves()
+      read = neuron.drive
       state, outputs = neuron_scan(
-        charge, lambda charged, _: read(charged), state, outputs
+        neuron.integrate,
+        lambda charged, _: (charged, read(charged)),
+        state,
+        outputs,
       )
       last[OUTPUT] = state
     if self.readout.linear and neuron is None:

@@ -8,7 +8,7 @@ from snnjax.encoders import Encoder
 from snnjax.interfaces import Network
 from snnjax.models.layers import Dense, Flatten, Spiking
 from snnjax.models.network import Branch, build
-from snnjax.neurons import Neuron, Trainable
+from snnjax.neurons import Neuron, Trainable, check_neuron
 from snnjax.readouts import Readout, mean
 from snnjax.validation import check_counts
 
@@ -48,8 +48,10 @@ def mlp(
     readout: outputs to logits; the mean over time by default.
 
   Raises:
-    ValueError: if a width is not a positive whole number.
+    ValueError: if the neuron is none, as a function that makes one, or a width
+      is not a positive whole number.
   """
+  check_neuron(neuron)
   check_counts("hidden", hidden)
 
   def layers() -> list[nn.Module]:

@@ -30,7 +30,7 @@ from snnjax.models.layers import (
   Standardize,
 )
 from snnjax.models.network import Branch, build
-from snnjax.neurons import Neuron, Trainable
+from snnjax.neurons import Neuron, Trainable, check_neuron
 from snnjax.readouts import Readout, mean
 from snnjax.validation import check_counts
 
@@ -122,15 +122,15 @@ def vgg(
     readout: outputs to logits; the mean over time by default.
 
   Raises:
-    ValueError: if the style has no layout of that name or a width is not a
-      positive whole number.
+    ValueError: if the style has no layout of that name, the neuron is none or
+      a width is not a positive whole number.
   """
   chosen = sr_style() if style is None else style
   if layout not in chosen.layouts:
     raise ValueError(
       f"layout must be one of {sorted(chosen.layouts)}; got {layout!r}"
     )
-
+  check_neuron(neuron)
   check_counts("hidden", hidden)
 
   def layers() -> list[nn.Module]:

@@ -17,3 +17,7 @@ __all__ = [
   "spike_raster",
   "vulnerability_ratio",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
+from snnjax.arguments import check_array
 from snnjax.plots import canvas
 from snnjax.report import Figure
 
@@ -23,12 +24,9 @@ def as_maps(arrays: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: if the shape is none of these.
   """
+  shapes = "[N, H, W], [N, H, W, C] or [N, T, H, W, C]"
+  check_array("arrays", arrays, shapes)
   sums: dict[int, tuple[int, ...]] = {3: (), 4: (-1,), 5: (1, -1)}
-  if arrays.ndim not in sums:
-    raise ValueError(
-      "arrays must be [N, H, W], [N, H, W, C] or [N, T, H, W, C]; got shape "
-      f"{arrays.shape}"
-    )
   return np.sum(arrays, axis=sums[arrays.ndim])
 
 

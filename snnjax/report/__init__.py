@@ -29,3 +29,7 @@ __all__ = [
   "to_csv",
   "write",
 ]
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

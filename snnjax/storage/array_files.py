@@ -1,8 +1,8 @@
 """Named arrays: a pytree as a flat mapping ``a/b/c`` -> array, and its files.
 
 The names are the path of each leaf, joined by slashes. Both file formats hold
-plain arrays, no code: npz (see `snnjax.storage.npz`) and safetensors (the extra of
-that name). Dtypes NumPy lacks, such as bfloat16, are kept: npz stores their
+plain arrays, no code: npz (see `snnjax.storage.npz`) and safetensors (the extra
+of that name). Dtypes NumPy lacks, such as bfloat16, are kept: npz stores their
 bits as unsigned integers with the true dtype beside them.
 
 A file says what its arrays were made from, and its digest is over that and

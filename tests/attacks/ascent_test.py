@@ -19,6 +19,7 @@ def two_logits(loss):
   return Scored(loss, jnp.stack([jnp.zeros_like(loss), loss], 1))
 
 
+@attacks.white_box
 def linear(key, inputs, labels):
   """Loss sum_i (i + 1) x_i - 4."""
   del key, labels
@@ -26,6 +27,7 @@ def linear(key, inputs, labels):
   return two_logits(jnp.sum(slope * inputs, 1) - 4)
 
 
+@attacks.white_box
 def tent(key, inputs, labels):
   """Rises to 1 at x = 0.6 and falls steeply behind it."""
   del key, labels
@@ -88,6 +90,7 @@ def test_restarts_keep_the_best_run_of_each_example():
   inputs = jnp.full((2, 1), 0.5)
   threat = attacks.linf(0.5, box=(0.0, 1.0))
 
+  @attacks.white_box
   def loss(key, points, labels):
     del key, labels
     # Two hidden spikes, one for each example.
@@ -104,6 +107,7 @@ def test_restarts_keep_the_best_run_of_each_example():
 
 
 def test_a_step_that_is_not_finite_moves_nothing_else():
+  @attacks.white_box
   def broken(key, inputs, labels):
     del key, labels
     # The first pixel's gradient is not finite where it is zero.
@@ -123,6 +127,7 @@ def test_a_step_that_is_not_finite_moves_nothing_else():
 
 
 def test_a_loss_that_is_not_a_number_never_wins():
+  @attacks.white_box
   def broken(key, inputs, labels):
     del key, labels
     x = inputs[:, 0]
@@ -150,7 +155,7 @@ def test_logits_that_are_not_numbers_are_never_right():
 def test_records_follow_the_attack():
   threat = attacks.linf(0.1)
   attack = attacks.ascend_recorded(
-    attacks.white_box(linear),
+    linear,
     optax.chain(steppers.steepest(threat), steppers.scaled(0.04)),
     threat,
     steps=3,
@@ -186,9 +191,7 @@ def test_steppers_see_value_correct_and_origin():
     optax.scale(0.01),
   )
   threat = attacks.linf(1.0)
-  attack = attacks.ascend(
-    attacks.white_box(linear), stepper, threat, steps=1, keep=attacks.last
-  )
+  attack = attacks.ascend(linear, stepper, threat, steps=1, keep=attacks.last)
   inputs = jnp.array([[0.1, 0.1, 0.1], [0.9, 0.9, 0.9]])
   result = attack(KEY, inputs, LABELS)
   np.testing.assert_allclose(
@@ -199,7 +202,7 @@ def test_steppers_see_value_correct_and_origin():
 
 def test_the_oracle_carries_its_state_through_the_run():
   """An oracle that reverses its gradient on every other call."""
-  plain = attacks.white_box(linear)
+  plain = linear
 
   def grad(key, state, inputs, labels):
     probe, _ = plain.grad(key, (), inputs, labels)
@@ -233,6 +236,7 @@ def test_targeted_ascends_towards_the_target():
   np.testing.assert_array_equal(probe.correct, [False, True])
 
 
+@attacks.white_box
 def noisy(key, inputs, labels):
   """Loss w x with a weight w drawn anew for each key."""
   del labels
@@ -244,7 +248,7 @@ def test_eot_averages_over_all_draws():
   keys = jax.random.split(KEY, 2)
   inputs = jnp.array([[0.5], [0.25]])
   probe, _ = jax.jit(attacks.eot(noisy, 5).grad)(keys, (), inputs, LABELS)
-  one = attacks.white_box(noisy)
+  one = noisy
   draws = [
     one.grad(
       jax.vmap(jax.random.fold_in, (0, None))(keys, i), (), inputs, LABELS
@@ -261,7 +265,7 @@ def test_eot_averages_over_all_draws():
 
 
 def test_eot_keeps_the_state_of_the_first_draw():
-  plain = attacks.white_box(linear)
+  plain = linear
 
   def adaptive(amount):
     def grad(key, state, inputs, labels):

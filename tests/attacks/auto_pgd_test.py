@@ -30,6 +30,7 @@ def two_logits(loss):
 
 
 def test_the_step_size_finds_a_narrow_peak():
+  @attacks.white_box
   def peak(key, inputs, labels):
     del key, labels
     return two_logits(-jnp.sum(jnp.abs(inputs - 0.531), 1))
@@ -46,6 +47,7 @@ def test_l1_solves_a_linear_problem():
   """The best point goes to the wall in the coordinates of largest slope."""
   slope = np.linspace(0.1, 1, 16, dtype=np.float32)
 
+  @attacks.white_box
   def linear(key, inputs, labels):
     del key, labels
     return two_logits(jnp.sum(inputs * slope.reshape(1, -1), 1) - 100)
@@ -62,13 +64,12 @@ def test_l1_solves_a_linear_problem():
 
 def test_no_weaker_than_pgd():
   inputs, labels = smooth_network.batch(16)
-  loss = losses.scored(smooth_network.logits, losses.cross_entropy)
-  threat = attacks.l2(0.4)
+  logits, threat = smooth_network.logits, attacks.l2(0.4)
   auto, plain = (
     jax.jit(attack)(KEY, inputs, labels)
     for attack in (
-      attacks.auto_pgd(loss, threat, steps=30),
-      attacks.pgd(loss, threat, step_size=0.1, steps=30),
+      attacks.auto_pgd(logits, threat, steps=30),
+      attacks.pgd(logits, threat, step_size=0.1, steps=30),
     )
   )
   assert np.mean(auto.loss) >= np.mean(plain.loss) - 1e-4
@@ -86,20 +87,20 @@ def test_towards_each_rival_at_least_the_untargeted_successes():
   wrong = jnp.argmax(smooth_network.logits(KEY, result.inputs), 1) != labels
   np.testing.assert_array_equal(result.success, wrong)
   plain = attacks.auto_pgd(
-    losses.scored(smooth_network.logits, losses.dlr), threat, steps=20
+    smooth_network.logits, threat, loss=losses.dlr, steps=20
   )
   untargeted = jax.jit(plain)(KEY, inputs, labels)
   assert 0 < np.sum(untargeted.success) <= np.sum(result.success)
 
 
 def test_bad_arguments():
-  loss = losses.scored(smooth_network.logits, losses.cross_entropy)
+  logits = smooth_network.logits
   with pytest.raises(ValueError, match="steps"):
-    attacks.auto_pgd(loss, attacks.linf(0.1), steps=0)
+    attacks.auto_pgd(logits, attacks.linf(0.1), steps=0)
   with pytest.raises(ValueError, match="rho"):
-    attacks.auto_pgd(loss, attacks.linf(0.1), rho=1.5)
+    attacks.auto_pgd(logits, attacks.linf(0.1), rho=1.5)
   with pytest.raises(ValueError, match="factors"):
-    attacks.shrinking_auto_pgd(loss, attacks.l1(1.0), factors=(3.0, 2.0))
+    attacks.shrinking_auto_pgd(logits, attacks.l1(1.0), factors=(3.0, 2.0))
   with pytest.raises(ValueError, match="targets"):
     attacks.targeted_auto_pgd(
       smooth_network.logits, attacks.linf(0.1), targets=0

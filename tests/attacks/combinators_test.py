@@ -32,7 +32,7 @@ def image_logits(key, inputs):
   return logits_fn(key, inputs.reshape(inputs.shape[0], -1))
 
 
-LOSS = losses.scored(logits_fn, losses.margin_loss)
+MARGIN = losses.scored(logits_fn, losses.margin_loss)
 
 
 def constant(points, loss, success):
@@ -77,17 +77,20 @@ def test_gradient_mean_weighs_every_gradient_alike():
 
 def test_transfer_is_judged_on_the_target():
   threat = attacks.linf(0.4)
-  stand_in = losses.scored(
-    lambda key, x: logits_fn(key, x) * 0.5 + 0.01, losses.margin_loss
+  attack = attacks.bim(
+    lambda x: logits_fn(None, x) * 0.5 + 0.01,
+    threat,
+    loss=losses.margin_loss,
+    step_size=0.1,
+    steps=8,
   )
-  attack = attacks.bim(stand_in, threat, step_size=0.1, steps=8)
-  moved = compiled(attacks.transfer([attack], LOSS))(KEY, INPUTS, LABELS)
-  judged = LOSS(KEY, moved.inputs, LABELS)
+  moved = compiled(attacks.transfer([attack], logits_fn))(KEY, INPUTS, LABELS)
+  judged = MARGIN(KEY, moved.inputs, LABELS)
   np.testing.assert_allclose(moved.loss, judged.loss, atol=1e-5)
   assert np.any(moved.success)
   useless = constant(0.5, [9.0, 9.0, 9.0], [True, True, True])
-  kept = attacks.transfer([useless], LOSS)(KEY, INPUTS, LABELS)
-  assert np.all(kept.loss >= LOSS(KEY, INPUTS, LABELS).loss - 1e-6)
+  kept = attacks.transfer([useless], logits_fn)(KEY, INPUTS, LABELS)
+  assert np.all(kept.loss >= MARGIN(KEY, INPUTS, LABELS).loss - 1e-6)
 
 
 def test_sharpness_is_chosen_on_the_tuning_examples_alone():
@@ -128,8 +131,8 @@ def test_sharpness_is_chosen_on_the_tuning_examples_alone():
 
 @pytest.mark.parametrize("estimate", [attacks.nes, attacks.spsa])
 def test_estimates_point_along_the_gradient(estimate):
-  exact, _ = attacks.white_box(LOSS).grad(KEY, (), INPUTS, LABELS)
-  oracle = estimate(LOSS, draws=400, width=1e-2)
+  exact, _ = attacks.white_box(MARGIN).grad(KEY, (), INPUTS, LABELS)
+  oracle = estimate(logits_fn, loss=losses.margin_loss, draws=400, width=1e-2)
   probe, _ = compiled(oracle.grad)(KEY, (), INPUTS, LABELS)
   np.testing.assert_allclose(probe.loss, exact.loss, atol=1e-5)
   np.testing.assert_array_equal(probe.correct, exact.correct)
@@ -146,26 +149,26 @@ def test_estimates_point_along_the_gradient(estimate):
 
 
 def test_estimates_see_no_gradient():
-  """A loss whose derivative is wrong gives the same estimate."""
+  """A network whose derivative is wrong gives the same estimate."""
 
-  def masked(key, inputs, labels):
-    scored = LOSS(key, jax.lax.stop_gradient(inputs), labels)
-    return scored
+  def masked(key, inputs):
+    return logits_fn(key, jax.lax.stop_gradient(inputs))
 
   plain, hidden = (
-    compiled(black_box.nes(loss, draws=5).grad)(KEY, (), INPUTS, LABELS)[
+    compiled(black_box.nes(network, draws=5).grad)(KEY, (), INPUTS, LABELS)[
       0
     ].gradient
-    for loss in (LOSS, masked)
+    for network in (logits_fn, masked)
   )
   np.testing.assert_allclose(plain, hidden, atol=1e-6)
   assert np.any(hidden != 0)
 
 
 def test_boundary_search_comes_near_by_labels_alone():
+  @attacks.white_box
   def labels_only(key, inputs, labels):
-    scored = LOSS(key, jax.lax.stop_gradient(inputs), labels)
-    return Scored(jnp.zeros_like(scored.loss), scored.logits)
+    logits = logits_fn(key, jax.lax.stop_gradient(inputs))
+    return Scored(jnp.zeros(len(labels)), logits)
 
   labels = jnp.argmax(logits_fn(KEY, INPUTS), 1)
   for make in (attacks.l2, attacks.linf):
@@ -183,7 +186,9 @@ def test_boundary_search_comes_near_by_labels_alone():
     @compiled
     def broken(share, found=found, make=make):
       bound = make(share * found)
-      strong = attacks.bim(LOSS, bound, step_size=0.02, steps=60)
+      strong = attacks.bim(
+        logits_fn, bound, loss=losses.margin_loss, step_size=0.02, steps=60
+      )
       return strong(KEY, INPUTS, labels).success
 
     # It needs little more than the smallest change the gradient finds.
@@ -192,9 +197,9 @@ def test_boundary_search_comes_near_by_labels_alone():
 
 
 def test_many_random_draws_in_one_program():
-  attack = attacks.random_noise(LOSS, attacks.linf(0.4), draws=10_000)
+  attack = attacks.random_noise(logits_fn, attacks.linf(0.4), draws=10_000)
   result = compiled(attack)(KEY, INPUTS, LABELS)
-  one = attacks.random_noise(LOSS, attacks.linf(0.4), draws=1)
+  one = attacks.random_noise(logits_fn, attacks.linf(0.4), draws=1)
   assert np.all(result.loss >= compiled(one)(KEY, INPUTS, LABELS).loss)
   assert np.any(result.success)
 
@@ -218,8 +223,9 @@ def test_stable_steps_halve_at_shrinking_periods():
   ],
 )
 def test_no_gradient_no_step_no_nan(attack, make):
+  @attacks.white_box
   def flat_loss(key, inputs, labels):
-    scored = LOSS(key, inputs, labels)
+    scored = MARGIN(key, inputs, labels)
     # The second example has no gradient at all, the third a tiny one.
     size = jnp.array([1.0, 0.0, 1e-30])
     return Scored(scored.loss * size, scored.logits)

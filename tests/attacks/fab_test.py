@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from snnjax import attacks, losses
+from snnjax import attacks
 from snnjax.attacks.threats import hyperplane
 from snnjax.attacks.threats.balls import Room
 from tests import smooth_network
@@ -108,8 +108,9 @@ def test_fab_finds_the_boundary_of_a_linear_network(norm, distance):
 def test_fab_is_about_as_near_as_pgd_needs():
   inputs, labels = smooth_network.batch(24)
   threat = attacks.l2(0.35)
-  loss = losses.scored(smooth_network.logits, losses.cross_entropy)
-  pgd = jax.jit(attacks.pgd(loss, threat, step_size=0.07, steps=30))
+  pgd = jax.jit(
+    attacks.pgd(smooth_network.logits, threat, step_size=0.07, steps=30)
+  )
   fab = jax.jit(
     attacks.targeted_fab(smooth_network.logits, threat, steps=30, targets=4)
   )

@@ -33,6 +33,7 @@ def linear(key, inputs, labels):
   return Scored(loss, jnp.stack([jnp.zeros_like(loss), loss], 1))
 
 
+LINEAR = attacks.white_box(linear)
 SITES = 4
 THREAT = attacks.l0(SITES)
 BEST = GAINS[:SITES].sum() - LEVEL
@@ -40,23 +41,23 @@ FINDERS = {
   # Its sites are those of the largest l2 gradient: good, not the best.
   "pgd_l0": (
     lambda: attacks.pgd_l0(
-      linear, THREAT, steps=20, step_size=3.0, random_start=False
+      LINEAR, THREAT, steps=20, step_size=3.0, random_start=False
     ),
     0.9,
   ),
-  "spgd": (lambda: attacks.spgd(linear, THREAT, steps=100), 0.95),
+  "spgd": (lambda: attacks.spgd(LINEAR, THREAT, steps=100), 0.95),
   "spgd_soft": (
-    lambda: attacks.spgd(linear, THREAT, steps=100, projected=False),
+    lambda: attacks.spgd(LINEAR, THREAT, steps=100, projected=False),
     0.95,
   ),
-  "sparse_rs": (lambda: attacks.sparse_rs(linear, THREAT, queries=500), 0.95),
+  "sparse_rs": (lambda: attacks.sparse_rs(LINEAR, THREAT, queries=500), 0.95),
   "jsma": (
-    lambda: attacks.jsma(attacks.white_box(linear), THREAT, steps=SITES),
+    lambda: attacks.jsma(LINEAR, THREAT, steps=SITES),
     1.0,
   ),
   "corner_search": (
     lambda: attacks.corner_search(
-      linear, THREAT, sites=12, channels=2, candidates=5, draws=60
+      LINEAR, THREAT, sites=12, channels=2, candidates=5, draws=60
     ),
     1.0,
   ),
@@ -79,12 +80,12 @@ def test_the_best_sites_are_found(name):
 def test_sigma_zero_finds_the_fewest_sites():
   fewest = int(np.searchsorted(np.cumsum(GAINS), LEVEL)) + 1
   assert 1 < fewest < 12
-  attack = attacks.sigma_zero(linear, steps=100)
+  attack = attacks.sigma_zero(LINEAR, steps=100)
   result = compiled(attack)(KEY, GREY, LABELS)
   assert np.all(result.success)
   changed = np.any(np.asarray(result.inputs) != 0.5, -1).sum((1, 2))
   assert np.all(changed <= fewest + 1)
-  few = attacks.within(attack, linear, attacks.l0(fewest - 1))
+  few = attacks.within(attack, LINEAR, attacks.l0(fewest - 1))
   bounded = compiled(few)(KEY, GREY, LABELS)
   assert not np.any(bounded.success)
   assert np.all(THREAT.distance(bounded.inputs, GREY) <= fewest - 1)
@@ -147,7 +148,7 @@ def test_sparse_rs_moves_fewer_sites_as_it_goes():
 
 
 def test_every_site_may_change():
-  attack = attacks.sparse_rs(linear, attacks.l0(50), queries=60)
+  attack = attacks.sparse_rs(LINEAR, attacks.l0(50), queries=60)
   result = compiled(attack)(KEY, GREY, LABELS)
   assert np.all(result.loss > BEST)
 
@@ -159,16 +160,16 @@ def test_every_site_may_change():
     (lambda: attacks.l0(1, box=(0.0, np.inf)), "box must be finite"),
     (lambda: attacks.l0(1, box=0.5), "box must be a pair"),
     (lambda: l0.sites_of(jnp.ones((2, 3)), 2), "site_axes must be"),
-    (lambda: sparse_pgd.spgd(linear, THREAT, steps=0), "steps must be"),
+    (lambda: sparse_pgd.spgd(LINEAR, THREAT, steps=0), "steps must be"),
     (
       lambda: greedy.corner_search(
-        linear, THREAT, sites=11, draws=1, channels=2
+        LINEAR, THREAT, sites=11, draws=1, channels=2
       )(KEY, GREY, LABELS),
       "sites and channels must be those of the inputs",
     ),
     (
       lambda: greedy.corner_search(
-        linear, THREAT, sites=12, draws=1, channels=5
+        LINEAR, THREAT, sites=12, draws=1, channels=5
       ),
       "channels must be at most 4",
     ),

@@ -19,7 +19,7 @@ def line(key, inputs):
   return jnp.stack([jnp.zeros(len(inputs)), inputs[:, 0] - 0.75], 1)
 
 
-LOSS = losses.scored(line, losses.margin_loss)
+MARGIN = {"loss": losses.margin_loss}
 
 
 def counted(attack):
@@ -29,7 +29,8 @@ def counted(attack):
 
 
 def bim(steps=4, radius=0.4):
-  return attacks.bim(LOSS, attacks.linf(radius), step_size=0.1, steps=steps)
+  threat = attacks.linf(radius)
+  return attacks.bim(line, threat, step_size=0.1, steps=steps, **MARGIN)
 
 
 def test_probes_up_to_the_first_success():
@@ -40,17 +41,17 @@ def test_probes_up_to_the_first_success():
 
 def test_starts_restarts_and_mixtures_add_up():
   nowhere = attacks.linf(0.0)
-  pgd = attacks.pgd(LOSS, nowhere, step_size=0.1, steps=3, restarts=2)
+  pgd = attacks.pgd(line, nowhere, step_size=0.1, steps=3, restarts=2)
   # The clean input, then two runs of a start and three steps.
   assert counted(pgd) == [1, 9, 9, 9]
-  assert counted(attacks.random_noise(LOSS, nowhere, draws=6)) == [1, 7, 7, 7]
+  assert counted(attacks.random_noise(line, nowhere, draws=6)) == [1, 7, 7, 7]
   assert counted(attacks.worst_of([bim(2), bim()])) == [1, 2, 3 + 4, 3 + 5]
 
 
 def test_searches():
   nowhere = attacks.linf(0.0)
-  assert counted(attacks.square(LOSS, nowhere, queries=5)) == [1, 6, 6, 6]
-  stages = attacks.shrinking_auto_pgd(LOSS, attacks.l1(0.0), steps=9)
+  assert counted(attacks.square(line, nowhere, queries=5)) == [1, 6, 6, 6]
+  stages = attacks.shrinking_auto_pgd(line, attacks.l1(0.0), steps=9)
   early = 2 * (3 + 2)
   assert counted(stages) == [early + 1, *[early + 5] * 3]
 
@@ -61,7 +62,7 @@ def test_a_search_for_the_nearest_counts_all():
   whole = 1 + 2 * (5 + 1) + 1
   assert counted(attacks.as_attack(attack)) == [whole] * 4
   # The clean input and the projected one are tried beside.
-  within = attacks.within(attacks.as_attack(attack), LOSS, threat)
+  within = attacks.within(attacks.as_attack(attack), line, threat)
   assert counted(within) == [1, *[whole + 2] * 3]
   # DeepFool stops at its success; its result is looked at once more.
   deepfool = attacks.as_attack(attacks.deepfool(line, threat, steps=5))
@@ -69,7 +70,7 @@ def test_a_search_for_the_nearest_counts_all():
 
 
 def test_queries_of_the_target_count_under_transfer():
-  attack = attacks.transfer([bim(), bim(), bim()], LOSS)
+  attack = attacks.transfer([bim(), bim(), bim()], line)
   assert counted(attack) == [1, 2, 2, 4]
 
 
@@ -86,12 +87,11 @@ def test_an_independent_count(number):
     jax.debug.callback(lambda w: calls.append(bool(w[0])), wrong, ordered=True)
     return logits
 
-  loss = losses.scored(noted, losses.margin_loss)
   threat = attacks.linf(0.12)
   for attack in (
-    attacks.pgd(loss, threat, step_size=0.03, steps=5, restarts=2),
-    attacks.auto_pgd(loss, threat, steps=10),
-    attacks.square(loss, threat, queries=20),
+    attacks.pgd(noted, threat, step_size=0.03, steps=5, restarts=2),
+    attacks.auto_pgd(noted, threat, steps=10),
+    attacks.square(noted, threat, queries=20),
     attacks.targeted_auto_pgd(noted, threat, steps=4, targets=3),
   ):
     calls.clear()
@@ -155,7 +155,9 @@ def test_results_of_equal_loss_and_nearness():
 
 
 def test_a_targeted_success_is_counted_too():
-  oracle = attacks.white_box(LOSS, targeted=True)
+  oracle = attacks.white_box(
+    losses.scored(line, losses.margin_loss), targeted=True
+  )
   attack = attacks.bim(oracle, attacks.linf(0.4), step_size=0.1, steps=4)
   result = jax.jit(attack)(KEY, INPUTS, jnp.ones(4, int))
   assert result.iterations.tolist() == [1, 2, 4, 5]

@@ -152,7 +152,9 @@ def test_within_a_budget(problem):
   threat = attacks.l2(0.3)
   free = attacks.deepfool(smooth_network.logits, threat, steps=20)
   found = jax.jit(free)(KEY, inputs, labels)
-  limited = attacks.within(attacks.as_attack(free), MARGIN, threat)
+  limited = attacks.within(
+    attacks.as_attack(free), smooth_network.logits, threat
+  )
   result = jax.jit(limited)(KEY, inputs, labels)
   assert np.all(threat.contains(result.inputs, inputs))
   near = np.asarray(found.distance) <= 0.3
@@ -164,7 +166,7 @@ def test_within_a_budget(problem):
 def test_slide_is_pgd_along_its_own_steps(problem):
   inputs, labels = problem
   attack = attacks.slide(
-    MARGIN,
+    smooth_network.logits,
     attacks.l1(1.5),
     step_size=0.5,
     steps=5,
@@ -172,7 +174,10 @@ def test_slide_is_pgd_along_its_own_steps(problem):
     random_start=False,
   )
   same = attacks.bim(
-    MARGIN, attacks.l1(1.5, fraction=0.25), step_size=0.5, steps=5
+    smooth_network.logits,
+    attacks.l1(1.5, fraction=0.25),
+    step_size=0.5,
+    steps=5,
   )
   ours, plain = (jax.jit(run)(KEY, inputs, labels) for run in (attack, same))
   np.testing.assert_allclose(ours.inputs, plain.inputs, atol=1e-6)
@@ -189,7 +194,9 @@ def test_bad_arguments():
   with pytest.raises(ValueError, match="confidence"):
     attacks.ead(network, attacks.l1(0.1), confidence=-1.0)
   with pytest.raises(ValueError, match="order 1"):
-    attacks.slide(MARGIN, attacks.l2(0.1), step_size=0.1, steps=2)
+    attacks.slide(
+      smooth_network.logits, attacks.l2(0.1), step_size=0.1, steps=2
+    )
   with pytest.raises(ValueError, match="steps"):
     attacks.deepfool(network, attacks.l2(0.1), steps=0)
 

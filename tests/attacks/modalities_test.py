@@ -12,7 +12,6 @@ from snnjax import attacks, encoders, evaluation, losses, models, neurons
 from snnjax.attacks.threats import blocks
 from snnjax.attacks.threats.balls import Room
 from snnjax.attacks.threats.blocks import Block
-from snnjax.backward import assg
 from snnjax.backward.pdsg import Pdsg
 from tests import smooth_network
 
@@ -49,7 +48,6 @@ def logits(key, inputs):
 
 
 LABELS = jnp.argmax(logits(KEY, INPUTS), 1)
-LOSS = losses.scored(logits, losses.cross_entropy)
 MARGIN = losses.scored(logits, losses.margin_loss)
 
 
@@ -58,7 +56,7 @@ def modal(norm, radii):
 
 
 def nearest(make, threat):
-  return attacks.within(attacks.as_attack(make(logits, threat)), MARGIN, threat)
+  return attacks.within(attacks.as_attack(make(logits, threat)), logits, threat)
 
 
 def spent(result, norm, name):
@@ -82,7 +80,7 @@ def check(result, norm, radii):
 
 
 ATTACKS = {
-  "square": lambda threat: attacks.square(MARGIN, threat, queries=60),
+  "square": lambda threat: attacks.square(logits, threat, queries=60),
   "fab": functools.partial(
     nearest, functools.partial(attacks.fab, steps=10, restarts=2)
   ),
@@ -92,17 +90,17 @@ ATTACKS = {
   "deepfool": functools.partial(
     nearest, functools.partial(attacks.deepfool, steps=8)
   ),
-  "auto_pgd": lambda threat: attacks.auto_pgd(LOSS, threat, steps=8),
+  "auto_pgd": lambda threat: attacks.auto_pgd(logits, threat, steps=8),
   "sa_pgd_steepest": lambda threat: attacks.sa_pgd_steepest(
-    LOSS, threat, steps=8
+    logits, threat, steps=8
   ),
-  "sa_pgd": lambda threat: attacks.sa_pgd(LOSS, threat, steps=8),
+  "sa_pgd": lambda threat: attacks.sa_pgd(logits, threat, steps=8),
   "slide": lambda threat: attacks.slide(
-    LOSS, threat, step_size={"image": 0.5, "events": 1.0}, steps=8
+    logits, threat, step_size={"image": 0.5, "events": 1.0}, steps=8
   ),
   "hop_skip_jump": lambda threat: attacks.within(
-    attacks.hop_skip_jump(MARGIN, threat, rounds=4, halvings=6, draws=10),
-    MARGIN,
+    attacks.hop_skip_jump(logits, threat, rounds=4, halvings=6, draws=10),
+    logits,
     threat,
   ),
 }
@@ -265,7 +263,7 @@ def test_square_tries_only_what_may_change():
   )
   fixed = jax.jit(
     attacks.square(
-      MARGIN,
+      logits,
       attacks.per_modality(
         {"image": attacks.linf(0.12), "events": attacks.frozen()}
       ),
@@ -324,13 +322,12 @@ def test_spiking_networks_with_a_modality_that_may_not_change(name, norm):
   # Where no spike changes, no point is better than the clean one.
   last = {"keep": attacks.last}
   if name == "assg":
-    oracle = assg.assg(network, variables, losses.cross_entropy)
+    oracle = attacks.assg(network, variables, losses.cross_entropy)
     attack = functools.partial(attacks.sa_pgd, oracle, steps=4, **last)
   else:
     follow = models.classifier(network, variables, rule=Pdsg())
-    loss = losses.scored(follow, losses.cross_entropy)
     attack = functools.partial(
-      attacks.slide, loss, steps=4, step_size=0.5, **last
+      attacks.slide, follow, steps=4, step_size=0.5, **last
     )
   run = jax.jit(
     lambda radii: attack(modal(norm, radii))(KEY, frames, labels),
@@ -361,4 +358,4 @@ def test_what_is_not_a_ball_is_refused_with_advice():
     with pytest.raises(ValueError, match="'image' is not"):
       build(logits, odd)
   with pytest.raises(ValueError, match="order 1"):
-    attacks.slide(LOSS, threat, step_size=0.1, steps=1)
+    attacks.slide(logits, threat, step_size=0.1, steps=1)

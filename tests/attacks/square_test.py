@@ -121,8 +121,10 @@ def test_stronger_than_as_many_random_draws(norm, radius):
   square, noise = (
     jax.jit(attack)(KEY, inputs, labels)
     for attack in (
-      attacks.square(MARGIN, threat, queries=150),
-      attacks.random_noise(MARGIN, threat, draws=150),
+      attacks.square(smooth_network.logits, threat, queries=150),
+      attacks.random_noise(
+        smooth_network.logits, threat, loss=losses.margin_loss, draws=150
+      ),
     )
   )
   assert np.all(threat.contains(square.inputs, inputs))
@@ -140,19 +142,18 @@ def test_it_needs_no_gradient():
 
   inputs, labels = smooth_network.batch(16)
   labels = jnp.argmax(steps(None, inputs), 1)
-  loss = losses.scored(steps, losses.margin_loss)
   threat = attacks.linf(0.15)
-  blind = attacks.bim(loss, threat, step_size=0.05, steps=2)
+  blind = attacks.bim(steps, threat, step_size=0.05, steps=2)
   assert not np.any(jax.jit(blind)(KEY, inputs, labels).success)
-  search = jax.jit(attacks.square(loss, threat, queries=100))
+  search = jax.jit(attacks.square(steps, threat, queries=100))
   assert np.mean(search(KEY, inputs, labels).success) > 0.2
 
 
 def test_bad_arguments():
   separate = attacks.per_modality({"image": attacks.l0(3)})
   with pytest.raises(ValueError, match="one norm ball"):
-    attacks.square(MARGIN, separate)
+    attacks.square(smooth_network.logits, separate)
   with pytest.raises(ValueError, match="queries"):
-    attacks.square(MARGIN, attacks.linf(0.1), queries=0)
+    attacks.square(smooth_network.logits, attacks.linf(0.1), queries=0)
   with pytest.raises(ValueError, match="share"):
-    attacks.square(MARGIN, attacks.linf(0.1), share=2.0)
+    attacks.square(smooth_network.logits, attacks.linf(0.1), share=2.0)

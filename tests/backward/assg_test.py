@@ -52,7 +52,7 @@ def test_reach_holds_the_share_of_the_area(name):
 def test_probe_moves_the_moments_and_the_gradient(name):
   network, variables, inputs = small(encoders.direct)
   rule = assg.assg_rule(FAMILIES[name])
-  oracle = assg.assg(network, variables, losses.cross_entropy, rule=rule)
+  oracle = attacks.assg(network, variables, losses.cross_entropy, rule=rule)
   start = oracle.init(inputs)
   grad = compiled(oracle.grad)
   first, state = grad(jax.random.key(0), start, inputs, LABELS)
@@ -84,7 +84,7 @@ def test_moments_are_those_of_the_drive():
 def test_later_draws_see_the_first_ones_moments():
   network, variables, inputs = small(encoders.poisson)
   one, three = (
-    assg.assg(network, variables, losses.cross_entropy, draws=draws)
+    attacks.assg(network, variables, losses.cross_entropy, draws=draws)
     for draws in (1, 3)
   )
   key = jax.random.key(5)
@@ -99,7 +99,7 @@ def test_later_draws_see_the_first_ones_moments():
 
 def test_an_example_under_attack_does_not_see_its_batch():
   network, variables, inputs = small(encoders.direct)
-  oracle = assg.assg(network, variables, losses.cross_entropy)
+  oracle = attacks.assg(network, variables, losses.cross_entropy)
   attack = attacks.sa_pgd(oracle, attacks.linf(0.3), steps=6)
   run = compiled(attack)
   keys = jax.random.split(jax.random.key(3), 4)
@@ -197,15 +197,16 @@ def test_mixtures_over_rules_of_one_network():
   rules = (Bptt(atan()), Bptr(), Pdsg())
   threat = attacks.l2(0.8)
   white = [
-    losses.scored(
-      models.classifier(network, variables, rule=rule), losses.cross_entropy
+    attacks.white_box(
+      losses.scored(
+        models.classifier(network, variables, rule=rule), losses.cross_entropy
+      )
     )
     for rule in rules
   ]
   step = {"step_size": 0.3, "steps": 4}
-  alone = [attacks.bim(loss, threat, **step) for loss in white]
-  oracles = [attacks.white_box(loss) for loss in white]
-  oracles.append(assg.assg(network, variables, losses.cross_entropy))
+  alone = [attacks.bim(oracle, threat, **step) for oracle in white]
+  oracles = [*white, attacks.assg(network, variables, losses.cross_entropy)]
   mixed = attacks.bim(attacks.gradient_mean(oracles), threat, **step)
 
   @compiled
@@ -231,8 +232,7 @@ def test_a_sharpness_is_searched_in_one_program():
     traces.append(1)
     rule = Bptt(atan(sharpness))
     logits = models.classifier(network, variables, rule=rule)
-    loss = losses.scored(logits, losses.margin_loss)
-    return attacks.bim(loss, attacks.l2(0.5), step_size=0.2, steps=3)
+    return attacks.bim(logits, attacks.l2(0.5), step_size=0.2, steps=3)
 
   candidates = (0.1, 2.0, 100.0)
   chosen = attacks.choose_sharpness(

@@ -126,30 +126,6 @@ def test_rga_constants_outside_their_range():
     backward.Rga(leak=2.0)
 
 
-@pytest.mark.parametrize("steps", [4, 40])
-@pytest.mark.parametrize(
-  "neuron", [neurons.lif(0.7, 0.6), neurons.adaptive_lif(0.7, 0.6)]
-)
-def test_a_neuron_need_not_tell_its_drive_from_its_state(neuron, steps, x64):
-  """Spelled out and in a loop, a window from a state included."""
-  rule = backward.Bptt(surrogates.triangle())
-  drawn = np.random.default_rng(2).normal(0.3, 0.5, size=(steps, 3, 4))
-  currents, more = jnp.asarray(drawn), jnp.asarray(drawn[::-1].copy())
-
-  def run(neuron):
-    def windows(currents):
-      first = rule("layer", neuron, currents, None)
-      return first, rule("layer", neuron, more, first.state)
-
-    traces, pull = jax.vjp(windows, currents)
-    return traces, pull(jax.tree.map(jnp.cos, traces))
-
-  results = run(neuron), run(neuron._replace(drive=None))
-  assert 0 < float(jnp.mean(results[0][0][1].spikes)) < 1
-  for ours, plain in zip(*map(jax.tree.leaves, results), strict=True):
-    np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-14)
-
-
 @pytest.mark.parametrize("leak", [1.0, 0.5])
 def test_rga_is_steep_at_a_mean_current_of_exactly_zero_only_without_a_leak(
   leak,

@@ -64,8 +64,9 @@ def test_tensorflow_is_not_needed(mnist, tmp_path):
   script = f"""
 import sys
 sys.path.insert(0, {str(stub.parent)!r})
-from snnjax.data import builders, registry
-builders.prepare({str(mnist[0])!r}, "mnist", {str(tmp_path)!r})
+from snnjax.data import registry
+from snnjax.data.importers import prepare
+prepare.prepare({str(mnist[0])!r}, "mnist", {str(tmp_path)!r})
 data = registry.open_dataset("mnist", "train", {str(tmp_path)!r})
 assert len(data.labels) == 7
 assert "tensorflow" not in sys.modules

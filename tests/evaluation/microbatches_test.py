@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks as attacking
-from snnjax import evaluation, losses, prng
+from snnjax import evaluation, prng
 from snnjax.attacks.gradient import fgsm_pgd
 from snnjax.attacks.threats import modalities
 from snnjax.attacks.threats.threat import linf
@@ -446,9 +446,8 @@ def pgd(weights, epsilon):
   threat = modalities.per_modality(
     {"image": linf(epsilon), "events": linf(epsilon / 2)}
   )
-  source = losses.scored(logits_fn, losses.cross_entropy)
   step = {"image": epsilon / 4, "events": epsilon / 8}
-  return Trial(fgsm_pgd.pgd(source, threat, step_size=step, steps=5), threat)
+  return Trial(fgsm_pgd.pgd(logits_fn, threat, step_size=step, steps=5), threat)
 
 
 def test_the_package_s_own_attack_is_evaluated_the_same_in_any_batch(examples):

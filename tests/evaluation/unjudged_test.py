@@ -39,15 +39,14 @@ def batch():
 
 INPUTS, LABELS = batch()
 STANDARDISED = (INPUTS - 0.13) / 0.31
-LOSS = losses.scored(net, losses.cross_entropy)
 THREAT = attacks.linf(EPSILON)
 # Every way by which inputs enter an attack.
 ENTRIES = {
-  "fgsm": lambda: attacks.fgsm(LOSS, THREAT),
-  "pgd": lambda: attacks.pgd(LOSS, THREAT, step_size=0.1, steps=1, restarts=2),
-  "square": lambda: attacks.square(LOSS, THREAT, queries=2),
+  "fgsm": lambda: attacks.fgsm(net, THREAT),
+  "pgd": lambda: attacks.pgd(net, THREAT, step_size=0.1, steps=1, restarts=2),
+  "square": lambda: attacks.square(net, THREAT, queries=2),
   "hop_skip_jump": lambda: attacks.hop_skip_jump(
-    LOSS, THREAT, rounds=1, starts=1
+    net, THREAT, rounds=1, starts=1
   ),
   "deepfool": lambda: attacks.deepfool(net, THREAT, steps=1),
   "fab": lambda: attacks.fab(net, THREAT, steps=1),
@@ -57,13 +56,13 @@ ENTRIES = {
     net, attacks.l2(1.0), steps=1, searches=1
   ),
   "ead": lambda: attacks.ead(net, attacks.l1(1.0), steps=1, searches=1),
-  "sigma_zero": lambda: attacks.sigma_zero(LOSS, steps=1, site_axes=0),
+  "sigma_zero": lambda: attacks.sigma_zero(net, steps=1, site_axes=0),
   "jsma": lambda: attacks.jsma(
     net, attacks.l0(2, site_axes=0), steps=1, site_axes=0
   ),
-  "worst_of": lambda: attacks.worst_of([attacks.fgsm(LOSS, THREAT)]),
+  "worst_of": lambda: attacks.worst_of([attacks.fgsm(net, THREAT)]),
   "within": lambda: attacks.within(
-    attacks.as_attack(attacks.deepfool(net, THREAT, steps=1)), LOSS, THREAT
+    attacks.as_attack(attacks.deepfool(net, THREAT, steps=1)), net, THREAT
   ),
 }
 
@@ -311,9 +310,8 @@ def test_a_single_logit_is_refused_with_advice():
     return jnp.pad(one(key, inputs), ((0, 0), (1, 0)))
 
   labels = (one(None, INPUTS)[:, 0] > 0).astype(int)
-  loss = losses.scored(padded, losses.cross_entropy)
   assert not np.any(
-    attacks.fgsm(loss, attacks.linf(0.0))(KEY, INPUTS, labels).success
+    attacks.fgsm(padded, attacks.linf(0.0))(KEY, INPUTS, labels).success
   )
 
 

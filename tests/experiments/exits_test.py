@@ -188,8 +188,8 @@ def test_a_loop_that_does_not_come_back_is_ended_after_its_grace():
   # One bytecode that sleeps in C, as a compilation does: no handler runs.
   code = """
 import ctypes, sys
-from experiments import lifecycle
-with lifecycle.stop_on_sigterm(0.2):
+from experiments.command import exits
+with exits.stop_on_sigterm(0.2):
   print("ready", flush=True)
   library = ctypes.CDLL(None)
   for _ in range(100):

@@ -255,7 +255,7 @@ BINARY = '''
 """Says hello."""
 import sys
 from absl import flags
-from experiments import launch
+from experiments.command import launch
 flags.DEFINE_string("greeting", "hello", "What to say.")
 
 def run(config, workdir):

@@ -187,20 +187,21 @@ def subject(trained):
 def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
   splits, network, variables = subject
   made = resolved(FEW | {"evaluation.suite": name, "evaluation.norm": norm})
-  grid = attack_grid.grid(made, network, ("image",))
+  plan = attack_grid.plan(made, ("image",))
+  grid = attack_grid.grid(made, network, plan)
   inputs = assessment.test_batch(made, splits).inputs
-  found = attack_grid.cases(grid, variables, inputs)
+  found = attack_grid.cases(plan, grid, variables, inputs)
   refused = found.plan.refused
   # One program for all radii and networks.
-  planned = {attack.name for attack in grid.plan.attacks}
+  planned = {attack.name for attack in plan.attacks}
   programs = {case.func for case in found.builders.values()}
   assert len(programs) == len(planned - set(refused))
-  again = attack_grid.cases(grid, variables, inputs).builders
+  again = attack_grid.cases(plan, grid, variables, inputs).builders
   assert {case.func for case in again.values()} == programs
   only_l2, only_l1 = {"carlini_wagner"}, {"slide", "ead"}
   expected = set()
   if name == "full":
-    kinds = {attack.name: attack.kind for attack in grid.plan.attacks}
+    kinds = {attack.name: attack.kind for attack in plan.attacks}
     wrong = {"transfer"}
     wrong |= only_l2 if norm != "l2" else set()
     wrong |= only_l1 if norm != "l1" else set()
@@ -239,9 +240,10 @@ def test_every_kind_of_attack_can_be_asked_for(
     attacks.append({"kind": "pgd", "name": mix, "mix": mix} | rules)
   made = resolved(FEW | suite(tmp_path, *attacks) | {"evaluation.norm": norm})
   others = evaluation_run.stand_ins(made, splits)
-  grid = attack_grid.grid(made, network, ("image",), others)
+  plan = attack_grid.plan(made, ("image",))
+  grid = attack_grid.grid(made, network, plan, others)
   batch = assessment.test_batch(made, splits)
-  found = attack_grid.cases(grid, variables, batch.inputs)
+  found = attack_grid.cases(plan, grid, variables, batch.inputs)
   assert not found.plan.refused
   first = found.plan.on(found.plan.cells[0])
   assert len(first) == len(kinds) + 2

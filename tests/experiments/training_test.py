@@ -236,9 +236,12 @@ def refuse(*arguments):
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 import json, pathlib
-from experiments import evaluation_run, report_run, settings, training_loop
+from experiments.configuration import settings
+from experiments.evaluation import evaluation_run
+from experiments.reporting import report_run
+from experiments.training import loop
 config = settings.from_dict(json.loads(sys.argv[1]))
-training_loop.run(config, pathlib.Path(sys.argv[2]))
+loop.run(config, pathlib.Path(sys.argv[2]))
 """
   plain = settings.to_dict(tiny_runs.config())
   done = subprocess.run(
@@ -273,7 +276,7 @@ def test_remat_takes_less_memory_for_the_same_gradient():
     objective = build.method(made, network, ("image",))
 
     def loss(variables, objective=objective):
-      return objective(variables, jax.random.key(1), batch)[0]
+      return objective(variables, jax.random.key(1), batch, 0)[0]
 
     program = jax.jit(jax.grad(loss)).lower(variables).compile()
     memory.append(program.memory_analysis().temp_size_in_bytes)

@@ -19,7 +19,7 @@ CONFIG = {"seed": 1}
 # Is killed while it writes all these files, each within the one before.
 KILLED = """
 import os, pathlib, signal, sys
-from snnjax import files
+from snnjax.storage import files
 def write(paths):
   if not paths:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -312,7 +312,12 @@ def test_other_types(dtype):
   ("inputs", "kernel", "options", "name"),
   [
     ((4, 4, 1), (3, 3, 1, 2), {}, "inputs"),
-    ((1, 4, 4, 2), (3, 3, 1, 2), {}, "channels"),
+    (
+      (1, 4, 4, 2),
+      (3, 3, 1, 2),
+      {},
+      r"kernel must be \[kh, kw, 2, O\]; got shape \(3, 3, 1, 2\)",
+    ),
     ((1, 4, 4, 1), (3, 3, 1, 2), {"strides": (0, 1)}, "strides"),
     ((1, 4, 4, 1), (3, 3, 1, 2), {"padding": "FULL"}, "padding"),
     ((1, 4, 4, 1), (3, 3, 1, 2), {"padding": ((1, 1),)}, "padding"),

@@ -161,15 +161,13 @@ def test_a_loop_keeps_one_array_a_state(neuron, kept):
   """The charged potentials, and the adaptation where there is one."""
 
   def spikes(currents):
-    charge, read = neuron.halves()
-
     def fire(charged, _):
-      state, drive = read(charged)
+      drive = neuron.drive(charged)
       spikes = surrogates.spike(drive, surrogates.triangle(1.0), neuron.strict)
-      return neuron.reset(state, spikes), spikes
+      return neuron.reset(charged, spikes), spikes
 
     state = neuron.init(currents[0])
-    return neuron_scan(charge, fire, state, currents, unroll=False)[1]
+    return neuron_scan(neuron.integrate, fire, state, currents, unroll=False)[1]
 
   currents = jax.random.normal(jax.random.key(5), (40, 30))
   values, pull = jax.vjp(spikes, currents)

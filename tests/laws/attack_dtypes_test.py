@@ -38,10 +38,7 @@ def fused_logits(key, inputs):
   return image_logits(key, image) + events.astype(image.dtype)
 
 
-LOSSES = {
-  True: losses.scored(fused_logits, losses.cross_entropy),
-  False: losses.scored(image_logits, losses.cross_entropy),
-}
+NETWORKS = {True: fused_logits, False: image_logits}
 
 
 def batch(modalities, kind):
@@ -77,7 +74,7 @@ def assert_traces(name, threats, kinds):
     for kind in kinds:
       inputs, labels = batch(case.modalities, kind)
       attack = ATTACKS[name].build(
-        LOSSES[case.modalities], case.threat(1.0), case.step
+        NETWORKS[case.modalities], case.threat(1.0), case.step
       )
       found = jax.eval_shape(attack, jax.random.key(0), inputs, labels)
       same = jax.tree.map(lambda a, b: a.dtype == b.dtype, found.inputs, inputs)
@@ -136,9 +133,8 @@ def test_networks_of_another_type_than_their_inputs(x64, name, threat, which):
     "l1": attacks.l1(1.5),
     "l0_image": attacks.l0(4),
   }
-  loss = losses.scored(network, losses.cross_entropy)
   inputs, labels = batch(False, kind)
-  attack = ATTACKS[name].build(loss, threats[threat], 0.1)
+  attack = ATTACKS[name].build(network, threats[threat], 0.1)
   found = jax.eval_shape(attack, jax.random.key(0), inputs, labels)
   assert found.inputs.dtype == inputs.dtype
 
@@ -180,8 +176,8 @@ def test_what_is_judged_is_what_is_stored(name):
   kind, threat = half_of(name), ATTACKS[name].threats[0]
   case = THREATS[threat]
   inputs, labels = batch(case.modalities, kind)
-  loss = LOSSES[case.modalities]
-  attack = ATTACKS[name].build(loss, case.threat(1.0), case.step)
+  network = NETWORKS[case.modalities]
+  attack = ATTACKS[name].build(network, case.threat(1.0), case.step)
   keys = prng.example_keys(jax.random.key(3), ROWS)
   found = jax.jit(attack, compiler_options=FAST)(keys, inputs, labels)
 
@@ -194,7 +190,9 @@ def test_what_is_judged_is_what_is_stored(name):
   assert np.any(spent(case, found.inputs, inputs) > 0.1)
   assert found.loss.dtype == jnp.float32
 
-  scored = jax.jit(loss)(keys, found.inputs, labels)
+  scored = jax.jit(losses.scored(network, losses.cross_entropy))(
+    keys, found.inputs, labels
+  )
   sign = ATTACKS[name].sign
   hit = np.argmax(np.asarray(scored.logits).astype(float), 1) == labels
   margin = losses.margin_loss(scored.logits.astype(jnp.float32), labels)
@@ -213,7 +211,7 @@ def test_inputs_that_are_no_numbers_between_walls_are_refused(name, kind):
   inputs, labels = batch(case.modalities, "float32")
   inputs = jax.tree.map(lambda leaf: leaf.astype(kind), inputs)
   attack = ATTACKS[name].build(
-    LOSSES[case.modalities], case.threat(1.0), case.step
+    NETWORKS[case.modalities], case.threat(1.0), case.step
   )
   says = f"inputs.* must be floating point to be attacked; got {kind}"
   with pytest.raises(ValueError, match=says) as error:

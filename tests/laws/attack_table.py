@@ -162,22 +162,26 @@ THREATS = {
 }
 
 
-def logits_of(loss):
-  def logits(key, inputs):
-    rows = jax.tree.leaves(inputs)[0].shape[0]
-    return loss(key, inputs, jnp.zeros(rows, int)).logits
-
-  return logits
+CROSS_ENTROPY = {"loss": losses.cross_entropy}  # where it is not the default
 
 
-def limited(attack, loss, threat):
-  return attacks.within(attacks.as_attack(attack), loss, threat)
+def white_box(logits, targeted=False):
+  loss = losses.scored(logits, losses.cross_entropy)
+  return attacks.white_box(loss, targeted)
+
+
+def limited(attack, logits, threat):
+  return attacks.within(attack, logits, threat, **CROSS_ENTROPY)
+
+
+def nearest(attack, logits, threat):
+  return limited(attacks.as_attack(attack), logits, threat)
 
 
 class Entry(NamedTuple):
   """How to build an attack, and the threats it is held to."""
 
-  build: object  # (loss, threat, step) -> attack
+  build: object  # (logits function, threat, step) -> attack
   threats: tuple = ("separate",)
   sign: int = 1  # -1: labels are targets
   rounding: float = 2e-5  # by which the size of the batch may change inputs
@@ -187,76 +191,89 @@ WEIGHING = {"steps": 20, "searches": 3, "step_size": 0.1, "weight": 0.1}
 RIVAL = {"loss": losses.targeted_margin_loss}
 ATTACKS = {
   "fgsm": Entry(
-    lambda loss, threat, step: attacks.fgsm(loss, threat), ("separate", "l2")
+    lambda logits, threat, step: attacks.fgsm(logits, threat),
+    ("separate", "l2"),
   ),
   "r_fgsm": Entry(
-    lambda loss, threat, step: attacks.r_fgsm(loss, threat), ("separate", "l1")
+    lambda logits, threat, step: attacks.r_fgsm(logits, threat),
+    ("separate", "l1"),
   ),
   "bim": Entry(
-    lambda loss, threat, step: attacks.bim(
-      loss, threat, step_size=step, steps=3
+    lambda logits, threat, step: attacks.bim(
+      logits, threat, step_size=step, steps=3
     )
   ),
   "pgd": Entry(
-    lambda loss, threat, step: attacks.pgd(
-      loss, threat, step_size=step, steps=3, restarts=2
+    lambda logits, threat, step: attacks.pgd(
+      logits, threat, step_size=step, steps=3, restarts=2
     ),
     ("separate", "linf", "l2", "l1", "frozen", "joint"),
   ),
   "targeted": Entry(
-    lambda loss, threat, step: attacks.pgd(
-      attacks.white_box(loss, targeted=True), threat, step_size=step, steps=3
+    lambda logits, threat, step: attacks.pgd(
+      white_box(logits, targeted=True),
+      threat,
+      step_size=step,
+      steps=3,
     ),
     sign=-1,
   ),
   "mi_fgsm": Entry(
-    lambda loss, threat, step: attacks.mi_fgsm(
-      loss, threat, step_size=step, steps=3
+    lambda logits, threat, step: attacks.mi_fgsm(
+      logits, threat, step_size=step, steps=3
     )
   ),
   "random_noise": Entry(
-    lambda loss, threat, step: attacks.random_noise(loss, threat, draws=3),
+    lambda logits, threat, step: attacks.random_noise(logits, threat, draws=3),
     ("separate", "l0"),
   ),
   "sa_pgd": Entry(
-    lambda loss, threat, step: attacks.sa_pgd(loss, threat, steps=3)
+    lambda logits, threat, step: attacks.sa_pgd(logits, threat, steps=3)
   ),
   "sa_pgd_steepest": Entry(
-    lambda loss, threat, step: attacks.sa_pgd_steepest(loss, threat, steps=3),
+    lambda logits, threat, step: attacks.sa_pgd_steepest(
+      logits, threat, steps=3
+    ),
     ("separate", "joint"),
   ),
   "auto_pgd": Entry(
-    lambda loss, threat, step: attacks.auto_pgd(loss, threat, steps=6),
+    lambda logits, threat, step: attacks.auto_pgd(logits, threat, steps=6),
     ("separate", "l1"),
   ),
   "shrinking_auto_pgd": Entry(
-    lambda loss, threat, step: attacks.shrinking_auto_pgd(
-      loss, threat, steps=6, factors=(2.0, 1.0)
+    lambda logits, threat, step: attacks.shrinking_auto_pgd(
+      logits, threat, steps=6, factors=(2.0, 1.0)
     ),
     ("joint_l1",),
   ),
   "targeted_auto_pgd": Entry(
-    lambda loss, threat, step: attacks.within(
-      attacks.targeted_auto_pgd(logits_of(loss), threat, steps=5, **RIVAL),
-      loss,
+    lambda logits, threat, step: limited(
+      attacks.targeted_auto_pgd(logits, threat, steps=5, **RIVAL),
+      logits,
       threat,
     )
   ),
   "slide": Entry(
-    lambda loss, threat, step: attacks.slide(
-      loss, threat, step_size=step, steps=3, quantile=0.9
+    lambda logits, threat, step: attacks.slide(
+      logits, threat, step_size=step, steps=3, quantile=0.9
     ),
     ("both_l1",),
   ),
   "worst_of": Entry(
-    lambda loss, threat, step: attacks.worst_of(
-      [attacks.fgsm(loss, threat), attacks.random_noise(loss, threat, draws=2)]
+    lambda logits, threat, step: attacks.worst_of(
+      [
+        attacks.fgsm(logits, threat),
+        attacks.random_noise(logits, threat, draws=2),
+      ]
     )
   ),
   "gradient_mean": Entry(
-    lambda loss, threat, step: attacks.bim(
+    lambda logits, threat, step: attacks.bim(
       attacks.gradient_mean(
-        [attacks.white_box(loss), attacks.nes(loss, draws=2)]
+        [
+          white_box(logits),
+          attacks.nes(logits, draws=2),
+        ]
       ),
       threat,
       step_size=step,
@@ -264,116 +281,143 @@ ATTACKS = {
     )
   ),
   "eot": Entry(
-    lambda loss, threat, step: attacks.bim(
-      attacks.eot(loss, 3), threat, step_size=step, steps=2
+    lambda logits, threat, step: attacks.bim(
+      attacks.eot(logits, 3), threat, step_size=step, steps=2
     )
   ),
   "spsa": Entry(
-    lambda loss, threat, step: attacks.bim(
-      attacks.spsa(loss, draws=4), threat, step_size=step, steps=3
+    lambda logits, threat, step: attacks.bim(
+      attacks.spsa(logits, draws=4), threat, step_size=step, steps=3
     )
   ),
   "transfer": Entry(
-    lambda loss, threat, step: attacks.transfer(
-      [attacks.fgsm(loss, threat)], loss
+    lambda logits, threat, step: attacks.transfer(
+      [attacks.fgsm(logits, threat)], logits, **CROSS_ENTROPY
     )
   ),
   "square": Entry(
-    lambda loss, threat, step: attacks.square(loss, threat, queries=12),
+    lambda logits, threat, step: attacks.square(
+      logits, threat, queries=12, **CROSS_ENTROPY
+    ),
     ("separate", "joint"),
   ),
   "fab": Entry(
-    lambda loss, threat, step: limited(
-      attacks.fab(logits_of(loss), threat, steps=8), loss, threat
+    lambda logits, threat, step: nearest(
+      attacks.fab(logits, threat, steps=8), logits, threat
     ),
     ("both_l1",),
   ),
   "targeted_fab": Entry(
-    lambda loss, threat, step: limited(
-      attacks.targeted_fab(logits_of(loss), threat, steps=8), loss, threat
+    lambda logits, threat, step: nearest(
+      attacks.targeted_fab(logits, threat, steps=8), logits, threat
     ),
     ("joint",),
   ),
   "deepfool": Entry(
-    lambda loss, threat, step: limited(
-      attacks.deepfool(logits_of(loss), threat, steps=6), loss, threat
+    lambda logits, threat, step: nearest(
+      attacks.deepfool(logits, threat, steps=6), logits, threat
     )
   ),
   "carlini_wagner": Entry(
-    lambda loss, threat, step: limited(
-      attacks.carlini_wagner(logits_of(loss), threat, **WEIGHING), loss, threat
+    lambda logits, threat, step: nearest(
+      attacks.carlini_wagner(logits, threat, **WEIGHING), logits, threat
     ),
     ("joint",),
     rounding=0.02,  # Adam makes whole steps of gradients that are nearly 0.
   ),
   "ead": Entry(
-    lambda loss, threat, step: limited(
-      attacks.ead(logits_of(loss), threat, **WEIGHING), loss, threat
+    lambda logits, threat, step: nearest(
+      attacks.ead(logits, threat, **WEIGHING), logits, threat
     ),
     ("joint_l1",),
     rounding=1e-3,  # Sums over a hundred steps.
   ),
   "hop_skip_jump": Entry(
-    lambda loss, threat, step: attacks.within(
-      attacks.hop_skip_jump(loss, threat, rounds=2, halvings=4, draws=4),
-      loss,
+    lambda logits, threat, step: limited(
+      attacks.hop_skip_jump(logits, threat, rounds=2, halvings=4, draws=4),
+      logits,
       threat,
     )
   ),
   "pgd_l0": Entry(
-    lambda loss, threat, step: attacks.pgd_l0(
-      loss, threat, steps=3, step_size=4.0
+    lambda logits, threat, step: attacks.pgd_l0(
+      logits, threat, steps=3, step_size=4.0
     ),
     ("l0",),
   ),
   "spgd": Entry(
-    lambda loss, threat, step: attacks.spgd(loss, threat, steps=6), ("l0",)
+    lambda logits, threat, step: attacks.spgd(logits, threat, steps=6), ("l0",)
   ),
   "sparse_rs": Entry(
-    lambda loss, threat, step: attacks.sparse_rs(loss, threat, queries=8),
+    lambda logits, threat, step: attacks.sparse_rs(
+      logits, threat, queries=8, **CROSS_ENTROPY
+    ),
     ("l0",),
   ),
   "jsma": Entry(
-    lambda loss, threat, step: attacks.jsma(
-      attacks.white_box(loss), threat, steps=5
+    lambda logits, threat, step: attacks.jsma(
+      white_box(logits),
+      threat,
+      steps=5,
     ),
     ("l0",),
   ),
   "corner_search": Entry(
-    lambda loss, threat, step: attacks.corner_search(
-      loss, threat, sites=48, draws=4
+    lambda logits, threat, step: attacks.corner_search(
+      logits, threat, sites=48, draws=4, **CROSS_ENTROPY
     ),
     ("l0",),
   ),
   "sigma_zero": Entry(
-    lambda loss, threat, step: attacks.within(
-      attacks.sigma_zero(loss, steps=12), loss, threat
+    lambda logits, threat, step: limited(
+      attacks.sigma_zero(logits, steps=12, **CROSS_ENTROPY), logits, threat
     ),
     ("l0",),
   ),
+  "latent_attack": Entry(
+    lambda loss, threat, step: attacks.as_attack(
+      attacks.latent_attack(
+        lambda z, clean: jax.tree.map(lambda a, x: x + jnp.sin(a), z, clean),
+        loss,
+        threat,
+        start=lambda key, clean: jax.tree.map(jnp.zeros_like, clean),
+        search=lambda oracle: attacks.bim(
+          oracle, attacks.linf(1.0, (-np.inf, np.inf)), step_size=0.2, steps=3
+        ),
+      )
+    )
+  ),
   "imperceptible": Entry(
-    lambda loss, budget, step: attacks.within(
-      attacks.imperceptible(
-        logits_of(loss), budget=budget, steps=6, step_size=0.2
-      ),
-      loss,
+    lambda logits, budget, step: limited(
+      attacks.imperceptible(logits, budget=budget, steps=6, step_size=0.2),
+      logits,
       attacks.linf(1.0),
     ),
     ("perceptual",),
   ),
 }
 # Public, but not attacks on their own: tried by the attacks above, or pieces.
-TRIED = {"ascend", "as_attack", "explore", "nes", "white_box", "within"}
+TRIED = {
+  "ascend",
+  "as_attack",
+  "explore",
+  "nes",
+  "through",
+  "white_box",
+  "within",
+}
 SUITES = {"autoattack_plus", "autoattack_rand", "autoattack_standard"}
 PIECES = {
   "Effort",
   "Keep",
+  "LatentResult",
   "MinimalAttack",
   "MinimalResult",
   "Nearest",
   "Oracle",
   "Probe",
   "Search",
+  "Source",
   "Threat",
   "Visit",
   "ascend_recorded",

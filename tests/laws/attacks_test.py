@@ -12,11 +12,11 @@ from tests.laws.attack_table import ATTACKS, THREATS, batch
 
 TOLERANCE = 2e-5
 SIZES = (1, 7, 64)
-LOSSES = {
-  True: losses.scored(attack_table.fused_logits, losses.cross_entropy),
-  False: losses.scored(attack_table.image_logits, losses.cross_entropy),
+NETWORKS = {True: attack_table.fused_logits, False: attack_table.image_logits}
+JUDGES = {
+  modalities: jax.jit(losses.scored(network, losses.cross_entropy))
+  for modalities, network in NETWORKS.items()
 }
-JUDGES = {modalities: jax.jit(loss) for modalities, loss in LOSSES.items()}
 PROGRAMS = {}
 
 
@@ -36,8 +36,8 @@ def compiled(attack, threat):
   def run(size, key, inputs, labels):
     traces.append(1)
     build = ATTACKS[attack].build
-    loss = LOSSES[case.modalities]
-    return build(loss, case.threat(size), case.step)(key, inputs, labels)
+    network = NETWORKS[case.modalities]
+    return build(network, case.threat(size), case.step)(key, inputs, labels)
 
   program = jax.jit(run, compiler_options=FAST)
   PROGRAMS[attack, threat] = program, traces
@@ -190,7 +190,7 @@ def test_eager_equals_compiled():
   run, _ = compiled("fgsm", "l2")
   inputs, labels = batch(False, 7)
   case = THREATS["l2"]
-  eager = ATTACKS["fgsm"].build(LOSSES[False], case.threat(1.0), case.step)
+  eager = ATTACKS["fgsm"].build(NETWORKS[False], case.threat(1.0), case.step)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
     eager(keys(7), inputs, labels),

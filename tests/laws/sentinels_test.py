@@ -90,17 +90,17 @@ def test_the_worst_case_breaks_the_masked_network(name):
 
 def _worst_of(logits_fn, key, inputs, labels):
   threat = attacks.linf(RADIUS)
-  margin = losses.scored(logits_fn, losses.margin_loss)
+  margin = losses.margin_loss
   # What the mask hides from the gradient, differences of the margin show.
   attack = attacks.worst_of(
     [
       attacks.bim(
-        attacks.spsa(margin, draws=24, width=0.1),
+        attacks.spsa(logits_fn, loss=margin, draws=24, width=0.1),
         threat,
         step_size=0.06,
         steps=6,
       ),
-      attacks.random_noise(margin, threat, draws=300),
+      attacks.random_noise(logits_fn, threat, loss=margin, draws=300),
     ]
   )
   return attack(key, inputs, labels)

@@ -7,7 +7,6 @@ import pytest
 
 from snnjax import attacks, losses
 from snnjax.attacks.gradient import sa_pgd
-from snnjax.backward import assg
 from tests.parity.golden_network import (
   assg_network,
   images,
@@ -20,7 +19,7 @@ from tests.parity.golden_network import (
 def golden(x64):
   vectors = load("assg")
   network, variables = assg_network(vectors)
-  oracle = assg.assg(network, variables, losses.cross_entropy)
+  oracle = attacks.assg(network, variables, losses.cross_entropy)
   return vectors, oracle, images(vectors["x"]), jnp.asarray(vectors["y"])
 
 

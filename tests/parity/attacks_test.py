@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import attacks, backward, encoders, losses, neurons, surrogates
+from snnjax import attacks, backward, encoders, neurons, surrogates
 from snnjax.models import classifier, cnn
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
@@ -61,24 +61,22 @@ def golden(x64):
     reference, jax.eval_shape(network.init, jax.random.key(0), inputs)
   )
   rule = backward.Bptt(surrogates.triangle(1.0))
-  loss = losses.scored(
-    classifier(network, variables, rule=rule), losses.cross_entropy
-  )
-  return expected, loss, inputs, jnp.asarray(step["y"])
+  logits = classifier(network, variables, rule=rule)
+  return expected, logits, inputs, jnp.asarray(step["y"])
 
 
-def attack(name, loss, epsilon):
+def attack(name, logits, epsilon):
   linf, last = attacks.linf(epsilon), attacks.last
   if name == "fgsm":
-    return attacks.fgsm(loss, linf, keep=last)
+    return attacks.fgsm(logits, linf, keep=last)
   if name == "pgd_linf_10":
-    return attacks.bim(loss, linf, step_size=epsilon / 4, steps=10, keep=last)
+    return attacks.bim(logits, linf, step_size=epsilon / 4, steps=10, keep=last)
   if name == "pgd_l2_10":
     return attacks.bim(
-      loss, attacks.l2(1.0), step_size=0.2, steps=10, keep=last
+      logits, attacks.l2(1.0), step_size=0.2, steps=10, keep=last
     )
   return attacks.mi_fgsm(
-    loss, linf, step_size=epsilon / 4, steps=10, decay=1.0, keep=last
+    logits, linf, step_size=epsilon / 4, steps=10, decay=1.0, keep=last
   )
 
 
@@ -86,8 +84,8 @@ def attack(name, loss, epsilon):
   "name", ["fgsm", "pgd_linf_10", "pgd_l2_10", "mifgsm_10"]
 )
 def test_torchattacks(golden, name):
-  expected, loss, inputs, labels = golden
-  run = jax.jit(attack(name, loss, float(expected["eps"])))
+  expected, logits, inputs, labels = golden
+  run = jax.jit(attack(name, logits, float(expected["eps"])))
   result = run(jax.random.key(0), inputs, labels)
   moved = images(expected[name]) - inputs
   error = jnp.linalg.norm(result.inputs - inputs - moved)
@@ -96,8 +94,8 @@ def test_torchattacks(golden, name):
 
 
 def test_the_strongest_iterate_is_no_weaker(golden):
-  expected, loss, inputs, labels = golden
-  run = attacks.bim(loss, attacks.l2(1.0), step_size=0.2, steps=10)
+  expected, logits, inputs, labels = golden
+  run = attacks.bim(logits, attacks.l2(1.0), step_size=0.2, steps=10)
   best = jax.jit(run)(jax.random.key(0), inputs, labels)
   assert np.all(best.success)
   assert np.all(best.loss >= expected["pgd_l2_10/ce"] - 1e-9)

@@ -78,17 +78,16 @@ def test_auto_pgd(x64, norm, loss):
   expected = golden_network.load("attacks")
   network, variables = golden_network.sr_network(golden)
   rule = backward.Bptt(surrogates.triangle(1.0))
-  source = losses.scored(
-    classifier(network, variables, rule=rule), LOSSES[loss]
-  )
+  logits = classifier(network, variables, rule=rule)
   threat = THREATS[norm](float(expected[f"apgd_{norm}_eps"]))
   first = golden_network.images(expected[f"apgd_{norm}_init"])
   clean, labels = golden_network.images(golden["x"]), jnp.asarray(golden["y"])
 
   def run(keep):
     attack = attacks.auto_pgd(
-      source,
+      logits,
       damped(threat) if norm == "L2" else threat,
+      loss=LOSSES[loss],
       steps=STEPS,
       start=lambda key, origin: first,
       keep=keep,

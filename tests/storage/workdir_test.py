@@ -178,7 +178,7 @@ def test_no_kill_leaves_half_a_file(folder):
   code = f"""
 import itertools, sys
 sys.path.insert(0, {str(pathlib.Path.cwd())!r})
-from snnjax import workdir
+from snnjax.storage import workdir
 run = workdir.open({str(folder)!r}, {{"a": 1}})
 print("ready", flush=True)
 for i in itertools.count():

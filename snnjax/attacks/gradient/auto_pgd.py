@@ -11,23 +11,23 @@ from snnjax.attacks.gradient.auto_pgd_steppers import (
   adaptive_sparse,
   adaptive_steps,
 )
-from snnjax.attacks.oracles import Oracle, as_oracle, white_box
+from snnjax.attacks.oracles import Oracle, Source, as_oracle, white_box
 from snnjax.attacks.target_classes import over_targets
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
   Scored,
   ScoredLossFn,
 )
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_range
 
-Source = ScoredLossFn | Oracle
 TargetedLoss = Callable[[Array, Labels, Labels], Array]  # logits, label, target
 MakeOracle = Callable[[ScoredLossFn], Oracle]
 
@@ -36,6 +36,7 @@ def auto_pgd(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int = 100,
   restarts: int = 1,
   start: Start | None = None,
@@ -51,8 +52,10 @@ def auto_pgd(
   along the directions of each modality's own threat.
 
   Args:
-    source: the loss (cross-entropy and DLR are the authors'), or an oracle.
+    source: a logits function, or an oracle.
     threat: the budget.
+    loss: of a logits function, see `Source`; None is the cross-entropy. The
+      authors take that and DLR.
     steps: how many gradient steps.
     restarts: how many runs from random starts.
     start: ``(key, clean) -> first iterate``; None is `threat.sample`.
@@ -87,7 +90,7 @@ def auto_pgd(
   else:
     stepper = adaptive_steps(threat, steps, rho)
   return ascend(
-    as_oracle(source),
+    as_oracle(source, loss),
     stepper,
     threat,
     steps=steps,
@@ -101,6 +104,7 @@ def shrinking_auto_pgd(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int = 100,
   restarts: int = 1,
   factors: tuple[float, ...] = (3.0, 2.0, 1.0),
@@ -111,8 +115,9 @@ def shrinking_auto_pgd(
   does so under l1, where a run inside the small ball alone gets stuck.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: the budget, l1 as a rule.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: of all stages together; the early ones take equal shares, 0.9 of
       what an even division gives, the last takes the rest.
     restarts: how many runs.
@@ -125,7 +130,7 @@ def shrinking_auto_pgd(
     Croce, Hein 2021, arXiv 2103.01208.
   """
   check_threat(threat)
-  oracle = as_oracle(source)
+  oracle = as_oracle(source, loss)
   if not factors or factors[-1] != 1:
     raise ValueError(f"factors must end at 1; got {factors}")
   check_count("steps", steps, least=len(factors))
@@ -163,7 +168,7 @@ def _start(threat: Threat, point: Inputs | None) -> Start:
 
 
 def targeted_auto_pgd(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 100,
@@ -178,7 +183,7 @@ def targeted_auto_pgd(
   Labels are the true classes, and any wrong prediction is a success.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: the budget.
     steps: how many gradient steps towards each rival.
     targets: how many rivals, ranked at the clean input; C - 1 if there are
@@ -186,7 +191,8 @@ def targeted_auto_pgd(
     restarts: how many runs per rival.
     loss: ``(logits, labels, targets) -> [B]``; `targeted_dlr` needs four
       classes, `targeted_margin_loss` two.
-    oracle: makes the oracle of a loss, e.g. ``lambda loss: eot(loss, 20)``.
+    oracle: makes the oracle of a loss, e.g.
+      ``lambda loss: eot(white_box(loss), 20)``.
     attack: makes the attack on one rival of an oracle; None is `auto_pgd`
       with `steps` and `restarts`.
 

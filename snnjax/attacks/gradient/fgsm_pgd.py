@@ -1,7 +1,7 @@
 """Attacks by name: wiring of an oracle, a stepper and a threat, no more.
 
-Each takes a loss ``(key, inputs, labels) -> Scored`` or, for a targeted or
-averaging attack, an oracle built from one.
+Each takes a logits function, and what to ascend on it, or an oracle; see
+`snnjax.attacks.oracles.Source`.
 """
 
 import jax
@@ -12,11 +12,12 @@ import optax
 from snnjax import prng
 from snnjax.attacks.ascent import Start, ascend, sampled
 from snnjax.attacks.candidates import Keep, strongest
-from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.steppers import normalized, scaled, steepest
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Attack, Inputs, Key, ScoredLossFn
+from snnjax.interfaces import Attack, Inputs, Key
+from snnjax.losses import LogitsLoss
 from snnjax.validation import (
   check_count,
   check_number,
@@ -24,18 +25,23 @@ from snnjax.validation import (
   is_concrete,
 )
 
-Source = ScoredLossFn | Oracle
 
-
-def fgsm(source: Source, threat: Threat, *, keep: Keep = strongest) -> Attack:
+def fgsm(
+  source: Source,
+  threat: Threat,
+  *,
+  loss: LogitsLoss | None = None,
+  keep: Keep = strongest,
+) -> Attack:
   """Returns the one-step attack ``x + epsilon * ascent(g)``.
 
   For linf this is the sign step; for l2 and l1 the corresponding step of the
   whole radius.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: the budget, whose radius is the step.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     keep: see `ascend`; `last` gives the textbook's point even where the clean
       input is worse for the network.
 
@@ -45,13 +51,14 @@ def fgsm(source: Source, threat: Threat, *, keep: Keep = strongest) -> Attack:
   """
   check_threat(threat)
   stepper = optax.chain(steepest(threat), scaled(threat.radius))
-  return ascend(as_oracle(source), stepper, threat, steps=1, keep=keep)
+  return ascend(as_oracle(source, loss), stepper, threat, steps=1, keep=keep)
 
 
 def r_fgsm(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   share: float = 0.5,
   keep: Keep = strongest,
 ) -> Attack:
@@ -61,8 +68,9 @@ def r_fgsm(
   signs), then ``x' + (1 - s) epsilon ascent(g(x'))``.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: the budget.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     share: s, the part of the radius spent at random, in [0, 1).
     keep: see `ascend`.
 
@@ -80,7 +88,7 @@ def r_fgsm(
     steepest(threat), scaled(_times(1 - share, threat.radius))
   )
   return ascend(
-    as_oracle(source),
+    as_oracle(source, loss),
     stepper,
     threat,
     steps=1,
@@ -93,8 +101,9 @@ def pgd(
   source: Source,
   threat: Threat,
   *,
-  step_size: ravel.Amounts,
+  loss: LogitsLoss | None = None,
   steps: int,
+  step_size: ravel.Amounts | None = None,
   random_start: bool = True,
   restarts: int = 1,
   keep: Keep = strongest,
@@ -104,11 +113,13 @@ def pgd(
   ``x <- project(x + step_size * ascent(g))``.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: the budget.
-    step_size: the length of a step in the threat's norm, for all inputs or
-      for each modality.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
+    step_size: the length of a step in the threat's norm, for all inputs or
+      for each modality; None is 2.5 times the radius over `steps`, enough
+      to cross the ball (Madry et al.).
     random_start: whether each run starts at a sample of the threat.
     restarts: how many runs to choose from.
     keep: see `ascend`.
@@ -121,11 +132,10 @@ def pgd(
     Adrian Vladu, 2018, "Towards deep learning models resistant to adversarial
     attacks", arXiv 1706.06083.
   """
-  check_count("steps", steps)
-  _check_moves(step_size, threat)
+  sizes = _step_sizes(step_size, threat, 2.5, steps)
   return ascend(
-    as_oracle(source),
-    optax.chain(steepest(threat), scaled(step_size)),
+    as_oracle(source, loss),
+    optax.chain(steepest(threat), scaled(sizes)),
     threat,
     steps=steps,
     restarts=restarts,
@@ -138,17 +148,19 @@ def bim(
   source: Source,
   threat: Threat,
   *,
-  step_size: ravel.Amounts,
+  loss: LogitsLoss | None = None,
   steps: int,
+  step_size: ravel.Amounts | None = None,
   keep: Keep = strongest,
 ) -> Attack:
   """Returns the basic iterative method: PGD from the clean input.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: the budget.
-    step_size: as in `pgd`.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
+    step_size: as in `pgd`, but None is the radius over `steps`.
     keep: see `ascend`.
 
   Raises:
@@ -161,8 +173,9 @@ def bim(
   return pgd(
     source,
     threat,
-    step_size=step_size,
+    loss=loss,
     steps=steps,
+    step_size=_step_sizes(step_size, threat, 1, steps),
     random_start=False,
     keep=keep,
   )
@@ -172,8 +185,9 @@ def mi_fgsm(
   source: Source,
   threat: Threat,
   *,
-  step_size: ravel.Amounts,
+  loss: LogitsLoss | None = None,
   steps: int,
+  step_size: ravel.Amounts | None = None,
   decay: float = 1.0,
   keep: Keep = strongest,
 ) -> Attack:
@@ -182,10 +196,11 @@ def mi_fgsm(
   ``m <- decay m + g / mean |g|``, then a step along ``ascent(m)``.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: the budget.
-    step_size: as in `pgd`.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
+    step_size: as in `pgd`, but None is the radius over `steps`.
     decay: weight of the past, 0 or more.
     keep: see `ascend`.
 
@@ -201,24 +216,32 @@ def mi_fgsm(
   divides by the sum, as the released attacks do; for one array the direction
   is the same.
   """
-  check_count("steps", steps)
-  _check_moves(step_size, threat)
+  sizes = _step_sizes(step_size, threat, 1, steps)
   check_range("decay", decay, 0.0, np.inf)
   stepper = optax.chain(
-    normalized(), optax.trace(decay), steepest(threat), scaled(step_size)
+    normalized(), optax.trace(decay), steepest(threat), scaled(sizes)
   )
-  return ascend(as_oracle(source), stepper, threat, steps=steps, keep=keep)
+  return ascend(
+    as_oracle(source, loss), stepper, threat, steps=steps, keep=keep
+  )
 
 
-def random_noise(source: Source, threat: Threat, *, draws: int) -> Attack:
+def random_noise(
+  source: Source,
+  threat: Threat,
+  *,
+  loss: LogitsLoss | None = None,
+  draws: int,
+) -> Attack:
   """Returns the worst of many uniform samples of the threat: no gradient.
 
   The clean input is a candidate too. With `draws` = 1 the average success
   over keys is the accuracy under noise.
 
   Args:
-    source: the loss, or an oracle whose gradient is ignored.
+    source: a logits function, or an oracle whose gradient is not used.
     threat: the budget.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     draws: how many samples.
 
   Raises:
@@ -227,7 +250,7 @@ def random_noise(source: Source, threat: Threat, *, draws: int) -> Attack:
   check_threat(threat)
   check_count("draws", draws)
   return ascend(
-    as_oracle(source),
+    as_oracle(source, loss),
     optax.identity(),
     threat,
     steps=0,
@@ -257,9 +280,19 @@ def _noisy_start(threat: Threat, share: float) -> Start:
   return start
 
 
-def _check_moves(step_size: ravel.Amounts, threat: Threat) -> None:
-  """Raises where a step of zero meets a budget that is not zero."""
+def _step_sizes(
+  step_size: ravel.Amounts | None, threat: Threat, crossings: float, steps: int
+) -> ravel.Amounts:
+  """Returns the step size, or so many radii over the steps where it is None.
+
+  Raises:
+    ValueError: if `steps` is no such count, or where a step of zero meets a
+      budget that is not zero.
+  """
+  check_count("steps", steps)
   check_threat(threat)
+  if step_size is None:
+    return jax.tree.map(lambda r: crossings * r / steps, threat.radius)
   sizes = jax.tree_util.tree_leaves_with_path(step_size, lambda x: x is None)
   radii = dict(jax.tree_util.tree_leaves_with_path(threat.radius))
   for path, size in sizes:
@@ -269,3 +302,4 @@ def _check_moves(step_size: ravel.Amounts, threat: Threat) -> None:
     idle = is_concrete(radius) and not np.any(np.asarray(radius))
     if is_concrete(size) and not idle and not np.all(np.asarray(size) > 0):
       raise ValueError(f"{name} must be positive; got {size}")
+  return step_size

@@ -9,17 +9,16 @@ import optax
 
 from snnjax.attacks.ascent import ascend, sampled
 from snnjax.attacks.candidates import Keep, strongest
-from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.oracles import Oracle, Source, as_oracle
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Array, Attack, Inputs, ScoredLossFn
+from snnjax.interfaces import Array, Attack, Inputs
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 MOMENTUM = 0.5
 MEMORY = 0.8
 _TINY = 1e-12
-
-Source = ScoredLossFn | Oracle
 
 
 class StableState(NamedTuple):
@@ -183,6 +182,7 @@ def sa_pgd(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   random_start: bool = True,
   restarts: int = 1,
@@ -191,8 +191,9 @@ def sa_pgd(
   """Returns SA-PGD as published, for linf threats.
 
   Args:
-    source: the loss, or an oracle; `snnjax.backward.assg.assg` as a rule.
+    source: a logits function, or an oracle; `snnjax.attacks.assg` as a rule.
     threat: the budget, whose radius is the first step.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
     random_start: whether each run starts at a sample of the threat.
     restarts: how many runs to choose from.
@@ -209,13 +210,15 @@ def sa_pgd(
   """
   check_threat(threat)
   stepper = stable_steps(threat.radius, steps)
-  return _attack(source, stepper, threat, steps, random_start, restarts, keep)
+  oracle = as_oracle(source, loss)
+  return _attack(oracle, stepper, threat, steps, random_start, restarts, keep)
 
 
 def sa_pgd_steepest(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   random_start: bool = True,
   restarts: int = 1,
@@ -226,6 +229,7 @@ def sa_pgd_steepest(
   Args:
     source: as in `sa_pgd`.
     threat: the budget, whose radius is the first step.
+    loss: as in `sa_pgd`.
     steps: how many.
     random_start: whether each run starts at a sample of the threat.
     restarts: how many runs to choose from.
@@ -239,11 +243,12 @@ def sa_pgd_steepest(
   """
   check_threat(threat)
   stepper = stable_directions(threat, threat.radius, steps)
-  return _attack(source, stepper, threat, steps, random_start, restarts, keep)
+  oracle = as_oracle(source, loss)
+  return _attack(oracle, stepper, threat, steps, random_start, restarts, keep)
 
 
 def _attack(
-  source: Source,
+  oracle: Oracle,
   stepper: optax.GradientTransformation,
   threat: Threat,
   steps: int,
@@ -252,7 +257,7 @@ def _attack(
   keep: Keep,
 ) -> Attack:
   return ascend(
-    as_oracle(source),
+    oracle,
     stepper,
     threat,
     steps=steps,

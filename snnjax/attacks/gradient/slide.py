@@ -3,12 +3,14 @@
 import numpy as np
 
 from snnjax.attacks.candidates import Keep, strongest
-from snnjax.attacks.gradient.fgsm_pgd import Source, pgd
+from snnjax.attacks.gradient.fgsm_pgd import pgd
+from snnjax.attacks.oracles import Source
 from snnjax.attacks.threats import balls, ravel
 from snnjax.attacks.threats.gauge import geometry_of
 from snnjax.attacks.threats.modalities import per_modality
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Array, Attack, Inputs
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_range, is_concrete
 
 
@@ -16,8 +18,9 @@ def slide(
   source: Source,
   threat: Threat,
   *,
-  step_size: ravel.Amounts,
+  loss: LogitsLoss | None = None,
   steps: int,
+  step_size: ravel.Amounts | None = None,
   quantile: float = 0.99,
   random_start: bool = True,
   restarts: int = 1,
@@ -30,11 +33,12 @@ def slide(
   out the ones that stand at the wall they would be pushed into.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: an l1 threat, or one for each modality that may change; its own
       steps are replaced.
-    step_size: l1 length of a step, in input units.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
+    step_size: l1 length of a step, in input units; None as in `pgd`.
     quantile: the share of coordinates that a step leaves alone.
     random_start: whether to start at a sample of the threat.
     restarts: how many runs to choose from.
@@ -55,8 +59,9 @@ def slide(
   return pgd(
     source,
     _sparse(threat, ball),
-    step_size=step_size,
+    loss=loss,
     steps=steps,
+    step_size=step_size,
     random_start=random_start,
     restarts=restarts,
     keep=keep,

@@ -12,14 +12,14 @@ from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
 from snnjax.attacks.steppers import adam
 from snnjax.attacks.threats.balls import Room
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Array, LogitsFn
+from snnjax.interfaces import AnyLogitsFn, Array
 from snnjax.validation import is_concrete
 
 _INSIDE = 0.999999  # keeps arctanh finite at the walls of the box
 
 
 def carlini_wagner(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 1000,
@@ -36,7 +36,7 @@ def carlini_wagner(
   until it succeeds and is then bisected, for each example.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: an l2 threat, for its box; its radius is not used.
     steps: of Adam, for each c.
     searches: how many values of c.

@@ -19,7 +19,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
 from snnjax.attacks.oracles import Oracle, OracleState, Probe
 from snnjax.attacks.threats.balls import Room
 from snnjax.attacks.threats.threat import Threat
-from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
+from snnjax.interfaces import AnyLogitsFn, Array, Inputs, Key, Labels
 from snnjax.validation import check_range
 
 
@@ -29,7 +29,7 @@ class _Momentum(NamedTuple):
 
 
 def ead(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 1000,
@@ -48,7 +48,7 @@ def ead(
   square root of what is left of the run. c is chosen as in `carlini_wagner`.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: an l1 threat, for its box; its radius is not used.
     steps: of FISTA, for each c.
     searches: how many values of c.

@@ -26,13 +26,13 @@ from snnjax.attacks.threats import blocks
 from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
   Inputs,
   Key,
   Labels,
-  LogitsFn,
 )
 from snnjax.validation import check_count, check_range
 
@@ -40,7 +40,7 @@ _SHORT = 1e-8  # the least length of a step, where two are compared
 
 
 def fab(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 100,
@@ -60,7 +60,7 @@ def fab(
   iterate is first drawn back, ``x <- x0 + backward (x - x0)``.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: whose norm and box to use; its radius only scales restarts, or
       weighs the modalities where each has a budget of its own.
     steps: how often the network is probed with its gradient.
@@ -109,7 +109,7 @@ def fab(
 
 
 def targeted_fab(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 100,
@@ -125,7 +125,7 @@ def targeted_fab(
   backward pass per step, however many classes there are.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: see `fab`.
     steps: per rival.
     targets: how many rivals, ranked at the clean input; C - 1 if there are

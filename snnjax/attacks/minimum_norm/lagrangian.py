@@ -30,6 +30,7 @@ from snnjax.attacks.threats.balls import Room
 from snnjax.attacks.threats.gauge import Gauge, gauge_of, geometry_of
 from snnjax.attacks.threats.threat import Threat, check_threat, linf
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
@@ -128,7 +129,7 @@ def _penalised(
 
 
 def minimised(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   order: float,
   descent: Callable[[Array, Room], Descent],
@@ -137,7 +138,7 @@ def minimised(
   """Returns the attack that searches the penalty's weight for a descent.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: of this order, for its box.
     order: p of the norm.
     descent: ``(clean rows, their room) -> Descent``.

@@ -1,11 +1,11 @@
 """Minimal-norm attacks: how far is the nearest adversarial example?
 
 They return a distance per example and no radius limits them;
-``within(as_attack(attack), loss, threat)`` is one under a budget.
+``within(as_attack(attack), logits_fn, threat)`` is one under a budget.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -24,6 +24,7 @@ from snnjax.attacks.threats import blocks, ravel
 from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import (
+  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
@@ -62,13 +63,15 @@ class MinimalResult(NamedTuple):
 MinimalAttack = Callable[[Key, Inputs, Labels], MinimalResult]
 
 
-def as_attack(attack: MinimalAttack) -> Attack:
-  """Returns a minimal-norm attack without its distances.
+def as_attack(attack: Callable[[Key, Inputs, Labels], Any]) -> Attack:
+  """Returns an attack whose results have no more than `AttackResult` has.
 
-  `snnjax.attacks.within` then puts it under a budget.
+  That leaves out the distances of a minimal-norm attack, which
+  `snnjax.attacks.within` then puts under a budget, and the latents of a
+  `latent_attack`.
 
   Raises:
-    TypeError: if it is no attack.
+    ValueError: if it is no attack.
   """
   check_attack(attack)
 
@@ -129,7 +132,7 @@ def finished(
 
 
 def deepfool(
-  logits_fn: LogitsFn,
+  logits_fn: AnyLogitsFn,
   threat: Threat,
   *,
   steps: int = 50,
@@ -144,7 +147,7 @@ def deepfool(
   example stops where it is misclassified.
 
   Args:
-    logits_fn: ``(key, inputs) -> [B, C]``.
+    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
     threat: whose norm and box to use, not its radius; budgets per modality
       are the units of their parts, see `MinimalResult`.
     steps: at most so many.

@@ -8,21 +8,14 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.attacks.candidates import Nearest
-from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.gauge import box_rows, boxed, unit_of
 from snnjax.attacks.threats.l0 import uniform_rows
 from snnjax.attacks.threats.threat import Threat
-from snnjax.interfaces import (
-  Array,
-  Attack,
-  AttackResult,
-  Inputs,
-  Key,
-  Labels,
-  ScoredLossFn,
-)
+from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import margin_loss
 from snnjax.validation import check_count
 
 _TRIES = 3  # lengths that a step is tried at, each twice the one before
@@ -68,7 +61,7 @@ class _Memory(NamedTuple):
 
 
 def hop_skip_jump(
-  source: ScoredLossFn | Oracle,
+  source: Source,
   threat: Threat,
   *,
   rounds: int,
@@ -86,7 +79,7 @@ def hop_skip_jump(
   one.
 
   Args:
-    source: the loss, or an oracle; losses and gradients are ignored.
+    source: a logits function, or an oracle whose decisions alone are used.
     threat: gives the box, the distance and the form of a step; budgets per
       modality are the units of their parts, and one of 0 freezes its part.
     rounds: how many rounds.
@@ -111,6 +104,7 @@ def hop_skip_jump(
     ("draws", draws),
   ):
     check_count(name, value)
+  oracle = as_oracle(source, None, margin_loss)
   plan = _Plan(starts, halvings, draws)
 
   def move(keys: Key, visit: Visit, memory: _Memory) -> tuple[Inputs, _Memory]:
@@ -119,7 +113,7 @@ def hop_skip_jump(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     run = explore(
-      as_oracle(source),
+      oracle,
       Search(functools.partial(_begin, threat), move),
       boxed(threat),
       steps=starts + rounds * plan.round,

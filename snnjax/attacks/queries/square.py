@@ -11,21 +11,14 @@ import numpy as np
 
 from snnjax.attacks.ascent import restarted
 from snnjax.attacks.candidates import nothing, probed, settled, strongest
-from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.queries import patches, square_moves
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.gauge import geometry_of
 from snnjax.attacks.threats.threat import Geometry, Threat, check_threat
-from snnjax.interfaces import (
-  Array,
-  Attack,
-  AttackResult,
-  Inputs,
-  Key,
-  Labels,
-  ScoredLossFn,
-)
+from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count, check_range
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -33,9 +26,10 @@ _SCHEDULE = 10_000  # the queries that the halvings are written for
 
 
 def square(
-  source: ScoredLossFn | Oracle,
+  source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   queries: int = 5000,
   restarts: int = 1,
   share: float = 0.8,
@@ -55,9 +49,9 @@ def square(
   budget and norm alone decide how.
 
   Args:
-    source: the loss (the margin, as a rule), or an oracle whose gradient is
-      not used.
+    source: a logits function, or an oracle whose gradient is not used.
     threat: the budget: one norm ball, or one for each modality.
+    loss: of a logits function, see `Source`; None is the margin loss.
     queries: how many points to try.
     restarts: how many runs.
     share: the first window's share of the sites.
@@ -101,7 +95,8 @@ def square(
     change = functools.partial(square_moves.changed, places=places)
     return _changed(change, balls, keys, held.inputs, visit.origin), held
 
-  run = explore(as_oracle(source), Search(first, move), threat, steps=queries)
+  oracle = as_oracle(source, loss, margin_loss)
+  run = explore(oracle, Search(first, move), threat, steps=queries)
   return restarted(run, restarts)
 
 

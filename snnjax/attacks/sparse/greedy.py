@@ -12,6 +12,7 @@ from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
   Probe,
+  Source,
   as_oracle,
   withstood,
 )
@@ -19,23 +20,15 @@ from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import Sites, budget, largest, sites_of, walls
 from snnjax.attacks.threats.threat import Threat
-from snnjax.interfaces import (
-  Array,
-  Attack,
-  Inputs,
-  Key,
-  Labels,
-  LogitsFn,
-  ScoredLossFn,
-)
-from snnjax.losses import margin_loss, rival
+from snnjax.interfaces import AnyLogitsFn, Array, Attack, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss, rival
 from snnjax.lost_derivatives import guard
 from snnjax.validation import check_count
 
 MOST_CHANNELS = 4
 
 
-def saliency(logits_fn: LogitsFn) -> Oracle:
+def saliency(logits_fn: AnyLogitsFn) -> Oracle:
   """Returns the oracle whose gradient is the signed saliency of each input.
 
   With a the gradient of the strongest rival's logit and b that of the sum of
@@ -46,7 +39,7 @@ def saliency(logits_fn: LogitsFn) -> Oracle:
     logits_fn: ``(key, inputs) -> [B, C]``.
 
   Raises:
-    TypeError: if the function does not take these arguments.
+    ValueError: if the function does not take these arguments.
 
   References:
     Nicolas Papernot, Patrick McDaniel, Somesh Jha, Matt Fredrikson, Z. Berkay
@@ -77,7 +70,7 @@ def saliency(logits_fn: LogitsFn) -> Oracle:
 
 
 def jsma(
-  source: LogitsFn | Oracle,
+  source: Source,
   threat: Threat,
   *,
   steps: int,
@@ -139,9 +132,10 @@ class _Corners(NamedTuple):
 
 
 def corner_search(
-  source: ScoredLossFn | Oracle,
+  source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   sites: int,
   draws: int,
   candidates: int = 100,
@@ -156,9 +150,9 @@ def corner_search(
   No gradient is used; it costs ``sites * 2^channels + draws`` queries.
 
   Args:
-    source: the loss, or an oracle whose gradient is ignored; the margin loss
-      as a rule.
+    source: a logits function, or an oracle whose gradient is not used.
     threat: from `l0`.
+    loss: of a logits function, see `Source`; None is the margin loss.
     sites: how many sites the inputs have.
     draws: how many combinations to try.
     candidates: N.
@@ -190,7 +184,8 @@ def corner_search(
   search = Search(
     functools.partial(_begin, given), functools.partial(_move, given)
   )
-  return explore(as_oracle(source), search, threat, steps=given.singles + draws)
+  oracle = as_oracle(source, loss, margin_loss)
+  return explore(oracle, search, threat, steps=given.singles + draws)
 
 
 class _Settings(NamedTuple):

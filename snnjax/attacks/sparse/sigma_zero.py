@@ -8,25 +8,15 @@ import numpy as np
 import optax
 
 from snnjax.attacks.candidates import Nearest
-from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.steppers import adam
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import l0, sites_of, walls
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds
-from snnjax.interfaces import (
-  Array,
-  Attack,
-  AttackResult,
-  Inputs,
-  Key,
-  Labels,
-  ScoredLossFn,
-)
+from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count
-
-Source = ScoredLossFn | Oracle
-
 
 _ADAM = adam()
 
@@ -42,6 +32,7 @@ class _SigmaZero(NamedTuple):
 def sigma_zero(
   source: Source,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   box: Bounds = UNIT_BOX,
   site_axes: ravel.Amounts = 1,
@@ -60,7 +51,8 @@ def sigma_zero(
   one.
 
   Args:
-    source: the loss, or an oracle; the margin loss as a rule.
+    source: a logits function, or an oracle.
+    loss: of a logits function, see `Source`; None is the margin loss.
     steps: how many points to try.
     box: smallest and largest values of an input, finite.
     site_axes: as in `l0`.
@@ -81,6 +73,7 @@ def sigma_zero(
     counts channels one by one.
   """
   check_count("steps", steps)
+  oracle = as_oracle(source, loss, margin_loss)
   anywhere = l0(float(np.finfo(np.float32).max), box, site_axes)
 
   given = _Settings(
@@ -92,7 +85,7 @@ def sigma_zero(
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     fewest = Nearest(lambda result: anywhere.distance(result.inputs, inputs))
-    run = explore(as_oracle(source), search, anywhere, steps=steps, keep=fewest)
+    run = explore(oracle, search, anywhere, steps=steps, keep=fewest)
     return run(key, inputs, labels)
 
   return attack

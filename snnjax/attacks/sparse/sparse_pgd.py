@@ -14,7 +14,7 @@ from snnjax import prng
 from snnjax.attacks.ascent import restarted
 from snnjax.attacks.candidates import Keep, strongest
 from snnjax.attacks.gradient.fgsm_pgd import pgd
-from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.balls import l2_norm
@@ -26,16 +26,16 @@ from snnjax.attacks.threats.l0 import (
   walls,
 )
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_range
-
-Source = ScoredLossFn | Oracle
 
 
 def pgd_l0(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   step_size: ravel.Amounts = 100.0,
   random_start: bool = True,
@@ -48,8 +48,9 @@ def pgd_l0(
   that moved most.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: from `l0`.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
     step_size: the l1 length of a step, in raw units times coordinates; the
       authors take 30000/255 for images.
@@ -67,8 +68,9 @@ def pgd_l0(
   return pgd(
     source,
     threat,
-    step_size=step_size,
+    loss=loss,
     steps=steps,
+    step_size=step_size,
     random_start=random_start,
     restarts=restarts,
     keep=keep,
@@ -87,6 +89,7 @@ def spgd(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   value_step: float = 0.25,
   score_step: float = 0.25,
@@ -108,8 +111,9 @@ def spgd(
   `patience` steps or their gradient vanished.
 
   Args:
-    source: the loss, or an oracle.
+    source: a logits function, or an oracle.
     threat: from `l0`.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many points to try.
     value_step: step of the values, in widths of the box.
     score_step: step of the scores, in units of sqrt(S).
@@ -139,7 +143,7 @@ def spgd(
     functools.partial(_begin, given), functools.partial(_move, given)
   )
   return restarted(
-    explore(as_oracle(source), search, threat, steps=steps),
+    explore(as_oracle(source, loss), search, threat, steps=steps),
     restarts,
   )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnjax import prng
 from snnjax.attacks.ascent import restarted
-from snnjax.attacks.oracles import Oracle, as_oracle
+from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import (
@@ -20,10 +20,9 @@ from snnjax.attacks.threats.l0 import (
   walls,
 )
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count, check_range
-
-Source = ScoredLossFn | Oracle
 
 
 class _Random(NamedTuple):
@@ -40,6 +39,7 @@ def sparse_rs(
   source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   queries: int,
   share: float = 0.3,
   restarts: int = 1,
@@ -52,9 +52,9 @@ def sparse_rs(
   share shrinks along the authors' schedule. No gradient is used.
 
   Args:
-    source: the loss, or an oracle whose gradient is ignored; the margin loss
-      as a rule.
+    source: a logits function, or an oracle whose gradient is not used.
     threat: from `l0`.
+    loss: of a logits function, see `Source`; None is the margin loss.
     queries: how many points to try.
     share: the first share of sites that move, in (0, 1].
     restarts: how many runs to choose from.
@@ -76,7 +76,8 @@ def sparse_rs(
   search = Search(
     functools.partial(_begin, given), functools.partial(_move, given)
   )
-  run = explore(as_oracle(source), search, threat, steps=queries)
+  oracle = as_oracle(source, loss, margin_loss)
+  run = explore(oracle, search, threat, steps=queries)
   return restarted(run, restarts)
 
 

@@ -48,8 +48,7 @@ def geometry_of(threat: Threat) -> Geometry:
   """Returns the threat's geometry.
 
   Raises:
-    TypeError: if it is no threat.
-    ValueError: if the threat is not one norm ball.
+    ValueError: if it is no threat; if the threat is not one norm ball.
   """
   check_threat(threat)
   if threat.geometry is None:
@@ -64,8 +63,8 @@ def gauge_of(threat: Threat) -> Gauge:
   """Returns the gauge of a norm ball, or of one ball for each modality.
 
   Raises:
-    TypeError: if it is no threat.
-    ValueError: if the threat, or that of a modality, is not a norm ball.
+    ValueError: if it is no threat; if the threat, or that of a modality, is not
+      a norm ball.
   """
   check_threat(threat)
   if threat.parts is None:

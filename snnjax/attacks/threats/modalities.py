@@ -36,7 +36,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
       names are not those of the inputs.
   """
   if not isinstance(threats, Mapping):
-    raise TypeError(
+    raise ValueError(
       "threats must be a mapping from each modality to its threat, "
       '{"image": attacks.linf(8 / 255), ...}; got '
       f"{described(threats)}"

@@ -2,8 +2,8 @@
 
 A threat is a norm ball around the clean input, intersected with the box that
 data live in. Given a mapping of modalities, a threat made here measures all of
-them together, as one long vector; `snnjax.attacks.threats.modalities` gives every
-modality a budget of its own.
+them together, as one long vector; `snnjax.attacks.threats.modalities` gives
+every modality a budget of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -140,7 +140,7 @@ def l1(
 
 
 def check_threat(threat: Any, name: str = "threat") -> None:
-  """Raises TypeError unless this is a threat; every attack asks it.
+  """Raises ValueError unless this is a threat; every attack asks it.
 
   Args:
     threat: what a caller gave; a radius or a norm that was not called is not
@@ -153,7 +153,7 @@ def check_threat(threat: Any, name: str = "threat") -> None:
   example = "attacks.linf(8 / 255)"
   if callable(threat) and hasattr(threat, "__name__"):
     example = f"attacks.{threat.__name__}(radius)"
-  raise TypeError(
+  raise ValueError(
     f"{name} must be a threat; got {described(threat)}: {say}{example}"
   )
 

@@ -12,6 +12,7 @@ import pathlib
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.data import dataset
 from snnjax.data.importers import idx, matlab
 
@@ -56,16 +57,11 @@ def load(path: str | pathlib.Path, split: str) -> dataset.Dataset:
       f"{path} must hold {' and '.join(wanted)}; it holds {sorted(content)}"
     )
   images, labels = (content[part] for part in wanted)
-  if images.dtype != np.uint8 or images.shape[1:] != (_SIDE * _SIDE,):
-    raise ValueError(
-      f"{path}: {wanted[0]} must be uint8 [N, {_SIDE * _SIDE}]; got "
-      f"{images.dtype} {images.shape}"
-    )
-  if labels.shape != (len(images), 1) or np.any(labels != np.rint(labels)):
-    raise ValueError(
-      f"{path}: {wanted[1]} must be whole numbers [{len(images)}, 1]; got "
-      f"{labels.dtype} {labels.shape}"
-    )
+  pixels, digits = (f"{path}: {part}" for part in wanted)
+  count = check_array(pixels, images, f"uint8 [N, {_SIDE * _SIDE}]")["N"]
+  check_array(digits, labels, "numbers [N, 1]", N=count)
+  if np.any(labels != np.rint(labels)):
+    raise ValueError(f"{digits} must be whole numbers; got {labels.dtype}")
   upright = images.reshape(-1, _SIDE, _SIDE, order="C").swapaxes(1, 2)
   classes = idx.EMNIST_CLASSES[name]
   return dataset.validate(

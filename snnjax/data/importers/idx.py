@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.data import dataset, size_limits
 
 _TYPES = {
@@ -162,16 +163,9 @@ def _emnist_set(folder: pathlib.Path, chosen: str | None) -> str | None:
 def _check(
   images: np.ndarray, labels: np.ndarray, folder: pathlib.Path, prefix: str
 ) -> None:
-  if images.ndim != 3 or images.dtype != np.uint8:
-    raise ValueError(
-      f"{folder}: {prefix} images must be uint8 [N, H, W]; got {images.dtype} "
-      f"{images.shape}"
-    )
-  if labels.shape != images.shape[:1] or labels.dtype != np.uint8:
-    raise ValueError(
-      f"{folder}: {prefix} labels must be uint8 [{len(images)}], one per "
-      f"image; got {labels.dtype} {labels.shape}"
-    )
+  name = f"{folder}: {prefix}"
+  count = check_array(f"{name} images", images, "uint8 [N, H, W]")["N"]
+  check_array(f"{name} labels, one per image,", labels, "uint8 [N]", N=count)
 
 
 def _read_pair(

@@ -13,12 +13,12 @@ import string
 
 import numpy as np
 
+from snnjax.arguments import check_array
 from snnjax.data import dataset
 from snnjax.data.importers import matlab
 
 FILES = {split: f"{split}_32x32.mat" for split in ("train", "test", "extra")}
 CLASSES = tuple(string.digits)
-_IMAGE = (32, 32, 3)
 
 
 def load(path: str | pathlib.Path, split: str) -> dataset.Dataset:
@@ -47,17 +47,10 @@ def load(path: str | pathlib.Path, split: str) -> dataset.Dataset:
       f"{path} must hold the arrays X and y; it holds {sorted(content)}"
     )
   images, labels = content["X"], content["y"]
-  if images.dtype != np.uint8 or images.shape[:-1] != _IMAGE:
-    raise ValueError(
-      f"{path}: X must be uint8 [32, 32, 3, N]; got {images.dtype} "
-      f"{images.shape}"
-    )
-  count = images.shape[-1]
-  if labels.shape != (count, 1) or labels.dtype.kind not in "uif":
-    raise ValueError(
-      f"{path}: y must be numbers [{count}, 1], one label per image; got "
-      f"{labels.dtype} {labels.shape}"
-    )
+  count = check_array(f"{path}: X", images, "uint8 [32, 32, 3, N]")["N"]
+  check_array(
+    f"{path}: y, one label per image,", labels, "numbers [N, 1]", N=count
+  )
   wrong = ~np.isin(labels, np.arange(1, 11))
   if np.any(wrong):
     raise ValueError(

@@ -108,11 +108,7 @@ def test_the_worst_case_is_over_rules_attacks_and_smaller_balls(result):
 def test_a_case_is_what_its_attack_is_alone(result):
   def builder():
     threat = attacks.linf(jnp.asarray(RADII[1]))
-    scored = attacks.white_box(
-      many_rules.losses.scored(VIEWS["some"], many_rules.losses.cross_entropy)
-    )
-    size = 2.5 * jnp.asarray(RADII[1]) / 3
-    pgd = attacks.pgd(scored, threat, step_size=size, steps=3)
+    pgd = attacks.pgd(VIEWS["some"], threat, steps=3)
     return evaluation.Trial(pgd, threat)
 
   path = "inputs/1/pgd/some"
@@ -211,7 +207,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs():
     evaluated(suite=attacks.quick_suite(("rga",)))
   with pytest.raises(ValueError, match="radii must be those of the inputs'"):
     evaluated(radii={"image": RADII})
-  with pytest.raises(TypeError, match=r"views\['all'\] must be"):
+  with pytest.raises(ValueError, match=r"views\['all'\] must be"):
     evaluated(views={"all": 3})
 
 

@@ -1,0 +1,146 @@
+"""Attacks that search something else than the input: offsets, logits, weights.
+
+What is searched, the latent, is decoded to an input; the network sees, the
+threat bounds and success means the decoded input alone.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnjax import prng
+from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.derivatives import with_gradient_of
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
+from snnjax.lost_derivatives import guard
+
+Latent = Inputs  # an array [B, ...], or a mapping of such arrays
+Decode = Callable[[Latent, Inputs], Inputs]  # (latent, clean) -> inputs
+
+
+class LatentResult(NamedTuple):
+  """What an attack on a latent found.
+
+  Attributes:
+    inputs: the decoded inputs, like the clean ones and within the threat.
+    loss: [B], there; as in `AttackResult`.
+    success: [B] booleans, there; as in `AttackResult`.
+    iterations: [B] int32, as in `AttackResult`.
+    latent: what decodes to `inputs`.
+  """
+
+  inputs: Inputs
+  loss: Array
+  success: Array
+  iterations: Array
+  latent: Latent
+
+
+LatentAttack = Callable[[Key, Inputs, Labels], LatentResult]
+
+
+def through(
+  decode: Callable[[Latent], Inputs], source: ScoredLossFn | Oracle
+) -> Oracle:
+  """Returns the oracle of what decodes to inputs.
+
+  Loss and success are those at ``decode(latent)``, and the gradient is the
+  source's there, pulled back: ``J^T g(decode(latent))``.
+
+  Args:
+    decode: ``latent -> inputs``, of the same examples. It is deterministic; a
+      draw that it needs, such as Gumbel noise, is a part of the latent whose
+      gradient it stops.
+    source: the loss of decoded inputs, or an oracle, whose gradient may be an
+      estimate.
+  """
+  oracle = as_oracle(source)
+
+  def init(latent: Latent) -> OracleState:
+    return oracle.init(decode(latent))
+
+  def grad(
+    key: Key, state: OracleState, latent: Latent, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    inputs, pull = jax.vjp(decode, latent)
+    probe, state = oracle.grad(key, state, inputs, labels)
+    # An oracle may answer in a wider type than that of what it was asked.
+    slope = jax.tree.map(lambda g, x: g.astype(x.dtype), probe.gradient, inputs)
+    (gradient,) = guard(decode, latent)(pull(slope))
+    return probe._replace(gradient=gradient), state
+
+  return Oracle(init, grad)
+
+
+def latent_attack(
+  decode: Decode,
+  source: ScoredLossFn | Oracle,
+  threat: Threat,
+  *,
+  start: Callable[[Key, Inputs], Latent],
+  search: Callable[[Oracle], Attack],
+) -> LatentAttack:
+  """Returns the attack that searches a latent and returns decoded inputs.
+
+  Every latent is decoded and projected into the threat before the network
+  sees it. The projection bends no gradient: the latent is moved by the slope
+  at the projected input, as in `pgd`, so that it can come back from beyond a
+  wall. An identity as `decode` with the threat in `search` is the plain attack.
+
+  The clean input competes only as far as a latent decodes to it, the first
+  one as a rule.
+
+  Args:
+    decode: ``(latent, clean inputs) -> inputs`` like the clean ones; see
+      `through`.
+    source: the loss of decoded inputs, or an oracle.
+    threat: where the decoded inputs may be.
+    start: ``(key, clean inputs) -> latent``, where the search begins: an
+      array, or a mapping of them, whose leading axis is that of the examples.
+    search: ``oracle -> attack`` on latents, with a threat of *their* own:
+      ``lambda oracle: attacks.pgd(oracle, attacks.linf(3.0, (-np.inf,
+      np.inf)), step_size=0.5, steps=20)`` for offsets of at most 3.
+
+  Returns:
+    ``(key, inputs, labels) -> LatentResult``; `attacks.as_attack` leaves the
+    latent out.
+
+  Raises:
+    TypeError: if the threat is none.
+    ValueError: from the attack, if the decoded inputs are not like the clean
+      ones, or inputs or labels do not fit, see `check_inputs`.
+  """
+  check_threat(threat)
+  oracle = as_oracle(source)
+
+  def attack(key: Key, inputs: Inputs, labels: Labels) -> LatentResult:
+    labels = taken(threat, inputs, labels)
+    keys = prng.example_keys(key, prng.batch_size(inputs))
+
+    def seen(latent: Latent) -> Inputs:
+      decoded = decode(latent, inputs)
+      _check_alike(decoded, inputs)
+      near = threat.project(decoded, inputs)
+      carrier = jax.tree.map(lambda d, n: d.astype(n.dtype), decoded, near)
+      return jax.tree.map(with_gradient_of, near, carrier)
+
+    first = start(prng.fold_in_name(keys, "latent"), inputs)
+    found = search(through(seen, oracle))(keys, first, labels)
+    result = found._replace(inputs=seen(found.inputs))
+    return LatentResult(*admitted(threat, result, inputs), found.inputs)
+
+  return attack
+
+
+def _check_alike(decoded: Inputs, inputs: Inputs) -> None:
+  """Raises ValueError unless decoded inputs have the clean ones' shapes."""
+  came, wanted = (jax.tree.map(jnp.shape, tree) for tree in (decoded, inputs))
+  if came != wanted:
+    raise ValueError(
+      f"decode must return inputs like the clean ones, of shape {wanted}; got "
+      f"{came}"
+    )
