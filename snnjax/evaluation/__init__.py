@@ -1,5 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
+from snnjax.evaluation import saving
 from snnjax.evaluation.accuracy import RobustAccuracy, robust_accuracy
 from snnjax.evaluation.autoattack_suite import (
   Suite,
