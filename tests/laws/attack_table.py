@@ -406,7 +406,13 @@ TRIED = {
   "white_box",
   "within",
 }
-SUITES = {"autoattack_plus", "autoattack_rand", "autoattack_standard"}
+SUITES = {
+  "autoattack_plus",
+  "autoattack_rand",
+  "autoattack_standard",
+  "quick_suite",
+  "standard_suite",
+}
 PIECES = {
   "Effort",
   "Keep",
@@ -418,6 +424,8 @@ PIECES = {
   "Probe",
   "Search",
   "Source",
+  "SuiteAttack",
+  "SuiteError",
   "Threat",
   "Visit",
   "ascend_recorded",
