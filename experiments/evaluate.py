@@ -9,13 +9,12 @@ says what was trained, and how it is attacked unless ``--config`` or keys of
 
 import pathlib
 
-import ml_collections
-
 from experiments.command import launch
 from experiments.configuration import schema
+from experiments.configuration.schema import Config
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Evaluates the network trained in `workdir` as `config` says."""
   from experiments.evaluation import evaluation_run
 

@@ -9,11 +9,11 @@ choose some; the report on them goes to ``WORKDIR/report_CHOSEN``. With
 
 import pathlib
 
-import ml_collections
 from absl import flags
 
 from experiments.command import launch
 from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 
 _SUITE = flags.DEFINE_string(
   "suite", None, "Show the evaluations by this suite alone."
@@ -32,7 +32,7 @@ _OUT = flags.DEFINE_string(
 )
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Writes the report on all, or the chosen, evaluations in `workdir`."""
   from experiments.evaluation import suites
   from experiments.reporting import report_run

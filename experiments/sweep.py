@@ -4,7 +4,7 @@ Each ``--grid`` is a key with its values; every combination is a run in its own
 folder of the workdir:
 
     python -m experiments.sweep --workdir=DIR \
-        --grid="method.kind=vanilla,sr" --grid="seed=0,1,2"
+        --grid="method.name=vanilla,sr" --grid="seed=0,1,2"
 
 The results of all are one table, ``DIR/table``, as HTML, Markdown, JSON and
 CSV. A run that fails does not stop the others; it is in the table with its
@@ -15,18 +15,18 @@ The exit code is that of the first run that failed.
 import pathlib
 import sys
 
-import ml_collections
 from absl import flags
 
 from experiments.command import launch
 from experiments.configuration import schema
+from experiments.configuration.schema import Config
 
 _GRID = flags.DEFINE_multi_string(
   "grid", [], "KEY=VALUE,VALUE,... of the configuration; may be repeated."
 )
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Runs the grid of the flags on `config` in `workdir`."""
   from experiments.sweeping import sweep_run
 

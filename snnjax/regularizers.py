@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from snnjax import logistic, losses
+from snnjax import logistic, losses, vectors
 from snnjax.arguments import check_array
 from snnjax.input_gradients import advance
 from snnjax.interfaces import Array, Inputs, Key, Labels, PyTree, Trace
@@ -69,11 +69,6 @@ Estimator = Callable[[Probe], Array]  # -> slope [B]
 PenaltyFn = Callable[[Key, Inputs, Labels], Penalized]
 
 
-def _per_example(scale: Array, leaf: Array) -> Array:
-  """Reshapes [B] to broadcast against [B, ...]."""
-  return scale.reshape((-1,) + (1,) * (leaf.ndim - 1))
-
-
 def _flat(leaf: Array) -> Array:
   return leaf.reshape(leaf.shape[0], -1)
 
@@ -85,14 +80,7 @@ def sign_direction(gradients: Inputs) -> Inputs:
 
 def unit_direction(gradients: Inputs) -> Inputs:
   """Returns g/||g||_2 per modality, 0 for g = 0: slopes are sum_m ||g_m||_2."""
-
-  def unit(gradient: Array) -> Array:
-    peak = jnp.max(jnp.abs(_flat(gradient)), axis=1)
-    scaled = gradient / _per_example(jnp.where(peak > 0, peak, 1), gradient)
-    norm = jnp.sqrt(jnp.sum(_flat(scaled) ** 2, axis=1))
-    return scaled / _per_example(jnp.where(norm > 0, norm, 1), gradient)
-
-  return jax.tree.map(unit, gradients)
+  return jax.tree.map(vectors.unit, gradients)
 
 
 def peak_direction(gradients: Inputs) -> Inputs:

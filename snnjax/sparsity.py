@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax import vectors
 from snnjax.arguments import check_array
 from snnjax.interfaces import Array, PyTree
 from snnjax.kernels import order_statistics
@@ -138,10 +139,7 @@ def l2(gradients: Array) -> Array:
   Args:
     gradients: [B, ...].
   """
-  shares, peak = _shares(gradients)
-  norm = peak * jnp.sqrt(jnp.sum(shares**2, axis=1))
-  # As it is: zero, infinite or not a number.
-  return jnp.where((peak > 0) & jnp.isfinite(peak), norm, peak)
+  return vectors.l2_norm(_magnitudes(gradients))
 
 
 @jax.jit

@@ -39,6 +39,7 @@ RANKS = {
   "backward": 4,
   "certify": 4,
   "readouts": 4,
+  "vectors": 1,
   "vulnerability": 4,
   "regularizers": 4,
   "models": 5,

@@ -222,7 +222,7 @@ def test_one_compiled_step_anneals_a_weight():
     )
   np.testing.assert_allclose(used, [0, 0.1, 0.2, 0.3, 0.4, 0.4], atol=1e-7)
   assert step._cache_size() == 1
-  with pytest.raises(TypeError, match=r"\(variables, key, batch, step\); got"):
+  with pytest.raises(ValueError, match=r"\(variables, key, batch, step\); got"):
     training.make_train_step(lambda variables, key, batch: None, TX)
 
 

@@ -1,7 +1,5 @@
 """The standard suite of attacks on a network that withstands little."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -9,7 +7,13 @@ from experiments.benchmarks import problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.tasks import Task
 from experiments.building import build
-from experiments.configuration import settings
+from experiments.configuration.schema import (
+  Config,
+  Evaluation,
+  Image,
+  Modalities,
+  Model,
+)
 from experiments.evaluation import attack_grid, suites
 from snnjax import evaluation
 
@@ -23,10 +27,10 @@ def prepare(task: Task) -> Prepared:
   before the attacks, and little after the first.
   """
   config = _config(task)
-  network = build.network(config, ("image",), problems.CLASSES)
-  images = jnp.asarray(problems.batch(task)[0])
+  network = build.network(config, problems.CLASSES)
+  images = {"image": jnp.asarray(problems.batch(task)[0])}
   variables = network.init(jax.random.key(0), images)
-  plan = attack_grid.plan(config, ("image",))
+  plan = attack_grid.plan(config, tuple(config.seen))
   grid = attack_grid.grid(config, network, plan)
   found = attack_grid.cases(plan, grid, variables, images)
   survivors = found.plan.survivors if task.kind == "suite_survivors" else False
@@ -52,11 +56,12 @@ def prepare(task: Task) -> Prepared:
   return Prepared(call, {}, {"robust": robust})
 
 
-def _config(task: Task) -> Any:
-  config = settings.load("base")
-  config.data.modality = "image"
-  config.model.channels = task.channels
-  config.model.steps = task.steps
-  config.evaluation.suite = "standard"
-  config.evaluation.epsilons.image = _RADII
-  return suites.resolved(config)
+def _config(task: Task) -> Config:
+  image = Image(channels=task.channels, epsilons=_RADII)
+  return suites.resolved(
+    Config(
+      modalities=Modalities(image=image),
+      model=Model(steps=task.steps),
+      evaluation=Evaluation(suite="standard"),
+    )
+  )

@@ -23,14 +23,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
-import ml_collections
 from absl import app, flags, logging
 
 from experiments.command import exits, terminal
 from experiments.configuration import schema, settings, validity
+from experiments.configuration.schema import Config
 from experiments.runs import recorded_run
 
-Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]
+Run = Callable[[Config, pathlib.Path], object]
 _HELP = re.compile(r"--?(h|help|helpshort|helpfull)$")
 _OVERRIDE = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
 
@@ -62,7 +62,7 @@ class Command(NamedTuple):
     debug: whether errors show their traceback.
   """
 
-  config: ml_collections.ConfigDict
+  config: Config
   workdir: pathlib.Path
   debug: bool
 
@@ -78,8 +78,8 @@ def configured(
   Args:
     run: the work; imports what is heavy in its body.
     default: the configuration without ``--config``; None demands that flag.
-    aliases: short flags for keys: ``{"modality": "data.modality"}`` makes
-      ``--modality=image`` mean ``--config.data.modality=image``.
+    aliases: short flags for keys: ``{"suite": "evaluation.suite"}`` makes
+      ``--suite=full`` mean ``--config.evaluation.suite=full``.
     keys: which keys are read; all if None.
   """
   short = dict(aliases or {})
@@ -180,7 +180,7 @@ def parse(
   config, groups = _configuration(values, keys, recorded)
   before = settings.flatten(config)
   for key, text in overrides:
-    settings.override(config, key, text)
+    config = settings.override(config, key, text)
   given = [key for key, _ in overrides]
   if keys and recorded is not None:
     recorded_run.refuse_code(config, (*given, *groups), keys.read, path)
@@ -192,23 +192,18 @@ def parse(
 def _configuration(
   values: flags.FlagValues,
   keys: Keys | None,
-  recorded: ml_collections.ConfigDict | None,
-) -> tuple[ml_collections.ConfigDict, list[str]]:
+  recorded: Config | None,
+) -> tuple[Config, tuple[str, ...]]:
   """The file of ``--config``, or what the run in the workdir had.
 
   With it the groups of keys that are the file's, where the rest is the run's.
   """
   if keys is None or recorded is None:
-    return settings.load(values.config), []
-  taken = []
-  if values["config"].present:
-    file = settings.load(values.config)
-    with recorded.unlocked():
-      for group in keys.read:
-        if group in file:
-          recorded[group] = file[group]
-          taken.append(group)
-  return recorded, taken
+    return settings.load(values.config), ()
+  if not values["config"].present:
+    return recorded, ()
+  file = settings.load(values.config)
+  return settings.taken(recorded, file, keys.read), keys.read
 
 
 def _with_files(words: Sequence[str], values: flags.FlagValues) -> list[str]:
@@ -282,10 +277,12 @@ def _help(default: str | None, keys: Keys | None) -> str:
   if default is not None:
     text += f"\nKeys, with the values of --config={default}:\n"
     config = settings.load(default)
-    text += validity.lines(config, keys.read if keys else tuple(config))
-    if keys and keys.kept:
+    kept = keys.kept if keys else ()
+    read = keys.read if keys else tuple(schema.KEYS)
+    text += validity.lines(config, read, kept)
+    if keys and kept:
       text += (
-        f"\nKeys of {' and '.join(keys.kept)} are checked and kept for "
+        f"\nKeys of {', '.join(kept)} are checked and kept for "
         f"{keys.later}; their --help tells of them.\n"
       )
   codes = ", ".join(f"{c.value} {c.name.lower()}" for c in exits.ExitCode)

@@ -1,36 +1,29 @@
 """What is checked before a byte is written: all that needs no data."""
 
-from typing import Any
-
-import ml_collections
-
-from experiments.building import build, datasets
+from experiments.building import build
 from experiments.command import exits
-from experiments.configuration import schema, validity
+from experiments.configuration import validity
+from experiments.configuration.schema import Config
 from experiments.evaluation import attack_grid, suites
 
 
-def check(config: Any) -> None:
+def check(config: Config) -> None:
   """Raises unless a run can be trained, and then evaluated, as configured.
 
   Args:
-    config: the whole configuration; one without an ``evaluation`` is trained
-      only.
+    config: the whole configuration.
 
   Raises:
     UsageError: a value is not allowed, or values do not fit each other.
   """
-  validity.check(config, schema.TRAINING)
+  validity.check(config)
   with exits.configuring():
-    modalities = datasets.MODALITIES[config.data.modality]
-    made = build.network(config, modalities, classes=2)
-    build.method(config, made, modalities)
+    build.method(config, build.network(config, 2))
     build.optimizer(config, 1)
-  if "evaluation" in config:
-    resolved(config)
+  resolved(config)
 
 
-def resolved(config: Any) -> ml_collections.ConfigDict:
+def resolved(config: Config) -> Config:
   """Returns the configuration of an evaluation, all that its suite says in it.
 
   Args:
@@ -40,8 +33,8 @@ def resolved(config: Any) -> ml_collections.ConfigDict:
     UsageError: a value is not allowed, there is no such suite, or it asks for
       what is not allowed.
   """
-  validity.check(config, ("evaluation",))
+  validity.check(config)
   whole = suites.resolved(config)
   with exits.configuring():
-    attack_grid.plan(whole, datasets.MODALITIES[whole.data.modality])
+    attack_grid.plan(whole, tuple(whole.seen))
   return whole

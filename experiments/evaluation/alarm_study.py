@@ -20,6 +20,7 @@ from experiments.building import build
 from experiments.command import stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration.schema import Config
 from experiments.evaluation import chunk_files
 from snnjax import checks, losses
 from snnjax import evaluation as evaluating
@@ -71,11 +72,14 @@ class Found(NamedTuple):
   attacked: str
 
 
-def check(config: Any) -> None:
+def check(config: Config) -> None:
   """Raises ValueError unless the counts of ``config.evaluation`` are such."""
-  counts = {"microbatch": 1, "alarm_examples": 0, "alarm_pairs": 0}
-  for name, least in counts.items():
-    value = config.evaluation[name]
+  own = config.evaluation
+  for name, value, least in (
+    ("microbatch", own.microbatch, 1),
+    ("alarm_examples", own.alarm_examples, 0),
+    ("alarm_pairs", own.alarm_pairs, 0),
+  ):
     if value < least:
       raise ValueError(
         f"evaluation.{name} must be at least {least}; got {value}"
@@ -83,7 +87,7 @@ def check(config: Any) -> None:
 
 
 def measure(
-  config: Any,
+  config: Config,
   network: Network,
   classify: jax.tree_util.Partial,
   batch: Batch,
@@ -162,7 +166,7 @@ def measure(
 
 
 def load(
-  config: Any, folder: Workdir, made_from: Mapping[str, str]
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
 ) -> Found | None:
   """Reads what `measure` left in a folder; None where nothing was asked of it.
 
@@ -224,15 +228,14 @@ def _threat(norm: str) -> Callable[[Any], Threat]:
 
 
 def _subject(
-  config: Any, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
+  config: Config, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
 ) -> checks.Subject:
   options = config.evaluation
-  radii = cell.radii
   return checks.Subject(
     classify,
     {config.model.rule: classify},
     _threat(options.norm),
-    dict(radii) if len(radii) > 1 else next(iter(radii.values())),
+    dict(cell.radii),
     loss=loss,
     steps=options.steps,
     step_share=2.5 / options.steps,
@@ -249,7 +252,7 @@ def _loss(plan: Plan) -> LogitsLoss:
   return losses.cross_entropy
 
 
-def _names(config: Any, plan: Plan) -> tuple[str, ...]:
+def _names(config: Config, plan: Plan) -> tuple[str, ...]:
   """What is to be measured, given what the evaluation ran."""
   ran = {case.attack.kind for case in plan.cases}
   more = tuple(part for kind, part in _UNLESS.items() if kind not in ran)
@@ -286,7 +289,7 @@ def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:
 
 
 def _statistics(
-  config: Any, network: Network, variables: Variables, batch: Batch
+  config: Config, network: Network, variables: Variables, batch: Batch
 ) -> Measurements:
   before = variables.get("batch_stats", {})
   if not jax.tree.leaves(before):

@@ -21,7 +21,8 @@ from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import settings
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
@@ -71,7 +72,7 @@ class Assessed(NamedTuple):
 
   name: str
   folder: pathlib.Path
-  config: Any
+  config: Config
   modalities: tuple[str, ...]
   plan: evaluating.Plan
   evaluation: evaluating.Evaluation
@@ -96,7 +97,7 @@ class Bench(NamedTuple):
 
 
 def bench(
-  config: Any,
+  config: Config,
   network: Network,
   modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
@@ -118,10 +119,10 @@ def bench(
   """
   alarm_study.check(config)
   shared = shared or Shared()
-  plain = settings.to_dict(config)
-  model, options = plain["model"], plain["evaluation"]
-  radii = options.pop("epsilons")  # of the attacks, arguments
-  key = [model, modalities, options, dict(weights)]
+  network_key = settings.part(config, schema.NETWORK)
+  options = settings.to_dict(config)["evaluation"]
+  key = [network_key, options, dict(weights)]
+  radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
   plan = attack_grid.plan(config, modalities)
   return Bench(
     network,
@@ -136,14 +137,12 @@ def bench(
       [*key, radii],
       lambda: gradient_study.measure(config, plan),
     ),
-    shared.get(
-      "spikes", [model, modalities], lambda: _forward(config, network)
-    ),
+    shared.get("spikes", network_key, lambda: _forward(config, network)),
   )
 
 
 def _forward(
-  config: Any, network: Network
+  config: Config, network: Network
 ) -> Callable[[Variables, Key, Inputs], Forward]:
   """Returns the network's compiled run under its own rule."""
   rule = build.rule(config, config.model.rule)
@@ -155,7 +154,7 @@ def _forward(
   return forward
 
 
-def test_batch(config: Any, splits: datasets.Splits) -> Batch:
+def test_batch(config: Config, splits: datasets.Splits) -> Batch:
   """The test examples that are evaluated, as network inputs.
 
   Raises:
@@ -171,7 +170,7 @@ def test_batch(config: Any, splits: datasets.Splits) -> Batch:
 
 
 def assess(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -210,9 +209,7 @@ def assess(
     each.chunk for each in chunk_files.load(folder, agenda, mend=True)
   ]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
-  visible = perceptual_study.measure(
-    batch, splits.modalities, config.evaluation.microbatch
-  )
+  visible = perceptual_study.measure(batch, config.evaluation.microbatch)
   chunks = evaluating.stream(
     attacked.builders,
     judge,
@@ -259,7 +256,9 @@ def assess(
   )
 
 
-def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
+def lacking(
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
+) -> str:
   """Says what a finished evaluation lacks; nothing where it is whole.
 
   Args:
@@ -275,7 +274,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
   with contextlib.suppress(FileNotFoundError):
     environment.read(folder.path)
     metric_log.read(folder.metrics)
-  modalities = datasets.MODALITIES[config.data.modality]
+  modalities = tuple(config.seen)
   try:
     load("", config, modalities, folder, made_from)
   except FileNotFoundError as error:
@@ -287,7 +286,7 @@ def lacking(config: Any, folder: Workdir, made_from: Mapping[str, str]) -> str:
 
 def load(
   name: str,
-  config: Any,
+  config: Config,
   modalities: tuple[str, ...],
   folder: Workdir,
   made_from: Mapping[str, str],
@@ -347,7 +346,7 @@ class _Measured(NamedTuple):
 
 
 def _measured(
-  config: Any,
+  config: Config,
   modalities: tuple[str, ...],
   folder: Workdir,
   agenda: chunk_files.Agenda,
@@ -446,7 +445,7 @@ def _check_box(made: Bench, batch: Batch) -> None:
 
 
 def _study(
-  config: Any,
+  config: Config,
   made: Bench,
   variables: Variables,
   splits: datasets.Splits,
@@ -464,8 +463,8 @@ def _study(
     progress,
   )
   few = config.evaluation.shown
-  inputs = gradient_study.named(batch.inputs, splits.modalities)
-  one = jax.tree.map(lambda leaf: leaf[:1], batch.inputs)
+  inputs = build.by_modality(batch.inputs)
+  one = jax.tree.map(lambda leaf: leaf[:1], inputs)
   key = build.key(config, "shown spikes")
   traces = made.forward(variables, key, one).traces
   tree = _Measured(

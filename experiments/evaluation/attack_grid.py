@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.building import build
+from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from experiments.evaluation import suites
 from snnjax import models
@@ -36,7 +37,7 @@ _NOBODY: Mapping[str, LogitsFn] = MappingProxyType({})
 _Logits = Callable[[Variables, Key, Inputs], jax.Array]
 
 
-def plan(config: Any, modalities: tuple[str, ...]) -> Plan:
+def plan(config: Config, modalities: tuple[str, ...]) -> Plan:
   """Returns all that an evaluation is to attack, and what of it cannot run.
 
   Args:
@@ -47,8 +48,8 @@ def plan(config: Any, modalities: tuple[str, ...]) -> Plan:
     UsageError: an attack names a radius that is not there.
     ValueError: if the modalities' lists of radii differ in length.
   """
-  epsilons = config.evaluation.epsilons
-  grid = planning.cells({name: epsilons[name] for name in modalities})
+  seen = config.seen
+  grid = planning.cells({name: seen[name].epsilons for name in modalities})
   attacks = suites.attacks_of(config)
   try:
     wanted = planning.plan(attacks, grid)
@@ -75,7 +76,7 @@ class Grid(NamedTuple):
 
 
 def grid(
-  config: Any,
+  config: Config,
   network: Network,
   wanted: Plan,
   stand_ins: Mapping[str, LogitsFn] = _NOBODY,
@@ -100,13 +101,9 @@ def grid(
   )
 
 
-def traced(cell: Cell) -> Any:
-  """A cell's radii as arrays; of one modality, whose inputs are an array, one.
-
-  No value of theirs is compiled in.
-  """
-  radii = {name: jnp.asarray(value) for name, value in cell.radii.items()}
-  return next(iter(radii.values())) if len(radii) == 1 else radii
+def traced(cell: Cell) -> dict[str, jax.Array]:
+  """A cell's radii as arrays, so that no value of theirs is compiled in."""
+  return {name: jnp.asarray(value) for name, value in cell.radii.items()}
 
 
 class Cases(NamedTuple):
@@ -155,11 +152,12 @@ def cases(
 
 
 def _views(
-  config: Any, network: Network, wanted: Plan, own: _Logits
+  config: Config, network: Network, wanted: Plan, own: _Logits
 ) -> Callable[[Variables], dict[str, View]]:
   """The network under every rule of a plan, each one function for all."""
   rules = dict.fromkeys(rule for each in wanted.attacks for rule in each.rules)
-  random = config.model.encoder in build.RANDOM_ENCODERS
+  encoders = {own.encoder for own in config.seen.values()}
+  random = bool(encoders & set(build.RANDOM_ENCODERS))
   plain = {
     name: own
     if name == config.model.rule
@@ -197,7 +195,7 @@ def _logits(network: Network, rule: BackwardRule) -> _Logits:
 
 
 def _adapting(
-  config: Any, network: Network, name: str
+  config: Config, network: Network, name: str
 ) -> Callable[[Variables, LogitsLoss, int], Oracle]:
   def oracle(variables: Variables, loss: LogitsLoss, draws: int) -> Oracle:
     return build.adaptive_oracle(network, variables, name, loss, draws)

@@ -2,13 +2,13 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from experiments.building import build, datasets, examples
 from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import reporter, say
-from experiments.configuration import preflight, settings, validity
+from experiments.configuration import preflight, schema, settings, validity
+from experiments.configuration.schema import Config
 from experiments.evaluation import assessment, evaluation_folders, suites
 from experiments.reporting import console
 from experiments.runs import origins, run_folders
@@ -18,7 +18,9 @@ from snnjax.interfaces import LogitsFn
 from snnjax.storage import workdir
 
 
-def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
+def run(
+  config: Config, path: pathlib.Path, shared: Shared | None = None
+) -> None:
   """Runs the evaluate binary on the run in `path`.
 
   Args:
@@ -33,11 +35,9 @@ def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
     DataError: the folder has no finished training run.
   """
   compilation.keep()
-  whole = trained_config(path)
-  with whole.unlocked():
-    whole.evaluation = config.evaluation
-    whole.data.data_dir = config.data.data_dir  # the data may have moved
-  whole = preflight.resolved(whole)
+  whole = preflight.resolved(
+    settings.taken(trained_config(path), config, schema.EVALUATING)
+  )
   with exits.reading_data():
     known = origins.assessment(whole, path)
   folder = evaluation_folders.folder(path, whole)
@@ -90,7 +90,7 @@ def _told(
 ) -> str:
   """What a finished evaluation found: accuracies, and the alarms."""
   whole = settings.from_dict(folder.config)
-  modalities = datasets.MODALITIES[whole.data.modality]
+  modalities = tuple(whole.seen)
   (name,) = run_folders.names(path, [path])
   with exits.reading_data():
     assessed = assessment.load(name, whole, modalities, folder, known)
@@ -107,7 +107,7 @@ def _with_fitted(
   return splits._replace(used=used._replace(parts={**parts, **used.parts}))
 
 
-def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
+def stand_ins(whole: Config, splits: datasets.Splits) -> dict[str, LogitsFn]:
   """Loads the networks that a suite's attacks transfer from, by folder.
 
   Args:
@@ -127,7 +127,7 @@ def stand_ins(whole: Any, splits: datasets.Splits) -> dict[str, LogitsFn]:
   return found
 
 
-def trained_config(path: pathlib.Path) -> Any:
+def trained_config(path: pathlib.Path) -> Config:
   """Returns the configuration of a finished training run.
 
   Raises:

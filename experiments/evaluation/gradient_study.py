@@ -1,27 +1,18 @@
 """The gradient study of an evaluation, as its configuration says."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import jax
 
 from experiments.building import build
 from experiments.command.progress import Progress, silent
+from experiments.configuration.schema import Config
 from experiments.evaluation import attack_grid
 from snnjax.evaluation import GradientStudy, Plan, gradients
-from snnjax.interfaces import Array, Batch, Inputs, LogitsFn
+from snnjax.interfaces import Batch, LogitsFn
 
 _WORDS = "measure gradients"
 
 
-def named(inputs: Inputs, modalities: tuple[str, ...]) -> dict[str, Array]:
-  """A mapping by modality, of inputs that may be one array."""
-  if isinstance(inputs, Mapping):
-    return dict(inputs)
-  return {modalities[0]: inputs}
-
-
-def measure(config: Any, plan: Plan) -> gradients.Measure:
+def measure(config: Config, plan: Plan) -> gradients.Measure:
   """Returns the compiled measurement of one microbatch.
 
   The attack is PGD under the network's own rule on all modalities, with the
@@ -38,12 +29,11 @@ def measure(config: Any, plan: Plan) -> gradients.Measure:
     step_size=jax.tree.map(lambda r: 2.5 * r / options.steps, radii),
     steps=options.steps,
     random_draws=options.random_draws,
-    name=next(iter(plan.strongest.radii)),
   )
 
 
 def study(
-  config: Any,
+  config: Config,
   measured: gradients.Measure,
   logits: LogitsFn,
   batch: Batch,

@@ -1,10 +1,9 @@
 """Suites of attacks: which ones an evaluation runs, on what, in which order.
 
-A suite is a configuration file with one key, ``attacks``: a sequence of
-mappings such as ``{"kind": "apgd", "loss": "dlr", "rules": ("own",)}``, run in
-their order. ``--suite=NAME`` takes one of `experiments/configs/suites`, or
-the path of another; ``NAME:TEXT`` hands a text to its `get_config`. The keys
-of an attack:
+A suite is a file whose ``get_config()`` returns a sequence of mappings such as
+``{"kind": "apgd", "loss": "dlr", "rules": ("own",)}``, run in their order.
+``--suite=NAME`` takes one of `experiments/configs/suites`, or the path of
+another; ``NAME:TEXT`` hands a text to its `get_config`. The keys of an attack:
 
     name      of its rows in the report; the kind, if not given
     kind      which attack, a key of `snnjax.attacks.kinds.KINDS`
@@ -19,20 +18,20 @@ of an attack:
     draws     of a random encoder that each gradient averages
     meets     "all" examples, or "survivors" of the attacks before it on the
               same target at the same radius
-    targets   modalities or "both"; () is all of them
+    targets   modalities or "both", all of them at once; () is each of these
     levels    positions of radii, negative ones from the largest; () is all
     options   what else the kind takes
 """
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_collections
-
 from experiments.building import build
-from experiments.configuration import settings
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
 from snnjax.attacks import SuiteAttack, SuiteError, rule_suites
 from snnjax.attacks.kinds import GRADIENT_FREE, KINDS
@@ -41,10 +40,10 @@ from snnjax.storage import workdir
 FOLDER = settings.FOLDER / "suites"
 OWN, CONFIGURED = "own", "configured"
 _NAME = re.compile(r"[a-z0-9_]+")
-_TARGETS = ("image", "events", "both")
+_TARGETS = (*schema.MODALITIES, schema.JOINT)
 
 
-def resolved(config: Any) -> ml_collections.ConfigDict:
+def resolved(config: Config) -> Config:
   """Returns the configuration with ``evaluation.attacks``: all the suite says.
 
   Args:
@@ -53,16 +52,16 @@ def resolved(config: Any) -> ml_collections.ConfigDict:
   Raises:
     UsageError: there is no such suite, or it asks for what is not allowed.
   """
-  plain = settings.to_dict(config)
   # By name, so that what has changed is told by name too.
-  plain["evaluation"]["attacks"] = {
+  attacks = {
     attack.name: {"position": position, **_recorded(attack)}
     for position, attack in enumerate(_read(config, config.evaluation.suite), 1)
   }
-  return settings.from_dict(plain)
+  evaluation = dataclasses.replace(config.evaluation, attacks=attacks)
+  return dataclasses.replace(config, evaluation=evaluation)
 
 
-def check_recorded(config: Any, where: str) -> None:
+def check_recorded(config: Config, where: str) -> None:
   """Raises unless the attacks that a file holds are what `resolved` writes.
 
   Args:
@@ -73,13 +72,13 @@ def check_recorded(config: Any, where: str) -> None:
     UsageError: they are not.
   """
   attacks = config.evaluation.attacks
-  if not isinstance(attacks, ml_collections.ConfigDict):
+  if not isinstance(attacks, Mapping):
     raise UsageError(f"{where}: evaluation.attacks must be a group of attacks")
   for name, said in attacks.items():
     place = f"{where}, attack {settings.shown(name)}"
-    if not isinstance(said, ml_collections.ConfigDict):
+    if not isinstance(said, Mapping):
       raise UsageError(f"{place} must be a group; got {settings.shown(said)}")
-    values = said.to_dict()
+    values = dict(said)
     if type(values.pop("position", None)) is not int:
       raise UsageError(f"{place}: position must be a whole number")
     _attack(config, {**values, "name": name}, place)
@@ -102,7 +101,7 @@ def _recorded(attack: SuiteAttack) -> dict[str, Any]:
   }
 
 
-def title(config: Any) -> str:
+def title(config: Config) -> str:
   """Returns the name of the configured suite, fit for a folder's."""
   return title_of(config.evaluation.suite)
 
@@ -117,7 +116,7 @@ def title_of(suite: str) -> str:
   return re.sub(r"[^\w.-]", "-", spelt.rpartition("/")[2].removesuffix(".py"))
 
 
-def attacks_of(config: Any) -> tuple[SuiteAttack, ...]:
+def attacks_of(config: Config) -> tuple[SuiteAttack, ...]:
   """Returns the attacks of a resolved configuration as they are run.
 
   Args:
@@ -125,13 +124,13 @@ def attacks_of(config: Any) -> tuple[SuiteAttack, ...]:
   """
   attacks = []
   for name, said in config.evaluation.attacks.items():
-    values = said.to_dict()
+    values = dict(said)
     attacks.append((values.pop("position"), SuiteAttack(name=name, **values)))
   ordered = sorted(attacks, key=lambda pair: pair[0])
   return rule_suites.expand_rules(attack for _, attack in ordered)
 
 
-def transferred(config: Any) -> tuple[str, ...]:
+def transferred(config: Config) -> tuple[str, ...]:
   """Returns the folders of the networks that attacks transfer from.
 
   Args:
@@ -143,7 +142,7 @@ def transferred(config: Any) -> tuple[str, ...]:
 
 
 def depend_on_batch(
-  config: Any, attacks: Sequence[SuiteAttack]
+  config: Config, attacks: Sequence[SuiteAttack]
 ) -> tuple[str, ...]:
   """Returns the attacks whose results depend on the batch they are run in.
 
@@ -173,7 +172,7 @@ def depend_on_batch(
   return tuple(attack.name for attack in attacks if mixes(attack))
 
 
-def _read(config: Any, name: str) -> list[SuiteAttack]:
+def _read(config: Config, name: str) -> list[SuiteAttack]:
   spelt, colon, text = name.partition(":")
   known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
   if spelt in known:
@@ -183,16 +182,15 @@ def _read(config: Any, name: str) -> list[SuiteAttack]:
       f"evaluation.suite must be one of {known} or a .py file; got "
       f"{settings.shown(name)}"
     )
-  suite = settings.load(f"{spelt}{colon}{text}")
+  suite = settings.returned(f"{spelt}{colon}{text}")
   where = f"suite {settings.shown(name)}"
-  if set(suite) != {"attacks"} or not isinstance(suite.attacks, list | tuple):
+  if not isinstance(suite, list | tuple):
     raise UsageError(
-      f"{where} must have one key, attacks: a sequence; got "
-      f"{settings.shown(list(suite))}"
+      f"{where} must be a sequence of attacks; got {settings.shown(suite)}"
     )
   attacks = [
     _attack(config, attack, f"{where}, attack {number}")
-    for number, attack in enumerate(suite.attacks, 1)
+    for number, attack in enumerate(suite, 1)
   ]
   names = [attack.name for attack in attacks]
   twice = sorted({name for name in names if names.count(name) > 1})
@@ -204,16 +202,11 @@ def _read(config: Any, name: str) -> list[SuiteAttack]:
   return attacks
 
 
-def _attack(config: Any, values: Any, where: str) -> SuiteAttack:
+def _attack(config: Config, values: Any, where: str) -> SuiteAttack:
   """Checks one attack of a suite and fills in its defaults."""
-  if not isinstance(values, Mapping | ml_collections.ConfigDict):
+  if not isinstance(values, Mapping):
     raise UsageError(f"{where} must be a mapping; got {settings.shown(values)}")
-  whole = {
-    key: value.to_dict()
-    if isinstance(value, ml_collections.ConfigDict)
-    else value
-    for key, value in values.items()
-  }
+  whole = dict(values)
   kind = whole.get("kind")
   name = whole.setdefault("name", kind)
   try:
@@ -243,7 +236,7 @@ def _attack(config: Any, values: Any, where: str) -> SuiteAttack:
   return attack
 
 
-def _rules(config: Any, words: Any) -> tuple[str, ...]:
+def _rules(config: Config, words: Any) -> tuple[str, ...]:
   """The names of rules, `OWN` and `CONFIGURED` among them replaced."""
   if isinstance(words, str) or not isinstance(words, Sequence):
     raise SuiteError("rules", words, "a tuple")

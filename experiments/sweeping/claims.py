@@ -12,11 +12,12 @@ import io
 import pathlib
 import secrets
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from experiments.command import exits
 from experiments.command.exits import ExitCode
 from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
 from snnjax.storage import files, identity, locks
 
 _WORKER = ".worker"
@@ -44,7 +45,7 @@ class Ended(NamedTuple):
   token: str
 
 
-def digest(config: Any) -> str:
+def digest(config: Config) -> str:
   """Returns the digest of a run's configuration, less what changes no result.
 
   Args:
@@ -114,7 +115,7 @@ def writing_table(path: pathlib.Path) -> Iterator[None]:
 
 
 def write(
-  run: pathlib.Path, config: Any, error: BaseException | None, seconds: float
+  run: pathlib.Path, config: Config, error: BaseException | None, seconds: float
 ) -> Ended:
   """Writes how a run ended into its folder, and returns it.
 
@@ -140,7 +141,7 @@ def write(
   return ended
 
 
-def read(run: pathlib.Path, config: Any) -> Ended | None:
+def read(run: pathlib.Path, config: Config) -> Ended | None:
   """Returns how a run of this configuration ended; None where none did.
 
   A damaged note is none: what is finished shows by itself, and what failed is

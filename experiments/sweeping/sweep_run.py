@@ -8,14 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import ml_collections
-
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping, terminal
 from experiments.command.exits import ExitCode
 from experiments.command.progress import say
 from experiments.command.stopping import ShouldStop
 from experiments.configuration import preflight, settings
+from experiments.configuration.schema import Config
 from experiments.evaluation import evaluation_run
 from experiments.evaluation.assessment import Assessed
 from experiments.reporting import console, findings, report_run
@@ -41,7 +40,7 @@ class Cell(NamedTuple):
 
   name: str
   values: Mapping[str, str]
-  config: ml_collections.ConfigDict
+  config: Config
 
 
 class Outcome(NamedTuple):
@@ -60,7 +59,7 @@ class Outcome(NamedTuple):
   assessed: Assessed | None = None
 
 
-def run(config: Any, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
+def run(config: Config, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
   """Trains and evaluates every run of a grid, and writes their table.
 
   Args:
@@ -123,7 +122,7 @@ def _all(
   return [ended[cell.name] for cell in runs]
 
 
-def cells(config: Any, grid: Sequence[str]) -> list[Cell]:
+def cells(config: Config, grid: Sequence[str]) -> list[Cell]:
   """Returns every run of a grid; the last key changes fastest.
 
   Args:
@@ -166,10 +165,10 @@ def _split(values: str) -> list[str]:
   return [part.strip() for part in parts]
 
 
-def _cell(config: Any, values: dict[str, str]) -> Cell:
-  own = settings.from_dict(settings.to_dict(config))
+def _cell(config: Config, values: dict[str, str]) -> Cell:
+  own = config
   for key, value in values.items():
-    settings.override(own, key, value)
+    own = settings.override(own, key, value)
   name = ",".join(f"{key}={value}" for key, value in values.items())
   return Cell(_STRANGE.sub("-", name), values, own)
 

@@ -74,7 +74,14 @@ from snnjax.attacks.suites import (
 )
 from snnjax.attacks.threats.l0 import l0
 from snnjax.attacks.threats.modalities import frozen, joint, per_modality
-from snnjax.attacks.threats.threat import Threat, check_inputs, l1, l2, linf
+from snnjax.attacks.threats.threat import (
+  Threat,
+  box_only,
+  check_inputs,
+  l1,
+  l2,
+  linf,
+)
 
 _ELSEWHERE = {
   "autoattack": "snnjax.evaluation.autoattack, which attacks in microbatches "
@@ -117,6 +124,7 @@ __all__ = [
   "autoattack_standard",
   "best_loss",
   "bim",
+  "box_only",
   "carlini_wagner",
   "check_inputs",
   "choose_sharpness",

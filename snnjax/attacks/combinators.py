@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import prng
+from snnjax import prng, vectors
 from snnjax.arguments import as_labels, check_attack, checked_attacks
 from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.candidates import probed, settled, strongest
@@ -19,7 +19,7 @@ from snnjax.attacks.oracles import (
   as_oracle,
   check_oracle,
 )
-from snnjax.attacks.threats import balls, ravel
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_floating, check_threat
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
@@ -85,7 +85,9 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
       strict=True,
     )
     restore = ravel.ravel_examples(probes[0].gradient)[1]
-    units = [_unit(ravel.ravel_examples(probe.gradient)[0]) for probe in probes]
+    units = [
+      vectors.unit(ravel.ravel_examples(probe.gradient)[0]) for probe in probes
+    ]
     mean = jnp.mean(jnp.stack(units), 0)
     loss = jnp.mean(jnp.stack([probe.loss for probe in probes]), 0)
     correct = jnp.any(jnp.stack([probe.correct for probe in probes]), 0)
@@ -264,9 +266,3 @@ def choose_sharpness(
   best = max(scores, key=lambda value: scores[value])
   successes = {value: success for value, (success, _) in scores.items()}
   return Chosen(best, successes, indices)
-
-
-def _unit(gradient: Array) -> Array:
-  """Returns g / ||g||_2 of each row, whatever its size; 0 where g is 0."""
-  everywhere = balls.Room(jnp.array(-jnp.inf), jnp.array(jnp.inf))
-  return balls.L2.direction(gradient, gradient, everywhere)

@@ -30,8 +30,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
 from snnjax.attacks.oracles import Oracle, eot, white_box
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
-from snnjax.attacks.suites import orders
-from snnjax.attacks.threats.threat import Threat
+from snnjax.attacks.threats.threat import Threat, norm_of
 from snnjax.interfaces import Attack, LogitsFn
 
 Radii = Any  # a scalar, or one per modality
@@ -159,7 +158,7 @@ def _apgd_t(request: Request) -> Attack:
 
 
 def _sa_pgd(request: Request) -> Attack:
-  published = orders(request.threat) == {math.inf}
+  published = set(norm_of(request.threat).orders) == {math.inf}
   make = sa_pgd if published else sa_pgd_steepest
   return make(
     request.ascended,

@@ -12,10 +12,17 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.oracles import Oracle, OracleState, Probe, as_oracle
+from snnjax.attacks.oracles import (
+  Oracle,
+  OracleState,
+  Probe,
+  Source,
+  as_oracle,
+)
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.derivatives import with_gradient_of
-from snnjax.interfaces import Array, Attack, Inputs, Key, Labels, ScoredLossFn
+from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
+from snnjax.losses import LogitsLoss
 from snnjax.lost_derivatives import guard
 
 Latent = Inputs  # an array [B, ...], or a mapping of such arrays
@@ -44,7 +51,10 @@ LatentAttack = Callable[[Key, Inputs, Labels], LatentResult]
 
 
 def through(
-  decode: Callable[[Latent], Inputs], source: ScoredLossFn | Oracle
+  decode: Callable[[Latent], Inputs],
+  source: Source,
+  *,
+  loss: LogitsLoss | None = None,
 ) -> Oracle:
   """Returns the oracle of what decodes to inputs.
 
@@ -55,10 +65,11 @@ def through(
     decode: ``latent -> inputs``, of the same examples. It is deterministic; a
       draw that it needs, such as Gumbel noise, is a part of the latent whose
       gradient it stops.
-    source: the loss of decoded inputs, or an oracle, whose gradient may be an
-      estimate.
+    source: a logits function of decoded inputs, or an oracle, whose gradient
+      may be an estimate.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
   """
-  oracle = as_oracle(source)
+  oracle = as_oracle(source, loss)
 
   def init(latent: Latent) -> OracleState:
     return oracle.init(decode(latent))
@@ -78,9 +89,10 @@ def through(
 
 def latent_attack(
   decode: Decode,
-  source: ScoredLossFn | Oracle,
+  source: Source,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   start: Callable[[Key, Inputs], Latent],
   search: Callable[[Oracle], Attack],
 ) -> LatentAttack:
@@ -97,8 +109,9 @@ def latent_attack(
   Args:
     decode: ``(latent, clean inputs) -> inputs`` like the clean ones; see
       `through`.
-    source: the loss of decoded inputs, or an oracle.
+    source: a logits function of decoded inputs, or an oracle.
     threat: where the decoded inputs may be.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     start: ``(key, clean inputs) -> latent``, where the search begins: an
       array, or a mapping of them, whose leading axis is that of the examples.
     search: ``oracle -> attack`` on latents, with a threat of *their* own:
@@ -110,12 +123,12 @@ def latent_attack(
     latent out.
 
   Raises:
-    TypeError: if the threat is none.
-    ValueError: from the attack, if the decoded inputs are not like the clean
-      ones, or inputs or labels do not fit, see `check_inputs`.
+    ValueError: if the threat is none; from the attack, if the decoded inputs
+      are not like the clean ones, or inputs or labels do not fit, see
+      `check_inputs`.
   """
   check_threat(threat)
-  oracle = as_oracle(source)
+  oracle = as_oracle(source, loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> LatentResult:
     labels = taken(threat, inputs, labels)

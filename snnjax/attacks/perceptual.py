@@ -7,8 +7,7 @@ from snnjax.arguments import check_per_example, logits_function
 from snnjax.attacks.oracles import white_box
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import walls
-from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, linf
+from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, box_only, walls
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -188,9 +187,8 @@ def imperceptible(
     moved = _bought(visit, weight, budget, step_size, pixels, box)
     return moved, weight
 
-  anywhere = linf(float("1e30"), box)
   return explore(
-    white_box(scored), Search(begin, move), anywhere, steps=steps + 1
+    white_box(scored), Search(begin, move), box_only(box), steps=steps + 1
   )
 
 

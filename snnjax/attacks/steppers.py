@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from snnjax import vectors
 from snnjax.arguments import check_per_example
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat
@@ -84,8 +85,7 @@ def scaled(
     sizes = ravel.broadcast_modalities("step_size", step_size, direction)
 
     def one(leaf: Array, size: float | Array) -> Array:
-      column = (-1, *[1] * (leaf.ndim - 1))
-      return leaf * jnp.reshape(jnp.asarray(size, leaf.dtype), column)
+      return leaf * vectors.column(jnp.asarray(size, leaf.dtype), leaf)
 
     return ravel.map_modalities(one, direction, sizes)
 

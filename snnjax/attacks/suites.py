@@ -21,11 +21,10 @@ from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
 from snnjax.attacks.oracles import eot
 from snnjax.attacks.queries.square import square
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.attacks.threats.threat import Threat, check_threat, norm_of
 from snnjax.interfaces import AnyLogitsFn, Attack, LogitsFn
 
-Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
+OfRadius = Callable[[Any], Threat]  # radius, or one per modality -> threat
 
 _SCHEDULE = 10_000  # the queries over which Square's windows shrink
 
@@ -53,7 +52,7 @@ class Effort(NamedTuple):
 FULL = Effort()
 
 
-def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
+def threat_of(threat: Threat | OfRadius, epsilon: Any = None) -> Threat:
   """Returns the threat of a norm and its radius, or the ready threat.
 
   Args:
@@ -84,7 +83,7 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
 
 def autoattack_standard(
   logits_fn: AnyLogitsFn,
-  threat: Threat | Norm,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -126,7 +125,7 @@ def autoattack_standard(
 
 def autoattack_plus(
   logits_fn: AnyLogitsFn,
-  threat: Threat | Norm,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -160,7 +159,7 @@ def autoattack_plus(
 
 def autoattack_rand(
   logits_fn: AnyLogitsFn,
-  threat: Threat | Norm,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -193,16 +192,6 @@ def autoattack_rand(
   }
 
 
-def orders(threat: Threat) -> set[float]:
-  """Returns the order p of a norm ball, or those of one for each modality.
-
-  Raises:
-    ValueError: the threat, or that of a modality, is not a norm ball.
-  """
-  parts = threat.parts or {"": threat}
-  return {geometry_of(part).order for part in parts.values()}
-
-
 class _Parts(NamedTuple):
   """The attacks of the suites, for one network and budget."""
 
@@ -213,7 +202,7 @@ class _Parts(NamedTuple):
   @property
   def sparse(self) -> bool:
     """Whether the threat is l1, or that of a modality is."""
-    return 1 in orders(self.threat)
+    return 1 in norm_of(self.threat).orders
 
   def apgd(self, loss: losses.LogitsLoss, restarts: int) -> Attack:
     make = shrinking_auto_pgd if self.sparse else auto_pgd

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax import vectors
 from snnjax.backward.rules import Bptt
 from snnjax.interfaces import Array, State, Trace
 from snnjax.neurons import Neuron
@@ -82,14 +83,10 @@ def _spread_so_far(drive: Array) -> Array:
   # Row t holds ones up to step t: no difference of large sums is taken.
   past = jnp.tril(jnp.ones((steps, steps), drive.dtype))
   total = jnp.sum(past, 1)
-  averages = jnp.tensordot(past, mean, 1) / _leading(total, mean.ndim)
+  averages = jnp.tensordot(past, mean, 1) / vectors.column(total, mean)
   between = jnp.square(mean[None] - averages[:, None])
   between = jnp.einsum("ts,ts...->t...", past, between) * count
   squares = jnp.tensordot(past, within, 1) + between
-  freedom = _leading(jnp.maximum(total * count - 1, 1), mean.ndim)
+  freedom = vectors.column(jnp.maximum(total * count - 1, 1), mean)
   width = jnp.sqrt(squares / freedom)
   return jnp.where(width > 0, width, 1)
-
-
-def _leading(values: Array, axes: int) -> Array:
-  return jnp.reshape(values, (-1, *[1] * (axes - 1)))

@@ -148,10 +148,8 @@ def measure_search(
   is left out of the accuracies.
   """
   white = reported or attacked(subject, examples)
-  made = subject.threat(subject.radius)
-  balls = [made] if made.parts is None else made.parts.values()
   searches = {"hop_skip_jump": by_hop_skip_jump}
-  if all(ball.geometry is not None for ball in balls):
+  if subject.threat(subject.radius).norm is not None:
     searches["square"] = by_square
   found = {
     name: searched(subject, examples, search, queries).robust

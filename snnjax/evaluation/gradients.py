@@ -206,7 +206,7 @@ def measure_gradients(
       along=jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), along),
       standing=standing.T,
       ratio={
-        modality: vulnerability.first_order(gradient, vulnerability.LINF).ratio
+        modality: vulnerability.first_order(gradient, np.inf).ratio
         for modality, gradient in gradients["margin"]["clean"].items()
       },
       random=vulnerability.random_vulnerability(

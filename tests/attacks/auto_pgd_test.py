@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks, losses
-from snnjax.attacks.gradient import auto_pgd_steppers
+from snnjax.attacks.gradient import auto_pgd_steppers, schedule
 from snnjax.interfaces import Scored
 from tests import smooth_network
 
@@ -14,10 +14,10 @@ KEY = jax.random.key(0)
 
 
 def test_checkpoints_are_the_papers():
-  ends = auto_pgd_steppers.windows(100)
+  ends = schedule.checkpoints(100)
   assert np.flatnonzero(ends).tolist() == [22, 41, 57, 70, 80, 87, 93, 99]
   assert ends[[22, 41, 99]].tolist() == [22, 19, 6]
-  assert np.flatnonzero(auto_pgd_steppers.windows(3)).tolist() == [1, 2, 3]
+  assert np.flatnonzero(schedule.checkpoints(3)).tolist() == [1, 2, 3]
 
 
 def test_counts_of_moving_coordinates():

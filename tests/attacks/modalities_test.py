@@ -9,9 +9,8 @@ import pytest
 import scipy.optimize
 
 from snnjax import attacks, encoders, evaluation, losses, models, neurons
-from snnjax.attacks.threats import blocks
-from snnjax.attacks.threats.balls import Room
-from snnjax.attacks.threats.blocks import Block
+from snnjax.attacks.threats import hyperplane
+from snnjax.attacks.threats.norms import Block, Room
 from snnjax.backward.pdsg import Pdsg
 from tests import smooth_network
 
@@ -180,7 +179,9 @@ def test_onto_plane_of_several_blocks_is_the_shortest_way(x64, mixed):
   gap = 1.5 * rng.normal(size=10)
   room = Room(jnp.zeros((1, 1)), jnp.ones((1, 1)))
   steps = np.asarray(
-    blocks.onto_plane(*map(jnp.asarray, (point, slope, gap)), room, shape)
+    hyperplane.project_onto_hyperplane(
+      *map(jnp.asarray, (point, slope, gap)), room, shape
+    )
   )
   assert np.all((point + steps >= -1e-12) & (point + steps <= 1 + 1e-12))
   ends = np.cumsum([0] + [block.width for block in shape])

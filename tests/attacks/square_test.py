@@ -7,6 +7,7 @@ import pytest
 
 from snnjax import attacks, losses
 from snnjax.attacks.queries import patches, square_moves
+from snnjax.attacks.threats.norms import Block
 from tests import smooth_network
 
 KEY = jax.random.key(0)
@@ -99,7 +100,7 @@ def test_a_move_spends_the_budget_and_changes_two_windows(order, channels):
   delta = jnp.asarray(rng.normal(size=(9, 9, channels)) / 60, jnp.float32)
   window = square_moves.Window((9, 9), jnp.array([3, 3]))
   key = jax.random.key(order)
-  ball = square_moves.Ball(order, 1)
+  ball = Block(order, delta.size)
   radius = jnp.array(np.sum(np.abs(delta) ** order) ** (1 / order) + 0.1)
   moved = square_moves.changed([ball], key, [radius], [delta], [window])[0]
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from snnjax import attacks
-from snnjax.attacks.threats import balls
 
 settings.register_profile("attacks", deadline=None, max_examples=25)
 settings.load_profile("attacks")
@@ -295,7 +294,7 @@ def test_unknown_modalities_are_named():
   threat = attacks.per_modality({"image": attacks.linf(0.1)})
   with pytest.raises(ValueError, match=r"\['image'\]; the inputs have \['ev"):
     threat.project(both(), both())
-  with pytest.raises(ValueError, match="one array"):
+  with pytest.raises(ValueError, match="single array"):
     threat.project(jnp.zeros((2, 3)), jnp.zeros((2, 3)))
 
 
@@ -310,6 +309,23 @@ def test_clean_inputs_outside_their_box_are_named():
     attacks.check_inputs(threat, both() | {"image": jnp.ones((2, 2), int)})
 
 
-def test_l2_norm_survives_tiny_and_huge_rows():
-  rows = jnp.array([[3e-30, 4e-30], [3e30, 4e30], [0.0, 0.0]])
-  np.testing.assert_allclose(balls.l2_norm(rows), [5e-30, 5e30, 0], rtol=1e-6)
+def test_box_only_is_bounded_by_the_box_and_by_nothing_else():
+  inputs = {"image": jnp.full((2, 3), 0.5), "events": jnp.full((2, 1), 4.0)}
+  threat = attacks.box_only({"image": (0.0, 1.0), "events": (-jnp.inf, 5.0)})
+  far = {
+    "image": jnp.asarray([[9.0, -9, 0.25], [jnp.nan, jnp.inf, 1]]),
+    "events": jnp.asarray([[-1e30], [9.0]]),
+  }
+  near = threat.project(far, inputs)
+  # What is not finite goes back to its origin.
+  np.testing.assert_array_equal(near["image"], [[1, 0, 0.25], [0.5, 0.5, 1]])
+  np.testing.assert_array_equal(near["events"], [[-1e30], [5]])
+  assert threat.contains(near, inputs).tolist() == [True, True]
+  assert threat.contains(far, inputs).tolist() == [False, False]
+  # Nothing counts where the clean input is outside.
+  outside = inputs | {"events": jnp.asarray([[6.0], [4.0]])}
+  assert threat.contains(near, outside).tolist() == [False, True]
+  drawn = threat.sample(jax.random.key(0), inputs)
+  assert threat.contains(drawn, inputs).all()
+  assert not np.any(np.asarray(drawn["image"] == inputs["image"]))
+  np.testing.assert_array_equal(drawn["events"], inputs["events"])

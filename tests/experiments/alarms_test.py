@@ -27,10 +27,10 @@ from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
 CHANGES = {
   "data.test_examples": "128",
-  "model.encoder": "direct",
+  "modalities.image.encoder": "direct",
   "evaluation.examples": "128",
   "evaluation.microbatch": "32",
-  "evaluation.epsilons.image": "0.2,0.3",
+  "modalities.image.epsilons": "0.2,0.3",
   "evaluation.random_draws": "30",
   "evaluation.rules": "bptt_triangle,bptt_atan",
   "evaluation.alarm_examples": "8",
@@ -42,7 +42,8 @@ def quantised(network):
   """The network behind a staircase, whose slope is zero everywhere."""
 
   def apply(variables, inputs, **options):
-    return network.apply(variables, jnp.round(inputs * 3) / 3, **options)
+    stairs = jax.tree.map(lambda leaf: jnp.round(leaf * 3) / 3, inputs)
+    return network.apply(variables, stairs, **options)
 
   return network._replace(apply=apply)
 

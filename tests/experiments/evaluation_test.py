@@ -225,9 +225,9 @@ def test_an_evaluation_is_as_the_run_was_configured(trained, tmp_path):
   own = parsed(trained, "--config.evaluation.steps=7")
   assert own.evaluation.microbatch == 8
   assert own.evaluation.steps == 7
-  assert own.evaluation.epsilons.image == (0.05, 0.1)
+  assert own.modalities.image.epsilons == (0.05, 0.1)
   other = parsed(trained, "--config=mnist")
-  assert other.evaluation.epsilons.image == (0.1, 0.2, 0.3)
+  assert other.modalities.image.epsilons == (0.1, 0.2, 0.3)
   assert parsed(tmp_path).evaluation.microbatch == 64
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(exits.DataError, match=r"config\.json is damaged"):

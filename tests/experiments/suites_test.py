@@ -34,7 +34,7 @@ FEW = {
   "data.train_examples": "64",
   "data.test_examples": "16",
   "data.validation": "0",
-  "model.encoder": "direct",
+  "modalities.image.encoder": "direct",
   "train.epochs": "1",
   "evaluation.examples": "16",
 }
@@ -42,11 +42,7 @@ FEW = {
 
 def suite(tmp_path, *attacks):
   path = tmp_path / "mine.py"
-  path.write_text(
-    "import ml_collections\n"
-    "def get_config():\n"
-    f"  return ml_collections.ConfigDict({{'attacks': {attacks!r}}})\n"
-  )
+  path.write_text(f"def get_config():\n  return {attacks!r}\n")
   return {"evaluation.suite": str(path)}
 
 
@@ -151,15 +147,15 @@ def test_an_evaluation_is_named_by_what_it_is():
     ({"evaluation.suite": "full:a,b"}, "linf_full_0.05_0.1"),
     ({"evaluation.suite": "some/where/mine.py"}, "linf_mine_0.05_0.1"),
     (
-      {"evaluation.norm": "l2", "evaluation.epsilons.image": "8/255,1"},
+      {"evaluation.norm": "l2", "modalities.image.epsilons": "8/255,1"},
       "l2_quick_0.03137_1",
     ),
     (
-      {"evaluation.epsilons.image": "1,2,3,4,5"},
+      {"modalities.image.epsilons": "1,2,3,4,5"},
       "linf_quick_1_to5_5",
     ),
     (
-      {"data.modality": "both"},
+      {"data.modalities": "image,events"},
       "linf_quick_events_0.05_0.1_image_0.05_0.1",
     ),
   ):
@@ -351,9 +347,9 @@ def test_another_batch_is_another_evaluation_where_results_depend_on_it(
   tmp_path, trained, mixed
 ):
   def sized(size):
-    other = settings.from_dict(settings.to_dict(suites.resolved(mixed)))
-    other.evaluation.microbatch = size
-    return other
+    return settings.replaced(
+      suites.resolved(mixed), {"evaluation.microbatch": size}
+    )
 
   size = mixed.evaluation.microbatch
   made = evaluation_folders.folder(trained, sized(size))
@@ -462,9 +458,8 @@ def test_another_suite_does_not_train_a_network_again(tmp_path, monkeypatch):
   for key, value, same in (
     ("evaluation.suite", "standard", True),
     ("evaluation.microbatch", "26", True),
-    ("method.weight", "7", False),
+    ("method.sr.weight", "7", False),
     ("train.epochs", "9", False),
   ):
-    other = settings.from_dict(plain)
-    settings.override(other, key, value)
+    other = settings.override(settings.from_dict(plain), key, value)
     assert comparison.trained(other, tmp_path) is same

@@ -24,17 +24,17 @@ def names(grid):
 
 
 def test_a_grid_is_every_combination_the_last_key_fastest():
-  assert names(["method.kind=vanilla,sr", "seed=0,1"]) == [
-    "method.kind=vanilla,seed=0",
-    "method.kind=vanilla,seed=1",
-    "method.kind=sr,seed=0",
-    "method.kind=sr,seed=1",
+  assert names(["method.name=vanilla,sr", "seed=0,1"]) == [
+    "method.name=vanilla,seed=0",
+    "method.name=vanilla,seed=1",
+    "method.name=sr,seed=0",
+    "method.name=sr,seed=1",
   ]
   cells = sweep_run.cells(
     tiny_runs.config(),
-    ["model.hidden=(16,),(8, 4)", "method.weight=1/8, 1e-3"],
+    ["model.hidden=(16,),(8, 4)", "method.sr.weight=1/8, 1e-3"],
   )
-  found = [(c.config.model.hidden, c.config.method.weight) for c in cells]
+  found = [(c.config.model.hidden, c.config.method.sr.weight) for c in cells]
   assert found == [
     ((16,), 0.125),
     ((16,), 0.001),

@@ -7,7 +7,7 @@ import pytest
 
 from snnjax import attacks
 from snnjax.attacks.threats import hyperplane, l0
-from snnjax.attacks.threats.balls import Room
+from snnjax.attacks.threats.norms import Block, Room
 from snnjax.kernels import order_statistics
 
 DTYPES = ["float32", "float64", "bfloat16", "float16"]
@@ -121,7 +121,9 @@ def test_steps_onto_a_plane_at_the_edges(norm, upper):
   point = jnp.full((4, 3), 0.5)
   slope = jnp.array([[2.0, 2.0, 1.0]] * 3 + [[0.0, 0.0, 0.0]])
   gap = jnp.array([0.0, 1e-30, 2.0, 1.0])
-  step = hyperplane.project_onto_hyperplane(point, slope, gap, room, norm)
+  step = hyperplane.project_onto_hyperplane(
+    point, slope, gap, room, (Block(norm, point.shape[1]),)
+  )
   gained = jnp.sum(slope * step, 1)
   np.testing.assert_allclose(gained, [0, 1e-30, 2, 0], rtol=1e-6, atol=1e-33)
   assert np.all(np.asarray(step) >= 0)
@@ -131,17 +133,18 @@ def test_steps_onto_a_plane_at_the_edges(norm, upper):
     np.testing.assert_allclose(step[2], expected, rtol=1e-6)
 
 
-def gauge_steps(norm):
+def steps_in(norm):
   slope, room = jnp.ones((4, 64)), Room(jnp.zeros((1, 1)), jnp.ones((1, 1)))
+  blocks = (Block(norm, 64),)
   return lambda x: hyperplane.project_onto_hyperplane(
-    x, slope * x, x[:, 0], room, norm
+    x, slope * x, x[:, 0], room, blocks
   )
 
 
 @pytest.mark.parametrize(
   "step",
   [
-    *map(gauge_steps, (np.inf, 2, 1)),
+    *map(steps_in, (np.inf, 2, 1)),
     lambda x: attacks.l1(1.0).project(x, jnp.zeros_like(x)),
     lambda x: attacks.l1(1.0).ascent(x, x),
     lambda x: attacks.l0(3).project(x[:, None, :], x[:, None, :] * 0),

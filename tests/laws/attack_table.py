@@ -375,11 +375,12 @@ ATTACKS = {
     ("l0",),
   ),
   "latent_attack": Entry(
-    lambda loss, threat, step: attacks.as_attack(
+    lambda logits, threat, step: attacks.as_attack(
       attacks.latent_attack(
         lambda z, clean: jax.tree.map(lambda a, x: x + jnp.sin(a), z, clean),
-        loss,
+        logits,
         threat,
+        **CROSS_ENTROPY,
         start=lambda key, clean: jax.tree.map(jnp.zeros_like, clean),
         search=lambda oracle: attacks.bim(
           oracle, attacks.linf(1.0, (-np.inf, np.inf)), step_size=0.2, steps=3
@@ -430,6 +431,7 @@ PIECES = {
   "Visit",
   "ascend_recorded",
   "best_loss",
+  "box_only",
   "check_inputs",
   "choose_sharpness",
   "frozen",

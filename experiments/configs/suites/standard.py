@@ -3,15 +3,15 @@
 `snnjax.attacks.standard_suite` with PDSG and ASSG beside the configured rules.
 """
 
-import ml_collections
+from typing import Any
 
 from experiments.evaluation import suites
 from snnjax import attacks
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> tuple[dict[str, Any], ...]:
   """Returns the suite."""
   suite = attacks.standard_suite(
     ("configured", "pdsg"), own="own", adaptive="assg_atan"
   )
-  return ml_collections.ConfigDict({"attacks": suites.mappings(suite)})
+  return suites.mappings(suite)

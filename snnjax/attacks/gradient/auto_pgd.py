@@ -83,10 +83,10 @@ def auto_pgd(
   check_threat(threat)
   check_count("steps", steps)
   check_range("rho", rho, 0.0, 1.0)
-  geometry = threat.geometry
-  if geometry is not None and geometry.order == 1:
+  norm = threat.norm
+  if norm is not None and norm.orders == (1.0,):
     density = 0.2 if start is None else None
-    stepper = adaptive_sparse(threat, geometry, steps, density)
+    stepper = adaptive_sparse(threat, norm, steps, density)
   else:
     stepper = adaptive_steps(threat, steps, rho)
   return ascend(

@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from snnjax import vectors
 from snnjax.attacks.ascent import Destination
+from snnjax.attacks.gradient.schedule import checkpoints
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.threat import Geometry, Threat
+from snnjax.attacks.threats.norms import Norm
+from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import Array, Inputs
 from snnjax.kernels import order_statistics
 
@@ -58,26 +61,6 @@ class _Sparse(NamedTuple):
   size: Array  # [B], step size in radii
 
 
-def windows(steps: int) -> np.ndarray:
-  """Returns [steps + 1]: the length of the window that ends at an update.
-
-  Zero where no window ends. The first takes 22 % of the steps, each later one
-  3 % less, down to 6 %.
-
-  Args:
-    steps: of the whole run.
-  """
-  shares = (int(share * steps) for share in (0.22, 0.06, 0.03))
-  length, least, less = (max(share, 1) for share in shares)
-  ends = np.zeros(steps + 1, np.int32)
-  end = length
-  while end <= steps:
-    ends[end] = length
-    length = max(length - less, least)
-    end += length
-  return ends
-
-
 def moving_counts(width: int) -> np.ndarray:
   """Returns [width + 1]: how many coordinates to move after so many changed.
 
@@ -109,9 +92,9 @@ def adaptive_steps(
     steps: of the whole run.
     rho: the share of steps that must raise the loss.
   """
-  ends = jnp.asarray(windows(steps))
+  ends = jnp.asarray(checkpoints(steps))
   # Whole numbers on both sides: no more than that many rises.
-  ceilings = jnp.asarray(np.floor(rho * windows(steps)), int)
+  ceilings = jnp.asarray(np.floor(rho * checkpoints(steps)), int)
 
   def update(
     gradient: Inputs,
@@ -154,7 +137,7 @@ def adaptive_steps(
 
 
 def adaptive_sparse(
-  threat: Threat, geometry: Geometry, steps: int, density: float | None
+  threat: Threat, norm: Norm, steps: int, density: float | None
 ) -> optax.GradientTransformationExtraArgs:
   """Returns Auto-PGD's stepper for an l1 threat.
 
@@ -166,7 +149,7 @@ def adaptive_sparse(
 
   Args:
     threat: the l1 threat.
-    geometry: its geometry.
+    norm: its norm, l1.
     steps: of the whole run.
     density: the first k; None takes it from what the start has changed.
   """
@@ -184,8 +167,8 @@ def adaptive_sparse(
     del correct
     loss = _comparable(value, state.best.loss)
     best = _better(state.best, Best(params, gradient, loss))
-    rows = geometry.rows(origin)[0]
-    changed = geometry.rows(best.inputs)[0] != rows
+    rows = norm.rows(origin)[0]
+    changed = norm.rows(best.inputs)[0] != rows
     support = jnp.sum(changed, 1)
     width = rows.shape[1]
     fewer = jnp.asarray(moving_counts(width), int)[support]
@@ -206,7 +189,7 @@ def adaptive_sparse(
     here, slope = ravel.select_examples(
       sparser, (best.inputs, best.gradient), (params, gradient)
     )
-    target = _sparse_step(threat, geometry, here, slope, size, moving)
+    target = _sparse_step(threat, norm, here, slope, size, moving)
     return Destination(target), _Sparse(
       state.updates + 1,
       best,
@@ -253,7 +236,7 @@ def _with_momentum(
   radii = ravel.broadcast_modalities("radius", threat.radius, here)
   step = ravel.map_modalities(
     lambda leaf, radius: (
-      leaf * _column(size * jnp.asarray(radius, leaf.dtype), leaf)
+      leaf * vectors.column(size * jnp.asarray(radius, leaf.dtype), leaf)
     ),
     threat.ascent(slope, here),
     radii,
@@ -274,29 +257,25 @@ def _with_momentum(
 
 def _sparse_step(
   threat: Threat,
-  geometry: Geometry,
+  norm: Norm,
   here: Inputs,
   slope: Inputs,
   size: Array,
   moving: Array,
 ) -> Inputs:
-  rows, restore = geometry.rows(here)
-  slopes = geometry.slopes(slope)
+  rows, restore = norm.rows(here)
+  slopes = norm.slopes(slope)
   magnitude = jnp.abs(slopes)
   least = order_statistics.kth_largest(magnitude, moving[:, None])
   signs = jnp.where(magnitude >= least, jnp.sign(slopes), 0)
   count = jnp.maximum(jnp.sum(jnp.abs(signs), 1), 1)
-  length = size * jnp.asarray(threat.radius, rows.dtype) / count
+  (radius,) = jax.tree.leaves(threat.radius)
+  length = size * jnp.asarray(radius, rows.dtype) / count
   return restore(rows + signs * length[:, None])
 
 
 def _batch(inputs: Inputs) -> tuple[int, ...]:
   return jax.tree.leaves(inputs)[0].shape[:1]
-
-
-def _column(values: Array, leaf: Array) -> Array:
-  """Shapes [B] values so that they broadcast against [B, ...]."""
-  return jnp.reshape(values, (-1, *[1] * (leaf.ndim - 1)))
 
 
 def _comparable(value: Array, like: Array) -> Array:

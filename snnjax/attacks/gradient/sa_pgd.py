@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from snnjax import vectors
 from snnjax.attacks.ascent import ascend, sampled
 from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.gradient.schedule import checkpoints
 from snnjax.attacks.oracles import Oracle, Source, as_oracle
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
@@ -38,8 +40,7 @@ class StableState(NamedTuple):
 def halvings(steps: int) -> np.ndarray:
   """Returns how many times the step size is halved before each step, [steps].
 
-  The first halving comes after 0.22 N steps, each next one after a period
-  that is shorter by 0.03 N, but never below 0.06 N: Auto-PGD's checkpoints.
+  One at each of Auto-PGD's checkpoints.
 
   Args:
     steps: N, at least 1.
@@ -48,16 +49,7 @@ def halvings(steps: int) -> np.ndarray:
     ValueError: if `steps` is not such a count.
   """
   check_count("steps", steps)
-  period, least, shrink = (
-    max(int(share * steps), 1) for share in (0.22, 0.06, 0.03)
-  )
-  counts = np.zeros(steps, int)
-  start = period
-  while start < steps:
-    counts[start:] += 1
-    period = max(period - shrink, least)
-    start += period
-  return counts
+  return np.cumsum(checkpoints(steps) > 0)[:-1]
 
 
 def stable_steps(
@@ -91,7 +83,8 @@ def stable_steps(
     gradient: Inputs, state: StableState, params: Inputs | None = None
   ) -> tuple[Inputs, StableState]:
     del params
-    units = jax.tree.map(_largest_is_one, gradient)
+    # So that squares neither vanish nor overflow.
+    units = jax.tree.map(lambda g: vectors.over_largest(g)[0], gradient)
     momentum = jax.tree.map(
       lambda m, g: MOMENTUM * m + _over_mean(g, jnp.abs(g)),
       state.momentum,
@@ -158,18 +151,20 @@ def stable_directions(
     if params is None:
       raise ValueError("params must be the current inputs; got None")
     matrix, restore = ravel.ravel_examples(gradient)
-    unit = restore(_largest_is_one(matrix))
+    unit = restore(vectors.over_largest(matrix)[0])
     size = dual(unit, params)
     scale = jnp.where(size > 0, size, 1)
     momentum = jax.tree.map(
-      lambda m, g: MOMENTUM * m + g / _column(scale, g), state.momentum, unit
+      lambda m, g: MOMENTUM * m + g / vectors.column(scale, g),
+      state.momentum,
+      unit,
     )
     square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
     share = jnp.clip(steady, 0, 1)
     sizes = _sizes(step_size, schedule, state.made, gradient)
     moves = jax.tree.map(
-      lambda d, eta: eta * _column(share, d) * d,
+      lambda d, eta: eta * vectors.column(share, d) * d,
       threat.ascent(momentum, params),
       sizes,
     )
@@ -267,21 +262,10 @@ def _attack(
   )
 
 
-def _largest_is_one(gradient: Array) -> Array:
-  """Scales each example, so that squares neither vanish nor overflow."""
-  axes = tuple(range(1, gradient.ndim))
-  largest = jnp.max(jnp.abs(gradient), axes, keepdims=True)
-  return gradient / jnp.where(largest > 0, largest, 1)
-
-
 def _over_mean(values: Array, sizes: Array) -> Array:
   axes = tuple(range(1, values.ndim))
   mean = jnp.mean(sizes, axes, keepdims=True)
   return values / jnp.where(mean > 0, mean, 1)
-
-
-def _column(values: Array, like: Array) -> Array:
-  return jnp.reshape(values, (-1, *[1] * (like.ndim - 1)))
 
 
 def _sizes(
@@ -293,8 +277,6 @@ def _sizes(
 
   def one(leaf: Array, size: float | Array) -> Array:
     amount = jnp.asarray(size, leaf.dtype) * factor.astype(leaf.dtype)
-    return jnp.broadcast_to(
-      jnp.reshape(amount, (-1, *[1] * (leaf.ndim - 1))), leaf.shape
-    )
+    return jnp.broadcast_to(vectors.column(amount, leaf), leaf.shape)
 
   return ravel.map_modalities(one, inputs, amounts)

@@ -1,14 +1,15 @@
 """SLIDE: projected gradient ascent along sparse l1 steps."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from snnjax.attacks.candidates import Keep, strongest
 from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.oracles import Source
-from snnjax.attacks.threats import balls, ravel
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.threats.modalities import per_modality
-from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.norms import Room, sparse_direction, split
+from snnjax.attacks.threats.threat import Threat, norm_of
 from snnjax.interfaces import Array, Attack, Inputs
 from snnjax.losses import LogitsLoss
 from snnjax.validation import check_range, is_concrete
@@ -55,10 +56,9 @@ def slide(
   then clipped to the box; ours is onto both together.
   """
   check_range("quantile", quantile, 0.0, 1.0)
-  ball = balls.l1_ball(1 - quantile)
   return pgd(
     source,
-    _sparse(threat, ball),
+    _sparse(threat, 1 - quantile),
     loss=loss,
     steps=steps,
     step_size=step_size,
@@ -68,31 +68,32 @@ def slide(
   )
 
 
-def _sparse(threat: Threat, ball: balls.Ball) -> Threat:
-  """Returns the threat with the steps of a ball, in every modality."""
-  check_threat(threat)
-  if threat.parts is not None:
-    return per_modality(
-      {
-        name: part if _is_empty(part) else _sparse(part, ball)
-        for name, part in threat.parts.items()
-      }
-    )
-  geometry = geometry_of(threat)
-  if geometry.order != 1:
-    raise ValueError(
-      f"threat must be of order 1 for SLIDE; got order {geometry.order}"
-    )
+def _sparse(threat: Threat, fraction: float) -> Threat:
+  """Returns the threat with steps along a fraction of each block's columns."""
+  norm = norm_of(threat)
+  for order, radius in zip(
+    norm.orders, jax.tree.leaves(threat.radius), strict=True
+  ):
+    if order != 1 and not _is_empty(radius):
+      raise ValueError(
+        f"threat must be of order 1 for SLIDE; got order {order}"
+      )
 
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
-    rows, restore = geometry.rows(candidate)
-    slope: Array = geometry.slopes(gradient)
-    return restore(ball.direction(slope, rows, geometry.room(candidate)))
+    rows, restore = norm.rows(candidate)
+    slope, room = norm.slopes(gradient), norm.room(candidate)
+    parts = (
+      split(matrix, norm.blocks(candidate)) for matrix in (slope, rows, *room)
+    )
+    directions = [
+      sparse_direction(slope, here, Room(lower, upper), fraction)
+      for slope, here, lower, upper in zip(*parts, strict=True)
+    ]
+    return restore(jnp.concatenate(directions, 1))
 
   return threat._replace(ascent=ascent)
 
 
-def _is_empty(threat: Threat) -> bool:
+def _is_empty(radius: float | Array) -> bool:
   """Returns whether nothing may change, as far as that is known."""
-  radius = threat.radius
   return is_concrete(radius) and not np.any(np.asarray(radius))

@@ -10,7 +10,7 @@ import optax
 from snnjax.attacks.minimum_norm.lagrangian import Descent, Settings, minimised
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
 from snnjax.attacks.steppers import adam
-from snnjax.attacks.threats.balls import Room
+from snnjax.attacks.threats.norms import Room
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import AnyLogitsFn, Array
 from snnjax.validation import is_concrete

@@ -13,15 +13,15 @@ from snnjax.attacks.oracles import (
   withstood,
 )
 from snnjax.attacks.target_classes import strongest_rivals
-from snnjax.attacks.threats import blocks
-from snnjax.attacks.threats.gauge import Gauge
+from snnjax.attacks.threats.norms import Norm, dual_size
+from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn, Scored
 from snnjax.lost_derivatives import guard
 
 _TINY = 1e-12  # keeps a zero gradient from dividing zero by zero
 
 
-def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
+def nearest_boundary(logits_fn: LogitsFn, norm: Norm, rivals: int) -> Oracle:
   """Returns the oracle of the boundary that looks nearest to first order.
 
   Of the strongest rivals s at the current input, the one of least
@@ -30,7 +30,7 @@ def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
-    gauge: tells the norm.
+    norm: the threat's.
     rivals: how many rivals to compare, one backward pass each; C - 1 if there
       are fewer.
   """
@@ -49,7 +49,7 @@ def nearest_boundary(logits_fn: LogitsFn, gauge: Gauge, rivals: int) -> Oracle:
       aim = jax.nn.one_hot(rival, classes, dtype=logits.dtype) - own
       slope = watched(pull(aim)[0])
       gap = jnp.sum(aim * logits, 1)
-      steep = blocks.dual_norm(gauge.slopes(slope), gauge.blocks(inputs))
+      steep = dual_size(norm.slopes(slope), norm.blocks(inputs))
       return gap, slope, jnp.abs(gap).astype(steep.dtype) / (steep + _TINY)
 
     gaps, slopes, distances = jax.lax.map(towards, others.T)
@@ -87,6 +87,6 @@ def target_boundary(logits_fn: LogitsFn) -> Oracle:
   return white_box(losses.scored(logits_fn, losses.margin_loss), targeted=True)
 
 
-def closest(gauge: Gauge, origin: Inputs) -> Nearest:
+def closest(threat: Threat, origin: Inputs) -> Nearest:
   """Returns the rule that keeps the success nearest to `origin`."""
-  return Nearest(lambda result: gauge.distance(result.inputs, origin))
+  return Nearest(lambda result: threat.distance(result.inputs, origin))

@@ -17,7 +17,7 @@ from snnjax.attacks.minimum_norm.lagrangian import (
 )
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
 from snnjax.attacks.oracles import Oracle, OracleState, Probe
-from snnjax.attacks.threats.balls import Room
+from snnjax.attacks.threats.norms import Room
 from snnjax.attacks.threats.threat import Threat
 from snnjax.interfaces import AnyLogitsFn, Array, Inputs, Key, Labels
 from snnjax.validation import check_range

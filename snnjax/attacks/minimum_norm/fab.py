@@ -22,9 +22,9 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
 )
 from snnjax.attacks.oracles import Oracle
 from snnjax.attacks.target_classes import over_targets
-from snnjax.attacks.threats import blocks
-from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
-from snnjax.attacks.threats.threat import Threat
+from snnjax.attacks.threats import hyperplane
+from snnjax.attacks.threats.norms import Norm, size
+from snnjax.attacks.threats.threat import Threat, box_only, norm_of
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -88,18 +88,18 @@ def fab(
   check_count("rivals", rivals)
   check_count("steps", steps)
   check_count("restarts", restarts)
-  gauge = gauge_of(threat)
+  norm = norm_of(threat)
   oracle = (
     target_boundary(logits_fn)
     if targeted
-    else nearest_boundary(logits_fn, gauge, rivals)
+    else nearest_boundary(logits_fn, norm, rivals)
   )
-  walk = _walk(gauge, bias, overshoot, backward)
+  walk = _walk(norm, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     labels = taken(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    found = _search(oracle, walk, threat, gauge, steps, restarts)(
+    found = _search(oracle, walk, threat, steps, restarts)(
       prng.fold_in(keys, 0), inputs, labels
     )
     last = prng.fold_in(keys, 1)
@@ -145,8 +145,8 @@ def targeted_fab(
   check_count("targets", targets)
   check_count("steps", steps)
   check_count("restarts", restarts)
-  gauge = gauge_of(threat)
-  walk = _walk(gauge, bias, overshoot, backward)
+  norm = norm_of(threat)
+  walk = _walk(norm, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     labels = taken(threat, inputs, labels)
@@ -155,11 +155,11 @@ def targeted_fab(
       key: Key, inputs: Inputs, labels: Labels, rival: Labels
     ) -> AttackResult:
       oracle = rival_boundary(logits_fn, rival)
-      run = _search(oracle, walk, threat, gauge, steps, restarts)
+      run = _search(oracle, walk, threat, steps, restarts)
       return run(key, inputs, labels)
 
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    keep = closest(gauge, inputs)
+    keep = closest(threat, inputs)
     found = over_targets(logits_fn, towards, targets, keep)(
       prng.fold_in(keys, 0), inputs, labels
     )
@@ -173,16 +173,15 @@ def _search(
   oracle: Oracle,
   walk: optax.GradientTransformationExtraArgs,
   threat: Threat,
-  gauge: Gauge,
   steps: int,
   restarts: int,
 ) -> Attack:
   """Returns the runs of one oracle: the nearest success of them all."""
-  bounds = boxed(threat)
+  bounds = box_only(threat.box)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    keep = closest(gauge, inputs)
+    keep = closest(threat, inputs)
 
     def runs(start: Start | None) -> Attack:
       return ascend(oracle, walk, bounds, steps=steps, start=start, keep=keep)
@@ -207,7 +206,7 @@ def _half_way(threat: Threat) -> Start:
 
 
 def _walk(
-  gauge: Gauge, bias: float, overshoot: float, backward: float
+  norm: Norm, bias: float, overshoot: float, backward: float
 ) -> optax.GradientTransformationExtraArgs:
   """Returns FAB's stepper; its state is whether it drew each example back."""
   check_range("bias", bias, 0.0, 1.0)
@@ -226,17 +225,17 @@ def _walk(
     correct: Array,
     origin: Inputs,
   ) -> tuple[Destination, Array]:
-    rows, restore = gauge.rows(params)
-    center, columns = gauge.rows(origin)[0], gauge.blocks(origin)
-    slope, room = gauge.slopes(gradient), gauge.room(origin)
+    rows, restore = norm.rows(params)
+    center, blocks = norm.rows(origin)[0], norm.blocks(origin)
+    slope, room = norm.slopes(gradient), norm.room(origin)
     gap = -value.astype(rows.dtype)
     reach = jnp.sum(slope * (rows - center), 1)
-    near = blocks.onto_plane(rows, slope, gap, room, columns)
+    near = hyperplane.project_onto_hyperplane(rows, slope, gap, room, blocks)
     # The same plane as seen from the clean input.
-    far = blocks.onto_plane(center, slope, gap + reach, room, columns)
-    lengths = [
-      jnp.maximum(blocks.norm(step, columns), _SHORT) for step in (near, far)
-    ]
+    far = hyperplane.project_onto_hyperplane(
+      center, slope, gap + reach, room, blocks
+    )
+    lengths = [jnp.maximum(size(step, blocks), _SHORT) for step in (near, far)]
     share = jnp.minimum(lengths[0] / (lengths[0] + lengths[1]), bias)
     share = share[:, None]
     ahead = (rows + overshoot * near) * (1 - share) + (

@@ -26,9 +26,8 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
 )
 from snnjax.attacks.oracles import Oracle, OracleState, Probe, withstood
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.balls import Room
-from snnjax.attacks.threats.gauge import Gauge, gauge_of, geometry_of
-from snnjax.attacks.threats.threat import Threat, check_threat, linf
+from snnjax.attacks.threats.norms import Norm, Room
+from snnjax.attacks.threats.threat import Threat, box_only, norm_of
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -42,7 +41,7 @@ from snnjax.interfaces import (
 from snnjax.lost_derivatives import guard
 from snnjax.validation import check_count, check_positive, check_range
 
-_FREE = linf(1e30, (-np.inf, np.inf))  # bounds nothing
+_FREE = box_only((-np.inf, np.inf))  # bounds nothing
 
 Search = Callable[[Array], Attack]  # weight [B] of the penalty -> attack
 
@@ -153,12 +152,12 @@ def minimised(
   check_positive("step_size", given.step_size)
   check_positive("weight", given.weight)
   check_range("confidence", given.confidence, 0.0, np.finfo(np.float64).max)
-  gauge = _of_order(threat, order)
+  norm = _of_order(threat, order)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     labels = taken(threat, inputs, labels)
-    rows, restore = gauge.rows(inputs)
-    way = descent(rows, gauge.room(inputs))
+    rows, restore = norm.rows(inputs)
+    way = descent(rows, norm.room(inputs))
 
     def at(point: Array) -> tuple[Array, Inputs]:
       matrix = way.at(point)
@@ -189,11 +188,11 @@ def _bisected(
   search: Search, logits_fn: LogitsFn, threat: Threat, given: Settings
 ) -> MinimalAttack:
   """Returns the nearest success over values of c, each example with its own."""
-  targeted, gauge = given.targeted, gauge_of(threat)
+  targeted = given.targeted
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    keep = closest(gauge, inputs)
+    keep = closest(threat, inputs)
     none = nothing(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
@@ -228,18 +227,17 @@ def matrix_of(point: Inputs) -> Array:
   return ravel.ravel_examples(point)[0]
 
 
-def _of_order(threat: Threat, order: float) -> Gauge:
-  """Returns the gauge of a threat in this norm.
+def _of_order(threat: Threat, order: float) -> Norm:
+  """Returns the norm of a threat, which must be of this order.
 
   Raises:
-    ValueError: if it is in another, or in none.
+    ValueError: if it is of another, or of several.
   """
-  check_threat(threat)
-  found = None if threat.parts else geometry_of(threat).order
-  if found != order:
+  norm = norm_of(threat)
+  if norm.orders != (order,):
+    orders = ", ".join(map(str, norm.orders))
     raise ValueError(
       f"threat must be one ball of order {order}, over all modalities, as "
-      f"`joint` makes it of several; got "
-      f"{f'order {found}' if found else 'a budget for each modality'}"
+      f"`joint` makes it of several; got balls of order {orders}"
     )
-  return gauge_of(threat)
+  return norm

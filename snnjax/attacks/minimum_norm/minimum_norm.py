@@ -20,9 +20,9 @@ from snnjax.attacks.minimum_norm.decision_boundary import (
   target_boundary,
 )
 from snnjax.attacks.oracles import withstood
-from snnjax.attacks.threats import blocks, ravel
-from snnjax.attacks.threats.gauge import Gauge, boxed, gauge_of
-from snnjax.attacks.threats.threat import Threat
+from snnjax.attacks.threats import hyperplane, ravel
+from snnjax.attacks.threats.norms import Norm, dual_size
+from snnjax.attacks.threats.threat import Threat, box_only, norm_of
 from snnjax.interfaces import (
   AnyLogitsFn,
   Array,
@@ -115,10 +115,10 @@ def finished(
     labels: [B].
     targeted: whether labels are targets.
   """
-  found = admitted(boxed(threat), found, origin)
+  found = admitted(box_only(threat.box), found, origin)
   inputs = ravel.select_examples(found.success, found.inputs, origin)
   again = judged(logits_fn, keys, inputs, labels, targeted)
-  distance = gauge_of(threat).distance(inputs, origin)
+  distance = threat.distance(inputs, origin)
   # That nothing was found where nothing could be judged says nothing.
   unknown = jnp.isnan(found.loss) & ~found.success
   none = jnp.where(unknown, jnp.nan, jnp.inf)
@@ -172,14 +172,14 @@ def deepfool(
   check_count("steps", steps)
   check_count("rivals", rivals)
   check_range("overshoot", overshoot, 0.0, 1e3)
-  gauge = gauge_of(threat)
+  norm = norm_of(threat)
   oracle = (
     target_boundary(logits_fn)
     if targeted
-    else nearest_boundary(logits_fn, gauge, rivals)
+    else nearest_boundary(logits_fn, norm, rivals)
   )
-  stepper = _onto_boundary(gauge, overshoot)
-  bounds = boxed(threat)
+  stepper = _onto_boundary(norm, overshoot)
+  bounds = box_only(threat.box)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     labels = taken(threat, inputs, labels)
@@ -195,7 +195,7 @@ def deepfool(
 
 
 def _onto_boundary(
-  gauge: Gauge, overshoot: float
+  norm: Norm, overshoot: float
 ) -> optax.GradientTransformationExtraArgs:
   def update(
     gradient: Inputs,
@@ -206,17 +206,18 @@ def _onto_boundary(
     correct: Array,
     origin: Inputs,
   ) -> tuple[Destination, optax.OptState]:
-    rows, restore = gauge.rows(params)
-    columns = gauge.blocks(params)
-    slope = gauge.slopes(gradient)
-    steep = blocks.dual_norm(slope, columns)
+    rows, restore = norm.rows(params)
+    blocks = norm.blocks(params)
+    slope = norm.slopes(gradient)
+    steep = dual_size(slope, blocks)
     gap = jnp.abs(value).astype(rows.dtype) + PUSH * steep
-    if any(block.order == 1 for block in columns):
+    if 1 in norm.orders:
       # Without the box, every step would go into the same coordinate.
-      room = gauge.room(origin)
-      step = blocks.onto_plane(rows, slope, gap, room, columns)
+      step = hyperplane.project_onto_hyperplane(
+        rows, slope, gap, norm.room(origin), blocks
+      )
     else:
-      step = blocks.straight_onto_plane(slope, gap, columns)
+      step = hyperplane.straight_onto_plane(slope, gap, blocks)
     ahead = restore(rows + (1 + overshoot) * step)
     return Destination(ravel.select_examples(correct, ahead, params)), state
 

@@ -1,19 +1,18 @@
 """HopSkipJump: a hard-label attack, which sees only predictions."""
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from snnjax import prng
+from snnjax import prng, vectors
 from snnjax.attacks.candidates import Nearest
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.gauge import box_rows, boxed, unit_of
-from snnjax.attacks.threats.l0 import uniform_rows
-from snnjax.attacks.threats.threat import Threat
+from snnjax.attacks.threats.threat import Threat, box_only
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.losses import margin_loss
 from snnjax.validation import check_count
@@ -115,7 +114,7 @@ def hop_skip_jump(
     run = explore(
       oracle,
       Search(functools.partial(_begin, threat), move),
-      boxed(threat),
+      box_only(threat.box),
       steps=starts + rounds * plan.round,
       keep=Nearest(lambda result: threat.distance(result.inputs, inputs)),
     )
@@ -201,7 +200,7 @@ def _propose(
   # The shortest comes first: the last one that works is the longest.
   shorter = (_TRIES - 1 - attempt).astype(gap.dtype)
   length = gap / jnp.sqrt(jnp.maximum(number, 1).astype(gap.dtype))
-  unit = ravel.ravel_examples(unit_of(threat, visit.origin))[0]
+  unit = _units(threat, visit.origin)
   stepped = memory.near + length * 0.5**shorter * way * unit
   halving = place < plan.halvings
   drawing = ~halving & (place < plan.halvings + plan.draws)
@@ -225,17 +224,28 @@ def _direction(threat: Threat, keys: Key, origin: Inputs) -> Array:
   noise = prng.per_example(
     lambda k: jax.random.normal(k, matrix.shape[1:], matrix.dtype), keys
   )
-  noise = noise * ravel.ravel_examples(unit_of(threat, origin))[0]
+  noise = noise * _units(threat, origin)
   scale = threat.distance(restore(matrix + noise), origin)[:, None]
   return noise / jnp.where(scale > 0, scale, 1)
 
 
 def _anywhere(threat: Threat, keys: Key, origin: Inputs) -> Array:
   """Returns uniform points of the box; what may not change does not."""
-  center = ravel.ravel_examples(origin)[0]
-  free = ravel.ravel_examples(unit_of(threat, origin))[0] > 0
-  lower, upper = box_rows(threat.box, origin)
-  points = uniform_rows(
-    keys, jnp.where(free, lower, 0), jnp.where(free, upper, 0)
-  )
-  return jnp.where(free, points, center)
+  points = ravel.ravel_examples(box_only(threat.box).sample(keys, origin))[0]
+  free = _units(threat, origin) > 0
+  return jnp.where(free, points, ravel.ravel_examples(origin)[0])
+
+
+def _units(threat: Threat, inputs: Inputs) -> Array:
+  """Returns the radius at each modality's columns, [B, D], or 1 if it is one.
+
+  So long is a step of length one.
+  """
+  radii = threat.radius if isinstance(threat.radius, Mapping) else 1.0
+  radii = ravel.broadcast_modalities("radius", radii, inputs)
+
+  def spread(leaf: Array, radius: float | Array) -> Array:
+    column = vectors.column(jnp.asarray(radius, leaf.dtype), leaf)
+    return jnp.broadcast_to(column, leaf.shape)
+
+  return ravel.ravel_examples(ravel.map_modalities(spread, inputs, radii))[0]

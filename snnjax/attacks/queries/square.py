@@ -1,9 +1,7 @@
 """Square: random search with windows that shrink; no gradient is used."""
 
 import functools
-import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +13,7 @@ from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.queries import patches, square_moves
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.gauge import geometry_of
-from snnjax.attacks.threats.threat import Geometry, Threat, check_threat
+from snnjax.attacks.threats.threat import Threat, norm_of
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count, check_range
@@ -72,17 +69,16 @@ def square(
   (theirs stop one short) and that a success does not end the search: the
   margin goes on growing.
   """
-  check_threat(threat)
+  norm_of(threat)  # Here, not when the attack runs.
   check_count("queries", queries)
   check_count("restarts", restarts)
   check_range("share", share, 0.0, 1.0)
   shares = _shares(queries, share, schedule or queries)
-  balls = _balls(threat)
 
   def first(
     keys: Key, origin: Inputs, labels: Labels
   ) -> tuple[Inputs, AttackResult]:
-    point = _changed(square_moves.first, balls, keys, origin, origin)
+    point = _changed(square_moves.first, threat, keys, origin, origin)
     return point, nothing(origin, labels)
 
   def move(
@@ -93,7 +89,7 @@ def square(
     # The clean input and the first point came before the first window.
     places = _windows(visit.origin, shares, jnp.maximum(visit.tried - 1, 0))
     change = functools.partial(square_moves.changed, places=places)
-    return _changed(change, balls, keys, held.inputs, visit.origin), held
+    return _changed(change, threat, keys, held.inputs, visit.origin), held
 
   oracle = as_oracle(source, loss, margin_loss)
   run = explore(oracle, Search(first, move), threat, steps=queries)
@@ -118,53 +114,24 @@ def _windows(
   ]
 
 
-class _Ball(NamedTuple):
-  """One norm ball: of a modality, or of all inputs where the name is None."""
-
-  name: str | None
-  geometry: Geometry
-  radius: float | Array
-
-  def of(self, inputs: Any) -> Any:
-    """Returns the inputs that this ball bounds."""
-    return inputs if self.name is None else inputs[self.name]
-
-
-def _balls(threat: Threat) -> list[_Ball]:
-  if threat.parts is None:
-    return [_Ball(None, geometry_of(threat), threat.radius)]
-  # In the order in which a tree's leaves come.
-  return [
-    _Ball(name, geometry_of(part), part.radius)
-    for name, part in sorted(threat.parts.items())
-  ]
-
-
 def _changed(
   change: Callable[..., square_moves.Deltas],
-  balls: list[_Ball],
+  threat: Threat,
   keys: Key,
   inputs: Inputs,
   origin: Inputs,
 ) -> Inputs:
   """Applies a change to the perturbation of each example, in weighted rows."""
-  deltas, radii, shapes = [], [], []
-  for ball in balls:
-    center = ball.geometry.rows(ball.of(origin))[0]
-    delta = ball.geometry.rows(ball.of(inputs))[0] - center
-    leaves = jax.tree.leaves(ravel.ravel_examples(ball.of(origin))[1](delta))
-    limit = jnp.asarray(ball.radius, delta.dtype)
-    deltas += leaves
-    radii.append(jnp.broadcast_to(limit, delta.shape[:1]))
-    shapes.append(square_moves.Ball(ball.geometry.order, len(leaves)))
-  act = functools.partial(change, shapes)
-  moved = iter(jax.vmap(act)(keys, radii, deltas))
-  after: dict[str | None, Any] = {}
-  for ball, shape in zip(balls, shapes, strict=True):
-    structure = jax.tree.structure(ball.of(origin))
-    tree = jax.tree.unflatten(structure, itertools.islice(moved, shape.arrays))
-    center = ball.geometry.rows(ball.of(origin))[0]
-    restore = ball.geometry.rows(ball.of(inputs))[1]
-    after[ball.name] = restore(center + ravel.ravel_examples(tree)[0])
-  whole: Any = after.get(None, after)
-  return whole
+  norm = norm_of(threat)
+  center, (rows, restore) = norm.rows(origin)[0], norm.rows(inputs)
+  deltas, structure = jax.tree.flatten(
+    ravel.ravel_examples(origin)[1](rows - center)
+  )
+  # The budgets come in the blocks' order, which is that of a tree's leaves.
+  radii = [
+    jnp.broadcast_to(jnp.asarray(radius, rows.dtype), rows.shape[:1])
+    for radius in jax.tree.leaves(threat.radius)
+  ]
+  act = functools.partial(change, norm.blocks(origin))
+  moved = jax.tree.unflatten(structure, jax.vmap(act)(keys, radii, deltas))
+  return restore(center + ravel.ravel_examples(moved)[0])

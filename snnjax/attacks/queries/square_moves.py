@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax.attacks.queries import patches
+from snnjax.attacks.threats.norms import Blocks
 from snnjax.interfaces import Array, Key
 
 Deltas = list[Array]
@@ -32,42 +33,30 @@ class Window(NamedTuple):
   sides: Array
 
 
-class Ball(NamedTuple):
-  """A norm ball around neighbouring arrays of a perturbation.
-
-  Attributes:
-    order: p of the norm: infinity, 2 or 1.
-    arrays: how many arrays it bounds together.
-  """
-
-  order: float
-  arrays: int
-
-
 def first(
-  balls: Sequence[Ball], key: Key, radii: Sequence[Array], deltas: Deltas
+  blocks: Blocks, key: Key, radii: Sequence[Array], deltas: Deltas
 ) -> Deltas:
   """Returns a perturbation on the surface of every ball.
 
   Args:
-    balls: in the order of the arrays.
+    blocks: the norm, in the order of the arrays.
     key: one key.
-    radii: of the balls, scalars.
+    radii: of the blocks' balls, scalars.
     deltas: for their shapes.
   """
   found: Deltas = []
-  for number, (ball, radius) in enumerate(zip(balls, radii, strict=True)):
-    own = deltas[len(found) : len(found) + ball.arrays]
+  for number, (block, radius) in enumerate(zip(blocks, radii, strict=True)):
+    own = deltas[len(found) : len(found) + block.arrays]
     start = jax.random.fold_in(key, number)
-    if ball.order == np.inf:
+    if block.order == np.inf:
       found += stripes(start, radius, own)
     else:
-      found += tiles(start, radius, own, ball.order)
+      found += tiles(start, radius, own, block.order)
   return found
 
 
 def changed(
-  balls: Sequence[Ball],
+  blocks: Blocks,
   key: Key,
   radii: Sequence[Array],
   deltas: Deltas,
@@ -78,34 +67,34 @@ def changed(
   Under l1 the result may be outside the ball: project it.
 
   Args:
-    balls: in the order of the arrays.
+    blocks: the norm, in the order of the arrays.
     key: one key.
-    radii: of the balls, scalars; where one is 0, nothing is changed.
+    radii: of the blocks' balls, scalars; where one is 0, nothing is changed.
     deltas: the perturbation.
     places: the window in each array.
   """
   which, how = jax.random.split(key)
   limits = [
     radius
-    for ball, radius in zip(balls, radii, strict=True)
-    for _ in range(ball.arrays)
+    for block, radius in zip(blocks, radii, strict=True)
+    for _ in range(block.arrays)
   ]
   draw = jax.random.uniform(which, (len(limits),))
   drawn = jnp.argmax(jnp.where(jnp.stack(limits) > 0, draw, -1))
   found: Deltas = []
-  for ball, radius in zip(balls, radii, strict=True):
-    at = slice(len(found), len(found) + ball.arrays)
+  for block, radius in zip(blocks, radii, strict=True):
+    at = slice(len(found), len(found) + block.arrays)
     turns = [drawn == index for index in range(at.start, at.stop)]
     own, windows_here = deltas[at], places[at]
-    keys = [jax.random.fold_in(how, at.start + i) for i in range(ball.arrays)]
-    if ball.order == np.inf:
+    keys = [jax.random.fold_in(how, at.start + i) for i in range(block.arrays)]
+    if block.order == np.inf:
       new = [
         flipped(k, radius, delta, window)
         for k, delta, window in zip(keys, own, windows_here, strict=True)
       ]
       found += _where(turns, new, own)
     else:
-      found += _moved_one(keys, radius, own, windows_here, turns, ball.order)
+      found += _moved_one(keys, radius, own, windows_here, turns, block.order)
   return found
 
 

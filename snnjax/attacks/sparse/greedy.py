@@ -18,8 +18,8 @@ from snnjax.attacks.oracles import (
 )
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import Sites, budget, largest, sites_of, walls
-from snnjax.attacks.threats.threat import Threat
+from snnjax.attacks.threats.l0 import Sites, budget, largest, sites_of
+from snnjax.attacks.threats.threat import Threat, walls
 from snnjax.interfaces import AnyLogitsFn, Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss, rival
 from snnjax.lost_derivatives import guard

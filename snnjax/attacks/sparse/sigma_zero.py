@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from snnjax import vectors
 from snnjax.attacks.candidates import Nearest
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.steppers import adam
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import l0, sites_of, walls
-from snnjax.attacks.threats.threat import UNIT_BOX, Bounds
+from snnjax.attacks.threats.l0 import l0, sites_of
+from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, box_only, walls
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count
@@ -74,7 +75,8 @@ def sigma_zero(
   """
   check_count("steps", steps)
   oracle = as_oracle(source, loss, margin_loss)
-  anywhere = l0(float(np.finfo(np.float32).max), box, site_axes)
+  sites = l0(float(np.finfo(np.float32).max), box, site_axes)
+  anywhere = box_only(box)
 
   given = _Settings(
     steps, box, site_axes, step_size, smoothing, cutoff, cutoff_step
@@ -84,7 +86,7 @@ def sigma_zero(
   )
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    fewest = Nearest(lambda result: anywhere.distance(result.inputs, inputs))
+    fewest = Nearest(lambda result: sites.distance(result.inputs, inputs))
     run = explore(oracle, search, anywhere, steps=steps, keep=fewest)
     return run(key, inputs, labels)
 
@@ -124,8 +126,7 @@ def _move(
   delta = memory.delta
   energy = sites.spread(sites.total(jnp.square(delta))) + given.smoothing
   gradient += 2 * delta * given.smoothing / jnp.square(energy) / sites.number
-  peak = jnp.max(jnp.abs(gradient), 1, keepdims=True)
-  gradient = gradient / jnp.where(peak > 0, peak, 1)
+  gradient, _ = vectors.over_largest(gradient)
   direction, state = _ADAM.update(gradient, memory.adam)
   done = (visit.tried - 1).astype(delta.dtype) / given.steps
   pace = (1 + jnp.cos(jnp.pi * done)) / 2

@@ -10,22 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import prng
+from snnjax import prng, vectors
 from snnjax.attacks.ascent import restarted
 from snnjax.attacks.candidates import Keep, strongest
 from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.balls import l2_norm
-from snnjax.attacks.threats.l0 import (
-  budget,
-  largest,
-  sites_of,
-  uniform_rows,
-  walls,
-)
-from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.attacks.threats.l0 import budget, largest, sites_of
+from snnjax.attacks.threats.norms import uniform_rows
+from snnjax.attacks.threats.threat import Threat, check_threat, walls
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_range
@@ -205,7 +199,7 @@ def _move(
   slope = sites.total(gradient * (memory.values - center))
   # Not 1 - soft: that is 0 from a score of 17 on, and the score would stay.
   slope = slope * soft * jax.nn.sigmoid(-memory.scores)
-  size = l2_norm(slope)[:, None]
+  size = vectors.l2_norm(slope)[:, None]
   length = given.score_step * jnp.sqrt(jnp.asarray(sites.number, slope.dtype))
   scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
   held = largest(scores, budget(given.threat.radius, center))

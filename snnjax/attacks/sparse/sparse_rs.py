@@ -12,14 +12,8 @@ from snnjax.attacks.ascent import restarted
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import (
-  budget,
-  largest,
-  random_sites,
-  sites_of,
-  walls,
-)
-from snnjax.attacks.threats.threat import Threat, check_threat
+from snnjax.attacks.threats.l0 import budget, largest, random_sites, sites_of
+from snnjax.attacks.threats.threat import Threat, check_threat, walls
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count, check_range

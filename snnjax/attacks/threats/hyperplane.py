@@ -1,81 +1,65 @@
-"""Shortest ways onto a hyperplane inside a box, for three norms."""
+r"""Shortest ways onto a hyperplane inside a box, in one norm or a mixed one."""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.attacks.threats.balls import Room, l2_norm
+from snnjax import vectors
+from snnjax.attacks.threats.norms import Blocks, Room, dual_size, split, units
 from snnjax.interfaces import Array
 from snnjax.kernels import order_statistics as orders
 
 
-def norm(delta: Array, order: float) -> Array:
-  """Returns ||delta||_p of each row, [B].
-
-  Args:
-    delta: [B, D].
-    order: p: infinity, 2 or 1.
-
-  Raises:
-    ValueError: if `order` is another.
-  """
-  _check_order(order)
-  if order == 2:
-    return l2_norm(delta)
-  magnitude = jnp.abs(delta)
-  return jnp.max(magnitude, 1) if order == np.inf else jnp.sum(magnitude, 1)
-
-
-def dual_norm(slope: Array, order: float) -> Array:
-  """Returns the largest ``slope . delta`` over ||delta||_p <= 1, [B].
-
-  Args:
-    slope: [B, D].
-    order: p, of the norm of `delta`: infinity, 2 or 1.
-
-  Raises:
-    ValueError: if `order` is another.
-  """
-  _check_order(order)
-  return norm(slope, {np.inf: 1, 2: 2, 1: np.inf}[order])
-
-
 def project_onto_hyperplane(
-  point: Array, slope: Array, gap: Array, room: Room, order: float
+  point: Array, slope: Array, gap: Array, room: Room, blocks: Blocks
 ) -> Array:
   r"""Returns the smallest step that closes a linear gap inside the box.
 
-  ``argmin ||d||_p  subject to  slope . d = gap, point + d in the box``. With
+  ``argmin ||d||  subject to  slope . d = gap, point + d in the box``. With
   a = |slope| and w the room towards the wall each coordinate heads for, the
   solution moves coordinate i by ``min(t s_i, w_i)``, where s_i is 1 for linf
   and a_i for l2; t is the first float that closes the gap. For l1 it fills
-  the coordinates up to the wall, largest slope first. Where no point of the
-  box closes the gap, every coordinate with a slope goes to its wall.
+  the coordinates up to the wall, largest slope first. A mixed norm of linf
+  blocks alone is one weighted linf norm; else every block gains as much as it
+  can within the length t, and t is the first float at which they close the
+  gap together: what each gains is known exactly for every t. Where no point
+  of the box closes the gap, every coordinate with a slope goes to its wall.
 
   Args:
     point: [B, D], inside the box.
     slope: [B, D].
     gap: [B], of either sign.
     room: the box.
-    order: p: infinity, 2 or 1.
+    blocks: the norm of the columns.
 
   Returns:
     The steps, [B, D]; zero for a zero slope.
 
   Raises:
-    ValueError: if `order` is another.
+    ValueError: if an order is none of infinity, 2 and 1.
 
   References:
     Francesco Croce, Matthias Hein, 2020, "Minimally distorted adversarial
     examples with a fast adaptive boundary attack", arXiv 1907.02044.
   """
-  _check_order(order)
+  for block in blocks:
+    vectors.check_order(block.order)
   heading, wall = sign_and_room(point, slope, gap, room)
-  size, need = jnp.abs(slope), jnp.abs(gap)[:, None]
-  if order == 1:
-    return heading * _fill_largest(size, wall, need)
-  return heading * _fill_evenly(size, size if order == 2 else 1, wall, need)
+  # In units of each block's budget the norm is that of the longest block.
+  unit = units(blocks, point)
+  wall = wall / jnp.where(unit > 0, unit, 1)
+  size, need = jnp.abs(slope) * unit, jnp.abs(gap)[:, None]
+  kinds = {block.order for block in blocks}
+  if kinds == {np.inf}:
+    length = _fill_evenly(size, 1, wall, need)
+  elif len(blocks) > 1:
+    length = _fill_blocks(size, wall, need, blocks)
+  elif kinds == {2}:
+    length = _fill_evenly(size, size, wall, need)
+  else:
+    length = _fill_largest(size, wall, need)
+  return heading * length * unit
 
 
 def sign_and_room(
@@ -94,26 +78,35 @@ def sign_and_room(
   return heading, jnp.where(heading == 0, 0, jnp.maximum(wall, 0))
 
 
-def straight_onto_plane(slope: Array, gap: Array, order: float) -> Array:
+def straight_onto_plane(slope: Array, gap: Array, blocks: Blocks) -> Array:
   """Returns the smallest step that closes a linear gap, without a box.
+
+  Every block moves equally far, ``gap / ||slope||_*``, along its steepest
+  direction.
 
   Args:
     slope: [B, D].
     gap: [B], of either sign.
-    order: p: infinity or 2. (For 1, all of it goes into one coordinate.)
+    blocks: the norm of the columns, of order infinity or 2. (For 1, all of
+      the step goes into one coordinate.)
 
   Returns:
     The steps, [B, D]; zero for a zero slope.
 
   Raises:
-    ValueError: if `order` is another.
+    ValueError: if a block has another order.
   """
-  if order not in (np.inf, 2):
-    raise ValueError(f"order must be infinity or 2; got {order}")
-  steep = dual_norm(slope, order)[:, None]
-  scale = jnp.where(steep > 0, steep, 1)
-  unit = slope / scale if order == 2 else jnp.sign(slope)
-  return unit * gap[:, None] / scale
+  steep = dual_size(slope, blocks)
+  length = gap / jnp.where(steep > 0, steep, 1)
+  directions = []
+  for columns, block in zip(split(slope, blocks), blocks, strict=True):
+    if block.order not in (np.inf, 2):
+      raise ValueError(f"order must be infinity or 2; got {block.order}")
+    directions.append(
+      vectors.unit(columns) if block.order == 2 else jnp.sign(columns)
+    )
+  unit = units(blocks, slope)
+  return jnp.concatenate(directions, 1) * length[:, None] * unit
 
 
 def most_within(
@@ -134,7 +127,7 @@ def most_within(
   Raises:
     ValueError: if `order` is another.
   """
-  _check_order(order)
+  vectors.check_order(order)
   if order == np.inf:
     return lambda radius: jnp.minimum(radius, wall)
   if order == 2:
@@ -215,6 +208,28 @@ def _fill_evenly(
   return jnp.where(short(jnp.full_like(need, jnp.inf)), wall, steps(time))
 
 
+def _fill_blocks(
+  size: Array, wall: Array, need: Array, blocks: Blocks
+) -> Array:
+  """Returns the steps of least length at which the blocks gain enough."""
+  gains = [
+    most_within(sizes, walls, block.order)
+    for sizes, walls, block in zip(
+      split(size, blocks), split(wall, blocks), blocks, strict=True
+    )
+  ]
+
+  def steps(length: Array) -> Array:
+    return jnp.concatenate([within(length) for within in gains], 1)
+
+  def short(length: Array) -> Array:
+    return jnp.sum(size * steps(length), 1, keepdims=True) < need
+
+  length = orders.next_above(orders.last_true(short, need))
+  full = jnp.sum(jnp.where(size > 0, size * wall, 0), 1, keepdims=True)
+  return jnp.where(full >= need, steps(length), wall)
+
+
 def _fill_largest(size: Array, wall: Array, need: Array) -> Array:
   """Returns the steps that fill coordinates of the largest `size` first."""
   gain = jnp.where(size > 0, size * wall, 0)
@@ -231,8 +246,3 @@ def _fill_largest(size: Array, wall: Array, need: Array) -> Array:
   before = _total_before(jnp.where(among, wall, 0))
   steps = jnp.where(among, jnp.clip(share - before, 0, wall), 0)
   return jnp.where(above, wall, steps)
-
-
-def _check_order(order: float) -> None:
-  if order not in (np.inf, 2, 1):
-    raise ValueError(f"order must be infinity, 2 or 1; got {order}")

@@ -2,17 +2,18 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import prng
+from snnjax import prng, vectors
 from snnjax.arguments import check_per_example
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat
+from snnjax.attacks.threats.norms import uniform_rows
+from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat, walls
 from snnjax.interfaces import Array, Inputs, Key
 from snnjax.kernels import order_statistics
 from snnjax.validation import check_range, in_box, is_concrete
@@ -107,25 +108,18 @@ def largest(scores: Array, count: Array) -> Array:
 
 
 def budget(sites: float | Array, like: Array) -> Array:
-  """Returns a number of sites as [1, 1] or [B, 1], of the type of `like`."""
+  """Returns a number of sites as [1, 1] or [B, 1], of the type of `like`.
+
+  Raises:
+    ValueError: if it is one for each modality, or for other examples.
+  """
+  if isinstance(sites, Mapping):
+    raise ValueError(
+      "threat must be one number of sites over all modalities, attacks.l0(n); "
+      f"got budgets for {sorted(sites)}"
+    )
   check_per_example("sites", sites, like.shape[0])
   return jnp.reshape(jnp.asarray(sites, like.dtype), (-1, 1))
-
-
-def walls(box: Bounds, inputs: Inputs) -> tuple[Array, Array]:
-  """Returns the box of the flattened inputs, each bound broadcast to [B, D]."""
-  if not isinstance(box, tuple):
-    raise ValueError(
-      f"box must be one pair (lower, upper) for this attack; got {box}"
-    )
-  matrix = ravel.ravel_examples(inputs)[0]
-  lower, upper = (
-    jnp.broadcast_to(
-      ravel.row(bound, inputs).astype(matrix.dtype), matrix.shape
-    )
-    for bound in box
-  )
-  return lower, upper
 
 
 def l0(
@@ -210,8 +204,7 @@ def _sample(given: _Budget, key: Key, origin: Inputs) -> Inputs:
 def _ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
   del candidate
   slope, restore = ravel.ravel_examples(gradient)
-  peak = jnp.max(jnp.abs(slope), 1, keepdims=True)
-  slope = slope / jnp.where(peak > 0, peak, 1)
+  slope, _ = vectors.over_largest(slope)
   size = jnp.sum(jnp.abs(slope), 1, keepdims=True)
   return restore(slope / jnp.where(size > 0, size, 1))
 
@@ -241,11 +234,3 @@ def random_sites(
   total = sites_of(inputs, site_axes).number
   draw = prng.per_example(lambda k: jax.random.uniform(k, (total,)), keys)
   return largest(draw, count)
-
-
-def uniform_rows(keys: Key, lower: Array, upper: Array) -> Array:
-  """Returns values drawn uniformly between the bounds [B, D]."""
-  unit = prng.per_example(
-    lambda k: jax.random.uniform(k, lower.shape[1:], lower.dtype), keys
-  )
-  return lower + (upper - lower) * unit

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.arguments import check_takes, described
-from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats import norms, ravel
 from snnjax.attacks.threats.threat import (
   UNIT_BOX,
   Bounds,
-  Geometry,
   Threat,
   check_threat,
   linf,
@@ -51,15 +50,11 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
 
   def each(act: Callable[..., Any], origin: Inputs, *others: Inputs) -> PyTree:
     """Returns ``act(threat, origin, *others)`` of every modality."""
-    if not isinstance(origin, Mapping) or set(origin) != set(threats):
-      given = sorted(origin) if isinstance(origin, Mapping) else "one array"
-      raise ValueError(
-        f"threats are given for the modalities {sorted(threats)}; the inputs "
-        f"have {given}"
-      )
     return {
-      name: act(threats[name], *(tree[name] for tree in (origin, *others)))
-      for name in origin
+      name: act(threat, *(tree[name] for tree in (origin, *others)))
+      for name, threat in ravel.broadcast_modalities(
+        "the threat", threats, origin
+      ).items()
     }
 
   def sample(key: Key, origin: Inputs) -> PyTree:
@@ -74,6 +69,8 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     shares = each(_share, origin, candidate)
     return jnp.max(jnp.stack(list(shares.values())), 0)
 
+  radii = {name: threat.radius for name, threat in threats.items()}
+  parts = {name: threat.norm for name, threat in threats.items() if threat.norm}
   return Threat(
     project=lambda candidate, origin: each(
       lambda threat, o, c: threat.project(c, o), origin, candidate
@@ -84,23 +81,18 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     ),
     contains=contains,
     distance=distance,
-    radius={name: threat.radius for name, threat in threats.items()},
+    radius=radii,
     box={name: threat.box for name, threat in threats.items()},
     times=lambda factor: per_modality(
       {name: threat.times(factor) for name, threat in threats.items()}
     ),
-    parts=threats,
+    norm=norms.mixed(parts, radii) if len(parts) == len(threats) else None,
   )
 
 
 def _share(threat: Threat, origin: Inputs, candidate: Inputs) -> Array:
-  """Returns the spent part of a budget, [B]; an empty budget has 0 or inf."""
-  spent = threat.distance(candidate, origin)
-  radius = jnp.broadcast_to(
-    jnp.asarray(threat.radius, spent.dtype), spent.shape
-  )
-  share = spent / jnp.where(radius > 0, radius, 1)
-  return jnp.where((radius > 0) | (spent == 0), share, jnp.inf)
+  """Returns the spent part of a budget, [B]."""
+  return norms.share(threat.distance(candidate, origin), threat.radius)
 
 
 def frozen() -> Threat:
@@ -178,7 +170,7 @@ def joint(
     matrix, restore = ravel.ravel_examples(weighted(inputs))
     return matrix, lambda changed: raw(restore(changed))
 
-  measure = inner.geometry
+  measure = inner.norm
   return Threat(
     project=project,
     sample=lambda key, origin: project(
@@ -197,12 +189,11 @@ def joint(
     radius=epsilon,
     box=box,
     times=lambda factor: joint(norm, factor * epsilon, weights, box),
-    geometry=measure
-    and Geometry(
-      measure.order,
-      rows,
-      lambda slope: ravel.ravel_examples(raw(slope))[0],
-      lambda inputs: measure.room(weighted(inputs)),
+    norm=measure
+    and measure._replace(
+      rows=rows,
+      slopes=lambda gradient: ravel.ravel_examples(raw(gradient))[0],
+      room=lambda inputs: measure.room(weighted(inputs)),
     ),
   )
 

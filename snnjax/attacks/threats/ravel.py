@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax import vectors
 from snnjax.interfaces import Array, Inputs
 from snnjax.prng import batch_size
 
@@ -173,8 +174,6 @@ def select_examples(take: Array, new: Any, old: Any) -> Any:
   """Returns the examples of `new` where `take` [B] is true, of `old` else."""
 
   def one(fresh: Array, held: Array) -> Array:
-    return jnp.where(
-      jnp.reshape(take, (-1, *[1] * (held.ndim - 1))), fresh, held
-    )
+    return jnp.where(vectors.column(take, held), fresh, held)
 
   return jax.tree.map(one, new, old)

@@ -6,6 +6,8 @@ them together, as one long vector; `snnjax.attacks.threats.modalities` gives
 every modality a budget of its own.
 """
 
+import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax import prng
+from snnjax import prng, vectors
 from snnjax.arguments import check_per_example, described
-from snnjax.attacks.threats import balls, ravel
+from snnjax.attacks.threats import norms, ravel
 from snnjax.interfaces import Array, Inputs, Key, PyTree
 from snnjax.validation import (
   check_box,
@@ -26,26 +28,9 @@ from snnjax.validation import (
 )
 
 Bounds = tuple[ravel.Amounts, ravel.Amounts]  # lower, upper
+# (gradient, candidate, room), all [B, D] -> a step of unit norm
+Direction = Callable[[Array, Array, norms.Room], Array]
 UNIT_BOX = (0.0, 1.0)
-
-
-class Geometry(NamedTuple):
-  """Inputs as rows of a matrix in which a threat is one norm ball and a box.
-
-  For attacks that need the norm itself, where a threat's functions do not do.
-
-  Attributes:
-    order: p of the norm: infinity, 2 or 1.
-    rows: ``inputs -> (matrix [B, D], restore)``; `restore` turns such a
-      matrix back into inputs.
-    slopes: ``gradient -> matrix [B, D]``, with respect to the rows.
-    room: ``inputs -> Room``, the box of the rows.
-  """
-
-  order: float
-  rows: Callable[[Inputs], tuple[Array, Callable[[Array], Inputs]]]
-  slopes: Callable[[Inputs], Array]
-  room: Callable[[Inputs], balls.Room]
 
 
 class Threat(NamedTuple):
@@ -65,8 +50,9 @@ class Threat(NamedTuple):
     radius: the budget, for the array or for each modality.
     box: (lower, upper), for the array or for each modality.
     times: ``factor -> Threat``, the same with that many times the radius.
-    geometry: the one norm ball this is, or None if it is not one.
-    parts: the threat of each modality, where each has its own; else None.
+    norm: the norm whose ball this is, with inputs as rows: one norm of all,
+      or the mixed norm ``max_m ||d_m||_p / r_m`` of budgets per modality.
+      None if it is no norm's ball.
   """
 
   project: Callable[[Inputs, Inputs], Inputs]
@@ -77,8 +63,7 @@ class Threat(NamedTuple):
   radius: PyTree
   box: PyTree
   times: Callable[[float | Array], "Threat"]
-  geometry: Geometry | None = None
-  parts: Mapping[str, "Threat"] | None = None
+  norm: norms.Norm | None = None
 
 
 def linf(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
@@ -92,7 +77,7 @@ def linf(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
   Raises:
     ValueError: if a concrete radius or box makes no sense.
   """
-  return _threat(balls.LINF, epsilon, box, np.inf)
+  return _ball(np.inf, _sign, epsilon, box)
 
 
 def l2(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
@@ -108,7 +93,7 @@ def l2(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
   Raises:
     ValueError: if a concrete radius or box makes no sense.
   """
-  return _threat(balls.L2, epsilon, box, 2)
+  return _ball(2, _unit, epsilon, box)
 
 
 def l1(
@@ -136,7 +121,58 @@ def l1(
     arXiv 2103.01208.
   """
   check_range("fraction", fraction, 0.0, 1.0)
-  return _threat(balls.l1_ball(fraction), epsilon, box, 1)
+  sparse = functools.partial(norms.sparse_direction, fraction=fraction)
+  return _ball(1, sparse, epsilon, box)
+
+
+def box_only(box: Any = UNIT_BOX) -> Threat:
+  """Returns the threat that the box alone bounds.
+
+  For searches that no budget limits. Its distance is linf's, and a sample is
+  uniform between the walls; where one of them is infinite, it is the origin.
+
+  Args:
+    box: see `linf`; or such a box for each modality, as `Threat.box` is.
+
+  Raises:
+    ValueError: if a concrete box makes no sense.
+  """
+  ends = _ends(box)
+  _check_box(ends)
+
+  def sample(key: Key, origin: Inputs) -> Inputs:
+    center, restore = ravel.ravel_examples(origin)
+    keys = prng.example_keys(key, center.shape[0])
+    bounds = walls(box, origin)
+    closed = jnp.isfinite(bounds.lower) & jnp.isfinite(bounds.upper)
+    lower, upper = (jnp.where(closed, bound, 0) for bound in bounds)
+    points = norms.uniform_rows(keys, lower, upper)
+    return ravel.stored(restore(jnp.where(closed, points, center)), origin)
+
+  return _around(np.inf, _sign, np.inf, ends)._replace(
+    sample=sample,
+    contains=lambda candidate, origin: (
+      _inside(candidate, ends) & _inside(origin, ends)
+    ),
+    box=box,
+    times=lambda factor: box_only(box),
+  )
+
+
+def norm_of(threat: Threat) -> norms.Norm:
+  """Returns a threat's norm, for an attack that needs it.
+
+  Raises:
+    ValueError: if it is no threat, or not the ball of a norm.
+  """
+  check_threat(threat)
+  if threat.norm is None:
+    raise ValueError(
+      "threat must be one norm ball (linf, l2, l1 or a joint budget), or one "
+      "for each modality, for an attack that needs the norm itself; got a "
+      "threat without a norm"
+    )
+  return threat.norm
 
 
 def check_threat(threat: Any, name: str = "threat") -> None:
@@ -206,12 +242,31 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
     check_box(f"{name}[{modality!r}]", leaf, lowers[modality], uppers[modality])
 
 
-def _check(epsilon: float | Array, box: Bounds) -> None:
-  check_range("epsilon", epsilon, 0.0, np.finfo(np.float64).max)
-  if jnp.ndim(epsilon) > 1:
-    raise ValueError(
-      f"epsilon must be a scalar or [B]; got shape {jnp.shape(epsilon)}"
-    )
+def walls(box: Any, inputs: Inputs) -> norms.Room:
+  """Returns a threat's box as the rows of inputs see it, each wall [B, D].
+
+  Args:
+    box: ``Threat.box``.
+    inputs: [B, ...], or a mapping of such arrays.
+  """
+  matrix = ravel.ravel_examples(inputs)[0]
+  lower, upper = (
+    jnp.broadcast_to(ravel.row(end, inputs).astype(matrix.dtype), matrix.shape)
+    for end in _ends(box)
+  )
+  return norms.Room(lower, upper)
+
+
+def _ends(box: Any) -> Any:
+  """Returns a box as one pair, where it is a pair for each modality."""
+  if not isinstance(box, Mapping):
+    return box
+  return tuple(
+    {name: pair[end] for name, pair in box.items()} for end in (0, 1)
+  )
+
+
+def _check_box(box: Any) -> None:
   if not isinstance(box, tuple) or len(box) != 2:
     raise ValueError(f"box must be a pair (lower, upper); got {box!r}")
   lowers, uppers = (jax.tree.leaves(bound) for bound in box)
@@ -231,27 +286,44 @@ def _finite(candidate: Array, origin: Array) -> Array:
   return jnp.where(jnp.isfinite(candidate), candidate, origin)
 
 
-def _threat(
-  ball: balls.Ball, epsilon: float | Array, box: Bounds, order: float
+def _sign(gradient: Array, candidate: Array, room: norms.Room) -> Array:
+  del candidate, room
+  return jnp.sign(gradient)
+
+
+def _unit(gradient: Array, candidate: Array, room: norms.Room) -> Array:
+  del candidate, room
+  return vectors.unit(gradient)
+
+
+def _ball(
+  order: float, direction: Direction, epsilon: float | Array, box: Bounds
 ) -> Threat:
   """Puts a ball of matrices around trees of inputs, inside a box."""
-  _check(epsilon, box)
+  check_range("epsilon", epsilon, 0.0, np.finfo(np.float64).max)
+  if jnp.ndim(epsilon) > 1:
+    raise ValueError(
+      f"epsilon must be a scalar or [B]; got shape {jnp.shape(epsilon)}"
+    )
+  _check_box(box)
+  return _around(order, direction, epsilon, box)
+
+
+def _around(
+  order: float, direction: Direction, epsilon: float | Array, box: Bounds
+) -> Threat:
+  """Returns the ball of any radius, infinity too."""
 
   def radius(like: Array) -> Array:
     check_per_example("epsilon", epsilon, like.shape[0])
     return jnp.reshape(jnp.asarray(epsilon, like.dtype), (-1, 1))
 
-  def walls(inputs: Inputs) -> balls.Room:
-    kind = ravel.wide(*jax.tree.leaves(inputs))
-    lower, upper = (ravel.row(bound, inputs).astype(kind) for bound in box)
-    return balls.Room(lower, upper)
-
-  def room(inputs: Inputs) -> balls.Room:
+  def room(inputs: Inputs) -> norms.Room:
     # A clean input that rounding put behind a wall may stay where it is.
-    lower, upper = walls(inputs)
+    lower, upper = walls(box, inputs)
     matrix = ravel.ravel_examples(inputs)[0]
     inside = in_box(matrix, lower, upper, ravel.coarsest(inputs))
-    return balls.Room(
+    return norms.Room(
       jnp.where(inside, jnp.minimum(lower, matrix), lower),
       jnp.where(inside, jnp.maximum(upper, matrix), upper),
     )
@@ -261,28 +333,30 @@ def _threat(
     moved = _finite(
       ravel.ravel_examples(candidate)[0].astype(center.dtype), center
     )
-    near = ball.project(moved, center, room(origin), radius(center))
+    near = norms.project(moved, center, room(origin), radius(center), order)
     return ravel.stored(restore(near), origin)
 
   def sample(key: Key, origin: Inputs) -> Inputs:
     center, restore = ravel.ravel_examples(origin)
     keys = prng.example_keys(key, center.shape[0])
     unit = prng.per_example(
-      lambda k: ball.draw(k, center.shape[1], center.dtype), keys
+      lambda k: vectors.uniform_in_ball(
+        k, center.shape[1], order, center.dtype
+      ),
+      keys,
     )
     moved = center + radius(center) * unit
-    near = ball.project(moved, center, room(origin), radius(center))
+    near = norms.project(moved, center, room(origin), radius(center), order)
     return ravel.stored(restore(near), origin)
 
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
     slope, restore = ravel.ravel_examples(gradient)
     here = ravel.ravel_examples(candidate)[0]
-    return restore(ball.direction(slope, here, room(candidate)))
+    return restore(direction(slope, here, room(candidate)))
 
   def distance(candidate: Inputs, origin: Inputs) -> Array:
-    return ball.norm(
-      ravel.ravel_examples(candidate)[0] - ravel.ravel_examples(origin)[0]
-    )
+    delta = ravel.ravel_examples(candidate)[0] - ravel.ravel_examples(origin)[0]
+    return vectors.norm(delta, order)
 
   def contains(candidate: Inputs, origin: Inputs) -> Array:
     moved, center = (
@@ -291,24 +365,35 @@ def _threat(
     )
     limit = radius(moved)[:, 0]
     scale = jnp.maximum(limit, jnp.max(jnp.abs(center), 1))
-    rounding = balls.slack(order, moved.shape[1], moved.dtype) * scale
+    rounding = norms.slack(order, moved.shape[1], moved.dtype) * scale
     near = distance(candidate, origin) <= limit + rounding
-    kind = ravel.coarsest(candidate)
-    return near & jnp.all(in_box(moved, *walls(origin), kind), 1)
+    return near & _inside(candidate, box)
+
+  def blocks(inputs: Inputs) -> norms.Blocks:
+    leaves = jax.tree.leaves(inputs)
+    width = sum(math.prod(leaf.shape[1:]) for leaf in leaves)
+    return (norms.Block(order, width, len(leaves)),)
 
   return Threat(
-    project,
-    sample,
-    ascent,
-    contains,
-    distance,
-    epsilon,
-    box,
-    lambda factor: _threat(ball, factor * epsilon, box, order),
-    Geometry(
-      order,
-      ravel.ravel_examples,
-      lambda slope: ravel.ravel_examples(slope)[0],
-      room,
+    project=project,
+    sample=sample,
+    ascent=ascent,
+    contains=contains,
+    distance=distance,
+    radius=epsilon,
+    box=box,
+    times=lambda factor: _ball(order, direction, factor * epsilon, box),
+    norm=norms.Norm(
+      orders=(order,),
+      rows=ravel.ravel_examples,
+      slopes=lambda gradient: ravel.ravel_examples(gradient)[0],
+      room=room,
+      blocks=blocks,
     ),
   )
+
+
+def _inside(inputs: Inputs, box: Any) -> Array:
+  """Returns which examples are finite and in a box, up to rounding, [B]."""
+  matrix, kind = ravel.ravel_examples(inputs)[0], ravel.coarsest(inputs)
+  return jnp.all(in_box(matrix, *walls(box, inputs), kind), 1)
