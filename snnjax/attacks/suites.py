@@ -24,7 +24,7 @@ from snnjax.attacks.queries.square import square
 from snnjax.attacks.threats.threat import Threat, check_threat, norm_of
 from snnjax.interfaces import AnyLogitsFn, Attack, LogitsFn
 
-Norm = Callable[[Any], Threat]  # radius, or one per modality -> threat
+OfRadius = Callable[[Any], Threat]  # radius, or one per modality -> threat
 
 _SCHEDULE = 10_000  # the queries over which Square's windows shrink
 
@@ -52,7 +52,7 @@ class Effort(NamedTuple):
 FULL = Effort()
 
 
-def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
+def threat_of(threat: Threat | OfRadius, epsilon: Any = None) -> Threat:
   """Returns the threat of a norm and its radius, or the ready threat.
 
   Args:
@@ -83,7 +83,7 @@ def threat_of(threat: Threat | Norm, epsilon: Any = None) -> Threat:
 
 def autoattack_standard(
   logits_fn: AnyLogitsFn,
-  threat: Threat | Norm,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -125,7 +125,7 @@ def autoattack_standard(
 
 def autoattack_plus(
   logits_fn: AnyLogitsFn,
-  threat: Threat | Norm,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,
@@ -159,7 +159,7 @@ def autoattack_plus(
 
 def autoattack_rand(
   logits_fn: AnyLogitsFn,
-  threat: Threat | Norm,
+  threat: Threat | OfRadius,
   epsilon: Any = None,
   *,
   effort: Effort = FULL,

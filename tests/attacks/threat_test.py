@@ -307,3 +307,25 @@ def test_clean_inputs_outside_their_box_are_named():
     attacks.check_inputs(threat, jnp.full((2, 3), jnp.nan))
   with pytest.raises(ValueError, match=r"\['image'\] must be floating"):
     attacks.check_inputs(threat, both() | {"image": jnp.ones((2, 2), int)})
+
+
+def test_box_only_is_bounded_by_the_box_and_by_nothing_else():
+  inputs = {"image": jnp.full((2, 3), 0.5), "events": jnp.full((2, 1), 4.0)}
+  threat = attacks.box_only({"image": (0.0, 1.0), "events": (-jnp.inf, 5.0)})
+  far = {
+    "image": jnp.asarray([[9.0, -9, 0.25], [jnp.nan, jnp.inf, 1]]),
+    "events": jnp.asarray([[-1e30], [9.0]]),
+  }
+  near = threat.project(far, inputs)
+  # What is not finite goes back to its origin.
+  np.testing.assert_array_equal(near["image"], [[1, 0, 0.25], [0.5, 0.5, 1]])
+  np.testing.assert_array_equal(near["events"], [[-1e30], [5]])
+  assert threat.contains(near, inputs).tolist() == [True, True]
+  assert threat.contains(far, inputs).tolist() == [False, False]
+  # Nothing counts where the clean input is outside.
+  outside = inputs | {"events": jnp.asarray([[6.0], [4.0]])}
+  assert threat.contains(near, outside).tolist() == [False, True]
+  drawn = threat.sample(jax.random.key(0), inputs)
+  assert threat.contains(drawn, inputs).all()
+  assert not np.any(np.asarray(drawn["image"] == inputs["image"]))
+  np.testing.assert_array_equal(drawn["events"], inputs["events"])

@@ -133,7 +133,7 @@ def test_steps_onto_a_plane_at_the_edges(norm, upper):
     np.testing.assert_allclose(step[2], expected, rtol=1e-6)
 
 
-def gauge_steps(norm):
+def steps_in(norm):
   slope, room = jnp.ones((4, 64)), Room(jnp.zeros((1, 1)), jnp.ones((1, 1)))
   blocks = (Block(norm, 64),)
   return lambda x: hyperplane.project_onto_hyperplane(
@@ -144,7 +144,7 @@ def gauge_steps(norm):
 @pytest.mark.parametrize(
   "step",
   [
-    *map(gauge_steps, (np.inf, 2, 1)),
+    *map(steps_in, (np.inf, 2, 1)),
     lambda x: attacks.l1(1.0).project(x, jnp.zeros_like(x)),
     lambda x: attacks.l1(1.0).ascent(x, x),
     lambda x: attacks.l0(3).project(x[:, None, :], x[:, None, :] * 0),
