@@ -42,7 +42,7 @@ def classify(keys, inputs):
 
 def outcome(inputs, labels, logits_fn=classify):
   wrong = jnp.argmax(logits_fn(None, inputs), axis=1) != labels
-  return attacking.probed(inputs, jnp.zeros(labels.shape), wrong)
+  return attacking.candidate(inputs, jnp.zeros(labels.shape), wrong)
 
 
 def noise(epsilon):
@@ -220,7 +220,7 @@ def test_outputs_that_cheat_are_refused_and_no_defence(examples):
 
   def broken(keys, x, y):
     del keys
-    return attacking.probed(jnp.full_like(x, jnp.nan), y * 0.0, y >= 0)
+    return attacking.candidate(jnp.full_like(x, jnp.nan), y * 0.0, y >= 0)
 
   cases = {
     "outside": lambda: Case(outside, linf(EPSILON)),

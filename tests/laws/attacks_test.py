@@ -12,7 +12,13 @@ from tests.laws.attack_table import ATTACKS, THREATS, batch
 
 TOLERANCE = 2e-5
 SIZES = (1, 7, 64)
-NETWORKS = {True: attack_table.fused_logits, False: attack_table.image_logits}
+NETWORKS = {
+  modalities: lambda key, inputs, of=of: attack_table.marked(of(key, inputs))
+  for modalities, of in (
+    (True, attack_table.fused_logits),
+    (False, attack_table.image_logits),
+  )
+}
 JUDGES = {
   modalities: jax.jit(losses.scored(network, losses.cross_entropy))
   for modalities, network in NETWORKS.items()
@@ -116,6 +122,30 @@ def test_laws(attack, threat):
   # Here, not in a test of its own, which might have to compile all again.
   if threat == ATTACKS[attack].threats[0]:
     assert_batch_does_not_matter(attack, threat)
+
+
+def primitives(jaxpr):
+  """The name of every operation of a program, those of its parts included."""
+  for equation in jaxpr.eqns:
+    yield equation.primitive.name
+    for part in jax.tree.leaves(
+      equation.params, is_leaf=lambda value: hasattr(value, "eqns")
+    ):
+      inner = getattr(part, "jaxpr", part)
+      if hasattr(inner, "eqns"):
+        yield from primitives(inner)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_network_stands_as_often_as_the_table_says(attack):
+  """Once, as a rule: it is what the compilation of an attack is spent on."""
+  threat = ATTACKS[attack].threats[0]
+  inputs, labels = batch(THREATS[threat].modalities, SIZES[1])
+  # The program of `test_laws`, which is traced once for both.
+  program = compiled(attack, threat)[0]
+  jaxpr = program.trace(1.0, keys(SIZES[1]), inputs, labels).jaxpr.jaxpr
+  count = list(primitives(jaxpr)).count(attack_table.MARK)
+  assert count == ATTACKS[attack].networks
 
 
 def assert_batch_does_not_matter(attack, threat):

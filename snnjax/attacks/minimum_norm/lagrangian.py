@@ -16,7 +16,7 @@ from snnjax import losses, prng
 from snnjax.arguments import logits_function
 from snnjax.attacks.admission import taken
 from snnjax.attacks.ascent import ascend
-from snnjax.attacks.candidates import Nearest, nothing, settled
+from snnjax.attacks.candidates import keep_better, nearest_success, no_candidate
 from snnjax.attacks.latents import through
 from snnjax.attacks.minimum_norm.decision_boundary import closest
 from snnjax.attacks.minimum_norm.minimum_norm import (
@@ -170,7 +170,7 @@ def minimised(
       oracle = through(
         at, _penalised(logits_fn, restored, center, weights, given)
       )
-      keep = Nearest(lambda found: way.distance(at(found.inputs)))
+      keep = nearest_success(lambda found: way.distance(at(found.inputs)))
       run = ascend(
         way.seen(oracle), way.stepper, _FREE, steps=given.steps, keep=keep
       )
@@ -195,7 +195,7 @@ def _bisected(
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = prng.example_keys(key, prng.batch_size(inputs))
     keep = closest(threat, inputs)
-    none = nothing(inputs, labels)
+    none = no_candidate(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
     def again(
@@ -203,11 +203,11 @@ def _bisected(
     ) -> tuple[tuple[_Weight, AttackResult], None]:
       c, held = carry
       new = search(c.weight)(prng.fold_in(keys, index), inputs, labels)
-      return (_narrowed(c, new.success), settled(keep, held, new)), None
+      return (_narrowed(c, new.success), keep_better(keep, held, new)), None
 
     start = _Weight(zero + given.weight, zero, zero + jnp.inf)
     clean = judged(logits_fn, prng.fold_in(keys, 0), inputs, labels, targeted)
-    clean = settled(keep, none, clean)
+    clean = keep_better(keep, none, clean)
     (_, found), _ = jax.lax.scan(
       again, (start, clean), jnp.arange(1, given.searches + 1)
     )
