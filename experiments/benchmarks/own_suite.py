@@ -14,7 +14,7 @@ from experiments.configuration.schema import (
   Modalities,
   Model,
 )
-from experiments.evaluation import attack_grid, suites
+from experiments.planning import attack_grid, suites
 from snnjax import evaluation
 
 _RADII = (0.3,)

@@ -19,18 +19,18 @@ import numpy.typing as npt
 from experiments.building import build, datasets, examples
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
+from experiments.command.exits import UsageError
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
-  attack_grid,
   chunk_files,
   gradient_study,
   perceptual_study,
 )
+from experiments.planning import attack_grid
 from snnjax import attacks
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline

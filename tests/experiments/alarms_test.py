@@ -9,13 +9,9 @@ import numpy as np
 import pytest
 
 from experiments.building import build
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import (
-  alarm_study,
-  chunk_files,
-  evaluation_run,
-  suites,
-)
+from experiments.command.exits import UsageError
+from experiments.evaluation import alarm_study, chunk_files, evaluation_run
+from experiments.planning import suites
 from experiments.reporting import findings, leaderboard_entry, report_run
 from experiments.training import loop
 from snnjax import checks

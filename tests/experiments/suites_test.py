@@ -9,18 +9,18 @@ import pytest
 from absl import flags
 
 from experiments.building import datasets
-from experiments.command import exits, launch
+from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.command.progress import silent
 from experiments.configuration import schema, settings
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   assessment,
-  attack_grid,
   evaluation_folders,
   evaluation_run,
-  suites,
 )
+from experiments.planning import attack_grid, suites
 from experiments.reporting import leaderboard_entry, report_run
+from experiments.runs import launch
 from experiments.sweeping import comparison
 from experiments.training import loop
 from snnjax.attacks.kinds import KINDS

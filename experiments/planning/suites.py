@@ -30,9 +30,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.building import build
+from experiments.command.exits import UsageError
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from snnjax.attacks import SuiteAttack, SuiteError, rule_suites
 from snnjax.attacks.kinds import GRADIENT_FREE, KINDS
 from snnjax.storage import workdir

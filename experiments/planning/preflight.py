@@ -4,7 +4,7 @@ from experiments.building import build
 from experiments.command import exits
 from experiments.configuration import validity
 from experiments.configuration.schema import Config
-from experiments.evaluation import attack_grid, suites
+from experiments.planning import attack_grid, suites
 
 
 def check(config: Config) -> None:

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from experiments.building import build
+from experiments.command.exits import UsageError
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import suites
+from experiments.planning import suites
 from snnjax import models
 from snnjax.attacks import Oracle, SuiteError, Threat
 from snnjax.evaluation import Plan, View, many_rules, planning
