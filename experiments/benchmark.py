@@ -9,14 +9,14 @@ import pathlib
 
 from absl import flags
 
-from experiments.command import launch
+from experiments.runs import launch
 
 _ROWS = flags.DEFINE_string(
   "rows",
   "A,B,C,D,E,F,G,H,I",
   "Rows, joined by commas: A LIF layer, B small network, C VGG-11, D "
   "gradients, E first step, F growth, G seeds, H ceilings, I attacks, J "
-  "suites.",
+  "suites, K convolutions.",
 )
 _PEERS = flags.DEFINE_string(
   "peers",

@@ -3,17 +3,16 @@
 ``python -m experiments.quickstart --workdir=DIR`` trains a vanilla, a
 HIRE-style and an SR network on images and events of the embedded digits,
 attacks each modality and both, measures how sparse their input gradients are
-and writes the report. ``--modality=image`` does the same for the images alone.
+and writes the report. ``--modalities=image`` does so for the images alone.
 """
 
 import pathlib
 
-import ml_collections
+from experiments.configuration.schema import Config
+from experiments.runs import launch
 
-from experiments.command import launch
 
-
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains, evaluates and reports the networks of `config` in `workdir`."""
   from experiments.sweeping import comparison
 
@@ -22,5 +21,5 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 if __name__ == "__main__":
   launch.configured(
-    run, default="quickstart", aliases={"modality": "data.modality"}
+    run, default="quickstart", aliases={"modalities": "data.modalities"}
   )

@@ -2,13 +2,12 @@
 
 import pathlib
 
-import ml_collections
-
-from experiments.command import launch
 from experiments.configuration import schema
+from experiments.configuration.schema import Config
+from experiments.runs import launch
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains as `config` says, in `workdir`, from where it stopped."""
   from experiments.training import loop
 

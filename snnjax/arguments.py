@@ -78,14 +78,15 @@ def check_array(
   """
   kind, shapes = _parsed(wanted)
   shape = np.shape(value)
-  if not kind or _is_of(jnp.result_type(value), kind):
+  dtype = getattr(value, "dtype", None) or np.result_type(value)
+  if not kind or _is_of(dtype, kind):
     for axes in shapes:
       lengths = _lengths(shape, axes, sizes)
       if lengths is not None:
         return lengths
   for axis, size in sizes.items():
     wanted = re.sub(rf"\b{axis}\b", str(size), wanted)
-  of = f"{jnp.result_type(value)} of " if kind else ""
+  of = f"{dtype} of " if kind else ""
   raise ValueError(
     f"{name} must be {wanted}; got {of}shape {shape}{advice and f'. {advice}'}"
   )

@@ -128,7 +128,7 @@ def frames(steps: int) -> Encoder:
 
   def encode(key: Key | None, data: Array) -> Array:
     del key
-    check_array("inputs, event frames,", data, f"[B, {steps}, ...]")
+    check_array("inputs", data, f"[B, {steps}, ...]", "They are event frames")
     return jnp.moveaxis(data, 1, 0)
 
   return Encoder(steps, encode)

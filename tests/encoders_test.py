@@ -77,7 +77,7 @@ def test_frames_move_time_to_the_front():
 
 def test_frames_must_be_as_many_as_steps():
   with pytest.raises(
-    ValueError, match=r"event frames, must be \[B, 5, \.\.\.\]"
+    ValueError, match=r"inputs must be \[B, 5, \.\.\.\].*event frames"
   ):
     encoders.frames(5).encode(None, jnp.zeros((2, 3, 4)))
 

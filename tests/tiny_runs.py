@@ -23,7 +23,8 @@ TINY = {
   "model.kind": "mlp",
   "model.hidden": "16,",
   "model.steps": "2",
-  "model.encoder": "poisson",  # what holds for it holds for the others
+  # What holds for it holds for the other encoders.
+  "modalities.image.encoder": "poisson",
   "optimizer.learning_rate": "1e-2",
   "train.batch_size": "32",
   "train.epochs": "2",
@@ -33,7 +34,7 @@ TINY = {
   "evaluation.microbatch": "8",
   "evaluation.steps": "2",
   "evaluation.rules": "bptt_triangle,",
-  "evaluation.epsilons.image": "0.05,0.1",
+  "modalities.image.epsilons": "0.05,0.1",
   "evaluation.random_draws": "2",
   "evaluation.shown": "2",
   "evaluation.alarm_examples": "0",
@@ -48,10 +49,14 @@ SHORT = {
 
 def config(changes=None, name="base"):
   """The tiny configuration, with changes as a command line writes them."""
-  made = settings.load(name)
-  for key, text in (TINY | (changes or {})).items():
-    settings.override(made, key, text)
-  return made
+  return changed(settings.load(name), TINY | (changes or {}))
+
+
+def changed(config, changes):
+  """A configuration, with changes as a command line writes them."""
+  for key, text in changes.items():
+    config = settings.override(config, key, text)
+  return config
 
 
 def words(workdir, changes=None):

@@ -1,7 +1,5 @@
 """The standard suite of attacks on a network that withstands little."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -9,8 +7,14 @@ from experiments.benchmarks import problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.tasks import Task
 from experiments.building import build
-from experiments.configuration import settings
-from experiments.evaluation import attack_grid, suites
+from experiments.configuration.schema import (
+  Config,
+  Evaluation,
+  Image,
+  Modalities,
+  Model,
+)
+from experiments.planning import attack_grid, suites
 from snnjax import evaluation
 
 _RADII = (0.3,)
@@ -23,13 +27,13 @@ def prepare(task: Task) -> Prepared:
   before the attacks, and little after the first.
   """
   config = _config(task)
-  network = build.network(config, ("image",), problems.CLASSES)
-  images = jnp.asarray(problems.batch(task)[0])
+  network = build.network(config, problems.CLASSES)
+  images = {"image": jnp.asarray(problems.batch(task)[0])}
   variables = network.init(jax.random.key(0), images)
-  grid = attack_grid.grid(config, network)
-  found = attack_grid.cases(
-    grid, variables, attack_grid.cells(config, ("image",)), images
-  )
+  plan = attack_grid.plan(config, tuple(config.seen))
+  grid = attack_grid.grid(config, network, plan)
+  found = attack_grid.cases(plan, grid, variables, images)
+  survivors = found.plan.survivors if task.kind == "suite_survivors" else False
   judge = jax.tree_util.Partial(grid.classify, variables)
   keys = jax.random.split(jax.random.key(1), task.batch)
   labels = jnp.argmax(jax.jit(judge)(keys, images), axis=1)
@@ -42,7 +46,7 @@ def prepare(task: Task) -> Prepared:
       labels,
       key=jax.random.key(2),
       microbatch=max(1, task.batch // 4),
-      survivors=found.survivors if task.kind == "suite_survivors" else False,
+      survivors=survivors,
     )
 
   def call() -> None:
@@ -52,11 +56,12 @@ def prepare(task: Task) -> Prepared:
   return Prepared(call, {}, {"robust": robust})
 
 
-def _config(task: Task) -> Any:
-  config = settings.load("base")
-  config.data.modality = "image"
-  config.model.channels = task.channels
-  config.model.steps = task.steps
-  config.evaluation.suite = "standard"
-  config.evaluation.epsilons.image = _RADII
-  return suites.resolved(config)
+def _config(task: Task) -> Config:
+  image = Image(channels=task.channels, epsilons=_RADII)
+  return suites.resolved(
+    Config(
+      modalities=Modalities(image=image),
+      model=Model(steps=task.steps),
+      evaluation=Evaluation(suite="standard"),
+    )
+  )

@@ -24,6 +24,7 @@ from snnjax import (
   training,
 )
 from snnjax.interfaces import Array, Batch, Inputs, Objective, PyTree, Variables
+from snnjax.kernels import convolution
 from snnjax.kernels.scan import neuron_scan
 
 Method = methods.Method | Objective
@@ -316,6 +317,30 @@ def _copy(task: Task) -> Prepared:
   return Prepared(waiting(lambda x: x + 1, array), notes={"gigabytes": moved})
 
 
+# Row K: a form pays as long as it takes less than `lax`'s.
+
+
+def _convolution(task: Task) -> Prepared:
+  form, _, part = task.kind.partition("_")
+  convolve = {
+    "own": convolution.convolve,
+    "lax": convolution.convolve_reference,
+  }[form]
+  keys = jax.random.split(jax.random.key(0), 3)
+  colors, features = task.channels
+  shape = (task.batch, task.side, task.side, colors)
+  images = jax.random.normal(keys[0], shape)
+  kernel = jax.random.normal(keys[1], (3, 3, colors, features))
+  if part == "forward":
+    return Prepared(waiting(convolve, images, kernel))
+
+  def gradients(images: Array, kernel: Array, outputs: Array) -> PyTree:
+    return jax.vjp(convolve, images, kernel)[1](outputs)
+
+  outputs = jax.random.normal(keys[2], (*shape[:3], features))
+  return Prepared(waiting(gradients, images, kernel, outputs))
+
+
 _KINDS: dict[str, Callable[[Task], Prepared]] = {
   "lif_forward": _lif_forward,
   "lif_gradient": _lif_gradient,
@@ -337,4 +362,8 @@ _KINDS: dict[str, Callable[[Task], Prepared]] = {
   **dict.fromkeys(own_attacks.ATTACKS, own_attacks.prepare),
   "suite_survivors": own_suite.prepare,
   "suite_all": own_suite.prepare,
+  "own_forward": _convolution,
+  "lax_forward": _convolution,
+  "own_gradients": _convolution,
+  "lax_gradients": _convolution,
 }

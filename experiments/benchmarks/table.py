@@ -20,6 +20,8 @@ _PAIRS = (
   ("seeds_vmap", "seeds_loop"),
   ("over_seeds", "seeds_loop"),
   ("suite_survivors", "suite_all"),
+  ("own_forward", "lax_forward"),
+  ("own_gradients", "lax_gradients"),
 )
 
 

@@ -45,6 +45,7 @@ ROWS = {
   "H": "what the machine can do",
   "I": "attacks on an analog network",
   "J": "the standard suite on a weak network",
+  "K": "the convolutions' forms for CPUs against JAX's own",
 }
 
 
@@ -58,7 +59,8 @@ class Task(NamedTuple):
     steps: T.
     batch: examples, or neurons of the LIF layer.
     side: height and width of the images.
-    channels: of the convolutions, 0 for a 2x2 average pool.
+    channels: of the convolutions, 0 for a 2x2 average pool; in row K what
+      goes in and what comes out.
     hidden: widths of dense spiking layers.
     colors: channels of the images.
     reuse: whether the first layer is computed once for all steps, as the
@@ -87,6 +89,8 @@ class Task(NamedTuple):
     counted = ("pgd", *_SEEDS, "sgemm", *_ANALOG)
     if self.kind in counted:
       parts.append(f"n{self.iterations}")
+    if self.row == "K":
+      parts.append(f"{self.side}x{'x'.join(map(str, self.channels))}")
     if self.row in "BC":
       parts.append("reuse" if self.reuse else "no_reuse")
     return "/".join(parts)
@@ -134,6 +138,7 @@ def tasks(rows: str, peers: tuple[str, ...], tiny: bool) -> list[Task]:
     "H": lambda: _ceilings(tiny),
     "I": lambda: _attacks(cnn),
     "J": lambda: _suites(cnn, tiny),
+    "K": lambda: _convolutions(tiny),
   }
   chosen = [task for row in rows for task in makers[row]()]
   return [
@@ -223,3 +228,27 @@ def _suites(cnn: Task, tiny: bool) -> list[Task]:
     channels=(4, 4) if tiny else (8, 16),
   )
   return [base._replace(kind=k) for k in ("suite_survivors", "suite_all")]
+
+
+def _convolutions(tiny: bool) -> list[Task]:
+  """Every form at a size of the networks here, Winograd's at its threshold."""
+  sizes = (  # side, channels in and out, images
+    (28, (1, 16), 64),  # a sum of shifted inputs; of outputs in its gradient
+    (14, (16, 32), 512),  # Eigen's
+    (16, (64, 64), 64),  # Winograd's
+    (8, (128, 128), 64),
+  )
+  return [
+    Task(
+      "K",
+      f"{form}_{part}",
+      "none",
+      steps=1,
+      batch=2 if tiny else batch,
+      side=side,
+      channels=channels,
+    )
+    for side, channels, batch in sizes
+    for part in ("forward", "gradients")
+    for form in ("own", "lax")
+  ]

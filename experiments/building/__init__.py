@@ -1,1 +1,1 @@
-"""From a configuration to data, networks, methods and optimizers."""
+"""From a configuration to data, networks and methods."""

@@ -5,12 +5,13 @@ unknown name is answered with the known ones.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
+from experiments.configuration.schema import Config, Floats, Modality
 from snnjax import (
   attacks,
   backward,
@@ -26,19 +27,21 @@ from snnjax import (
 )
 from snnjax.backward import assg, pdsg
 from snnjax.interfaces import (
+  Array,
   Attack,
   BackwardRule,
+  Forward,
+  Inputs,
   Key,
   LogitsFn,
   Network,
   Objective,
+  State,
   Trace,
   Variables,
 )
 from snnjax.methods import Method
 from snnjax.models.layers import BatchNorm
-
-Config = Any  # an ml_collections.ConfigDict: attributes by name
 
 SURROGATES: Mapping[str, Callable[..., surrogates.Surrogate]] = {
   "triangle": surrogates.triangle,
@@ -65,8 +68,10 @@ ENCODERS = {
   "direct": encoders.direct,
   "poisson": encoders.poisson,
   "latency": encoders.latency,
+  "frames": encoders.frames,
 }
 RANDOM_ENCODERS = ("poisson",)
+FRAMED_ENCODERS = ("frames",)  # of inputs that have a time axis themselves
 READOUTS = {
   "mean": readouts.mean,
   "last": readouts.last,
@@ -151,34 +156,28 @@ def depends_on_batch(config: Config, name: str) -> bool:
 
 
 def rule_names(config: Config) -> tuple[str, ...]:
-  """Returns the rules that `attack_oracle` knows."""
+  """Returns the rules that attacks may follow, those that adapt included."""
   return (*_rules(config), *ADAPTIVE)
 
 
-def attack_oracle(
-  config: Config,
+def adaptive_oracle(
   made: Network,
   variables: Variables,
   name: str,
   loss: losses.LogitsLoss,
   draws: int,
 ) -> attacks.Oracle:
-  """Builds the oracle of a loss under a rule, those that adapt included.
+  """Builds the oracle of a loss under a rule that adapts to the attack.
 
   Args:
-    config: the whole configuration.
     made: the network.
     variables: its weights and statistics.
-    name: of a rule, see `rule_names`.
+    name: a key of `ADAPTIVE`.
     loss: ``(logits, labels) -> [B]``.
     draws: how many draws of a random encoder are averaged.
   """
-  if name in ADAPTIVE:
-    adapting = assg.assg_rule(ADAPTIVE[name])
-    return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
-  logits = models.classifier(made, variables, rule=rule(config, name))
-  oracle = attacks.white_box(losses.scored(logits, loss))
-  return attacks.eot(oracle, draws) if draws > 1 else oracle
+  adapting = assg.assg_rule(ADAPTIVE[name])
+  return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
 
 
 def _rules(config: Config) -> dict[str, Callable[[], BackwardRule]]:
@@ -219,165 +218,273 @@ class _Remat(NamedTuple):
     return backward.depends_on_batch(self.rule)
 
 
-def network(
-  config: Config, modalities: tuple[str, ...], classes: int
-) -> Network:
-  """Builds the network of ``config.model`` for the data's modalities.
+def network(config: Config, classes: int) -> Network:
+  """Builds the network of ``config.model`` for what it sees.
 
   Args:
     config: the configuration.
-    modalities: "image", "events" or both; both make a two-branch network.
     classes: number of logits.
+
+  Returns:
+    A network whose inputs are a mapping of modalities, of one too. Several
+    modalities have a branch each.
+
+  Raises:
+    ValueError: the configuration asks for a network that there is not.
   """
-  made = config.model
-  direct = chosen(ENCODERS, "model.encoder", made.encoder)(made.steps)
-  coded = {"image": direct, "events": encoders.frames(made.steps)}
-  common = {
-    "neuron": neuron(config),
-    "classes": classes,
-    "readout": chosen(READOUTS, "model.readout", made.readout)(),
-  }
-  norm = BatchNorm if made.norm else None
-  standardize = _standardize(config, modalities)
-
-  def vgg(layout: str, encoder: encoders.Encoder) -> Network:
-    return models.vgg(
-      layout,
-      encoder=encoder,
-      hidden=made.hidden,
-      standardize=standardize,
-      **common,
-    )
-
-  kinds = {
-    "cnn": lambda encoder: models.cnn(
-      made.channels,
-      encoder=encoder,
-      hidden=made.hidden,
-      norm=norm,
-      standardize=standardize,
-      **common,
-    ),
-    "mlp": lambda encoder: models.mlp(made.hidden, encoder=encoder, **common),
-    "vgg11": functools.partial(vgg, "vgg11"),
-    "vgg5": functools.partial(vgg, "vgg5"),
-  }
-  if len(modalities) == 1:
-    kind = chosen(kinds, "model.kind", made.kind)
-    return kind(coded[modalities[0]])
-  if made.kind != "cnn":
-    raise ValueError(
-      f"model.kind must be 'cnn' for {modalities}; got {made.kind!r}"
-    )
-  return models.fusion(
-    {name: coded[name] for name in modalities},
-    dict.fromkeys(modalities, tuple(made.channels)),
-    hidden=made.hidden,
-    norm=norm,
-    shrink={"events": made.event_shrink} if "events" in modalities else None,
-    **common,
-  )
+  for name, own in config.seen.items():
+    _check_entrance(config, name, own)
+  if len(config.seen) > 1:
+    return _fusion(config, classes)
+  ((name, own),) = config.seen.items()
+  kind = chosen(_KINDS, "model.kind", config.model.kind)
+  return _naming(name, kind(config, own, _encoder(config, name, own), classes))
 
 
-def _standardize(
-  config: Config, modalities: tuple[str, ...]
-) -> tuple[Sequence[float], Sequence[float]] | None:
-  """Mean and std per channel of ``config.model.standardize``, if given."""
-  mean, std = config.model.standardize.mean, config.model.standardize.std
-  if not mean and not std:
-    return None
+def _check_entrance(config: Config, name: str, own: Modality) -> None:
+  """Raises unless a network of this kind has what a modality asks for."""
+  mean, std = own.standardize.mean, own.standardize.std
+  kind, alone = config.model.kind, len(config.seen) == 1
+  key = f"modalities.{name}.standardize"
   if len(mean) != len(std) or not all(value > 0 for value in std):
     raise ValueError(
-      "model.standardize must have as many means as stds, which are above 0; "
-      f"got {tuple(mean)} and {tuple(std)}"
+      f"{key} must have as many means as stds, which are above 0; got {mean} "
+      f"and {std}"
     )
-  if modalities != ("image",) or config.model.kind == "mlp":
+  if mean and (kind == "mlp" or not alone):
     raise ValueError(
-      "model.standardize must be empty but for convolutional networks of "
-      f"images; got {tuple(mean)} for {config.model.kind!r} of {modalities}"
+      f"{key} must be empty but for convolutional networks of one modality; "
+      f"got {mean} for {kind!r} of {tuple(config.seen)}"
     )
-  return mean, std
+  if own.shrink > 1 and kind != "cnn":
+    raise ValueError(
+      f"modalities.{name}.shrink must be 1 for {kind!r}; got {own.shrink}"
+    )
 
 
-def radii(config: Config, modalities: tuple[str, ...], name: str) -> Any:
-  """Returns ``config.method.NAME`` for one modality, or a mapping of them."""
-  values = config.method[name]
-  if len(modalities) == 1:
-    return values[modalities[0]]
-  return {modality: values[modality] for modality in modalities}
+def _encoder(config: Config, name: str, own: Modality) -> encoders.Encoder:
+  key = f"modalities.{name}.encoder"
+  return chosen(ENCODERS, key, own.encoder)(config.model.steps)
 
 
-def method(
-  config: Config, made: Network, modalities: tuple[str, ...]
-) -> Method | Objective:
-  """Builds the training method of ``config.method``."""
-  options, own = config.method, rule(config, config.model.rule)
-  vanilla = functools.partial(methods.vanilla, made, rule=own)
-  sr = functools.partial(
-    methods.sr,
-    made,
-    rule=own,
-    weight=options.weight,
-    confidence=chosen(CONFIDENCES, "method.confidence", options.confidence),
-    direction=chosen(DIRECTIONS, "method.direction", options.direction),
-    estimator=chosen(ESTIMATORS, "method.estimator", options.estimator)(
-      options.difference
-    ),
-    shape=chosen(SHAPES, "method.shape", options.shape),
+def _readout(config: Config) -> readouts.Readout:
+  return chosen(READOUTS, "model.readout", config.model.readout)()
+
+
+def _standardized(own: Modality) -> tuple[Floats, Floats] | None:
+  """Mean and std per channel, if given."""
+  if not own.standardize.mean:
+    return None
+  return own.standardize.mean, own.standardize.std
+
+
+def _cnn(
+  config: Config, own: Modality, encoder: encoders.Encoder, classes: int
+) -> Network:
+  return models.cnn(
+    own.channels,
+    encoder=encoder,
+    neuron=neuron(config),
+    hidden=config.model.hidden,
+    classes=classes,
+    norm=BatchNorm if config.model.norm else None,
+    standardize=_standardized(own),
+    shrink=own.shrink,
+    readout=_readout(config),
   )
-  adversarial = functools.partial(
-    methods.adversarial,
-    network=made,
-    craft=functools.partial(_craft, config, modalities),
-    rule=own,
+
+
+def _mlp(
+  config: Config, own: Modality, encoder: encoders.Encoder, classes: int
+) -> Network:
+  del own
+  return models.mlp(
+    config.model.hidden,
+    encoder=encoder,
+    neuron=neuron(config),
+    classes=classes,
+    readout=_readout(config),
   )
-  hire = functools.partial(
-    methods.hire,
+
+
+def _vgg(
+  config: Config, own: Modality, encoder: encoders.Encoder, classes: int
+) -> Network:
+  return models.vgg(
+    config.model.kind,
+    encoder=encoder,
+    neuron=neuron(config),
+    hidden=config.model.hidden,
+    classes=classes,
+    standardize=_standardized(own),
+    readout=_readout(config),
+  )
+
+
+_KINDS = {"cnn": _cnn, "mlp": _mlp, "vgg5": _vgg, "vgg11": _vgg}
+
+
+def _fusion(config: Config, classes: int) -> Network:
+  """A branch for each of several modalities."""
+  model, seen = config.model, config.seen
+  if model.kind != "cnn":
+    raise ValueError(
+      f"model.kind must be 'cnn' for {tuple(seen)}; got {model.kind!r}"
+    )
+  return models.fusion(
+    {name: _encoder(config, name, own) for name, own in seen.items()},
+    {name: own.channels for name, own in seen.items()},
+    neuron=neuron(config),
+    hidden=model.hidden,
+    classes=classes,
+    norm=BatchNorm if model.norm else None,
+    readout=_readout(config),
+    shrink={name: own.shrink for name, own in seen.items()},
+  )
+
+
+def _naming(name: str, inner: Network) -> Network:
+  """A network of one array as one of a mapping that names the array."""
+
+  def init(key: Key, inputs: Inputs) -> Variables:
+    return inner.init(key, _named(name, inputs))
+
+  def apply(
+    variables: Variables,
+    inputs: Inputs,
+    *,
+    rule: BackwardRule,
+    key: Key | None = None,
+    train: bool = False,
+    states: Mapping[str, State] | None = None,
+    window: tuple[int, int] | None = None,
+  ) -> Forward:
+    return inner.apply(
+      variables,
+      _named(name, inputs),
+      rule=rule,
+      key=key,
+      train=train,
+      states=states,
+      window=window,
+    )
+
+  return Network(init, apply)
+
+
+def _named(name: str, inputs: Inputs) -> Array:
+  """The array of the only modality."""
+  arrays = by_modality(inputs)
+  if set(arrays) != {name}:
+    raise ValueError(
+      f"inputs must have the modality {name!r}; got {sorted(arrays)}"
+    )
+  return arrays[name]
+
+
+def by_modality(inputs: Inputs) -> Mapping[str, Array]:
+  """Returns inputs as the experiments carry them: a mapping of modalities.
+
+  Raises:
+    TypeError: they are one array, as the library takes them too.
+  """
+  if not isinstance(inputs, Mapping):
+    raise TypeError(
+      'inputs must be a mapping of modalities, {"image": ...}; got one array'
+    )
+  return inputs
+
+
+def method(config: Config, made: Network) -> Method | Objective:
+  """Builds the training method of ``config.method`` for a network."""
+  return chosen(METHODS, "method.name", config.method.name)(config, made)
+
+
+def _vanilla(config: Config, made: Network) -> Objective:
+  return methods.vanilla(made, rule=rule(config, config.model.rule))
+
+
+def _sr(config: Config, made: Network) -> Objective:
+  own = config.method.sr
+  estimator = chosen(ESTIMATORS, "method.sr.estimator", own.estimator)
+  return methods.sr(
     made,
-    rule=own,
+    rule=rule(config, config.model.rule),
+    weight=own.weight,
+    confidence=chosen(CONFIDENCES, "method.sr.confidence", own.confidence),
+    direction=chosen(DIRECTIONS, "method.sr.direction", own.direction),
+    estimator=estimator(own.difference),
+    shape=chosen(SHAPES, "method.sr.shape", own.shape),
+  )
+
+
+def _hire(config: Config, made: Network) -> Method:
+  own, seen = config.method.hire, config.seen
+  return methods.hire(
+    made,
+    rule=rule(config, config.model.rule),
     steps=config.model.steps,
-    periods=options.periods,
-    step_size=radii(config, modalities, "step_size"),
-    radius=radii(config, modalities, "radius"),
-    noise=chosen(NOISES, "method.noise", options.noise),
-    # Inputs of one modality are an array, which has no name.
-    framed=("",) if modalities == ("events",) else ("events",),
-    keep_membranes=options.keep_membranes,
-    keep_noise=options.keep_noise,
+    periods=own.periods,
+    step_size={name: each.step_size for name, each in seen.items()},
+    radius={name: each.radius for name, each in seen.items()},
+    noise=chosen(NOISES, "method.hire.noise", own.noise),
+    framed=[n for n, each in seen.items() if each.encoder in FRAMED_ENCODERS],
+    keep_membranes=own.keep_membranes,
+    keep_noise=own.keep_noise,
   )
-  kinds: dict[str, Callable[[], Method | Objective]] = {
-    "vanilla": vanilla,
-    "sr": sr,
-    "hire": hire,
-    "adversarial": lambda: adversarial(vanilla()),
-    "sr_adversarial": lambda: adversarial(sr()),
-  }
-  return chosen(kinds, "method.kind", options.kind)()
 
 
-def _craft(
-  config: Config, modalities: tuple[str, ...], logits_fn: LogitsFn
-) -> Attack:
+def _adversarial(
+  inner: Callable[[Config, Network], Objective],
+) -> Callable[[Config, Network], Method]:
+  """A method of plain objectives on attacked inputs."""
+
+  def build(config: Config, made: Network) -> Method:
+    return methods.adversarial(
+      inner(config, made),
+      network=made,
+      craft=functools.partial(_craft, config),
+      rule=rule(config, config.model.rule),
+    )
+
+  return build
+
+
+METHODS: Mapping[str, Callable[[Config, Network], Method | Objective]] = {
+  "vanilla": _vanilla,
+  "sr": _sr,
+  "hire": _hire,
+  "adversarial": _adversarial(_vanilla),
+  "sr_adversarial": _adversarial(_sr),
+}
+
+
+def _craft(config: Config, logits_fn: LogitsFn) -> Attack:
   """The attack inside adversarial training: PGD, or FGSM for one step."""
-  options = config.method
-  radius = radii(config, modalities, "radius")
-  threat = threat_of(options.norm, radius)
-  if options.attack_steps == 1:
+  own, seen = config.method.adversarial, config.seen
+  radii = {name: each.radius for name, each in seen.items()}
+  threat = threat_of(own.norm, radii)
+  if own.steps == 1:
     return attacks.fgsm(logits_fn, threat)
   return attacks.pgd(
     logits_fn,
     threat,
-    step_size=radii(config, modalities, "step_size"),
-    steps=options.attack_steps,
+    step_size={name: each.step_size for name, each in seen.items()},
+    steps=own.steps,
   )
 
 
-def threat_of(norm: str, radius: Any) -> attacks.Threat:
-  """Builds a threat of one radius, or one per modality of a mapping."""
+def threat_of(norm: str, radii: Mapping[str, Any]) -> attacks.Threat:
+  """Builds a threat of a radius per modality.
+
+  One modality has no other beside which it must be weighed: its distances
+  are in its own units, not in shares of its radius.
+  """
   make = chosen(THREATS, "norm", norm)
-  if isinstance(radius, Mapping):
-    return attacks.per_modality({n: make(r) for n, r in radius.items()})
-  return make(radius)
+  if len(radii) == 1:
+    (radius,) = radii.values()
+    return make(radius)
+  return attacks.per_modality({name: make(r) for name, r in radii.items()})
 
 
 def optimizer(config: Config, steps: int) -> optax.GradientTransformation:

@@ -1,34 +1,26 @@
 """The data that a configuration asks for, split and ready for batches."""
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from experiments.building import build, examples
+from experiments.building import examples, sources
 from experiments.building.examples import Used
+from experiments.command.exits import UsageError
 from experiments.command.progress import Progress, silent
-from experiments.configuration.settings import UsageError
-from snnjax import prng
+from experiments.configuration.schema import Config
 from snnjax.data import (
-  camera,
   dataset,
-  events,
   manifest,
-  pairing,
   pipeline,
   registry,
   selection,
 )
-from snnjax.interfaces import Batch, Inputs
+from snnjax.interfaces import Array, Batch, Inputs
 
-Prepare = Callable[..., Inputs]  # of the inputs of a batch
-MODALITIES = {
-  "image": ("image",),
-  "events": ("events",),
-  "both": ("events", "image"),
-}
+Prepare = Callable[[Inputs], Inputs]  # of the inputs of a batch
 
 
 class Training(NamedTuple):
@@ -53,8 +45,9 @@ class Splits(NamedTuple):
     train: what weights are fitted to; None where only tests are run.
     validation: what a checkpoint may be selected on; None without one.
     test: what is reported, never selected on.
-    prepare: from stored to network inputs, run on the device.
-    modalities: "image", "events" or both.
+    prepare: from stored to network inputs, a mapping of modalities; run on
+      the device.
+    modalities: the names of these, sorted.
     used: which examples of the data set all these are.
   """
 
@@ -67,7 +60,7 @@ class Splits(NamedTuple):
 
 
 def load(
-  config: Any, progress: Progress = silent, *, only_test: bool = False
+  config: Config, progress: Progress = silent, *, only_test: bool = False
 ) -> Splits:
   """Loads, splits and, for events, simulates the data of ``config.data``.
 
@@ -86,19 +79,16 @@ def load(
     MissingDataError: the data set is not prepared; the message says how to.
     ValueError: a file is damaged.
   """
-  modalities = _modalities(config)
-  _check_seeds(config)
   stored = _split(config, "test")
-  _check_channels(config, stored)
   taken = _subset(config, stored.labels, "test")
+  test = _recorded(config, progress, dataset.subset(stored, taken), "test")
+  _check_channels(config, test)
   splits = Splits(
     None,
     None,
-    _recorded(
-      config, modalities, progress, dataset.subset(stored, taken), "test"
-    ),
-    _prepare(modalities, config.data.event_cap),
-    modalities,
+    test,
+    _prepare(config),
+    tuple(config.seen),
     _used(config, stored.classes, "test", stored.labels, {"test": taken}),
   )
   if only_test:
@@ -107,59 +97,42 @@ def load(
   return read(config, splits, progress)
 
 
-def evaluated(config: Any, splits: Splits) -> Used:
+def evaluated(config: Config, splits: Splits) -> Used:
   """Which examples a network is fitted to, and which are evaluated."""
   labels = splits.test.labels[: config.evaluation.examples or None]
   return splits.used.first("test", labels)
 
 
-def _check_seeds(config: Any) -> None:
-  if "seed" not in config.data:
-    raise UsageError(
-      "data.seed is missing: an older version made this run, of other "
-      "examples; train it again"
-    )
-  try:
-    for name, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
-      prng.check_seed(seed, name)
-  except ValueError as error:
-    raise UsageError(str(error)) from None
-
-
-def _modalities(config: Any) -> tuple[str, ...]:
-  name = config.data.modality
-  if name not in MODALITIES:
-    raise UsageError(
-      f"data.modality must be one of {sorted(MODALITIES)}; got {name!r}"
-    )
-  return MODALITIES[name]
-
-
-def _split(config: Any, split: str) -> dataset.Dataset:
+def _split(config: Config, split: str) -> dataset.Dataset:
   data_dir = config.data.data_dir or None
   return registry.open_dataset(config.data.name, split, data_dir)
 
 
-def _check_channels(config: Any, data: dataset.Dataset) -> None:
-  """Refuses a configuration that other images were meant by."""
-  pixels = np.asarray(data.inputs)
-  if config.data.modality != "image" and pixels.shape[-1] != 1:
-    raise UsageError(
-      f"data.modality must be 'image' for {data.name}, whose images are "
-      f"{pixels.shape[1:]}: the simulated event camera sees one channel, "
-      f"[H, W, 1]; got {config.data.modality!r}"
-    )
-  for name, values in config.model.standardize.items():
-    if len(values) not in (0, pixels.shape[-1]):
-      raise UsageError(
-        f"model.standardize.{name} must have one value per channel of "
-        f"{data.name}, {pixels.shape[-1]}, or none; got {tuple(values)}"
-      )
+def _check_channels(config: Config, data: dataset.Dataset) -> None:
+  """Refuses a configuration that other inputs were meant by."""
+  for name, stored in _arrays(data).items():
+    own = config.seen[name].standardize
+    for key, values in (("mean", own.mean), ("std", own.std)):
+      if len(values) not in (0, stored.shape[-1]):
+        raise UsageError(
+          f"modalities.{name}.standardize.{key} must have one value per "
+          f"channel of {data.name}, {stored.shape[-1]}, or none; got {values}"
+        )
 
 
-def _subset(config: Any, labels: np.ndarray, split: str) -> np.ndarray:
+def _arrays(data: dataset.Dataset) -> Mapping[str, np.ndarray]:
+  """The inputs of `_recorded`, by modality."""
+  assert isinstance(data.inputs, Mapping)
+  return data.inputs
+
+
+def _subset(config: Config, labels: np.ndarray, split: str) -> np.ndarray:
   """The positions of as many examples as the configuration wants."""
-  count, size = config.data[f"{split}_examples"], len(labels)
+  wanted = {
+    "train": config.data.train_examples,
+    "test": config.data.test_examples,
+  }
+  count, size = wanted[split], len(labels)
   if not 0 <= count <= size:
     raise UsageError(
       f"data.{split}_examples must lie in 0..{size} for {config.data.name}; "
@@ -168,7 +141,7 @@ def _subset(config: Any, labels: np.ndarray, split: str) -> np.ndarray:
   return selection.subset(labels, count, config.data.seed)
 
 
-def _fitted(config: Any, labels: np.ndarray) -> dict[str, np.ndarray]:
+def _fitted(config: Config, labels: np.ndarray) -> dict[str, np.ndarray]:
   """Ascending positions of the training and the validation examples."""
   kept = np.sort(_subset(config, labels, "train"))
   share = config.data.validation
@@ -184,7 +157,7 @@ def _fitted(config: Any, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _used(
-  config: Any,
+  config: Config,
   classes: tuple[str, ...],
   split: str,
   labels: np.ndarray,
@@ -213,7 +186,7 @@ def _with_training(
   )
 
 
-def _in_memory(config: Any, splits: Splits, progress: Progress) -> Splits:
+def _in_memory(config: Config, splits: Splits, progress: Progress) -> Splits:
   stored = _split(config, "train")
   chosen = _fitted(config, stored.labels)
   parts = {
@@ -224,7 +197,7 @@ def _in_memory(config: Any, splits: Splits, progress: Progress) -> Splits:
     for name, indices in chosen.items()
   }
   recorded = {
-    name: _recorded(config, splits.modalities, progress, data, name)
+    name: _recorded(config, progress, data, name)
     for name, data in parts.items()
   }
   train = recorded["train"]
@@ -240,15 +213,22 @@ def _in_memory(config: Any, splits: Splits, progress: Progress) -> Splits:
   )
 
 
-def _streamed(config: Any, splits: Splits, progress: Progress) -> Splits:
+def _streamed(config: Config, splits: Splits, progress: Progress) -> Splits:
   """Leaves the training split on the disk; the validation part is loaded."""
   del progress
   data = config.data
-  if data.name == registry.EMBEDDED or splits.modalities != ("image",):
+  if data.name == registry.EMBEDDED or not _is_stored(config):
     raise UsageError(
       "data.stream must be false but for the images of a prepared data set; "
-      f"got true for data.modality {data.modality!r} of {data.name!r}"
+      f"got true for data.modalities {','.join(config.seen)!r} of "
+      f"{data.name!r}"
     )
+  (name,) = config.seen
+
+  def named(images: Inputs) -> Inputs:
+    assert not isinstance(images, Mapping)  # as they lie on the disk
+    return splits.prepare({name: images})
+
   manifest.locate(data.name, data.data_dir or None)
   # Grain and TFDS take seconds to import; a miss should not.
   from snnjax.data import prepared, streaming
@@ -264,8 +244,10 @@ def _streamed(config: Any, splits: Splits, progress: Progress) -> Splits:
   )
   validation = None
   if "validation" in chosen:
+    images, held = records.read(chosen["validation"].tolist())
     validation = dataset.Dataset(
-      *records.read(chosen["validation"].tolist()),
+      {name: images},
+      held,
       records.num_classes,
       records.name,
       records.classes,
@@ -275,44 +257,37 @@ def _streamed(config: Any, splits: Splits, progress: Progress) -> Splits:
     Training(
       part.size,
       part.num_classes,
-      functools.partial(streaming.batches, part, prepare=splits.prepare),
+      functools.partial(streaming.batches, part, prepare=named),
     ),
     validation,
     _used(config, records.classes, "train", labels, chosen),
   )
 
 
-def _recorded(
-  config: Any,
-  modalities: tuple[str, ...],
-  progress: Progress,
-  data: dataset.Dataset,
-  split: str,
-) -> dataset.Dataset:
-  """The images, their simulated events, or both, as the network takes them."""
-  if modalities == ("image",):
-    return data
-  made = camera.Camera(step_us=config.data.event_step_us)
-  # Of the data's seed: networks of all seeds see the same events. One per
-  # split, so that no split's events depend on another's size.
-  key = build.data_key(config, f"events of the {split} split")
-  paired = pairing.pair(
-    data,
-    key,
-    made,
-    frames=config.model.steps,
-    progress=lambda done, total: progress(
-      done, total, f"simulate events ({split})"
-    ),
+def _is_stored(config: Config) -> bool:
+  """Whether the network sees the data set's own images and nothing else."""
+  return len(config.seen) == 1 and all(
+    sources.TABLE[name].stored for name in config.seen
   )
-  if modalities == ("events",):
-    return dataset.map_inputs(paired, lambda inputs: inputs["events"])
-  return paired
 
 
-def _prepare(modalities: tuple[str, ...], cap: int) -> Prepare:
-  if modalities == ("image",):
-    return dataset.to_unit
-  if modalities == ("events",):
-    return functools.partial(events.saturate, cap=cap)
-  return functools.partial(pairing.network_inputs, cap=cap)
+def _recorded(
+  config: Config, progress: Progress, data: dataset.Dataset, split: str
+) -> dataset.Dataset:
+  """The modalities that the network sees, each as its source keeps it."""
+  return dataset.map_inputs(
+    data,
+    lambda _: {
+      name: sources.TABLE[name].record(config, data, split, progress)
+      for name in config.seen
+    },
+  )
+
+
+def _prepare(config: Config) -> Prepare:
+  steps = {name: sources.TABLE[name].prepare(config) for name in config.seen}
+
+  def prepare(inputs: Inputs) -> dict[str, Array]:
+    return {name: step(inputs[name]) for name, step in steps.items()}
+
+  return prepare

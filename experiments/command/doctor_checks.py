@@ -24,7 +24,6 @@ REQUIRED = {
   "importlib_resources": "importlib_resources",
   "jax": "jax",
   "jaxlib": "jaxlib",
-  "ml_collections": "ml_collections",
   "numpy": "numpy",
   "optax": "optax",
   "orbax-checkpoint": "orbax.checkpoint",

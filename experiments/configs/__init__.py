@@ -1,1 +1,1 @@
-"""Configurations: each file has a get_config() that returns a ConfigDict."""
+"""Configurations: each file has a get_config() that returns a Config."""

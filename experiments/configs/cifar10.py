@@ -9,12 +9,22 @@ References:
   Liu et al. 2024 (SR), arXiv 2405.20355, for the network and its training.
 """
 
-import ml_collections
+from dataclasses import replace
 
-from experiments.configs import base
+from experiments.configuration.schema import (
+  Config,
+  Data,
+  Evaluation,
+  Image,
+  Modalities,
+  Model,
+  Optimizer,
+  Standardize,
+  Train,
+)
 
 
-def get_config(network: str = "cnn") -> ml_collections.ConfigDict:
+def get_config(network: str = "cnn") -> Config:
   """Returns the configuration for 32x32 colour images.
 
   Args:
@@ -23,25 +33,28 @@ def get_config(network: str = "cnn") -> ml_collections.ConfigDict:
   Raises:
     ValueError: another name.
   """
-  config = base.get_config()
-  config.data.name = "cifar10"
-  config.data.augment = "crop_flip"
-  config.model.standardize.mean = (0.4914, 0.4822, 0.4465)
-  config.model.standardize.std = (0.2470, 0.2435, 0.2616)
-  config.evaluation.examples = 1024
-  config.evaluation.epsilons.image = (2 / 255, 8 / 255)
+  common = Config(
+    data=Data(name="cifar10", augment="crop_flip"),
+    modalities=Modalities(
+      image=Image(
+        channels=(32, 64, 128),
+        standardize=Standardize(
+          mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
+        ),
+        epsilons=(2 / 255, 8 / 255),
+      )
+    ),
+    evaluation=Evaluation(examples=1024),
+  )
   if network == "cnn":
-    config.model.channels = (32, 64, 128)
-    config.model.hidden = (128,)
-    config.model.norm = True
-    config.train.epochs = 30
-  elif network == "vgg11":
-    config.model.kind = "vgg11"
-    config.model.hidden = (4096, 4096)
-    config.optimizer.kind = "sgd"
-    config.optimizer.learning_rate = 0.1
-    config.optimizer.weight_decay = 5e-4
-    config.train.epochs = 200
-  else:
-    raise ValueError(f"network must be 'cnn' or 'vgg11'; got {network!r}")
-  return config
+    return replace(
+      common, model=Model(hidden=(128,), norm=True), train=Train(epochs=30)
+    )
+  if network == "vgg11":
+    return replace(
+      common,
+      model=Model(kind="vgg11", hidden=(4096, 4096)),
+      optimizer=Optimizer(kind="sgd", learning_rate=0.1, weight_decay=5e-4),
+      train=Train(epochs=200),
+    )
+  raise ValueError(f"network must be 'cnn' or 'vgg11'; got {network!r}")

@@ -8,17 +8,25 @@ Prepare what was downloaded, then train:
 ``--config.data.name=fashion_mnist`` is the other data set of this shape.
 """
 
-import ml_collections
+from experiments.configuration.schema import (
+  Config,
+  Data,
+  Evaluation,
+  Events,
+  Image,
+  Modalities,
+  Train,
+)
 
-from experiments.configs import base
 
-
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> Config:
   """Returns the configuration for 28x28 grey images."""
-  config = base.get_config()
-  config.data.name = "mnist"
-  config.train.epochs = 10
-  config.evaluation.examples = 1024
-  config.evaluation.epsilons.image = (0.1, 0.2, 0.3)
-  config.evaluation.epsilons.events = (0.1, 0.2, 0.3)
-  return config
+  radii = (0.1, 0.2, 0.3)
+  return Config(
+    data=Data(name="mnist"),
+    modalities=Modalities(
+      image=Image(epsilons=radii), events=Events(epsilons=radii)
+    ),
+    train=Train(epochs=10),
+    evaluation=Evaluation(examples=1024),
+  )

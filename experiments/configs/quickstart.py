@@ -1,35 +1,38 @@
 """Three small image+event networks on the embedded digits, in minutes."""
 
-import ml_collections
+from experiments.configuration.schema import (
+  Config,
+  Data,
+  Evaluation,
+  Events,
+  Image,
+  Method,
+  Modalities,
+  Model,
+  Optimizer,
+  Sr,
+)
 
-from experiments.configs import base
 
-
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> Config:
   """Returns the quickstart's configuration."""
-  config = base.get_config()
-  config.data.modality = "both"
-  config.data.train_examples = 3000
-  config.data.test_examples = 256
-  config.data.validation = 0.0
-  config.model.channels = (8, 16)
-  config.model.hidden = (64,)
-  config.model.steps = 4
-  config.model.event_shrink = 2
-  config.optimizer.learning_rate = 3e-3
-  config.train.epochs = 3
-  config.evaluation.examples = 104
-  config.evaluation.epsilons.image = (0.1, 0.2)
-  config.evaluation.epsilons.events = (0.1, 0.3)
-  config.evaluation.microbatch = 104
-  config.evaluation.alarm_examples = 16
-  config.evaluation.alarm_pairs = 0
-  config.compared = ("vanilla", "hire", "sr")  # of the networks below
-  config.networks = ml_collections.ConfigDict(
-    {
-      "vanilla": {"kind": "vanilla"},
-      "hire": {"kind": "hire"},
-      "sr": {"kind": "sr", "weight": 0.05},
-    }
+  channels = (8, 16)
+  return Config(
+    data=Data(
+      modalities=("image", "events"),
+      train_examples=3000,
+      test_examples=256,
+      validation=0.0,
+    ),
+    modalities=Modalities(
+      image=Image(channels=channels, epsilons=(0.1, 0.2)),
+      events=Events(channels=channels, shrink=2, epsilons=(0.1, 0.3)),
+    ),
+    model=Model(steps=4),
+    method=Method(sr=Sr(weight=0.05)),
+    optimizer=Optimizer(learning_rate=3e-3),
+    evaluation=Evaluation(
+      examples=104, microbatch=104, alarm_examples=16, alarm_pairs=0
+    ),
+    compared=("vanilla", "hire", "sr"),
   )
-  return config

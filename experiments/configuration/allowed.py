@@ -81,11 +81,13 @@ class Listed(NamedTuple):
     each: what each of them may be.
     least: how many there are at least.
     rising: whether each is above the one before.
+    distinct: whether no value is there twice.
   """
 
   each: Allowed
   least: int = 0
   rising: bool = False
+  distinct: bool = False
 
   def holds(self, value: Any) -> bool:
     """Returns whether a value is such a list."""
@@ -93,14 +95,16 @@ class Listed(NamedTuple):
       return False
     if len(value) < self.least or not all(map(self.each.holds, value)):
       return False
+    if self.distinct and len(set(value)) < len(value):
+      return False
     pairs = itertools.pairwise(value)
     return not self.rising or all(a < b for a, b in pairs)
 
   def told(self) -> str:
     """Returns what each of the values may be."""
-    order = "rising values" if self.rising else "values"
+    order = "rising " if self.rising else "different " if self.distinct else ""
     some = f"{self.least} or more" if self.least else "any number of"
-    return f"{some} {order} with commas between, each {self.each.told()}"
+    return f"{some} {order}values with commas between, each {self.each.told()}"
 
 
 class Text(NamedTuple):

@@ -1,38 +1,36 @@
 """Configurations: a Python file, then ``--config.a.b=value`` on top.
 
-A configuration file has a function ``get_config()`` that returns an
-ml_collections ConfigDict (``get_config(text)`` for ``--config=file.py:text``),
-the field's convention. A value on the command line is read as the type the
-file gave the key: numbers may be fractions (``8/255``), sequences are written
-``1,2,3`` or ``(1, 2, 3)``, and a key the file lacks is an error that names
-the nearest ones. Sequences are tuples throughout.
+A configuration file has a function ``get_config()`` that returns a
+`schema.Config` (``get_config(text)`` for ``--config=file.py:text``), the
+field's convention. A value on the command line is read as the type of its
+key: numbers may be fractions (``8/255``), sequences are written ``1,2,3`` or
+``(1, 2, 3)``, and a key that is not known is an error that names the nearest
+ones. Sequences are tuples throughout.
 """
 
-import ast
+import dataclasses
 import difflib
+import functools
 import inspect
 import json
 import math
 import pathlib
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ml_collections
+from experiments.command.exits import UsageError
+from experiments.configuration import schema
+from experiments.configuration.schema import Config
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SHOWN = 120  # letters of what somebody wrote, in a message
 _NAMED = 12  # of known names, where none is like what was written
-# Of reading a literal: that of the parser's stack is a MemoryError.
-_NO_LITERAL = (SyntaxError, ValueError, MemoryError, RecursionError)
+_TOLD = 8  # of what is wrong with a configuration
 
 
-class UsageError(ValueError):
-  """The command line asks for what cannot be done; the message says why."""
-
-
-def load(name: str) -> ml_collections.ConfigDict:
+def load(name: str) -> Config:
   """Runs a configuration file.
 
   A bare name is never that of a file in the current folder, which may have
@@ -42,18 +40,38 @@ def load(name: str) -> ml_collections.ConfigDict:
     name: a path, or the bare name of a file in experiments/configs; with
       ``:text`` behind it, `get_config` gets that text.
 
-  Returns:
-    The configuration, locked: it takes no new keys.
+  Raises:
+    UsageError: no such file, or it has no `get_config` that returns a
+      configuration.
+  """
+  spelt, colon, text = name.partition(":")
+  known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
+  if spelt in known:
+    name = f"{FOLDER / spelt}.py{colon}{text}"
+  elif not is_path(spelt):
+    raise UsageError(f"no configuration {shown(spelt)}{nearest(spelt, known)}")
+  config = returned(name)
+  if not isinstance(config, Config):
+    raise UsageError(
+      f"{spelt}: get_config must return a Config, see {schema.__name__}; got "
+      f"{type(config).__name__}"
+    )
+  return config
+
+
+def returned(name: str) -> Any:
+  """Runs a file and returns what its `get_config` does.
+
+  Args:
+    name: a path; with ``:text`` behind it, `get_config` gets that text.
 
   Raises:
     UsageError: no such file, or it has no working `get_config`.
   """
   spelt, colon, text = name.partition(":")
-  known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
   path = pathlib.Path(spelt)
-  if spelt in known:
-    path = FOLDER / f"{spelt}.py"
-  elif not is_path(spelt) or not _is_file(path):
+  if not _is_file(path):
+    known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
     raise UsageError(f"no configuration {shown(spelt)}{nearest(spelt, known)}")
   try:
     function = runpy.run_path(str(path))["get_config"]
@@ -67,85 +85,116 @@ def load(name: str) -> ml_collections.ConfigDict:
   if colon and not takes:
     raise UsageError(f"{path}: get_config takes no text, got {shown(text)}")
   try:
-    config = function(text) if colon else function()
+    return function(text) if colon else function()
   except Exception as error:
     raise UsageError(f"{path}: get_config fails: {error!r}") from error
-  if not isinstance(config, ml_collections.ConfigDict):
-    raise UsageError(f"{path}: get_config returned {type(config).__name__}")
-  config.lock()
-  return config
 
 
-def override(
-  config: ml_collections.ConfigDict, key: str, text: str | None
-) -> None:
-  """Sets one key of a configuration from the command line.
+def override(config: Config, key: str, text: str | None) -> Config:
+  """Returns a configuration with one key as the command line has it.
 
   Args:
-    config: changed in place.
-    key: dotted, such as ``attack.epsilon``.
+    config: the configuration.
+    key: dotted, such as ``train.epochs``.
     text: the value; None where the flag had none, which sets a boolean.
 
   Raises:
     UsageError: an unknown key, or a value that is not of the key's type.
   """
-  *parents, last = key.split(".")
-  holder: Any = config
-  for part in parents:
-    holder = holder[part] if _has(holder, part) else None
-  if not _has(holder, last):
-    hint = nearest(key, list(flatten(config)))
-    raise UsageError(f"no configuration key {shown(key)}{hint}")
-  value = holder[last]
-  kind = holder.get_type(last)
-  if isinstance(value, ml_collections.ConfigDict):
-    names = ", ".join(f"{key}.{name}" for name in value)
-    raise UsageError(f"{key} is a group; set one of {names}")
-  if text is None and kind is not bool:
+  known = schema.KEYS.get(key)
+  if known is None:
+    inside = [name for name in schema.KEYS if name.startswith(f"{key}.")]
+    if inside:
+      raise UsageError(f"{key} is a group; set one of {', '.join(inside)}")
+    raise UsageError(
+      f"no configuration key {shown(key)}{nearest(key, list(schema.KEYS))}"
+    )
+  if text is None and (known.kind is not bool or known.listed):
     raise UsageError(f"--config.{key} needs a value: --config.{key}=...")
-  holder[last] = parse("true" if text is None else text, value, kind, key)
+  return replaced(config, {key: parse(key, "true" if text is None else text)})
 
 
-def parse(text: str, like: Any, kind: type, key: str) -> Any:
-  """Reads a value of a known type.
+def parse(key: str, text: str) -> Any:
+  """Reads the value of a key.
 
   Args:
+    key: dotted, one of `schema.KEYS`.
     text: what the user wrote.
-    like: the value so far, which tells a sequence's element type.
-    kind: the type.
-    key: named in errors.
-
-  Returns:
-    The value, a `kind`.
 
   Raises:
     UsageError: the text is no such value.
   """
+  known = schema.KEYS[key]
+  read, allowed = _READERS[known.kind]
+  if not known.listed:
+    return _read(key, text, read, allowed)
+  inner = text.strip()
+  if inner[:1] + inner[-1:] in ("()", "[]"):
+    inner = inner[1:-1]
+  words = [word.strip() for word in inner.split(",")]
+  if words[-1] == "":  # (1,) or ()
+    words.pop()
+  if known.kind is str:
+    words = [word.strip("'\"") for word in words]
+  return tuple(_read(key, word, read, allowed) for word in words)
+
+
+def _read(key: str, text: str, read: Callable[[str], Any], allowed: str) -> Any:
   try:
-    if kind is bool:
-      return _BOOLEANS[text.lower()]
-    if kind is int:
-      return _integer(text)
-    if kind is float:
-      return _number(text)
-    if kind is str:
-      return text
-    if kind in (tuple, list):
-      return kind(_sequence(text, like or (), key))
-    return _literal(text)
-  except (KeyError, OverflowError, ZeroDivisionError, *_NO_LITERAL):
+    return read(text)
+  except (KeyError, ValueError, OverflowError, ZeroDivisionError):
     pass
-  allowed = {
-    bool: "true or false",
-    int: "an integer",
-    float: "a number or a fraction such as 8/255",
-    tuple: "values with commas between",
-    list: "values with commas between",
+  raise UsageError(f"config.{key} must be {allowed}, got {shown(text)}")
+
+
+def replaced(config: Config, values: Mapping[str, Any]) -> Config:
+  """Returns a configuration with other values.
+
+  They may be of any type: programs put traced arrays in the place of numbers.
+
+  Args:
+    config: the configuration.
+    values: by dotted key.
+
+  Raises:
+    TypeError: there is no such key.
+  """
+  changed: Config = _replaced(config, values)
+  return changed
+
+
+def _replaced(group: Any, values: Mapping[str, Any]) -> Any:
+  changes: dict[str, Any] = {}
+  inside: dict[str, dict[str, Any]] = {}
+  for key, value in values.items():
+    name, dot, rest = key.partition(".")
+    if dot:
+      inside.setdefault(name, {})[rest] = value
+    else:
+      changes[name] = value
+  for name, more in inside.items():
+    changes[name] = _replaced(getattr(group, name), more)
+  return dataclasses.replace(group, **changes)
+
+
+def taken(config: Config, other: Config, groups: Sequence[str]) -> Config:
+  """Returns a configuration with some keys as another one has them.
+
+  Args:
+    config: has all other keys.
+    other: has these.
+    groups: the keys, or groups of keys.
+  """
+  return replaced(config, part(other, groups))
+
+
+def part(config: Config, groups: Sequence[str]) -> dict[str, Any]:
+  """Returns the values of some keys, or groups of keys, by dotted key."""
+  return {
+    key: functools.reduce(getattr, key.split("."), config)
+    for key in schema.KEYS
+    if schema.covers(groups, key)
   }
-  wanted = allowed.get(kind, "a Python literal")
-  raise UsageError(
-    f"config.{key} must be {wanted}, got {shown(text)}"
-  ) from None
 
 
 def is_path(name: str) -> bool:
@@ -159,11 +208,14 @@ def shown(value: Any) -> str:
   return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\u2026"
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Dotted keys -> values of a nested configuration."""
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+  """Dotted keys -> values of a configuration, or of what it is as JSON."""
+  if dataclasses.is_dataclass(tree):
+    names = [each.name for each in dataclasses.fields(tree)]
+    tree = {name: getattr(tree, name) for name in names}
   flat: dict[str, Any] = {}
   for name, value in tree.items():
-    if isinstance(value, Mapping | ml_collections.ConfigDict):
+    if isinstance(value, Mapping) or dataclasses.is_dataclass(value):
       flat |= flatten(value, f"{prefix}{name}.")
     else:
       flat[f"{prefix}{name}"] = value
@@ -179,65 +231,76 @@ def spelt(value: Any) -> str:
   return str(value)
 
 
-def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def to_dict(config: Config) -> dict[str, Any]:
   """The resolved configuration as JSON holds it.
 
   Args:
-    config: any configuration; references are followed.
+    config: any configuration.
 
   Returns:
-    Nested dicts of numbers, texts, booleans, None and lists.
+    Nested dicts of numbers, texts, booleans and lists.
 
   Raises:
     UsageError: a value JSON does not hold (NaN, an array, a function).
   """
-  plain = config.to_dict()
-  for key, value in flatten(plain).items():
+  for key, value in flatten(config).items():
     try:
       json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
       raise UsageError(f"config.{key} = {shown(value)}: {error}") from None
+  plain = dataclasses.asdict(config)
   resolved: dict[str, Any] = json.loads(json.dumps(plain))
   return resolved
 
 
-def from_dict(plain: Mapping[str, Any]) -> ml_collections.ConfigDict:
-  """The configuration that `to_dict` made plain, locked.
+def from_dict(plain: Any) -> Config:
+  """The configuration that `to_dict` made plain; its values are not checked.
 
   Args:
     plain: for instance the content of a workdir's config.json.
 
   Returns:
     The configuration, with tuples for lists.
+
+  Raises:
+    UsageError: it has not the keys of a configuration, each of them.
   """
-  config = ml_collections.ConfigDict(_tuples(plain))
-  config.lock()
+  wrong: list[str] = []
+  config: Config = _built(Config, plain, "", wrong)
+  if wrong:
+    raise UsageError(listed(wrong))
   return config
 
 
-def replaced(
-  config: ml_collections.ConfigDict, values: Mapping[str, Any]
-) -> ml_collections.ConfigDict:
-  """Returns the configuration with other values, which may be of any type.
-
-  It is for programs, in which traced arrays stand for numbers.
-
-  Args:
-    config: stays as it is.
-    values: by dotted key, each of which it has.
-  """
-  plain = config.to_dict()
-  for key, value in values.items():
-    *parents, last = key.split(".")
-    holder = plain
-    for part in parents:
-      holder = holder[part]
-    holder[last] = value
-  return ml_collections.ConfigDict(plain)
+def listed(wrong: Sequence[str]) -> str:
+  """Returns what is wrong with a configuration as one text, cut short."""
+  more = ["and more"] if len(wrong) > _TOLD else []
+  return "; ".join([*wrong[:_TOLD], *more])
 
 
-def _has(holder: Any, name: str) -> bool:
-  return isinstance(holder, ml_collections.ConfigDict) and name in holder
+def _built(kind: type, plain: Any, prefix: str, wrong: list[str]) -> Any:
+  """A group of keys of its plain form; `wrong` gets what is wrong with it."""
+  if not isinstance(plain, Mapping):
+    name = prefix.removesuffix(".") or "it"
+    wrong.append(f"{name} must be a group of keys; got {shown(plain)}")
+    return None
+  fields = {each.name: each.type for each in dataclasses.fields(kind)}
+  beside = [f"{prefix}{name}" for name in fields]
+  names = list(dict.fromkeys([*beside, *schema.KEYS]))
+  for name in plain:
+    if name not in fields and len(wrong) <= _TOLD:
+      hint = nearest(f"{prefix}{name}", names)
+      key = shown(f"{prefix}{name}")
+      wrong.append(f"no configuration key {key} is known{hint}")
+  values: dict[str, Any] = {}
+  for name, inner in fields.items():
+    if name not in plain:
+      wrong.append(f"{prefix}{name} is missing")
+    elif isinstance(inner, type) and dataclasses.is_dataclass(inner):
+      values[name] = _built(inner, plain[name], f"{prefix}{name}.", wrong)
+    else:
+      values[name] = _tuples(plain[name])
+  return None if wrong else kind(**values)
 
 
 def _tuples(value: Any) -> Any:
@@ -303,55 +366,14 @@ def _integer(text: str) -> int:
     return int(value)
 
 
-def _sequence(text: str, like: Sequence[Any], key: str) -> list[Any]:
-  kinds = {type(value) for value in like}
-  if len(kinds) != 1 or kinds & {tuple, list, dict}:
-    value = _literal(text if text.startswith(("(", "[")) else f"({text},)")
-    if not isinstance(value, tuple):  # the whole as a text
-      raise ValueError(text)
-    return list(value)
-  (kind,) = kinds
-  inner = text.strip()
-  if inner[:1] + inner[-1:] in ("()", "[]"):
-    inner = inner[1:-1]
-  words = [word.strip() for word in inner.split(",")]
-  if words[-1] == "":  # (1,) or ()
-    words.pop()
-  if kind is str:
-    words = [word.strip("'\"") for word in words]
-  return [parse(word, None, kind, key) for word in words]
+def _boolean(text: str) -> bool:
+  return _BOOLEANS[text.lower()]
 
 
-def _literal(text: str) -> Any:
-  """A literal, with fractions, or plain text where it is none."""
-  try:
-    return _evaluate(ast.parse(text.strip(), mode="eval").body, text)
-  except _NO_LITERAL:
-    return text
-
-
-def _evaluate(node: ast.expr, text: str) -> Any:
-  match node:
-    case ast.Constant(value=bool() | int() | float() | str() | None as value):
-      return value
-    case ast.Name(id="true" | "false" as name):
-      return _BOOLEANS[name]
-    case ast.Name(id="none"):
-      return None
-    case ast.Name(id=name):
-      return name
-    case ast.Tuple(elts=nodes) | ast.List(elts=nodes):
-      return tuple(_evaluate(inner, text) for inner in nodes)
-    case ast.UnaryOp(op=ast.USub(), operand=inner):
-      return -_real(inner, text)
-    case ast.BinOp(left=left, op=ast.Div(), right=right):
-      return _real(left, text) / _real(right, text)
-    case _:
-      raise ValueError(text)
-
-
-def _real(node: ast.expr, text: str) -> float:
-  value = _evaluate(node, text)
-  if isinstance(value, bool) or not isinstance(value, int | float):
-    raise ValueError(text)
-  return value
+# By type: what reads it, and what it may be.
+_READERS: Mapping[type, tuple[Callable[[str], Any], str]] = {
+  bool: (_boolean, "true or false"),
+  int: (_integer, "an integer"),
+  float: (_number, "a number or a fraction such as 8/255"),
+  str: (str, "a text"),
+}

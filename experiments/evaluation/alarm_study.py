@@ -16,22 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.building import build, datasets
+from experiments.building import build
 from experiments.command import stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
-from experiments.evaluation import (
-  attack_grid,
-  attack_kinds,
-  chunk_files,
-  suites,
-)
-from experiments.evaluation.attack_grid import Cell
+from experiments.configuration.schema import Config
+from experiments.evaluation import chunk_files
 from snnjax import checks, losses
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
+from snnjax.attacks.kinds import LOSSES
 from snnjax.checks import Alarm, Measurements
-from snnjax.evaluation import Evaluation
+from snnjax.evaluation import Cell, Evaluation, Plan
 from snnjax.interfaces import (
   BackwardRule,
   Batch,
@@ -58,7 +54,7 @@ _ALWAYS = (
   "restarts",
   "batch",
 )
-_UNLESS = {"fgsm": "one_step", "random": "noise"}
+_UNLESS = {"fgsm": "one_step", "random": "noise"}  # by kind of attack
 _GRADIENT_FREE = {"spsa", "square"}
 
 
@@ -76,11 +72,14 @@ class Found(NamedTuple):
   attacked: str
 
 
-def check(config: Any) -> None:
+def check(config: Config) -> None:
   """Raises ValueError unless the counts of ``config.evaluation`` are such."""
-  counts = {"microbatch": 1, "alarm_examples": 0, "alarm_pairs": 0}
-  for name, least in counts.items():
-    value = config.evaluation[name]
+  own = config.evaluation
+  for name, value, least in (
+    ("microbatch", own.microbatch, 1),
+    ("alarm_examples", own.alarm_examples, 0),
+    ("alarm_pairs", own.alarm_pairs, 0),
+  ):
     if value < least:
       raise ValueError(
         f"evaluation.{name} must be at least {least}; got {value}"
@@ -88,10 +87,11 @@ def check(config: Any) -> None:
 
 
 def measure(
-  config: Any,
+  config: Config,
   network: Network,
   classify: jax.tree_util.Partial,
   batch: Batch,
+  plan: Plan,
   evaluation: Evaluation,
   folder: Workdir,
   made_from: Mapping[str, str],
@@ -108,6 +108,7 @@ def measure(
     classify: the network under its own rule, of its variables, which are the
       first argument: compilations are shared with other networks.
     batch: all examples of the evaluation.
+    plan: its cases.
     evaluation: the finished one.
     folder: gets the arrays.
     made_from: see `origins.evaluation`.
@@ -128,22 +129,19 @@ def measure(
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
   stopping.before("the alarms are checked", should_stop)
-  modalities = datasets.MODALITIES[config.data.modality]
-  cells = attack_grid.cells(config, modalities)
-  cell = cells[-1]
-  reported = _reported(cells, evaluation, count)
+  cell = plan.strongest
+  reported = _reported(plan, cell, evaluation, count)
   examples = checks.Examples(
     build.key(config, "alarm study"),
     jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
     jnp.asarray(batch.labels[:count], jnp.int32),
   )
   made = checks.parts(
-    _subject(config, classify, cell, count, _loss(config, cell, evaluation)),
+    _subject(config, classify, cell, count, _loss(plan)),
     examples,
     checks.Effort(pairs=config.evaluation.alarm_pairs, directions=16, alone=2),
   )
-  names = _names(config, cells, evaluation)
-  parts = {name: made[name] for name in names}
+  parts = {name: made[name] for name in _names(config, plan)}
   parts["statistics"] = lambda: _statistics(
     config, network, classify.args[0], batch
   )
@@ -168,7 +166,7 @@ def measure(
 
 
 def load(
-  config: Any, folder: Workdir, made_from: Mapping[str, str]
+  config: Config, folder: Workdir, made_from: Mapping[str, str]
 ) -> Found | None:
   """Reads what `measure` left in a folder; None where nothing was asked of it.
 
@@ -230,15 +228,14 @@ def _threat(norm: str) -> Callable[[Any], Threat]:
 
 
 def _subject(
-  config: Any, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
+  config: Config, classify: LogitsFn, cell: Cell, count: int, loss: LogitsLoss
 ) -> checks.Subject:
   options = config.evaluation
-  radii = cell.radii
   return checks.Subject(
     classify,
     {config.model.rule: classify},
     _threat(options.norm),
-    dict(radii) if len(radii) > 1 else next(iter(radii.values())),
+    dict(cell.radii),
     loss=loss,
     steps=options.steps,
     step_share=2.5 / options.steps,
@@ -246,48 +243,37 @@ def _subject(
   )
 
 
-def _loss(config: Any, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
+def _loss(plan: Plan) -> LogitsLoss:
   """The loss of the suite's first PGD; the cross-entropy if it ran none."""
-  planned = suites.plan(config)
-  alone = suites.alone(planned)
-  for attack in planned:
-    if attack.name in alone and cell.case(attack.name) in evaluation.attacks:
-      return attack_kinds.LOSSES[attack.spec.loss]
+  there = [case.attack for case in plan.on(plan.strongest)]
+  for attack in plan.alone:
+    if attack in there:
+      return LOSSES[attack.loss]
   return losses.cross_entropy
 
 
-def _names(
-  config: Any, cells: Sequence[Cell], evaluation: Evaluation
-) -> tuple[str, ...]:
+def _names(config: Config, plan: Plan) -> tuple[str, ...]:
   """What is to be measured, given what the evaluation ran."""
-  ran = {name.split("/")[2] for name in evaluation.attacks if "/" in name}
-  more = tuple(part for attack, part in _UNLESS.items() if attack not in ran)
+  ran = {case.attack.kind for case in plan.cases}
+  more = tuple(part for kind, part in _UNLESS.items() if kind not in ran)
   if config.evaluation.alarm_pairs and not ran & _GRADIENT_FREE:
     more += ("gradient_free",)
-  targets = {cell.target for cell in cells}
-  if all(name.split("/")[0] in targets for name in evaluation.attacks):
-    more += ("large",)  # nothing was run beyond the cells
+  if not plan.beside:
+    more += ("large",)
   return (*_ALWAYS, *more)
 
 
 def _reported(
-  cells: Sequence[Cell], evaluation: Evaluation, count: int
+  plan: Plan, cell: Cell, evaluation: Evaluation, count: int
 ) -> np.ndarray | None:
-  """Which of the first examples withstood all in the last cell, [count].
+  """Which of the first examples withstood all in a cell, [count].
 
   As it is reported: every attack on it, and those in balls that it holds.
   None where the cell has no attack.
   """
-  radii = {
-    name: each.radii
-    for each in cells
-    for name in evaluation.attacks
-    if name.startswith(each.case(""))
-  }
-  own = [n for n in evaluation.attacks if n.startswith(cells[-1].case(""))]
-  if not own:
+  there = plan.within(evaluation, cell)
+  if not there.attacks:
     return None
-  there = evaluating.nested(evaluation, own, radii)
   return evaluating.worst(there).robust[:count]
 
 
@@ -303,7 +289,7 @@ def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:
 
 
 def _statistics(
-  config: Any, network: Network, variables: Variables, batch: Batch
+  config: Config, network: Network, variables: Variables, batch: Batch
 ) -> Measurements:
   before = variables.get("batch_stats", {})
   if not jax.tree.leaves(before):

@@ -11,11 +11,12 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
-from experiments.building import build, datasets
+from experiments.building import build
 from experiments.configuration import schema, settings
-from experiments.evaluation import assessment, suites
+from experiments.configuration.schema import Config
+from experiments.evaluation import assessment
+from experiments.planning import suites
 from snnjax.storage import workdir
 from snnjax.storage.workdir import Workdir
 
@@ -23,23 +24,22 @@ PREFIX = "evaluation_"
 _LISTED = 4  # more radii than these are told by the first and the last
 
 
-def name(config: Any) -> str:
+def name(config: Config) -> str:
   """Returns what an evaluation is called: norm, suite and radii.
 
   Args:
     config: the whole configuration.
   """
-  modalities = datasets.MODALITIES[config.data.modality]
   parts = [config.evaluation.norm, suites.title(config)]
-  for modality in modalities:
-    radii = [f"{r:.4g}" for r in config.evaluation.epsilons[modality]]
+  for modality, own in config.seen.items():
+    radii = [f"{r:.4g}" for r in own.epsilons]
     if len(radii) > _LISTED:
       radii = [radii[0], f"to{len(radii)}", radii[-1]]
-    parts += [modality] * (len(modalities) > 1) + radii
+    parts += [modality] * (len(config.seen) > 1) + radii
   return "_".join(parts)
 
 
-def folder(path: pathlib.Path, config: Any) -> pathlib.Path:
+def folder(path: pathlib.Path, config: Config) -> pathlib.Path:
   """Returns where a run keeps an evaluation, begun or not.
 
   Args:
@@ -62,7 +62,7 @@ def folder(path: pathlib.Path, config: Any) -> pathlib.Path:
   return plain.with_name(f"{plain.name}_{digest.hexdigest()[:6]}")
 
 
-def same(path: pathlib.Path, config: Any) -> bool:
+def same(path: pathlib.Path, config: Config) -> bool:
   """Returns whether the evaluation in a folder is the configured one.
 
   Args:
@@ -75,13 +75,13 @@ def same(path: pathlib.Path, config: Any) -> bool:
   )
 
 
-def _changeable(config: Any) -> tuple[str, ...]:
+def _changeable(config: Config) -> tuple[str, ...]:
   """What changes no result: the microbatch too, if nothing depends on it.
 
   Of an attack that transfers from another network that is not known here.
   """
-  planned = suites.plan(config)
-  own = [attack for attack in planned if attack.spec.kind != "transfer"]
+  planned = suites.attacks_of(config)
+  own = [attack for attack in planned if attack.kind != "transfer"]
   if (
     len(own) == len(planned)
     and not suites.depend_on_batch(config, own)
@@ -92,7 +92,7 @@ def _changeable(config: Any) -> tuple[str, ...]:
 
 
 def opened(
-  path: pathlib.Path, config: Any, known: Mapping[str, str]
+  path: pathlib.Path, config: Config, known: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[Workdir]:
   """Opens an evaluation's folder; what changes no result may change.
 

@@ -5,12 +5,13 @@ comes: the inputs themselves are not kept.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.building import build
 from snnjax import attacks
 from snnjax import evaluation as evaluating
 from snnjax.interfaces import Array, Batch
@@ -35,14 +36,11 @@ class Perceived(NamedTuple):
 Measure = Callable[[evaluating.Chunk], Perceived]
 
 
-def measure(
-  batch: Batch, modalities: tuple[str, ...], microbatch: int
-) -> Measure:
+def measure(batch: Batch, microbatch: int) -> Measure:
   """Returns what measures the chunks of an evaluation.
 
   Args:
     batch: all examples; a chunk's indices are their positions.
-    modalities: of the inputs.
     microbatch: how many examples a chunk has at most.
 
   References:
@@ -59,8 +57,9 @@ def measure(
     logits = jnp.asarray(chunk.logits)[rows]
     tolerance = _tolerance(logits, jnp.asarray(batch.labels)[ids])
     distance = np.full(count, np.nan, np.float32)
-    if _IMAGE in modalities:
-      moved, clean = _image(chunk.inputs)[rows], _image(batch.inputs)[ids]
+    if _IMAGE in batch.inputs and chunk.inputs is not None:
+      moved = build.by_modality(chunk.inputs)[_IMAGE][rows]
+      clean = build.by_modality(batch.inputs)[_IMAGE][ids]
       distance = np.asarray(_distance(moved, clean))[:count]
     return Perceived(distance, np.asarray(tolerance)[:count])
 
@@ -107,10 +106,6 @@ def _distance(candidate: Array, origin: Array) -> Array:
 @jax.jit
 def _tolerance(logits: Array, labels: Array) -> Array:
   return attacks.noise_tolerance(logits, labels)
-
-
-def _image(inputs: Any) -> Any:
-  return inputs[_IMAGE] if isinstance(inputs, Mapping) else inputs
 
 
 def _median(values: np.ndarray) -> float | None:

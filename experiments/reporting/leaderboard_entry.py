@@ -1,14 +1,16 @@
 """Evaluated networks as entries of a leaderboard."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.configuration import settings
-from experiments.evaluation import attack_grid, suites
+from experiments.configuration import schema
+from experiments.configuration.schema import Config
 from experiments.evaluation.assessment import Assessed
+from experiments.planning import suites
 from experiments.reporting import data_tables, findings
 from experiments.training.loop import WEIGHTS
 from snnjax import checks
@@ -20,7 +22,7 @@ from snnjax.storage import environment, files
 FILE = "leaderboard.json"
 
 
-def checked(networks: Sequence[Assessed], config: Any) -> list[Entry]:
+def checked(networks: Sequence[Assessed], config: Config) -> list[Entry]:
   """Returns the entries of some networks, all that is in them allowed.
 
   Args:
@@ -57,7 +59,7 @@ def write(entries: Sequence[Entry], folder: pathlib.Path) -> pathlib.Path:
   return found
 
 
-def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
+def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
   """Returns one network's entry, under the last target's largest radius.
 
   Args:
@@ -81,14 +83,16 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
         if key != "name" and key in given
       },
     ),
-    dataset=f"{own.data.name} ({own.data.modality})",
+    dataset=f"{own.data.name} ({', '.join(own.seen)})",
     data=data_tables.described(assessed.used),
     architecture=given.get("architecture", "") or _architecture(own),
-    method=own.method.kind,
+    method=own.method.name,
     additional_data=given.get("additional_data", False),
     spiking=Spiking(
       steps=own.model.steps,
-      encoder=own.model.encoder,
+      encoder=", ".join(
+        dict.fromkeys(each.encoder for each in own.seen.values())
+      ),
       neuron=own.model.neuron.kind,
       rule=own.model.rule,
     ),
@@ -100,23 +104,22 @@ def entry(assessed: Assessed, config: Any, *, alone: bool) -> Entry:
   )
 
 
-def _known(config: Any, own: Any) -> dict[str, Any]:
+def _known(config: Config, own: Config) -> dict[str, Any]:
   """What the authors said: for this report, or when they trained the run."""
-  default = settings.load("base").leaderboard
+  default = dataclasses.asdict(schema.Leaderboard())
   said = {
     key: value
-    for key, value in config.get("leaderboard", {}).items()
+    for key, value in dataclasses.asdict(config.leaderboard).items()
     if value != default[key]
   }
-  return {**own.get("leaderboard", {}), **said}
+  return {**dataclasses.asdict(own.leaderboard), **said}
 
 
 def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   own = assessed.config
-  cell = attack_grid.cells(own, assessed.modalities)[-1]
-  ran = findings.on_cell(assessed, cell)
+  cell = assessed.plan.strongest
+  ran = [case.attack for case in assessed.plan.on(cell)]
   found = evaluating.summarize(findings.within(assessed, cell))
-  used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
   mixing = findings.mixing(assessed, cell)
   zero = list(findings.zero_gradients(assessed).values())
@@ -129,8 +132,8 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     norm=own.evaluation.norm,
     epsilon={name: r for name, r in cell.radii.items() if r},
     suite=suites.title(own),
-    attacks=tuple(ran),
-    rules=tuple(dict.fromkeys(rule for a in used for rule in a.rules)),
+    attacks=tuple(attack.name for attack in ran),
+    rules=tuple(dict.fromkeys(rule for a in ran for rule in a.rules)),
     examples=found.examples,
     clean=found.clean,
     robust=found.robust,
@@ -146,11 +149,12 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   )
 
 
-def _architecture(own: Any) -> str:
+def _architecture(own: Config) -> str:
   model = own.model
   parts = [model.kind]
   if model.kind == "cnn":
-    parts.append("channels " + "-".join(map(str, model.channels)))
+    widths = {"-".join(map(str, each.channels)) for each in own.seen.values()}
+    parts += [f"channels {width}" for width in sorted(widths)]
   if model.hidden:
     parts.append("hidden " + "-".join(map(str, model.hidden)))
   return ", ".join([*parts, f"readout {model.readout}"])

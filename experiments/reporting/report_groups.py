@@ -130,7 +130,7 @@ def _seen(assessed: Assessed) -> str:
     {
       key: value
       for key, value in flat.items()
-      if schema.covers(("evaluation", "data"), key)
+      if schema.covers((*schema.ATTACKING, "data", *schema.RECORDING), key)
       and not schema.covers(_UNSEEN, key)
     }
     | {"digest of the data": assessed.made_from["data"]},

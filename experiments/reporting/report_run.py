@@ -5,12 +5,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.building import datasets
 from experiments.command import exits, stopping
 from experiments.command.progress import say
-from experiments.configuration import schema, settings, validity
-from experiments.evaluation import assessment, evaluation_folders, suites
+from experiments.configuration import settings, validity
+from experiments.configuration.schema import Config
+from experiments.evaluation import assessment, evaluation_folders
 from experiments.evaluation.assessment import Assessed
+from experiments.planning import suites
 from experiments.reporting import console, leaderboard_entry, report_groups
 from experiments.reporting.report_groups import Group
 from experiments.runs import origins, run_folders
@@ -22,7 +23,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(
-  config: Any,
+  config: Config,
   path: pathlib.Path,
   chosen: str = "",
   out: pathlib.Path | None = None,
@@ -43,7 +44,7 @@ def run(
     OSError: the report cannot be written.
     Preempted: a signal asked to stop.
   """
-  validity.check_read(config, schema.REPORTING)
+  validity.check(config)
   with exits.stop_on_sigterm() as should_stop:
     runs = evaluated(path, chosen)
     networks = []
@@ -126,7 +127,9 @@ def _state(run: pathlib.Path, chosen: str) -> str:
   return f"{stage} is {state}{f' ({reason})' if reason else ''}"
 
 
-def load(path: pathlib.Path, config: Any, name: str | None = None) -> Assessed:
+def load(
+  path: pathlib.Path, config: Config, name: str | None = None
+) -> Assessed:
   """Reads one evaluation of a run.
 
   Args:
@@ -155,16 +158,16 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   with exits.reading_data():
     plain = workdir.read_config(folder)
   own = validity.recorded(plain, folder)
-  if "attacks" not in own.get("evaluation", ()):
+  if not own.evaluation.attacks:
     raise exits.DataError(
       f"{folder} must name its attacks; an older version made it. Remove it "
       f"and run: python -m experiments.evaluate --workdir={folder.parent}"
     )
   try:
     suites.check_recorded(own, f"{folder}/config.json")
-  except settings.UsageError as error:  # nobody typed it
+  except exits.UsageError as error:  # nobody typed it
     raise exits.DataError(str(error)) from None
-  modalities = datasets.MODALITIES[own.data.modality]
+  modalities = tuple(own.seen)
   with exits.reading_data(), workdir.reading(folder) as opened:
     made_from = origins.assessment(own, folder.parent)
     return assessment.load(name, own, modalities, opened, made_from)
@@ -186,7 +189,7 @@ def folder_of(path: pathlib.Path, chosen: str = "") -> pathlib.Path:
 def write(
   groups: Sequence[Group],
   folder: pathlib.Path,
-  config: Any,
+  config: Config,
   extra: Mapping[str, Any] | None = None,
 ) -> Written:
   """Writes the report on some networks into a folder.

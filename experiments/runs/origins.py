@@ -3,7 +3,7 @@
     configuration    what training reads, less what cannot change its result
     data             the data set, wherever it lies
     evaluation       ``config.evaluation`` with its resolved suite of attacks,
-                     less what cannot change its result
+                     and the radii, less what cannot change its result
     parameters       of the network under attack
     stand-in RUN     the parameters of another network that attacks use
 
@@ -12,12 +12,12 @@ Checkpoints and parameters carry the first two, what an evaluation leaves all.
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from experiments.configuration import schema, settings
-from experiments.evaluation import suites
+from experiments.configuration.schema import Config
+from experiments.planning import suites
 from snnjax.data import registry
 from snnjax.storage import array_files, identity
 
@@ -25,14 +25,14 @@ WEIGHTS = "parameters.npz"
 _TRAINED = ("configuration", "data")
 
 
-def configuration(config: Any) -> dict[str, str]:
+def configuration(config: Config) -> dict[str, str]:
   """What a network of this configuration is made from, the data left out."""
   unread = (*schema.LATER, *schema.CHANGEABLE)
   plain = settings.to_dict(config)
   return {"configuration": identity.of_configuration(plain, unread)}
 
 
-def training(config: Any) -> dict[str, str]:
+def training(config: Config) -> dict[str, str]:
   """What a network of this configuration is made from.
 
   Raises:
@@ -42,7 +42,7 @@ def training(config: Any) -> dict[str, str]:
   return {**configuration(config), "data": digest}
 
 
-def run(config: Any, path: pathlib.Path) -> dict[str, str]:
+def run(config: Config, path: pathlib.Path) -> dict[str, str]:
   """What the parameters in a run's folder were made from.
 
   Raises:
@@ -59,7 +59,7 @@ def trained(made_from: Mapping[str, str]) -> dict[str, str]:
   return {name: made_from[name] for name in _TRAINED}
 
 
-def assessment(config: Any, path: pathlib.Path) -> dict[str, str]:
+def assessment(config: Config, path: pathlib.Path) -> dict[str, str]:
   """What an evaluation is made from, as far as its run's folder tells.
 
   Args:
@@ -74,7 +74,7 @@ def assessment(config: Any, path: pathlib.Path) -> dict[str, str]:
   return _assessment(config, path, None)
 
 
-def evaluation(config: Any, path: pathlib.Path) -> dict[str, str]:
+def evaluation(config: Config, path: pathlib.Path) -> dict[str, str]:
   """What an evaluation is made from, data and stand-ins included.
 
   Args:
@@ -131,7 +131,7 @@ def _held(
 
 
 def _assessment(
-  config: Any, path: pathlib.Path, data: str | None
+  config: Config, path: pathlib.Path, data: str | None
 ) -> dict[str, str]:
   """The origin of an evaluation; without a data set, that of the network's."""
   own = configuration(config)
@@ -143,7 +143,7 @@ def _assessment(
     "give the folder in which its own data set lies as --config.data.data_dir",
   )
   evaluated = identity.of_configuration(
-    settings.to_dict(config), _unevaluated(config)
+    settings.to_dict(config), _unevaluated()
   )
   return {
     **own,
@@ -153,7 +153,7 @@ def _assessment(
   }
 
 
-def _unevaluated(config: Any) -> tuple[str, ...]:
+def _unevaluated() -> tuple[str, ...]:
   """The keys that say nothing of how a network is evaluated."""
-  others = (key for key in config if key != "evaluation")
+  others = (k for k in schema.KEYS if not schema.covers(schema.ATTACKING, k))
   return (*others, *schema.CHANGEABLE)

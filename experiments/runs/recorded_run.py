@@ -3,13 +3,12 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import ml_collections
-
 from experiments.command import exits
 from experiments.configuration import schema, settings, validity
+from experiments.configuration.schema import Config
 
 
-def read(path: pathlib.Path) -> ml_collections.ConfigDict | None:
+def read(path: pathlib.Path) -> Config | None:
   """Returns what the run in a workdir had; None where there is no run.
 
   Args:
@@ -26,7 +25,7 @@ def read(path: pathlib.Path) -> ml_collections.ConfigDict | None:
 
     plain = workdir.read_config(path)
   except OSError as error:
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"--workdir cannot be read: {error.strerror}: {settings.shown(str(path))}"
     ) from None
   except ValueError as error:
@@ -35,7 +34,7 @@ def read(path: pathlib.Path) -> ml_collections.ConfigDict | None:
 
 
 def refuse_code(
-  config: ml_collections.ConfigDict,
+  config: Config,
   typed: Sequence[str],
   read: Sequence[str],
   path: pathlib.Path,
@@ -60,7 +59,7 @@ def refuse_code(
     if schema.covers(typed, key) or not settings.is_path(name):
       continue
     if schema.covers(read, key):
-      raise settings.UsageError(
+      raise exits.UsageError(
         f"{key} is that of the run in {path}, the file "
         f"{settings.shown(name)}: code runs only from a path given in this "
         f"command: give --config.{key}={settings.shown(name)} if you trust "
@@ -69,7 +68,7 @@ def refuse_code(
 
 
 def refuse_unread(
-  config: ml_collections.ConfigDict,
+  config: Config,
   before: Mapping[str, object],
   given: Sequence[str],
   read: Sequence[str],
@@ -97,8 +96,8 @@ def refuse_unread(
   ]
   if found:
     readable = " and ".join(
-      f"{key}.*" if key in config and key not in before else key for key in read
+      key if key in before else f"{key}.*" for key in read
     )
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"{'; '.join(found)}: it is not read here, only {readable}"
     )

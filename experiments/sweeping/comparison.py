@@ -1,25 +1,24 @@
 """Trains and evaluates several networks on one data set, then reports."""
 
+import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import ml_collections
+from collections.abc import Sequence
 
 from experiments.building import datasets, examples
 from experiments.building.datasets import Splits
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, schema, settings, validity
+from experiments.configuration import schema, settings, validity
+from experiments.configuration.schema import Config
 from experiments.evaluation import (
   assessment,
   evaluation_folders,
   evaluation_run,
-  suites,
 )
 from experiments.evaluation.assessment import Assessed, Bench
+from experiments.planning import preflight, suites
 from experiments.reporting import console, report_run
 from experiments.reporting.report_groups import Group
 from experiments.runs import origins
@@ -29,15 +28,15 @@ from snnjax.storage import workdir
 _WRITING = "write the report"
 
 
-def run(config: Any, path: pathlib.Path) -> None:
+def run(config: Config, path: pathlib.Path) -> None:
   """Runs the quickstart: every finished part is skipped when run again.
 
   Args:
-    config: ``compared`` names networks; ``networks`` has each one's method.
+    config: ``compared`` names the networks' methods.
     path: gets a folder per network, and the report.
   """
   started = time.monotonic()
-  validity.check(config, (*schema.TRAINING, "evaluation", "compared"))
+  validity.check(config)
   names = compared(config)
   for name in names:  # all, before anything is trained
     preflight.check(network_config(config, name))
@@ -79,7 +78,7 @@ def run(config: Any, path: pathlib.Path) -> None:
 
 
 def _loaded(
-  config: Any, names: Sequence[str], path: pathlib.Path
+  config: Config, names: Sequence[str], path: pathlib.Path
 ) -> list[Assessed]:
   return [
     report_run.load(path / name, network_config(config, name), name)
@@ -87,22 +86,19 @@ def _loaded(
   ]
 
 
-def compared(config: Any) -> tuple[str, ...]:
+def compared(config: Config) -> tuple[str, ...]:
   """Returns the names of the networks to compare, in their order.
 
   Raises:
-    UsageError: one is not among the configuration's networks, or none is
-      named.
+    UsageError: none is named.
   """
-  names = tuple(config.compared)
-  if not names or set(names) - set(config.networks):
-    raise settings.UsageError(
-      f"compared must name some of {sorted(config.networks)}; got {names}"
-    )
-  return names
+  if not config.compared:
+    allowed = schema.KEYS["compared"].allowed.told()
+    raise exits.UsageError(f"compared must name one of them: {allowed}")
+  return config.compared
 
 
-def finished(config: Any, name: str, path: pathlib.Path) -> bool:
+def finished(config: Config, name: str, path: pathlib.Path) -> bool:
   """Returns whether a network was trained and evaluated as `config` says."""
   wanted = network_config(config, name)
   assessed = suites.resolved(wanted)
@@ -119,7 +115,7 @@ def finished(config: Any, name: str, path: pathlib.Path) -> bool:
     return not assessment.lacking(assessed, opened, known)
 
 
-def trained(config: Any, path: pathlib.Path) -> bool:
+def trained(config: Config, path: pathlib.Path) -> bool:
   """Returns whether a network was trained as `config` says.
 
   What a network is attacked by is no part of its training: a trained one can
@@ -135,22 +131,19 @@ def trained(config: Any, path: pathlib.Path) -> bool:
   return not lines and not loop.lacking(config, path)
 
 
-def network_config(config: Any, name: str) -> ml_collections.ConfigDict:
+def network_config(config: Config, name: str) -> Config:
   """Returns the configuration of one network, without the others.
 
   Args:
     config: the quickstart's.
-    name: a key of ``networks``; its values replace those of ``method``.
+    name: of its method.
   """
-  plain = settings.to_dict(config)
-  del plain["compared"]
-  changes: Mapping[str, Any] = plain.pop("networks")[name]
-  plain["method"] |= changes
-  return settings.from_dict(plain)
+  method = dataclasses.replace(config.method, name=name)
+  return dataclasses.replace(config, method=method, compared=())
 
 
 def _train(
-  config: Any,
+  config: Config,
   splits: Splits,
   path: pathlib.Path,
   progress: Progress,
@@ -164,7 +157,7 @@ def _train(
 
 
 def _evaluate(
-  config: Any,
+  config: Config,
   bench: Bench,
   splits: Splits,
   path: pathlib.Path,

@@ -1,6 +1,6 @@
 """Which runs a sweep has: every combination of a grid, those of a list, both.
 
---grid="method.kind=vanilla,sr" --grid="seed=0,1,2"
+--grid="method.name=vanilla,sr" --grid="seed=0,1,2"
 --runs=FILE.py, in which get_runs() returns [{"model.steps": 4}, ...]
 """
 
@@ -11,10 +11,9 @@ import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import ml_collections
-
+from experiments.command.exits import UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
+from experiments.configuration.schema import Config
 from snnjax.storage import identity
 
 SEED = "seed"  # what runs of one group differ in
@@ -36,12 +35,12 @@ class Cell(NamedTuple):
 
   name: str
   values: Mapping[str, str]
-  config: ml_collections.ConfigDict
+  config: Config
   group: str
 
 
 def cells(
-  config: Any, grid: Sequence[str], runs: Sequence[Mapping[str, Any]] = ()
+  config: Config, grid: Sequence[str], runs: Sequence[Mapping[str, Any]] = ()
 ) -> list[Cell]:
   """Returns every run: each of the list with each combination of the grid.
 
@@ -134,10 +133,12 @@ def _split(values: str) -> list[str]:
   return [part.strip() for part in parts]
 
 
-def _cell(config: Any, values: Mapping[str, str], keys: Sequence[str]) -> Cell:
-  own = settings.from_dict(settings.to_dict(config))
+def _cell(
+  config: Config, values: Mapping[str, str], keys: Sequence[str]
+) -> Cell:
+  own = config
   for key, value in values.items():
-    settings.override(own, key, value)
+    own = settings.override(own, key, value)
   plain = settings.to_dict(own)
   flat = settings.flatten(plain)
   spelt = {key: _text(flat[key]) for key in keys} | dict(values)

@@ -16,7 +16,9 @@ from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say, silent
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, schema, settings
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
+from experiments.planning import preflight
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
 from snnjax import losses, methods, prng
@@ -48,10 +50,8 @@ Write = Callable[[int, Mapping[str, float]], None]
 # alone share its program. They change the values of a run, not its shapes.
 TRACED = (
   "seed",
-  "method.weight",
-  "method.difference",
-  "method.radius",
-  "method.step_size",
+  "method.sr.weight",
+  *schema.of_modalities("radius", "step_size"),
   "optimizer.learning_rate",
   "optimizer.weight_decay",
 )
@@ -98,7 +98,7 @@ class Log(NamedTuple):
 class Plan(NamedTuple):
   """A run's fixed parts."""
 
-  config: Any
+  config: Config
   made_from: Mapping[str, str]
   train: datasets.Training
   validation: dataset.Dataset | None
@@ -121,7 +121,9 @@ class Programs(NamedTuple):
   hits: Callable[[Variables, Key, Batch], jax.Array]
 
 
-def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
+def run(
+  config: Config, path: pathlib.Path, shared: Shared | None = None
+) -> None:
   """Runs the train binary: fits ``config`` in the workdir at `path`.
 
   Args:
@@ -156,7 +158,7 @@ def run(config: Any, path: pathlib.Path, shared: Shared | None = None) -> None:
     say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
 
 
-def accuracy(config: Any, path: pathlib.Path) -> str:
+def accuracy(config: Config, path: pathlib.Path) -> str:
   """Returns what a finished run knows of its accuracy, in words.
 
   Args:
@@ -186,7 +188,7 @@ def accuracy(config: Any, path: pathlib.Path) -> str:
 
 
 def opened(
-  path: pathlib.Path, config: Any
+  path: pathlib.Path, config: Config
 ) -> contextlib.AbstractContextManager[Workdir]:
   """Opens the workdir of a run; what training does not read may change.
 
@@ -207,7 +209,7 @@ def opened(
   )
 
 
-def _tell_unread(config: Any, path: pathlib.Path) -> None:
+def _tell_unread(config: Config, path: pathlib.Path) -> None:
   """Says which values came too late for a run that is finished."""
   lines = workdir.difference(
     workdir.read_config(path), settings.to_dict(config)
@@ -219,7 +221,7 @@ def _tell_unread(config: Any, path: pathlib.Path) -> None:
     )
 
 
-def lacking(config: Any, path: pathlib.Path) -> str:
+def lacking(config: Config, path: pathlib.Path) -> str:
   """Says what a finished run lacks; nothing where others find what they read.
 
   Args:
@@ -240,7 +242,7 @@ def lacking(config: Any, path: pathlib.Path) -> str:
 
 
 def fit(
-  config: Any,
+  config: Config,
   splits: datasets.Splits,
   folder: Workdir,
   progress: Progress = silent,
@@ -288,7 +290,7 @@ def fit(
   return progressed.best.variables
 
 
-def data_key(config: Any, **options: Any) -> dict[str, Any]:
+def data_key(config: Config, **options: Any) -> dict[str, Any]:
   """Returns all that says which data `datasets.load` returns.
 
   Args:
@@ -298,16 +300,15 @@ def data_key(config: Any, **options: Any) -> dict[str, Any]:
   Raises:
     MissingDataError: the data set is not prepared.
   """
-  flat = settings.flatten(settings.to_dict(config))
-  read = ("data", "model.steps", "model.standardize")
+  read = ("data", "model.steps", *schema.RECORDING)
   return {
     "digest": origins.training(config)["data"],
     "options": options,
-    **{key: value for key, value in flat.items() if schema.covers(read, key)},
+    **settings.part(config, read),
   }
 
 
-def shape(config: Any) -> dict[str, Any]:
+def shape(config: Config) -> dict[str, Any]:
   """Returns the values that shape the programs of a training run.
 
   Runs that agree in them, on data of the same shapes, compile once.
@@ -315,34 +316,28 @@ def shape(config: Any) -> dict[str, Any]:
   Args:
     config: the whole configuration.
   """
-  flat = settings.flatten(settings.to_dict(config))
   unread = (*TRACED, *_OUTSIDE, *schema.LATER)
-  return {
-    key: value for key, value in flat.items() if not schema.covers(unread, key)
-  }
+  read = [key for key in schema.KEYS if not schema.covers(unread, key)]
+  return settings.part(config, read)
 
 
-def network_of(
-  config: Any, modalities: tuple[str, ...], classes: int, shared: Shared
-) -> Network:
+def network_of(config: Config, classes: int, shared: Shared) -> Network:
   """Returns the network of a configuration, one for each architecture.
 
   Args:
     config: the whole configuration.
-    modalities: of its inputs.
     classes: number of logits.
     shared: what other runs of this process built.
   """
-  model = settings.to_dict(config)["model"]
   return shared.get(
     "network",
-    [model, modalities, classes],
-    lambda: build.network(config, modalities, classes),
+    [settings.part(config, schema.NETWORK), classes],
+    lambda: build.network(config, classes),
   )
 
 
 def trained(
-  config: Any,
+  config: Config,
   splits: datasets.Splits,
   path: pathlib.Path,
   shared: Shared | None = None,
@@ -361,9 +356,7 @@ def trained(
     ForeignError: they are those of another configuration.
     ValueError: they do not fit the network.
   """
-  network = network_of(
-    config, splits.modalities, splits.test.num_classes, shared or Shared()
-  )
+  network = network_of(config, splits.test.num_classes, shared or Shared())
   sample = pipeline.gather(
     splits.test,
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
@@ -382,7 +375,7 @@ def trained(
 
 
 def _begin(
-  config: Any,
+  config: Config,
   splits: datasets.Splits,
   made_from: Mapping[str, str],
   shared: Shared,
@@ -391,19 +384,19 @@ def _begin(
   size = config.train.batch_size
   if splits.train is None:
     raise ValueError("splits must have training examples; got the test alone")
-  classes, modalities = splits.train.num_classes, splits.modalities
-  network = network_of(config, modalities, classes, shared)
+  classes = splits.train.num_classes
+  network = network_of(config, classes, shared)
   # Here with the values themselves, which are checked; in the program with
   # what stands for them.
-  method = build.method(config, network, modalities)
+  method = build.method(config, network)
   per_epoch = pipeline.batch_count(splits.train.size, size)
   total = per_epoch * config.train.epochs
   updates = total * methods.as_method(method).updates
   tx = build.optimizer(config, updates)
   programs = shared.get(
     "training",
-    [shape(config), modalities, classes, updates],
-    lambda: _programs(config, network, modalities, updates),
+    [shape(config), classes, updates],
+    lambda: _programs(config, network, updates),
   )
   first = next(iter(splits.train.batches(size, seed=config.seed)))
   state = steps.init_state(
@@ -423,20 +416,16 @@ def _begin(
   return plan, Progressed(state, best)
 
 
-def _traced(config: Any) -> dict[str, Any]:
+def _traced(config: Config) -> dict[str, Any]:
   """The values of the keys in `TRACED`, by key."""
-  flat = settings.flatten(settings.to_dict(config))
   return {
     # A seed may be larger than the integers that JAX takes a number for.
     key: np.uint32(value) if isinstance(value, int) else value
-    for key, value in flat.items()
-    if schema.covers(TRACED, key)
+    for key, value in settings.part(config, TRACED).items()
   }
 
 
-def _programs(
-  config: Any, network: Network, modalities: tuple[str, ...], updates: int
-) -> Programs:
+def _programs(config: Config, network: Network, updates: int) -> Programs:
   """Builds the compiled functions of all runs that share `shape`."""
   rule = build.rule(config, config.model.rule)
 
@@ -445,7 +434,7 @@ def _programs(
     values: Mapping[str, Any], state: TrainState, batch: Batch
   ) -> tuple[TrainState, steps.Metrics]:
     own = settings.replaced(config, values)
-    method = build.method(own, network, modalities)
+    method = build.method(own, network)
     tx = build.optimizer(own, updates)
     return _augmented(own, steps.make_train_step(method, tx))(state, batch)
 
@@ -458,7 +447,7 @@ def _programs(
   return Programs(step, hits)
 
 
-def _augmented(config: Any, step: Callable) -> Callable:
+def _augmented(config: Config, step: Callable) -> Callable:
   """The step on augmented images; each example draws from its own key."""
   chain = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
   if not chain:
@@ -468,14 +457,15 @@ def _augmented(config: Any, step: Callable) -> Callable:
   def augmented(state: TrainState, batch: Batch) -> tuple:
     own = prng.fold_in_name(state.key, "augmentation")
     key = jax.random.fold_in(own, state.step)
-    images = jnp.asarray(batch.inputs)
-    return step(state, batch._replace(inputs=transform(key, images)))
+    inputs = build.by_modality(batch.inputs)
+    images = transform(key, jnp.asarray(inputs["image"]))
+    return step(state, batch._replace(inputs={**inputs, "image": images}))
 
   return augmented
 
 
 def _right(
-  config: Any,
+  config: Config,
   prepare: datasets.Prepare,
   programs: Programs,
   variables: Variables,
@@ -495,7 +485,7 @@ def _right(
 
 @contextlib.contextmanager
 def _writers(
-  config: Any,
+  config: Config,
   folder: Workdir,
   after: int | None,
   expected: metric_log.Written | None,
@@ -528,7 +518,7 @@ def _loop(
   """Steps to the end; checkpoints on the way and wherever it must stop."""
   options = plan.config.train
   done = int(progressed.state.step)
-  name = f"train {plan.config.method.kind}"
+  name = f"train {plan.config.method.name}"
   progress(done, plan.total, name)
   validated = False
   while done < plan.total:

@@ -51,7 +51,7 @@ def flags(name: str, values: Any) -> np.ndarray:
     ValueError: they are no booleans [N].
   """
   array = np.asarray(values)
-  check_array(f"{name}, one per example,", array, "booleans [N]")
+  check_array(name, array, "booleans [N]", "There is one per example")
   return array
 
 

@@ -116,7 +116,7 @@ def validate(dataset: Dataset) -> Dataset:
   name, labels = dataset.name, dataset.labels
   check_array(f"{name}: labels", labels, "int32 [N]")
   if not len(labels):
-    raise ValueError(f"{name} must have at least one example; it has none")
+    raise ValueError(f"{name}: labels must be int32 [N] with N > 0; got none")
   leaves = jax.tree_util.tree_leaves_with_path(dataset.inputs)
   if not leaves or any(leaf.shape[:1] != labels.shape for _, leaf in leaves):
     raise ValueError(

@@ -143,7 +143,7 @@ def from_counts(counts: np.ndarray, duration_us: int) -> Events:
   counts = np.asarray(counts)
   check_array("counts", counts, "integers [T, height, width, 2]")
   if np.any(counts < 0):
-    raise ValueError(f"counts must not be negative; got {counts.min()}")
+    raise ValueError(f"counts must be none negative; got {counts.min()}")
   frames, height, width, _ = counts.shape
   if duration_us < 2 * frames:
     raise ValueError(

@@ -42,8 +42,8 @@ def _check_image(image: Array, camera: Camera) -> Array:
   rows, columns = sizes["H"], sizes["W"]
   if rows > camera.height or columns > camera.width:
     raise ValueError(
-      f"image must be at most {camera.height} x {camera.width}, the camera's "
-      f"size; got shape {image.shape}"
+      f"image must be [H, W] with H <= {camera.height} and W <= "
+      f"{camera.width}, the camera's size; got shape {image.shape}"
     )
   return image.reshape(rows, columns)
 

@@ -2,8 +2,8 @@
 
 XLA's CPU backend runs one layout fast. The gradients that `jax.lax` emits are
 in others: the input gradient 20 and the weight gradient 70 times slower inside
-a loop. `convolve` keeps them in the fast one, and away from the CPU is the
-plain operation; see `convolution_primitives`.
+a loop. `convolve` keeps them in the fast one (see `cpu.primitives`), and is
+the plain operation away from the CPU, or where `cpu.switch` is off.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jax import lax
 
 from snnjax.arguments import check_array
 from snnjax.interfaces import Array
-from snnjax.kernels.cpu import primitives
+from snnjax.kernels.cpu import primitives, switch
 from snnjax.kernels.cpu.matrix_products import LAYOUT
 from snnjax.kernels.cpu.winograd import Pads
 from snnjax.sharding import typed_axes
@@ -72,10 +72,11 @@ def convolve_reference(
 
 
 def _covered(inputs: Array, kernel: Array) -> bool:
-  """Whether the primitives apply: one floating type, without mesh axes."""
+  """Whether the primitives apply: switched on, one floating type, no mesh."""
   same = inputs.dtype == kernel.dtype
+  floats = same and jnp.issubdtype(inputs.dtype, jnp.floating)
   placed = typed_axes(inputs) | typed_axes(kernel)
-  return same and jnp.issubdtype(inputs.dtype, jnp.floating) and not placed
+  return switch.enabled() and floats and not placed
 
 
 def _pads(

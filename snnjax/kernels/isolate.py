@@ -8,6 +8,7 @@ import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from snnjax.interfaces import PyTree
+from snnjax.kernels.cpu import switch
 
 
 def isolated(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -20,7 +21,8 @@ def isolated(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
   arrays in memory, and nothing is fused across.
 
   It is meant for work that only a CPU does; on other platforms XLA chooses
-  better by itself. Under every transformation it is `jax.jit`.
+  better by itself. Under every transformation it is `jax.jit`. Where
+  `cpu.switch` is off, calls are inlined as all others are.
 
   Args:
     function: of arrays or trees of them.
@@ -35,6 +37,8 @@ def isolated(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
   @functools.wraps(function)
   def call(*operands: Any) -> PyTree:
+    if not switch.enabled():
+      return function(*operands)
     with set_xla_metadata(inlineable="false"):
       return compiled(*operands)
 

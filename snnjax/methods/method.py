@@ -68,7 +68,7 @@ def single(objective: Objective) -> Method:
       is the traced number of batches before this one.
 
   Raises:
-    TypeError: if it does not take these arguments.
+    ValueError: if it does not take these arguments.
   """
   check_takes(
     "objective",

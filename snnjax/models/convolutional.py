@@ -63,6 +63,7 @@ def cnn(
   classes: int = 10,
   norm: Norm | None = None,
   standardize: tuple[Sequence[float], Sequence[float]] | None = None,
+  shrink: int = 1,
   readout: Readout | None = None,
 ) -> Network:
   """Builds conv-spike-pool blocks, hidden dense layers and an output layer.
@@ -77,6 +78,7 @@ def cnn(
     norm: makes the normalisation after each convolution, such as
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
+    shrink: window of an average pool before everything else; 1 for none.
     readout: outputs to logits; the mean over time by default.
 
   Raises:
@@ -86,11 +88,12 @@ def cnn(
   check_neuron(neuron)
   check_counts("channels", channels)
   check_counts("hidden", hidden)
+  check_counts("shrink", (shrink,))
 
   def layers() -> list[nn.Module]:
     return [
       *convolutional_layers(
-        channels, neuron, norm=norm, standardize=standardize
+        channels, neuron, norm=norm, standardize=standardize, shrink=shrink
       ),
       Flatten(name="flatten"),
       *dense_layers(hidden, neuron),

@@ -268,11 +268,8 @@ class Images(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns the sequence as it is."""
     del context
-    sizes = check_array(
-      "inputs, images or at every step a frame of them,",
-      sequence[0],
-      "[B, H, W, C]",
-    )
+    advice = "They are images, or at every step a frame of images"
+    sizes = check_array("inputs", sequence[0], "[B, H, W, C]", advice)
     rows, columns, channels = (sizes[axis] for axis in "HWC")
     if rows <= _MOST_CHANNELS < columns == channels:
       raise ValueError(

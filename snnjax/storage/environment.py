@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from snnjax.kernels.cpu import switch
 from snnjax.storage import files, identity, workdir
 
 _PACKAGES = (
@@ -56,6 +57,7 @@ def describe(seed: int | None = None) -> dict[str, Any]:
     "processes": jax.process_count(),
     "settings": {name: getattr(jax.config, name) for name in _SETTINGS},
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    "cpu_kernels": switch.enabled(),
     "commit": commit(),
     "seed": seed,
     "command_line": sys.argv,

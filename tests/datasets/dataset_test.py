@@ -348,7 +348,7 @@ def unit(*values):
   [
     (small([0, 1, 3]), r"small: labels.*\[0, 3\); got 3 at index 2"),
     (small([0, -1, 2]), "got -1 at index 1"),
-    (small()._replace(labels=np.zeros(3)), "int32 .N. .*float64"),
+    (small()._replace(labels=np.zeros(3)), "int32 .N.; got float64"),
     (small([], inputs=unit()), "N > 0"),
     (small(inputs=unit(0, 1)), r"one example per label, 3; got.*\(2, 1\)"),
     (small(inputs={}), "one example per label"),

@@ -8,9 +8,8 @@ import pytest
 
 from experiments.building import build, datasets
 from experiments.command import exits
-from experiments.command.exits import ExitCode
+from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
 from experiments.training import loop
 from snnjax.data import manifest
 from snnjax.data.importers import prepare
@@ -44,16 +43,14 @@ def colour(folder, changes=None):
   own = {
     "data.name": "svhn_cropped",
     "data.data_dir": str(folder),
-    "model.encoder": "direct",
-    "model.channels": "2,",
+    "modalities.image.encoder": "direct",
+    "modalities.image.channels": "2,",
     "model.hidden": "8,",
     "train.batch_size": "8",
     "train.epochs": "1",
   }
   made = tiny_runs.config(ALL | own, "cifar10")
-  for key, text in ({"model.kind": "cnn"} | (changes or {})).items():
-    settings.override(made, key, text)
-  return made
+  return tiny_runs.changed(made, {"model.kind": "cnn"} | (changes or {}))
 
 
 def same(one, other):
@@ -85,7 +82,7 @@ def test_streamed_training_examples_are_those_of_memory(
     assert memory.validation is stream.validation is None
   else:
     np.testing.assert_array_equal(
-      memory.validation.inputs, stream.validation.inputs
+      memory.validation.inputs["image"], stream.validation.inputs["image"]
     )
     np.testing.assert_array_equal(
       memory.validation.labels, stream.validation.labels
@@ -130,21 +127,27 @@ def test_colour_images_train_standardised_and_augmented(folder, tmp_path):
 
 def test_standardised_networks_see_other_numbers_and_the_same_box(folder):
   splits = datasets.load(colour(folder), only_test=True)
-  images = splits.prepare(splits.test.inputs)
+  images = splits.prepare(splits.test.inputs)["image"]
   assert 0 <= float(images.min()) < float(images.max()) <= 1
   logits = []
   for mean, std in (((), ()), ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))):
-    made = colour(folder)
-    made.model.norm = False
-    made.model.neuron.threshold = 0.05
-    made.model.standardize.mean, made.model.standardize.std = mean, std
-    network = build.network(made, splits.modalities, 10)
-    variables = network.init(build.key(made, "training"), images)
+    made = settings.replaced(
+      colour(folder),
+      {
+        "model.norm": False,
+        "model.neuron.threshold": 0.05,
+        "modalities.image.standardize.mean": mean,
+        "modalities.image.standardize.std": std,
+      },
+    )
+    network = build.network(made, 10)
+    variables = network.init(build.key(made, "training"), {"image": images})
     shifted = (
       images if not mean else images * np.float32(std) + np.float32(mean)
     )
     rule = build.rule(made, made.model.rule)
-    logits.append(network.apply(variables, shifted, rule=rule).logits)
+    seen = network.apply(variables, {"image": shifted}, rule=rule)
+    logits.append(seen.logits)
   np.testing.assert_allclose(*logits, atol=1e-5)
   assert np.ptp(logits[0]) > 0
 
@@ -152,11 +155,13 @@ def test_standardised_networks_see_other_numbers_and_the_same_box(folder):
 @pytest.mark.parametrize(
   ("changes", "match"),
   [
-    ({"data.modality": "both"}, "simulated event camera sees one channel"),
-    ({"data.modality": "events"}, r"whose images are \(32, 32, 3\)"),
-    ({"data.modality": "sound"}, "data.modality must be one of"),
     (
-      {"model.standardize.mean": "0.5,"},
+      {"data.modalities": "image,events"},
+      "simulated event camera sees one channel",
+    ),
+    ({"data.modalities": "events"}, r"whose images are \(32, 32, 3\)"),
+    (
+      {"modalities.image.standardize.mean": "0.5,"},
       r"standardize.mean must have one value per channel .*, 3, or none",
     ),
     ({"data.test_examples": "13"}, r"data.test_examples must lie in 0\.\.12"),
@@ -174,21 +179,18 @@ def test_what_does_not_fit_the_data_is_named(folder, changes, match, stream):
 @pytest.mark.parametrize(
   ("changes", "match"),
   [
-    ({"model.standardize.std": "1,1,0"}, "stds, which are above 0"),
-    ({"model.standardize.std": "()"}, "as many means as stds"),
+    ({"modalities.image.standardize.std": "1,1,0"}, "stds, which are above 0"),
+    ({"modalities.image.standardize.std": "()"}, "as many means as stds"),
     ({"model.kind": "mlp"}, "must be empty but for convolutional networks"),
   ],
 )
 def test_a_bad_standardisation_is_named(folder, changes, match):
-  made = colour(folder)
-  for key, text in changes.items():
-    settings.override(made, key, text)
   with pytest.raises(ValueError, match=match):
-    build.network(made, ("image",), 10)
+    build.network(tiny_runs.changed(colour(folder), changes), 10)
 
 
 @pytest.mark.parametrize(
-  "changes", [{"data.name": "digits"}, {"data.modality": "events"}]
+  "changes", [{"data.name": "digits"}, {"data.modalities": "events"}]
 )
 def test_what_is_not_on_the_disk_is_not_streamed(folder, changes):
   made = grey(folder, {"data.stream": "true"} | changes)
@@ -249,10 +251,9 @@ def test_a_missing_data_set_is_missing_in_every_mode(tmp_path):
 def test_every_configuration_loads_and_builds(name, kind, data):
   made = settings.load(name)
   assert (made.model.kind, made.data.name) == (kind, data)
-  modalities = datasets.MODALITIES[made.data.modality]
-  network = build.network(made, modalities, 10)
+  network = build.network(made, 10)
   if name == "cifar10:vgg11":
-    images = jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
+    images = {"image": jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)}
     shapes = jax.eval_shape(network.init, build.key(made, "training"), images)[
       "params"
     ]

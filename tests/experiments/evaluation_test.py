@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments.command import exits, launch
+from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.configuration import schema
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import assessment, evaluation_run
 from experiments.reporting import attack_table, report_run
+from experiments.runs import launch
 from experiments.training import loop
 from snnjax import evaluation
 from snnjax.storage import files, npz, workdir
@@ -225,9 +226,9 @@ def test_an_evaluation_is_as_the_run_was_configured(trained, tmp_path):
   own = parsed(trained, "--config.evaluation.steps=7")
   assert own.evaluation.microbatch == 8
   assert own.evaluation.steps == 7
-  assert own.evaluation.epsilons.image == (0.05, 0.1)
+  assert own.modalities.image.epsilons == (0.05, 0.1)
   other = parsed(trained, "--config=mnist")
-  assert other.evaluation.epsilons.image == (0.1, 0.2, 0.3)
+  assert other.modalities.image.epsilons == (0.1, 0.2, 0.3)
   assert parsed(tmp_path).evaluation.microbatch == 64
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(exits.DataError, match=r"config\.json is damaged"):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from experiments.building import datasets
-from experiments.configuration.settings import UsageError
+from experiments.command.exits import UsageError
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.training import loop
@@ -42,7 +42,7 @@ def config(folder, changes=None):
     "data.validation": "0.2",
     "train.epochs": "1",
     "evaluation.examples": "9",
-    "evaluation.epsilons.image": "0.1,",
+    "modalities.image.epsilons": "0.1,",
   }
   return tiny_runs.config(own | (changes or {}))
 

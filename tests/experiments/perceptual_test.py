@@ -25,17 +25,15 @@ def attacked(inputs):
   return Chunk("both/0/pgd", INDICES, Outcome(*[none] * 10), moved, LOGITS)
 
 
-def perceived(inputs, modalities, chunk):
+def perceived(inputs, chunk):
   batch = Batch(inputs, LABELS, np.ones(5, bool))
-  return perceptual_study.measure(batch, modalities, 4)(chunk)
+  return perceptual_study.measure(batch, 4)(chunk)
 
 
 @pytest.mark.parametrize("both", [False, True])
 def test_distances_are_of_the_image_and_tolerances_of_the_logits(both):
-  inputs = {"image": IMAGES, "events": EVENTS} if both else IMAGES
-  chunk = attacked(inputs)
-  modalities = ("image", "events") if both else ("image",)
-  found = perceived(inputs, modalities, chunk)
+  inputs = {"image": IMAGES} | ({"events": EVENTS} if both else {})
+  found = perceived(inputs, attacked(inputs))
   clean = jnp.asarray(IMAGES[INDICES])
   distance = attacks.perceptual_distance(clean + 0.1, clean)
   np.testing.assert_allclose(found.distance, distance, rtol=1e-5)
@@ -45,7 +43,8 @@ def test_distances_are_of_the_image_and_tolerances_of_the_logits(both):
 
 
 def test_events_have_no_perceptual_distance():
-  found = perceived(EVENTS, ("events",), attacked(EVENTS))
+  inputs = {"events": EVENTS}
+  found = perceived(inputs, attacked(inputs))
   assert np.isnan(found.distance).all()
   assert np.isfinite(found.tolerance).all()
 
@@ -56,7 +55,7 @@ def test_what_was_measured_is_put_together_by_example():
   )
   clean = Chunk(CLEAN, INDICES, Clean(*[np.zeros(3)] * 5))
   back = perceptual_study.collected(
-    [(clean, None), (attacked(IMAGES), rows)], np.arange(5)
+    [(clean, None), (attacked({"image": IMAGES}), rows)], np.arange(5)
   )
   (found,) = back.values()
   np.testing.assert_array_equal(found.distance, [2, np.nan, 3, np.nan, 1])

@@ -1,40 +1,58 @@
 """The table of keys: complete, true, and asked before a byte is written."""
 
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
 import pytest
 
-from experiments.building import build
-from experiments.command import launch
-from experiments.configuration import preflight, schema, settings, validity
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import evaluation_folders, suites
+from experiments.building import build, sources
+from experiments.command.exits import DataError, UsageError
+from experiments.configuration import schema, settings, validity
+from experiments.evaluation import evaluation_folders
+from experiments.planning import attack_grid, suites
+from experiments.runs import launch
 from experiments.training import loop
+from snnjax.interfaces import Batch
 from snnjax.storage import workdir
 from tests import tiny_runs
 
 
 @pytest.mark.parametrize("name", ["base", "quickstart", "mnist", "cifar10"])
 def test_every_key_is_known_and_its_default_allowed(name):
-  validity.check(settings.load(name), schema.TRAINING)
+  validity.check(settings.load(name))
 
 
 @pytest.mark.parametrize(
   ("key", "table"),
   [
     ("data.augment", loop.AUGMENTATIONS),
-    ("model.encoder", build.ENCODERS),
+    ("method.name", build.METHODS),
+    ("data.modalities", sources.TABLE),
     ("model.readout", build.READOUTS),
     ("model.neuron.reset", build.RESETS),
-    ("method.noise", build.NOISES),
-    ("method.estimator", build.ESTIMATORS),
-    ("method.direction", build.DIRECTIONS),
-    ("method.shape", build.SHAPES),
-    ("method.confidence", build.CONFIDENCES),
-    ("method.norm", build.THREATS),
+    ("method.hire.noise", build.NOISES),
+    ("method.sr.estimator", build.ESTIMATORS),
+    ("method.sr.direction", build.DIRECTIONS),
+    ("method.sr.shape", build.SHAPES),
+    ("method.sr.confidence", build.CONFIDENCES),
+    ("method.adversarial.norm", build.THREATS),
     ("evaluation.norm", build.THREATS),
   ],
 )
 def test_the_names_are_those_that_are_built(key, table):
-  assert set(schema.KEYS[key].allowed.names) == set(table)
+  allowed = schema.KEYS[key].allowed
+  allowed = getattr(allowed, "each", allowed)
+  assert set(allowed.names) == set(table)
+
+
+def test_the_encoders_of_all_modalities_are_those_that_are_built():
+  names = [
+    schema.KEYS[f"modalities.{name}.encoder"].allowed.names
+    for name in schema.MODALITIES
+  ]
+  assert set(itertools.chain(*names)) == set(build.ENCODERS)
 
 
 def test_the_rules_and_suites_are_those_there_are():
@@ -50,23 +68,26 @@ def test_the_rules_and_suites_are_those_there_are():
     ("evaluation.norm", "l3", "evaluation.norm must be one of linf, l2, l1"),
     ("evaluation.rules", "foo", "evaluation.rules must be 1 or more"),
     ("evaluation.suite", "autoattack", "evaluation.suite must be one of"),
-    ("evaluation.epsilons.image", "-0.1,0.1", "each a number of at least 0"),
-    ("evaluation.epsilons.image", "0.2,0.1", "rising"),
-    ("evaluation.epsilons.image", "inf,", "evaluation.epsilons.image must"),
+    ("modalities.image.epsilons", "-0.1,0.1", "each a number of at least 0"),
+    ("modalities.image.epsilons", "0.2,0.1", "rising"),
+    ("modalities.image.epsilons", "inf,", "modalities.image.epsilons must"),
     ("evaluation.microbatch", "0", "evaluation.microbatch must be a whole"),
     ("train.epochs", "-1", "train.epochs must be a whole number of at least 0"),
     ("train.batch_size", "0", "train.batch_size must be a whole number"),
     ("optimizer.learning_rate", "-1", "optimizer.learning_rate must be"),
     ("seed", "4294967296", r"seed must be a whole number in \[0, 4294967295\]"),
     ("model.kind", "mlpp", "model.kind must be one of cnn, mlp"),
-    ("method.periods", "3", "periods must divide"),
+    ("method.hire.periods", "3", "periods must divide"),
     ("train.select", "validation", "data.validation must be above 0"),
+    ("data.modalities", "sound", "each one of image, events; got"),
+    ("data.modalities", "image,image", "1 or more different values"),
+    ("data.modalities", "image,events", "model.kind must be 'cnn' for several"),
   ],
 )
 def test_a_run_is_checked_before_a_byte_is_written(tmp_path, key, text, match):
   changes = {key: text}
-  if key == "method.periods":
-    changes["method.kind"] = "hire"
+  if key == "method.hire.periods":
+    changes["method.name"] = "hire"
   if key == "train.select":
     changes["data.validation"] = "0"
   with pytest.raises(UsageError, match=match):
@@ -74,12 +95,56 @@ def test_a_run_is_checked_before_a_byte_is_written(tmp_path, key, text, match):
   assert not (tmp_path / "run").exists()
 
 
-def test_a_key_of_a_file_that_nothing_reads_is_refused():
-  config = tiny_runs.config()
-  with config.unlocked():
-    config.trian = {"epochs": 3}
-  with pytest.raises(UsageError, match=r"'trian\.epochs' is known; did you"):
-    preflight.check(config)
+@pytest.mark.parametrize(
+  ("changes", "match"),
+  [
+    ({"trian": {"epochs": 3}}, r"'trian' is known; did you mean train"),
+    (
+      {"train": {"epocs": 3}},
+      r"'train.epocs' is known; did you mean train\.ep",
+    ),
+    ({"seed": None}, "seed must be a whole number"),
+    ({"train": 5}, "train must be a group of keys; got 5"),
+  ],
+)
+def test_a_file_with_other_keys_is_refused_by_name(tmp_path, changes, match):
+  plain = settings.to_dict(tiny_runs.config()) | changes
+  with pytest.raises(DataError, match=match):
+    validity.recorded(plain, tmp_path)
+
+
+TOUCH = schema.Events(channels=(3,), epsilons=(0.2, 0.4))
+
+
+def test_a_third_modality_is_a_class_and_a_row():
+  """Nothing of networks, methods, suites and cells knows the names."""
+
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Three(schema.Modalities):
+    touch: schema.Modality = TOUCH
+
+  config = schema.Config(
+    data=schema.Data(modalities=("image", "touch", "events")),
+    modalities=Three(),
+    method=schema.Method(name="hire"),
+    model=schema.Model(steps=2, hidden=()),
+  )
+  inputs = {
+    "image": jnp.zeros((2, 8, 8, 1)),
+    "events": jnp.zeros((2, 2, 8, 8, 2)),
+    "touch": jnp.zeros((2, 2, 4, 4, 1)),
+  }
+  network = build.network(config, 3)
+  method = build.method(config, network)
+  rule = build.rule(config, config.model.rule)
+  key = jax.random.key(0)
+  variables = network.init(key, inputs)
+  assert network.apply(variables, inputs, rule=rule).logits.shape == (2, 3)
+  batch = Batch(inputs, jnp.zeros(2, int), jnp.ones(2, bool))
+  assert method.begin((), batch).perturbation["touch"].shape == (2, 1, 4, 4, 1)
+  cells = attack_grid.cells(config, tuple(config.seen))
+  assert [cell.target for cell in cells[::2]] == [*config.seen, schema.JOINT]
+  assert cells[-1].radii == {"events": 0.1, "image": 0.1, "touch": 0.4}
 
 
 def test_what_is_not_read_is_refused_and_what_is_true_is_not(tmp_path):
@@ -94,9 +159,7 @@ def test_what_is_not_read_is_refused_and_what_is_true_is_not(tmp_path):
 
   assert parsed("--config.model.kind=mlp").model.kind == "mlp"
   assert parsed("--config.data.data_dir=x").data.data_dir == "x"
-  with pytest.raises(
-    UsageError, match=r"only evaluation\.\* and data\.data_dir"
-  ):
+  with pytest.raises(UsageError, match=r"only evaluation\.\* and modalities"):
     parsed("--config.model.kind=cnn")
   # Of a file, what the run was trained with stays.
   assert parsed("--config=mnist").data.name == "digits"

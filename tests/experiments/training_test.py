@@ -13,8 +13,8 @@ import pytest
 
 from experiments.building import build, datasets
 from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
 from experiments.training import loop
 from snnjax.interfaces import Batch
 from snnjax.storage import checkpoints, environment, workdir
@@ -256,7 +256,7 @@ loop.run(config, pathlib.Path(sys.argv[2]))
 
 def test_remat_takes_less_memory_for_the_same_gradient():
   batch = Batch(
-    jax.random.uniform(jax.random.key(0), (32, 28, 28, 1)),
+    {"image": jax.random.uniform(jax.random.key(0), (32, 28, 28, 1))},
     jnp.arange(32) % 10,
     jnp.ones(32, bool),
   )
@@ -267,13 +267,13 @@ def test_remat_takes_less_memory_for_the_same_gradient():
         "model.remat": remat,
         "model.steps": "8",
         "model.kind": "cnn",
-        "model.channels": "8,",
-        "model.encoder": "direct",
+        "modalities.image.channels": "8,",
+        "modalities.image.encoder": "direct",
       }
     )
-    network = build.network(made, ("image",), 10)
+    network = build.network(made, 10)
     variables = network.init(build.key(made, "training"), batch.inputs)
-    objective = build.method(made, network, ("image",))
+    objective = build.method(made, network)
 
     def loss(variables, objective=objective):
       return objective(variables, jax.random.key(1), batch, 0)[0]

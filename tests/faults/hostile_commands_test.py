@@ -2,12 +2,12 @@
 
 import pytest
 
-from experiments.command import launch
-from experiments.command.exits import DataError
-from experiments.configuration import preflight, schema, settings, validity
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import evaluation_run, suites
+from experiments.command.exits import DataError, UsageError
+from experiments.configuration import schema, settings, validity
+from experiments.evaluation import evaluation_run
+from experiments.planning import preflight, suites
 from experiments.reporting import report_run
+from experiments.runs import launch
 from snnjax.storage import files, workdir
 from tests import tiny_runs
 
@@ -17,12 +17,11 @@ EVALUATE = launch.Keys(schema.EVALUATING, recorded=True)
 REPORT = launch.Keys(schema.REPORTING, recorded=True)
 SUITE = f"""
 import pathlib
-import ml_collections
 
 pathlib.Path(__file__).with_name({MARK!r}).touch()
 
 def get_config():
-  return ml_collections.ConfigDict({{"attacks": ({{"kind": "fgsm"}},)}})
+  return ({{"kind": "fgsm"}},)
 """
 
 
@@ -87,11 +86,11 @@ def test_a_typed_configuration_vouches_for_what_it_says_alone(tmp_path, suite):
   run = received(tmp_path / "run", {"evaluation.suite": str(suite)})
   mine = tmp_path / "mine.py"
   mine.write_text(
-    "import ml_collections\n"
-    "def get_config():\n  return ml_collections.ConfigDict({'seed': 1})\n"
+    "from experiments.configuration.schema import Config\n"
+    "def get_config():\n  return Config(seed=1)\n"
   )
-  with pytest.raises(UsageError, match="code runs only from a path given in"):
-    parsed(f"--workdir={run}", f"--config={mine}", keys=EVALUATE)
+  config = parsed(f"--workdir={run}", f"--config={mine}", keys=EVALUATE)
+  assert (config.evaluation.suite, config.seed) == ("quick", 0)
   assert not (tmp_path / MARK).exists()
 
 
@@ -182,7 +181,7 @@ def test_any_configuration_of_a_received_folder_is_one_line(tmp_path, content):
     {"model.steps": 10**400},
     {"model.kind": ["cnn"]},
     {"train.epochs": 1e300},
-    {"evaluation.epsilons.image": "x"},
+    {"modalities.image.epsilons": "x"},
     {"train.select": {"x": 1}},
     {"model.neuron": 1},
   ],
@@ -243,7 +242,7 @@ def test_what_is_no_group_of_attacks_is_refused(attacks):
     suites.check_recorded(settings.from_dict(plain), "here")
 
 
-KEY = "--config.model.standardize.mean="
+KEY = "--config.modalities.image.standardize.mean="
 
 
 @pytest.mark.parametrize(
@@ -263,8 +262,8 @@ KEY = "--config.model.standardize.mean="
     "--config.seed=" + "9" * 400,
     "--config.seed=1e300",
     "--config.train.epochs=1e308",
-    "--config.method.weight=" + "9" * 400,
-    "--config.evaluation.epsilons.image=" + "1," * LONG,
+    "--config.method.sr.weight=" + "9" * 400,
+    "--config.modalities.image.epsilons=" + "1," * LONG,
     "--config." + "x." * LONG + "=1",
     "--config.=1",
     "--config=" + "y" * 300,
@@ -324,9 +323,7 @@ def test_a_workdir_that_cannot_be_is_one_line():
 def test_odd_suites_are_one_usage_line(tmp_path, attacks):
   path = tmp_path / "odd.py"
   path.write_text(
-    "import ml_collections\ninf = float('inf')\n"
-    "def get_config():\n  made = ml_collections.ConfigDict()\n"
-    f"  made.attacks = {attacks!r}\n  return made\n"
+    f"inf = float('inf')\ndef get_config():\n  return {attacks!r}\n"
   )
   config = tiny_runs.config({"evaluation.suite": str(path)})
   with pytest.raises(UsageError) as caught:

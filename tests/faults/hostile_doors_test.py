@@ -155,12 +155,10 @@ def test_flax_and_its_serialization_read_no_file():
     "__import__('os')",
   ],
 )
-def test_ml_collections_takes_texts_as_texts(evil, value):
-  config = settings.from_dict({"a": {"b": value}})
-  assert config.a.b == value
-  assert settings.to_dict(config) == {"a": {"b": value}}
-  settings.override(config, "a.b", value)
-  assert config.a.b == value
+def test_a_configuration_takes_texts_as_texts(evil, value):
+  config = settings.override(settings.load("base"), "leaderboard.title", value)
+  assert config.leaderboard.title == value
+  assert settings.from_dict(settings.to_dict(config)) == config
 
 
 NAMES = [

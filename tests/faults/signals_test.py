@@ -132,7 +132,7 @@ def test_after_its_last_run_a_sweep_still_writes_its_table(
 @pytest.mark.usefixtures("compiled")
 def test_a_quickstart_stops_between_its_networks(tmp_path, trap):
   made = tiny_runs.config(
-    SHORT | {"compared": "vanilla,sr", "data.modality": "image"}, "quickstart"
+    SHORT | {"compared": "vanilla,sr", "data.modalities": "image"}, "quickstart"
   )
   trap.wanted = ("measure gradients", 8)
   with pytest.raises(workdir.Preempted, match="'measure gradients'"):
@@ -142,7 +142,7 @@ def test_a_quickstart_stops_between_its_networks(tmp_path, trap):
 
 
 def test_simulating_events_is_stopped(tmp_path, trap):
-  made = tiny_runs.config(SHORT | {"data.modality": "events"})
+  made = tiny_runs.config(SHORT | {"data.modalities": "events"})
   trap.wanted = ("simulate events (train)", 128)
   with pytest.raises(workdir.Preempted, match="at 128 of 160"):
     loop.run(made, tmp_path)
@@ -182,7 +182,7 @@ def test_a_preparation_is_stopped_and_leaves_nothing(tmp_path, trap, phase):
 def started(tmp_path):
   """Every body that takes long, by name, none of them begun."""
   made = tiny_runs.config(SHORT)
-  quick = tiny_runs.config(SHORT | {"data.modality": "image"}, "quickstart")
+  quick = tiny_runs.config(SHORT | {"data.modalities": "image"}, "quickstart")
   return {
     "train": lambda: loop.run(made, tmp_path),
     "sweep": lambda: sweep_run.run(made, tmp_path, GRID),

@@ -54,7 +54,7 @@ def test_a_poisoned_batch_stops_the_run_and_is_kept(
 ):
   # One batch is drawn to shape the weights; the seventh step gets this one.
   monkeypatch.setattr(datasets, "load", poisoned(7))
-  made = tiny_runs.config({"model.encoder": "direct"})
+  made = tiny_runs.config({"modalities.image.encoder": "direct"})
   assert guarded(loop.run, made, tmp_path) is ExitCode.NON_FINITE
   saved = tmp_path / "arrays" / "non_finite" / "step_7.npz"
   (line,) = [

@@ -17,10 +17,10 @@ from snnjax.storage import workdir
 from tests import tiny_runs
 
 CHANGES = {
-  "model.encoder": "direct",
+  "modalities.image.encoder": "direct",
   "data.test_examples": "16",
   "evaluation.examples": "16",
-  "evaluation.epsilons.image": "0.1,",
+  "modalities.image.epsilons": "0.1,",
 }
 CHUNKS = "evaluation_linf_quick_0.1/arrays/chunks"
 

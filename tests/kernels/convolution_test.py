@@ -327,3 +327,24 @@ def test_other_types(dtype):
 def test_bad_arguments(inputs, kernel, options, name):
   with pytest.raises(ValueError, match=name):
     convolve(jnp.ones(inputs), jnp.ones(kernel), **options)
+
+
+def primitives():
+  """How many convolutions, ours and JAX's, a call and its gradients are."""
+  inputs, filters, options = arrays("library")
+
+  def total(inputs, filters):
+    return jnp.sum(jnp.square(convolve(inputs, filters, **options)))
+
+  text = str(jax.make_jaxpr(jax.grad(total, (0, 1)))(inputs, filters))
+  names = ("snnjax_convolution", "snnjax_weight_gradient", "conv_general_dilat")
+  return [text.count(name) for name in names]
+
+
+def test_a_switch_gives_back_the_plain_convolution(monkeypatch):
+  assert primitives() == [2, 1, 0]
+  monkeypatch.setenv("SNNJAX_CPU_KERNELS", "0")
+  assert primitives() == [0, 0, 3]
+  monkeypatch.setenv("SNNJAX_CPU_KERNELS", "off")
+  with pytest.raises(ValueError, match="SNNJAX_CPU_KERNELS must be 0 or 1; go"):
+    primitives()

@@ -51,6 +51,11 @@ def test_is_one_call_whatever_it_calls():
   assert calls(lambda x: [isolated(work)(x, s) for s in (1.5, 2.5)], X) == 2
 
 
+def test_is_no_call_where_the_forms_for_cpus_are_off(monkeypatch):
+  monkeypatch.setenv("SNNJAX_CPU_KERNELS", "0")
+  assert calls(lambda x: isolated(work)(x, 1.5), X) == 0
+
+
 def test_gradient_of_few_channels_is_apart_on_a_cpu_only():
   inputs, kernel = jnp.ones((2, 8, 8, 1)), jnp.ones((3, 3, 1, 16))
   gradient = jax.grad(lambda x: jnp.sum(jnp.square(convolve(x, kernel))))

@@ -117,13 +117,11 @@ def test_doctor_answers(capsys):
 
 @pytest.mark.usefixtures("compiled")
 def test_quickstart_compares_its_networks(tmp_path, capsys):
-  small = tiny_runs.TINY | TWO_STEPS | {"data.modality": "image"}
-  made = settings.load("quickstart")
-  for key, text in small.items():
-    settings.override(made, key, text)
+  small = tiny_runs.TINY | TWO_STEPS | {"data.modalities": "image"}
+  made = tiny_runs.changed(settings.load("quickstart"), small)
   quickstart.run(made, tmp_path)
   shown = capsys.readouterr().out
-  for name in made.networks:
+  for name in made.compared:
     assert tiny_runs.status(tiny_runs.evaluation(tmp_path / name)) == "done"
     assert name in shown
   assert (tmp_path / "report" / "report.html").stat().st_size > 10_000

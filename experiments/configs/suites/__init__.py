@@ -1,1 +1,1 @@
-"""Suites of attacks: each file has a get_config() with the key ``attacks``."""
+"""Suites of attacks: each file has a get_config() that returns them."""

@@ -7,8 +7,6 @@ draws of an encoder that draws nothing) is named in the report.
 
 from typing import Any
 
-import ml_collections
-
 _PLAIN = (
   "configured",
   "bptt_sigmoid",
@@ -29,22 +27,18 @@ _ADAPTIVE = (
 _ALL = (*_PLAIN, *_ADAPTIVE)
 
 
-def get_config(runs: str = "") -> ml_collections.ConfigDict:
+def get_config(runs: str = "") -> tuple[dict[str, Any], ...]:
   """Returns the suite.
 
   Args:
     runs: folders of trained runs to transfer attacks from, with commas
       between.
   """
-  return ml_collections.ConfigDict(
-    {
-      "attacks": (
-        {"kind": "pgd", "rules": _ALL},
-        {"kind": "fgsm"},
-        {"kind": "random"},
-        *(attack | {"meets": "survivors"} for attack in _later(runs)),
-      )
-    }
+  return (
+    {"kind": "pgd", "rules": _ALL},
+    {"kind": "fgsm"},
+    {"kind": "random"},
+    *(attack | {"meets": "survivors"} for attack in _later(runs)),
   )
 
 

@@ -1,16 +1,11 @@
 """PGD under every configured rule, FGSM and noise, all on every example."""
 
-import ml_collections
+from typing import Any
+
+from experiments.planning import suites
+from snnjax import attacks
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> tuple[dict[str, Any], ...]:
   """Returns the suite."""
-  return ml_collections.ConfigDict(
-    {
-      "attacks": (
-        {"kind": "pgd", "rules": ("configured",)},
-        {"kind": "fgsm"},
-        {"kind": "random"},
-      )
-    }
-  )
+  return suites.mappings(attacks.quick_suite(("configured",), own="own"))

@@ -165,7 +165,8 @@ def _check(
 ) -> None:
   name = f"{folder}: {prefix}"
   count = check_array(f"{name} images", images, "uint8 [N, H, W]")["N"]
-  check_array(f"{name} labels, one per image,", labels, "uint8 [N]", N=count)
+  advice = "There is one per image"
+  check_array(f"{name} labels", labels, "uint8 [N]", advice, N=count)
 
 
 def _read_pair(

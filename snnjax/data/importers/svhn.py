@@ -48,9 +48,8 @@ def load(path: str | pathlib.Path, split: str) -> dataset.Dataset:
     )
   images, labels = content["X"], content["y"]
   count = check_array(f"{path}: X", images, "uint8 [32, 32, 3, N]")["N"]
-  check_array(
-    f"{path}: y, one label per image,", labels, "numbers [N, 1]", N=count
-  )
+  advice = "It is one label per image"
+  check_array(f"{path}: y", labels, "numbers [N, 1]", advice, N=count)
   wrong = ~np.isin(labels, np.arange(1, 11))
   if np.any(wrong):
     raise ValueError(

@@ -5,6 +5,7 @@ from snnjax.submodules import lazily
 __all__ = [
   "matrix_products",
   "primitives",
+  "switch",
   "winograd",
 ]
 

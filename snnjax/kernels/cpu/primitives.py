@@ -7,7 +7,7 @@ Both are linear in each argument, and each one's transposes are among the
 three. Every operand has a leading axis V of independent problems: it is 1 but
 under vmap over both arguments, which would otherwise leave the set.
 
-On a CPU they lower to `convolution_cpu`; elsewhere to what `jax.lax` emits
+On a CPU they lower to `matrix_products`; elsewhere to what `jax.lax` emits
 for a convolution and its gradients.
 """
 

@@ -23,14 +23,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
-import ml_collections
 from absl import app, flags, logging
 
 from experiments.command import exits, terminal
 from experiments.configuration import schema, settings, validity
+from experiments.configuration.schema import Config
 from experiments.runs import recorded_run
 
-Run = Callable[[ml_collections.ConfigDict, pathlib.Path], object]
+Run = Callable[[Config, pathlib.Path], object]
 _HELP = re.compile(r"--?(h|help|helpshort|helpfull)$")
 _OVERRIDE = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
 
@@ -62,7 +62,7 @@ class Command(NamedTuple):
     debug: whether errors show their traceback.
   """
 
-  config: ml_collections.ConfigDict
+  config: Config
   workdir: pathlib.Path
   debug: bool
 
@@ -78,8 +78,8 @@ def configured(
   Args:
     run: the work; imports what is heavy in its body.
     default: the configuration without ``--config``; None demands that flag.
-    aliases: short flags for keys: ``{"modality": "data.modality"}`` makes
-      ``--modality=image`` mean ``--config.data.modality=image``.
+    aliases: short flags for keys: ``{"suite": "evaluation.suite"}`` makes
+      ``--suite=full`` mean ``--config.evaluation.suite=full``.
     keys: which keys are read; all if None.
   """
   short = dict(aliases or {})
@@ -162,14 +162,14 @@ def parse(
     if found is None:
       rest.append(word)
     elif found[1] and found[3] is not None:
-      raise settings.UsageError(f"{word}: a flag with 'no' takes no value")
+      raise exits.UsageError(f"{word}: a flag with 'no' takes no value")
     else:
       overrides.append((found[2], "false" if found[1] else found[3]))
   _no_words(_read_flags(rest, values))
   if values.config is None:
-    raise settings.UsageError("--config is needed: a file or a known name")
+    raise exits.UsageError("--config is needed: a file or a known name")
   if not values.workdir:
-    raise settings.UsageError("--workdir is needed: the folder of the run")
+    raise exits.UsageError("--workdir is needed: the folder of the run")
   overrides += [
     (key, values[name].value)
     for name, key in aliases.items()
@@ -180,7 +180,7 @@ def parse(
   config, groups = _configuration(values, keys, recorded)
   before = settings.flatten(config)
   for key, text in overrides:
-    settings.override(config, key, text)
+    config = settings.override(config, key, text)
   given = [key for key, _ in overrides]
   if keys and recorded is not None:
     recorded_run.refuse_code(config, (*given, *groups), keys.read, path)
@@ -192,23 +192,18 @@ def parse(
 def _configuration(
   values: flags.FlagValues,
   keys: Keys | None,
-  recorded: ml_collections.ConfigDict | None,
-) -> tuple[ml_collections.ConfigDict, list[str]]:
+  recorded: Config | None,
+) -> tuple[Config, tuple[str, ...]]:
   """The file of ``--config``, or what the run in the workdir had.
 
   With it the groups of keys that are the file's, where the rest is the run's.
   """
   if keys is None or recorded is None:
-    return settings.load(values.config), []
-  taken = []
-  if values["config"].present:
-    file = settings.load(values.config)
-    with recorded.unlocked():
-      for group in keys.read:
-        if group in file:
-          recorded[group] = file[group]
-          taken.append(group)
-  return recorded, taken
+    return settings.load(values.config), ()
+  if not values["config"].present:
+    return recorded, ()
+  file = settings.load(values.config)
+  return settings.taken(recorded, file, keys.read), keys.read
 
 
 def _with_files(words: Sequence[str], values: flags.FlagValues) -> list[str]:
@@ -216,7 +211,7 @@ def _with_files(words: Sequence[str], values: flags.FlagValues) -> list[str]:
   try:
     return list(values.read_flags_from_files(list(words), force_gnu=False))
   except flags.Error as error:
-    raise settings.UsageError(" ".join(str(error).split())) from None
+    raise exits.UsageError(" ".join(str(error).split())) from None
 
 
 def _define_debug(values: flags.FlagValues) -> None:
@@ -229,11 +224,11 @@ def _read_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
   try:
     return list(values(list(argv)))[1:]
   except flags.UnrecognizedFlagError as error:
-    raise settings.UsageError(_unknown(error, values)) from None
+    raise exits.UsageError(_unknown(error, values)) from None
   except flags.Error as error:
-    raise settings.UsageError(str(error)) from None
+    raise exits.UsageError(str(error)) from None
   except RecursionError:  # absl looks for what a word is like, letter by letter
-    raise settings.UsageError("a flag has a name of endless length") from None
+    raise exits.UsageError("a flag has a name of endless length") from None
 
 
 def _unknown(
@@ -266,7 +261,7 @@ def _keys_like(word: str) -> list[str]:
 
 def _no_words(words: Sequence[str]) -> None:
   if words:
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"unexpected {settings.shown(words[0])}: every argument is --flag=value"
     )
 
@@ -282,10 +277,12 @@ def _help(default: str | None, keys: Keys | None) -> str:
   if default is not None:
     text += f"\nKeys, with the values of --config={default}:\n"
     config = settings.load(default)
-    text += validity.lines(config, keys.read if keys else tuple(config))
-    if keys and keys.kept:
+    kept = keys.kept if keys else ()
+    read = keys.read if keys else tuple(schema.KEYS)
+    text += validity.lines(config, read, kept)
+    if keys and kept:
       text += (
-        f"\nKeys of {' and '.join(keys.kept)} are checked and kept for "
+        f"\nKeys of {', '.join(kept)} are checked and kept for "
         f"{keys.later}; their --help tells of them.\n"
       )
   codes = ", ".join(f"{c.value} {c.name.lower()}" for c in exits.ExitCode)
@@ -303,7 +300,7 @@ def _check_platform() -> None:
     jax.devices()
   except (RuntimeError, AssertionError) as error:  # the latter says nothing
     why = " ".join(str(error).split())
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"JAX_PLATFORMS={wanted}: JAX finds no such device"
       f"{f' ({why})' if why else ''}; unset it, set it to cpu, or install the "
       "extra for the device (cuda12, cuda13 or tpu)"
@@ -329,7 +326,7 @@ def _start(
       sys.exit(exits.ExitCode.DONE)
     try:
       return prepare(argv)
-    except settings.UsageError as error:
+    except exits.UsageError as error:
       terminal.err(f"{name}: {error}\n")
       terminal.err(f"{name}: --help shows all flags\n")
       sys.exit(exits.ExitCode.USAGE)
