@@ -36,7 +36,5 @@ def resolved(config: Config) -> Config:
   validity.check(config)
   whole = suites.resolved(config)
   with exits.configuring():
-    cells = attack_grid.cells(whole, tuple(whole.seen))
-    for cell in cells:
-      attack_grid.on_cell(suites.plan(whole), cell, cells)
+    attack_grid.plan(whole, tuple(whole.seen))
   return whole

@@ -10,6 +10,7 @@ ones. Sequences are tuples throughout.
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import json
 import math
@@ -193,9 +194,9 @@ def taken(config: Config, other: Config, groups: Sequence[str]) -> Config:
 def part(config: Config, groups: Sequence[str]) -> dict[str, Any]:
   """Returns the values of some keys, or groups of keys, by dotted key."""
   return {
-    key: value
-    for key, value in flatten(config).items()
-    if key in schema.KEYS and schema.covers(groups, key)
+    key: functools.reduce(getattr, key.split("."), config)
+    for key in schema.KEYS
+    if schema.covers(groups, key)
   }
 
 

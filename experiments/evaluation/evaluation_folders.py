@@ -79,8 +79,8 @@ def _changeable(config: Config) -> tuple[str, ...]:
 
   Of an attack that transfers from another network that is not known here.
   """
-  planned = suites.plan(config)
-  own = [attack for attack in planned if attack.spec.kind != "transfer"]
+  planned = suites.attacks_of(config)
+  own = [attack for attack in planned if attack.kind != "transfer"]
   if (
     len(own) == len(planned)
     and not suites.depend_on_batch(config, own)

@@ -70,7 +70,10 @@ def run(
         splits.modalities,
         others,
         shared,
-        {name: made_from[f"stand-in {name}"] for name in others},
+        {
+          name: made_from[name]
+          for name in ("data", *(f"stand-in {run}" for run in others))
+        },
       )
     assessment.assess(
       whole,

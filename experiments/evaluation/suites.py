@@ -6,7 +6,7 @@ A suite is a file whose ``get_config()`` returns a sequence of mappings such as
 another; ``NAME:TEXT`` hands a text to its `get_config`. The keys of an attack:
 
     name      of its rows in the report; the kind, if not given
-    kind      which attack, a key of `attack_kinds.TABLE`
+    kind      which attack, a key of `snnjax.attacks.kinds.KINDS`
     rules     backward rules, one attack each: names of `build.rule`,
               "assg_SURROGATE", "own" (the network's) or "configured"
               (``config.evaluation.rules``); ("own",), if not given
@@ -27,55 +27,20 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.building import build
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from experiments.configuration.settings import UsageError
-from experiments.evaluation import attack_kinds
+from snnjax.attacks import SuiteAttack, SuiteError, rule_suites
+from snnjax.attacks.kinds import GRADIENT_FREE, KINDS
 from snnjax.storage import workdir
 
 FOLDER = settings.FOLDER / "suites"
-MEETS = ("all", "survivors")
-MIXES = ("each", "gradient_mean", "worst_of")
 OWN, CONFIGURED = "own", "configured"
 _NAME = re.compile(r"[a-z0-9_]+")
 _TARGETS = (*schema.MODALITIES, schema.JOINT)
-_MOST = 2**31 - 1  # of a count
-
-
-class Spec(NamedTuple):
-  """One attack of a suite, checked, with its defaults; see the module."""
-
-  name: str
-  kind: str
-  rules: tuple[str, ...]
-  mix: str = "each"
-  loss: str = ""
-  steps: int = 0
-  restarts: int = 1
-  draws: int = 1
-  meets: str = "all"
-  targets: tuple[str, ...] = ()
-  levels: tuple[int, ...] = ()
-  options: Mapping[str, Any] = MappingProxyType({})
-
-
-class Attack(NamedTuple):
-  """One attack as it is run: under one rule, or a mixture of rules.
-
-  Attributes:
-    name: of the suite's attack, with the rule behind it where the suite has
-      the attack under several.
-    spec: the suite's attack.
-    rules: one, or those that are mixed.
-  """
-
-  name: str
-  spec: Spec
-  rules: tuple[str, ...]
 
 
 def resolved(config: Config) -> Config:
@@ -89,8 +54,8 @@ def resolved(config: Config) -> Config:
   """
   # By name, so that what has changed is told by name too.
   attacks = {
-    spec.name: {"position": position, **_said(spec)}
-    for position, spec in enumerate(_read(config, config.evaluation.suite), 1)
+    attack.name: {"position": position, **_recorded(attack)}
+    for position, attack in enumerate(_read(config, config.evaluation.suite), 1)
   }
   evaluation = dataclasses.replace(config.evaluation, attacks=attacks)
   return dataclasses.replace(config, evaluation=evaluation)
@@ -116,15 +81,22 @@ def check_recorded(config: Config, where: str) -> None:
     values = dict(said)
     if type(values.pop("position", None)) is not int:
       raise UsageError(f"{place}: position must be a whole number")
-    _spec(config, {**values, "name": name}, place)
+    _attack(config, {**values, "name": name}, place)
 
 
-def _said(spec: Spec) -> dict[str, Any]:
-  """What a specification says beyond its name and the defaults."""
-  silent = {"name": spec.name, **Spec._field_defaults}
+def mappings(suite: Sequence[SuiteAttack]) -> tuple[dict[str, Any], ...]:
+  """Returns a suite as a configuration file has it, defaults left out."""
+  return tuple(
+    {"name": each.name or each.kind, **_recorded(each)} for each in suite
+  )
+
+
+def _recorded(attack: SuiteAttack) -> dict[str, Any]:
+  """What an attack says beyond its name and the defaults."""
+  silent = {**SuiteAttack._field_defaults, "name": attack.name}
   return {
     key: dict(value) if isinstance(value, Mapping) else value
-    for key, value in spec._asdict().items()
+    for key, value in attack._asdict().items()
     if key not in silent or value != silent[key]
   }
 
@@ -144,21 +116,18 @@ def title_of(suite: str) -> str:
   return re.sub(r"[^\w.-]", "-", spelt.rpartition("/")[2].removesuffix(".py"))
 
 
-def plan(config: Config) -> list[Attack]:
-  """Returns the attacks of a resolved configuration, in their order."""
-  specs = []
+def attacks_of(config: Config) -> tuple[SuiteAttack, ...]:
+  """Returns the attacks of a resolved configuration as they are run.
+
+  Args:
+    config: the whole configuration, its suite resolved.
+  """
+  attacks = []
   for name, said in config.evaluation.attacks.items():
     values = dict(said)
-    specs.append((values.pop("position"), Spec(name, **values)))
-  found = []
-  for _, spec in sorted(specs, key=lambda pair: pair[0]):
-    if spec.mix != "each" or len(spec.rules) == 1:
-      found.append(Attack(spec.name, spec, spec.rules))
-      continue
-    found += [
-      Attack(f"{spec.name}/{rule}", spec, (rule,)) for rule in spec.rules
-    ]
-  return found
+    attacks.append((values.pop("position"), SuiteAttack(name=name, **values)))
+  ordered = sorted(attacks, key=lambda pair: pair[0])
+  return rule_suites.expand_rules(attack for _, attack in ordered)
 
 
 def transferred(config: Config) -> tuple[str, ...]:
@@ -167,23 +136,13 @@ def transferred(config: Config) -> tuple[str, ...]:
   Args:
     config: the whole configuration, its suite resolved.
   """
-  runs = (run for a in plan(config) for run in a.spec.options.get("runs", ()))
+  attacks = attacks_of(config)
+  runs = (run for a in attacks for run in a.options.get("runs", ()))
   return tuple(dict.fromkeys(runs))
 
 
-def alone(planned: Sequence[Attack]) -> list[str]:
-  """Returns PGD under single rules on all examples, by which rules compare."""
-  return [
-    attack.name
-    for attack in planned
-    if attack.spec.kind == "pgd"
-    and attack.spec.meets == "all"
-    and len(attack.rules) == 1
-  ]
-
-
 def depend_on_batch(
-  config: Config, planned: Sequence[Attack]
+  config: Config, attacks: Sequence[SuiteAttack]
 ) -> tuple[str, ...]:
   """Returns the attacks whose results depend on the batch they are run in.
 
@@ -193,27 +152,27 @@ def depend_on_batch(
 
   Args:
     config: the whole configuration.
-    planned: the attacks.
+    attacks: as they are run.
 
   Raises:
     OSError: a network's folder has no configuration.
   """
 
-  def mixes(attack: Attack) -> bool:
-    if attack.spec.kind == "transfer":
+  def mixes(attack: SuiteAttack) -> bool:
+    if attack.kind == "transfer":
       others = [
         settings.from_dict(workdir.read_config(pathlib.Path(run)))
-        for run in attack.spec.options["runs"]
+        for run in attack.options["runs"]
       ]
       return any(build.depends_on_batch(o, o.model.rule) for o in others)
-    if attack.spec.kind in attack_kinds.GRADIENT_FREE:
+    if attack.kind in GRADIENT_FREE:
       return False
     return any(build.depends_on_batch(config, rule) for rule in attack.rules)
 
-  return tuple(attack.name for attack in planned if mixes(attack))
+  return tuple(attack.name for attack in attacks if mixes(attack))
 
 
-def _read(config: Config, name: str) -> list[Spec]:
+def _read(config: Config, name: str) -> list[SuiteAttack]:
   spelt, colon, text = name.partition(":")
   known = sorted(p.stem for p in FOLDER.glob("[!_]*.py"))
   if spelt in known:
@@ -229,151 +188,73 @@ def _read(config: Config, name: str) -> list[Spec]:
     raise UsageError(
       f"{where} must be a sequence of attacks; got {settings.shown(suite)}"
     )
-  specs = [
-    _spec(config, attack, f"{where}, attack {number}")
+  attacks = [
+    _attack(config, attack, f"{where}, attack {number}")
     for number, attack in enumerate(suite, 1)
   ]
-  names = [spec.name for spec in specs]
+  names = [attack.name for attack in attacks]
   twice = sorted({name for name in names if names.count(name) > 1})
-  if not specs or twice:
+  if not attacks or twice:
     raise UsageError(
       f"{where}: attacks must be at least one, with names of their own; got "
       f"{twice or 'none'}{' twice' if twice else ''}"
     )
-  return specs
+  return attacks
 
 
-def _spec(config: Config, given: Any, where: str) -> Spec:
+def _attack(config: Config, values: Any, where: str) -> SuiteAttack:
   """Checks one attack of a suite and fills in its defaults."""
-  if not isinstance(given, Mapping):
-    raise UsageError(f"{where} must be a mapping; got {settings.shown(given)}")
-  values = dict(given)
-  name = values.get("name", values.get("kind"))
-  where = f"{where} ({settings.shown(name)})"
-
-  def refuse(key: str, got: Any, allowed: Any) -> UsageError:
-    told = settings.shown(got)
-    return UsageError(f"{where}: {key} must be {allowed}; got {told}")
-
-  named = values.get("kind")
-  kind = attack_kinds.TABLE.get(named) if isinstance(named, str) else None
-  if kind is None:
-    raise refuse("kind", named, _one_of(attack_kinds.TABLE))
-  unknown = [key for key in values if key not in Spec._fields]
-  if unknown:
-    raise refuse("its keys", unknown, f"among {list(Spec._fields)}")
-  if not isinstance(name, str) or not _NAME.fullmatch(name):
-    raise refuse("name", name, "lower-case letters, digits and _")
-  counts = {
-    "steps": config.evaluation.steps,
-    "random_draws": config.evaluation.random_draws,
-  }
-  steps = counts[kind.steps] if isinstance(kind.steps, str) else kind.steps
-  spec = Spec(
-    name=name,
-    kind=str(named),
-    rules=_rules(config, values.get("rules", (OWN,)), refuse),
-    mix=values.get("mix", "each"),
-    loss=values.get("loss", kind.losses[0] if kind.losses else ""),
-    steps=values.get("steps", steps or 0),
-    restarts=values.get("restarts", 1),
-    draws=values.get("draws", 1),
-    meets=values.get("meets", "all"),
-    targets=_tuple("targets", values.get("targets", ()), refuse),
-    levels=_tuple("levels", values.get("levels", ()), refuse),
-    options=_options(kind, values.get("options", {}), refuse),
-  )
-  _check(kind, spec, refuse)
-  return spec
+  if not isinstance(values, Mapping):
+    raise UsageError(f"{where} must be a mapping; got {settings.shown(values)}")
+  whole = dict(values)
+  kind = whole.get("kind")
+  name = whole.setdefault("name", kind)
+  try:
+    if not isinstance(kind, str) or kind not in KINDS:
+      raise SuiteError("kind", kind, _one_of(KINDS))
+    unknown = [key for key in whole if key not in SuiteAttack._fields]
+    if unknown:
+      allowed = f"among {list(SuiteAttack._fields)}"
+      raise SuiteError("its keys", unknown, allowed)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+      raise SuiteError("name", name, "lower-case letters, digits and _")
+    whole["rules"] = _rules(config, whole.get("rules", (OWN,)))
+    attack = rule_suites.with_defaults(
+      SuiteAttack(**whole),
+      steps=config.evaluation.steps,
+      random_draws=config.evaluation.random_draws,
+      adaptive=build.ADAPTIVE,
+    )
+    for target in attack.targets:
+      if target not in _TARGETS:
+        raise SuiteError("targets", target, _one_of(_TARGETS))
+  except SuiteError as error:
+    raise UsageError(
+      f"{where} ({settings.shown(name)}): {error.key} must be {error.allowed}; "
+      f"got {settings.shown(error.got)}"
+    ) from None
+  return attack
 
 
-def _check(kind: attack_kinds.Kind, spec: Spec, refuse: Any) -> None:
-  """Raises where a checked attack's values do not fit its kind."""
-  for key, value, allowed in (
-    ("mix", spec.mix, MIXES),
-    ("meets", spec.meets, MEETS),
-    ("loss", spec.loss, kind.losses or ("",)),
-    *(("targets", target, _TARGETS) for target in spec.targets),
-  ):
-    if not isinstance(value, str) or value not in allowed:
-      raise refuse(key, value, _one_of(allowed))
-  least = 0 if kind.steps is None else 1
-  for name, number, low in (
-    ("steps", spec.steps, least),
-    ("restarts", spec.restarts, 1),
-    ("draws", spec.draws, 1),
-    *(("levels", level, None) for level in spec.levels),
-  ):
-    if type(number) is not int:
-      raise refuse(name, number, "a whole number")
-    if low is not None and number < low:
-      raise refuse(name, number, f"at least {low}")
-    if abs(number) > _MOST:
-      raise refuse(name, number, f"at most {_MOST}")
-  if kind.steps is None and spec.steps:
-    raise refuse("steps", spec.steps, f"absent for {spec.kind}")
-  if not kind.restarts and spec.restarts != 1:
-    raise refuse("restarts", spec.restarts, f"1 for {spec.kind}")
-  if kind.oracle:
-    return
-  adaptive = [rule for rule in spec.rules if rule in build.ADAPTIVE]
-  if adaptive:
-    raise refuse("rules", adaptive, f"rules that do not adapt for {spec.kind}")
-  if spec.mix == "gradient_mean":
-    raise refuse("mix", spec.mix, f"'each' or 'worst_of' for {spec.kind}")
-  if spec.draws != 1 and spec.kind != "apgd_t":
-    raise refuse("draws", spec.draws, f"1 for {spec.kind}")
-
-
-def _rules(config: Config, given: Any, refuse: Any) -> tuple[str, ...]:
-  words = {
+def _rules(config: Config, words: Any) -> tuple[str, ...]:
+  """The names of rules, `OWN` and `CONFIGURED` among them replaced."""
+  if isinstance(words, str) or not isinstance(words, Sequence):
+    raise SuiteError("rules", words, "a tuple")
+  replaced = {
     OWN: (config.model.rule,),
     CONFIGURED: tuple(config.evaluation.rules),
   }
-  names: list[str] = []
-  for word in _tuple("rules", given, refuse):
-    if not isinstance(word, str):
-      raise refuse("rules", word, "names")
-    names += words.get(word, (word,))
   known = build.rule_names(config)
+  names: list[str] = []
+  for word in words:
+    if not isinstance(word, str):
+      raise SuiteError("rules", word, "names")
+    names += replaced.get(word, (word,))
   for name in names:
     if name not in known:
-      raise refuse("rules", name, _one_of((*words, *known)))
-  if not names:
-    raise refuse("rules", given, "at least one")
+      raise SuiteError("rules", name, _one_of((*replaced, *known)))
   return tuple(dict.fromkeys(names))
 
 
-def _options(
-  kind: attack_kinds.Kind, given: Any, refuse: Any
-) -> dict[str, Any]:
-  if not isinstance(given, Mapping):
-    raise refuse("options", given, "a mapping")
-  unknown = [key for key in given if key not in kind.options]
-  if unknown:
-    raise refuse("options", unknown, _one_of(kind.options))
-  options = dict(kind.options) | dict(given)
-  for key, value in options.items():
-    default = kind.options[key]
-    fits = type(value) is type(default)
-    if isinstance(value, int | float):
-      fits &= 0 < value <= _MOST
-    elif isinstance(value, tuple):
-      fits &= all(isinstance(name, str) for name in value)
-    if not fits:
-      wanted = {int: "a count above 0", float: "a number above 0"}
-      raise refuse(
-        f"options.{key}", value, wanted.get(type(default), "a tuple of names")
-      )
-  return options
-
-
-def _tuple(key: str, given: Any, refuse: Any) -> tuple:
-  if isinstance(given, str) or not isinstance(given, Sequence):
-    raise refuse(key, given, "a tuple")
-  return tuple(given)
-
-
 def _one_of(names: Any) -> str:
-  listed = ", ".join(repr(name) for name in names)
-  return f"one of {listed}" if listed else "empty"
+  return f"one of {', '.join(repr(name) for name in names)}"

@@ -50,7 +50,6 @@ Write = Callable[[int, Mapping[str, float]], None]
 TRACED = (
   "seed",
   "method.sr.weight",
-  "method.sr.difference",
   *schema.of_modalities("radius", "step_size"),
   "optimizer.learning_rate",
   "optimizer.weight_decay",

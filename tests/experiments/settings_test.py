@@ -146,7 +146,7 @@ def test_a_file_takes_a_text_and_its_configuration_does_not_change(file):
     ("x = 1", "has no function get_config"),
     ("1 / 0", "fails: ZeroDivisionError"),
     ("def get_config():\n  1 / 0", "get_config fails: ZeroDivisionError"),
-    ("def get_config():\n  return 3", "must return a Config .*; got int"),
+    ("def get_config():\n  return 3", "must return a Config.*; got int"),
   ],
 )
 def test_a_file_that_does_not_work_is_named(tmp_path, content, match):

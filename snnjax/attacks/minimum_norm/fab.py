@@ -7,8 +7,9 @@ import optax
 from snnjax import prng
 from snnjax.arguments import logits_function
 from snnjax.attacks.admission import taken
-from snnjax.attacks.ascent import Destination, Start, ascend, restarted
-from snnjax.attacks.candidates import settled
+from snnjax.attacks.ascent import Destination, Start, ascend
+from snnjax.attacks.candidates import keep_better
+from snnjax.attacks.loop import with_restarts
 from snnjax.attacks.minimum_norm.decision_boundary import (
   closest,
   nearest_boundary,
@@ -189,9 +190,9 @@ def _search(
     first = runs(None)(prng.fold_in(keys, 0), inputs, labels)
     if restarts == 1:
       return first
-    again = restarted(runs(_half_way(threat)), restarts - 1, keep)
+    again = with_restarts(runs(_half_way(threat)), restarts - 1, keep)
     later = again(prng.fold_in(keys, 1), inputs, labels)
-    return settled(keep, first, later)
+    return keep_better(keep, first, later)
 
   return attack
 
