@@ -135,12 +135,12 @@ class _Remat(NamedTuple):
 
   def __call__(
     self,
-    layer: str,
     neuron: neurons.Neuron,
     currents: jax.Array,
-    state: Any | None,
+    state: Any | None = None,
+    layer: str = "",
   ) -> Trace:
-    again = jax.checkpoint(functools.partial(self.rule, layer, neuron))
+    again = jax.checkpoint(functools.partial(self.rule, neuron, layer=layer))
     return again(currents, state)
 
   @property
