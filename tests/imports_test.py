@@ -28,11 +28,15 @@ RANKS = {
   "lost_derivatives": 1,
   "logistic": 1,
   "kernels": 2,
+<<<<<<< HEAD
   "storage": 3,
+=======
+>>>>>>> library
   "surrogates": 2,
   "losses": 2,
   "encoders": 2,
   "sparsity": 3,
+  "storage": 3,
   "neurons": 3,
   "input_gradients": 3,
   "data": 4,
