@@ -28,10 +28,7 @@ RANKS = {
   "lost_derivatives": 1,
   "logistic": 1,
   "kernels": 2,
-<<<<<<< HEAD
   "storage": 3,
-=======
->>>>>>> library
   "surrogates": 2,
   "losses": 2,
   "encoders": 2,
