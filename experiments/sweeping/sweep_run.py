@@ -17,9 +17,9 @@ from experiments.command import exits, stopping, terminal
 from experiments.command.exits import ExitCode
 from experiments.command.progress import duration, say
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, settings
 from experiments.configuration.schema import Config
-from experiments.evaluation import evaluation_folders, evaluation_run, suites
+from experiments.evaluation import evaluation_folders, evaluation_run
+from experiments.planning import preflight, suites
 from experiments.reporting import console, report_run
 from experiments.sweeping import claims, comparison, grid, table
 from experiments.sweeping.grid import Cell
@@ -63,8 +63,8 @@ def run(
   for cell in runs:  # all, before the first is run
     try:
       preflight.check(cell.config)
-    except settings.UsageError as error:
-      raise settings.UsageError(f"run {cell.name}: {error}") from None
+    except exits.UsageError as error:
+      raise exits.UsageError(f"run {cell.name}: {error}") from None
   sweep = Sweep(runs, path, config.seed, retry=retry)
   with exits.stop_on_sigterm() as should_stop:
     try:
@@ -286,7 +286,7 @@ class Sweep:
     problem: Exception | None = None
     try:
       loop.run(cell.config, place, self._shared)
-      evaluation_run.run(cell.config, place, self._shared)
+      evaluation_run.run(cell.config, place, self._shared, console.networks)
       assessed = report_run.load(place, cell.config, cell.name)
       outcome = Outcome(cell, "done", numbers=table.numbers(assessed))
     except (workdir.Preempted, KeyboardInterrupt):

@@ -7,12 +7,12 @@ from snnjax.attacks.ascent import ascend, ascend_recorded
 from snnjax.attacks.black_box import nes, spsa
 from snnjax.attacks.candidates import (
   Keep,
-  Nearest,
   best_loss,
+  candidate,
+  keep_better,
   last,
-  probed,
-  settled,
-  strongest,
+  nearest_success,
+  success_then_loss,
 )
 from snnjax.attacks.combinators import (
   choose_sharpness,
@@ -37,6 +37,7 @@ from snnjax.attacks.gradient.fgsm_pgd import (
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
 from snnjax.attacks.latents import LatentResult, latent_attack, through
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
@@ -54,7 +55,12 @@ from snnjax.attacks.perceptual import (
 )
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
-from snnjax.attacks.search import Search, Visit, explore
+from snnjax.attacks.rule_suites import (
+  SuiteAttack,
+  SuiteError,
+  quick_suite,
+  standard_suite,
+)
 from snnjax.attacks.sparse.greedy import corner_search, jsma
 from snnjax.attacks.sparse.sigma_zero import sigma_zero
 from snnjax.attacks.sparse.sparse_pgd import pgd_l0, spgd
@@ -99,13 +105,14 @@ __all__ = [
   "LatentResult",
   "MinimalAttack",
   "MinimalResult",
-  "Nearest",
   "Oracle",
+  "Point",
   "Probe",
-  "Search",
+  "Proposer",
   "Source",
+  "SuiteAttack",
+  "SuiteError",
   "Threat",
-  "Visit",
   "as_attack",
   "ascend",
   "ascend_recorded",
@@ -117,6 +124,7 @@ __all__ = [
   "best_loss",
   "bim",
   "box_only",
+  "candidate",
   "carlini_wagner",
   "check_inputs",
   "choose_sharpness",
@@ -124,7 +132,6 @@ __all__ = [
   "deepfool",
   "ead",
   "eot",
-  "explore",
   "fab",
   "fgsm",
   "frozen",
@@ -133,6 +140,7 @@ __all__ = [
   "imperceptible",
   "joint",
   "jsma",
+  "keep_better",
   "l0",
   "l1",
   "l2",
@@ -140,18 +148,19 @@ __all__ = [
   "latent_attack",
   "linf",
   "mi_fgsm",
+  "nearest_success",
   "nes",
   "noise_tolerance",
   "per_modality",
   "perceptual_distance",
   "pgd",
   "pgd_l0",
-  "probed",
+  "quick_suite",
   "r_fgsm",
   "random_noise",
   "sa_pgd",
   "sa_pgd_steepest",
-  "settled",
+  "search",
   "shrinking_auto_pgd",
   "sigma_zero",
   "slide",
@@ -159,7 +168,8 @@ __all__ = [
   "spgd",
   "spsa",
   "square",
-  "strongest",
+  "standard_suite",
+  "success_then_loss",
   "targeted_auto_pgd",
   "targeted_fab",
   "threat_of",

@@ -101,9 +101,12 @@ def _differences(
       noise = prng.per_example(
         lambda k: draw(k, center.shape[1:], center.dtype), drawn
       )
-      # Both sides see the same randomness of the network.
-      above = loss_at(asked, center + width * noise)
-      below = loss_at(jax.random.clone(asked), center - width * noise)
+
+      def side(sign: Array) -> Array:
+        # Both sides see the same randomness of the network.
+        return loss_at(jax.random.clone(asked), center + sign * width * noise)
+
+      above, below = jax.lax.map(side, jnp.asarray([1, -1], center.dtype))
       slope = (above - below).astype(center.dtype)
       return total + slope[:, None] * noise, None
 

@@ -1,15 +1,39 @@
 """Results of attacks: which of two to keep, and what both have cost."""
 
-import dataclasses
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from snnjax.arguments import described
 from snnjax.attacks.threats import ravel
 from snnjax.interfaces import Array, AttackResult, Inputs, Labels
 
-Keep = Callable[[AttackResult, AttackResult], Array]  # (held, new) -> [B] take
+
+class Keep(NamedTuple):
+  """A rule that chooses between two results, for each example by itself.
+
+  Attributes:
+    replaces: ``(best, new) -> [B]``, whether the new result replaces the best
+      one so far.
+    counts_after_success: whether `iterations` goes on to count probes after
+      the first success. It does where a success is only the beginning: a
+      search for the *nearest* one needs all of its probes.
+  """
+
+  replaces: Callable[[AttackResult, AttackResult], Array]
+  counts_after_success: bool = False
+
+
+def check_keep(keep: Any) -> None:
+  """Raises TypeError unless this is a rule, where a function would not do."""
+  if not isinstance(keep, Keep):
+    raise TypeError(
+      "keep must be a rule such as attacks.success_then_loss; got "
+      f"{described(keep)}: attacks.Keep(replaces) makes one of a function "
+      "(best, new) -> [B]"
+    )
 
 
 def _value(loss: Array) -> Array:
@@ -17,44 +41,49 @@ def _value(loss: Array) -> Array:
   return jnp.where(jnp.isnan(loss), -jnp.inf, loss)
 
 
-def best_loss(held: AttackResult, new: AttackResult) -> Array:
-  """Keeps the iterate of the highest loss."""
-  return _value(new.loss) > _value(held.loss)
+def _higher(best: AttackResult, new: AttackResult) -> Array:
+  return _value(new.loss) > _value(best.loss)
 
 
-def strongest(held: AttackResult, new: AttackResult) -> Array:
-  """Keeps a success over a failure, and the higher loss among equals."""
-  same = held.success == new.success
-  return (new.success & ~held.success) | (same & best_loss(held, new))
+def _success_first(best: AttackResult, new: AttackResult) -> Array:
+  same = best.success == new.success
+  return (new.success & ~best.success) | (same & _higher(best, new))
 
 
-def last(held: AttackResult, new: AttackResult) -> Array:
-  """Keeps the latest iterate, good or bad."""
-  return jnp.ones_like(new.success) | held.success
+def _always(best: AttackResult, new: AttackResult) -> Array:
+  return jnp.ones_like(new.success) | best.success
 
 
-@dataclasses.dataclass(frozen=True)
-class Nearest:
-  """Keeps the nearest success, and of equally near ones the higher loss.
+success_then_loss = Keep(_success_first)
+"""Keeps a success over a failure, and the higher loss among equals."""
 
-  A failure replaces nothing but `nothing`. An attack that keeps the nearest
-  goes on after a success, so that all of its probes count.
+best_loss = Keep(_higher)
+"""Keeps the point of the highest loss, whether it succeeds or not."""
 
-  Attributes:
+last = Keep(_always)
+"""Keeps the latest point, good or bad."""
+
+
+def nearest_success(distance: Callable[[AttackResult], Array]) -> Keep:
+  """Returns the rule that keeps the nearest success.
+
+  Of equally near ones it keeps the higher loss; a failure replaces nothing
+  but `no_candidate`. All probes of such an attack count.
+
+  Args:
     distance: ``result -> [B]``.
   """
 
-  distance: Callable[[AttackResult], Array]
+  def replaces(best: AttackResult, new: AttackResult) -> Array:
+    before, after = distance(best), distance(new)
+    nearer = (after < before) | ((after == before) & _higher(best, new))
+    better = new.success & (nearer | ~best.success)
+    return better | (~best.success & (best.loss == -jnp.inf))
 
-  def __call__(self, held: AttackResult, new: AttackResult) -> Array:
-    """Returns whether to keep the new result, [B]."""
-    before, after = self.distance(held), self.distance(new)
-    nearer = (after < before) | ((after == before) & best_loss(held, new))
-    found = new.success & (nearer | ~held.success)
-    return found | (~held.success & (held.loss == -jnp.inf))
+  return Keep(replaces, counts_after_success=True)
 
 
-def nothing(inputs: Inputs, labels: Labels) -> AttackResult:
+def no_candidate(inputs: Inputs, labels: Labels) -> AttackResult:
   """Returns what any candidate with a loss replaces; it cost no probe."""
   dtype = ravel.wide(*jax.tree.leaves(inputs))
   return AttackResult(
@@ -71,7 +100,7 @@ def known(result: AttackResult) -> AttackResult:
   return result._replace(loss=loss)
 
 
-def probed(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
+def candidate(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
   """Returns points as a result that cost one probe.
 
   Args:
@@ -82,19 +111,21 @@ def probed(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
   return AttackResult(inputs, loss, success, jnp.ones_like(success, jnp.int32))
 
 
-def settled(keep: Keep, held: AttackResult, new: AttackResult) -> AttackResult:
-  """Returns the better of two results, the new one found after the held one.
+def keep_better(
+  keep: Keep, best: AttackResult, new: AttackResult
+) -> AttackResult:
+  """Returns the better of two results, the new one found after the best one.
 
-  Its probes are those of both, or the held ones where these succeeded: what
-  comes after the first success does not count, unless the nearest is kept.
+  Its `iterations` are those of both; where the best one so far had succeeded,
+  only its own, unless the rule counts after a success.
 
   Args:
-    keep: ``(held, new) -> [B]``, whether the new one replaces the held one.
-    held: the result so far.
+    keep: chooses.
+    best: the best result so far.
     new: the result that follows.
   """
-  new = new._replace(loss=new.loss.astype(held.loss.dtype))
-  chosen = ravel.select_examples(keep(held, new), new, held)
-  over = held.success & (not isinstance(keep, Nearest))
-  spent = held.iterations + jnp.where(over, 0, new.iterations)
-  return chosen._replace(iterations=spent)
+  new = new._replace(loss=new.loss.astype(best.loss.dtype))
+  better = ravel.select_examples(keep.replaces(best, new), new, best)
+  over = best.success & (not keep.counts_after_success)
+  spent = best.iterations + jnp.where(over, 0, new.iterations)
+  return better._replace(iterations=spent)

@@ -10,7 +10,7 @@ import numpy as np
 from snnjax import prng, vectors
 from snnjax.arguments import as_labels, check_attack, checked_attacks
 from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.candidates import probed, settled, strongest
+from snnjax.attacks.candidates import candidate, keep_better, success_then_loss
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -46,7 +46,7 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
     held = attacks[0](prng.fold_in(keys, 0), inputs, labels)
     for index, each in enumerate(attacks[1:], 1):
       new = each(prng.fold_in(keys, index), inputs, labels)
-      held = settled(strongest, held, new)
+      held = keep_better(success_then_loss, held, new)
     return held
 
   return attack
@@ -125,13 +125,15 @@ def transfer(
     check_floating(inputs)
     size = prng.batch_size(inputs)
     keys, labels = prng.example_keys(key, size), as_labels(labels, size)
-    held = judged(oracle, prng.fold_in(keys, 0), inputs, labels)
+    points, asked = [inputs], [prng.fold_in(keys, 0)]
     for index, each in enumerate(attacks, 1):
       own = prng.fold_in(keys, index)
-      found = each(prng.fold_in(own, 0), inputs, labels).inputs
-      new = judged(oracle, prng.fold_in(own, 1), found, labels)
-      held = settled(strongest, held, new)
-    return held
+      points.append(each(prng.fold_in(own, 0), inputs, labels).inputs)
+      asked.append(prng.fold_in(own, 1))
+    best, *others = _judged_in_turn(oracle, asked, points, labels)
+    for new in others:
+      best = keep_better(success_then_loss, best, new)
+    return best
 
   return attack
 
@@ -167,12 +169,11 @@ def within(
     keys = prng.example_keys(key, prng.batch_size(inputs))
     found = attack(prng.fold_in(keys, 0), inputs, labels)
     near = threat.project(found.inputs, inputs)
-    clean, new = (
-      judged(oracle, prng.fold_in(keys, index), points, labels)
-      for index, points in ((1, inputs), (2, near))
-    )
-    found_and_new = new._replace(iterations=found.iterations + new.iterations)
-    return admitted(threat, settled(strongest, clean, found_and_new), inputs)
+    asked = [prng.fold_in(keys, index) for index in (1, 2)]
+    clean, new = _judged_in_turn(oracle, asked, [inputs, near], labels)
+    new = new._replace(iterations=found.iterations + new.iterations)
+    best = keep_better(success_then_loss, clean, new)
+    return admitted(threat, best, inputs)
 
   return bounded
 
@@ -182,7 +183,24 @@ def judged(
 ) -> AttackResult:
   """Returns points as an attack's result, with the loss and success there."""
   probe, _ = oracle.grad(key, oracle.init(inputs), inputs, labels)
-  return probed(inputs, probe.loss, ~probe.correct)
+  return candidate(inputs, probe.loss, ~probe.correct)
+
+
+def _judged_in_turn(
+  oracle: Oracle, keys: Sequence[Key], points: Sequence[Inputs], labels: Labels
+) -> list[AttackResult]:
+  """Returns `judged` of several batches, the network once in the program."""
+
+  def one(turn: tuple[Key, Inputs]) -> AttackResult:
+    key, inputs = turn
+    return judged(oracle, key, inputs, labels)
+
+  turns = (jnp.stack(keys), jax.tree.map(lambda *row: jnp.stack(row), *points))
+  results = jax.lax.map(one, turns)
+  return [
+    jax.tree.map(lambda leaf, place=place: leaf[place], results)
+    for place in range(len(points))
+  ]
 
 
 class Chosen(NamedTuple):

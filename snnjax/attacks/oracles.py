@@ -223,7 +223,6 @@ def eot(
   """
   check_count("draws", draws)
   first = as_oracle(source, loss)
-  others = later or first
 
   def grad(
     key: Key, state: OracleState, inputs: Inputs, labels: Labels
@@ -237,13 +236,31 @@ def eot(
       hits = probe.correct.astype(probe.loss.dtype)
       return (probe.loss, ravel.widened(probe.gradient), hits), memory
 
-    sums, kept = draw(first, state, 0)
+    def add(
+      carry: tuple[Sums, OracleState], index: Array
+    ) -> tuple[tuple[Sums, OracleState], None]:
+      sums, memory = carry
+      new, moved = draw(later or first, memory, index)
+      if later is None:
+        memory = jax.tree.map(
+          lambda one, other: jnp.where(index == 0, one, other), moved, memory
+        )
+      sums = jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, new)
+      return (sums, memory), None
 
-    def add(sums: Sums, index: Array) -> tuple[Sums, None]:
-      new, _ = draw(others, kept, index)
-      return jax.tree.map(jnp.add, sums, new), None
-
-    sums, _ = jax.lax.scan(add, sums, jnp.arange(1, draws))
+    # The first draw is one of the loop's, so that the network stands once in
+    # the program, unless others treat the state differently.
+    alone = later is not None or draws == 1
+    if alone:
+      start = draw(first, state, 0)
+    else:
+      slope = jax.tree.map(jnp.zeros_like, ravel.widened(inputs))
+      none = jnp.zeros(labels.shape, ravel.wide(*jax.tree.leaves(inputs)))
+      start = ((none, slope, none), state)
+    sums, kept = start
+    if draws > 1:
+      counted = jnp.arange(1 if alone else 0, draws)
+      sums, kept = jax.lax.scan(add, start, counted)[0]
     loss, gradient, hits = jax.tree.map(lambda leaf: leaf / draws, sums)
     return Probe(loss, gradient, hits >= 0.5), kept
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import check_per_example, logits_function
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracles import white_box
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, box_only, walls
 from snnjax.interfaces import (
@@ -170,6 +170,7 @@ def imperceptible(
     probabilities does.
   """
   logits_fn = logits_function(logits_fn)
+  check_count("steps", steps)
   check_count("pixels", pixels)
   check_positive("step_size", step_size)
   check_range("budget", budget, 0.0, float("inf"))
@@ -178,22 +179,21 @@ def imperceptible(
     logits = logits_fn(key, inputs)
     return Scored(noise_tolerance(logits, labels), logits)
 
-  def begin(keys: Key, origin: Inputs, labels: Labels) -> tuple[Inputs, Array]:
+  def init(keys: Key, origin: Inputs, labels: Labels) -> tuple[None, Array]:
     del keys, labels
-    return origin, ravel.ravel_examples(sensitivity(origin, window, floor))[0]
+    return None, ravel.ravel_examples(sensitivity(origin, window, floor))[0]
 
-  def move(keys: Key, visit: Visit, weight: Array) -> tuple[Inputs, Array]:
+  def propose(keys: Key, point: Point, weight: Array) -> tuple[Inputs, Array]:
     del keys
-    moved = _bought(visit, weight, budget, step_size, pixels, box)
+    moved = _bought(point, weight, budget, step_size, pixels, box)
     return moved, weight
 
-  return explore(
-    white_box(scored), Search(begin, move), box_only(box), steps=steps + 1
-  )
+  proposer = Proposer(init, propose)
+  return search(white_box(scored), proposer, box_only(box), steps=steps)
 
 
 def _bought(
-  visit: Visit,
+  point: Point,
   weight: Array,
   budget: float | Array,
   step_size: float,
@@ -201,12 +201,11 @@ def _bought(
   box: Bounds,
 ) -> Inputs:
   """Moves the values of most gain per sensitivity that the budget allows."""
-  here, restore = ravel.ravel_examples(visit.inputs)
+  here, restore = ravel.ravel_examples(point.inputs)
   check_per_example("budget", budget, here.shape[0])
-  center = ravel.ravel_examples(visit.origin)[0]
-  gradient = ravel.ravel_examples(visit.probe.gradient)[0]
-  gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
-  lower, upper = walls(box, visit.origin)
+  center = ravel.ravel_examples(point.origin)[0]
+  gradient = ravel.ravel_examples(point.probe.gradient)[0]
+  lower, upper = walls(box, point.origin)
   moved = jnp.clip(here + step_size * jnp.sign(gradient), lower, upper)
   cost = (jnp.abs(moved - center) - jnp.abs(here - center)) * weight
   gain = jnp.where(moved == here, 0, jnp.abs(gradient) / weight)

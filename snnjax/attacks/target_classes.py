@@ -7,7 +7,13 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.arguments import as_labels
-from snnjax.attacks.candidates import Keep, known, nothing, settled, strongest
+from snnjax.attacks.candidates import (
+  Keep,
+  keep_better,
+  known,
+  no_candidate,
+  success_then_loss,
+)
 from snnjax.attacks.threats.threat import check_floating
 from snnjax.interfaces import (
   Array,
@@ -36,7 +42,10 @@ def strongest_rivals(logits: Array, labels: Labels, count: int) -> Labels:
 
 
 def over_targets(
-  logits_fn: LogitsFn, towards: Towards, targets: int, keep: Keep = strongest
+  logits_fn: LogitsFn,
+  towards: Towards,
+  targets: int,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the best of one attack per rival class, strongest rival first.
 
@@ -66,10 +75,10 @@ def over_targets(
     ) -> tuple[AttackResult, None]:
       index, rivals = turn
       new = towards(prng.fold_in(keys, index), inputs, labels, rivals)
-      return settled(keep, held, new), None
+      return keep_better(keep, held, new), None
 
     turns = (jnp.arange(1, count + 1), ranked.T)
-    found = jax.lax.scan(again, nothing(inputs, labels), turns)[0]
+    found = jax.lax.scan(again, no_candidate(inputs, labels), turns)[0]
     # The ranking is a query, too.
     return known(found._replace(iterations=found.iterations + 1))
 

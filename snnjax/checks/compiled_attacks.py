@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import attacks, losses, prng
-from snnjax.attacks.candidates import strongest
+from snnjax.attacks.candidates import success_then_loss
 from snnjax.attacks.oracles import withstood
 from snnjax.attacks.steppers import scaled, steepest
 from snnjax.attacks.threats import ravel
@@ -101,7 +101,20 @@ def climb(
   origin: Inputs,
   labels: Labels,
 ) -> tuple[AttackResult, Array]:
-  """Climbs from `first` in the threat around `origin`; what came back is in."""
+  """Runs the plan's attack from given points of the threat.
+
+  Args:
+    plan: what is compiled.
+    logits_fn: the network that is differentiated, or asked.
+    choice: the loss, the radius and the step size.
+    keys: [B].
+    first: where the attack starts; the clean input competes beside it.
+    origin: the clean inputs, around which the threat lies.
+    labels: [B].
+
+  Returns:
+    The attack's result, and whether it lies in ball and box, [B].
+  """
   threat = plan.threat(choice.radius)
 
   def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
@@ -118,8 +131,8 @@ def climb(
     oracle = attacks.spsa(_asked(scored), draws=plan.pairs, width=width)
   if plan.draws > 1:
     oracle = attacks.eot(oracle, plan.draws)
-  attack = _ascent(oracle, threat, choice, origin, plan.steps, strongest)
-  result = attack(keys, first, labels)
+  attack = _ascent(oracle, threat, choice, first, plan.steps, success_then_loss)
+  result = attack(keys, origin, labels)
   return result, threat.contains(result.inputs, origin)
 
 
@@ -127,21 +140,18 @@ def _ascent(
   oracle: attacks.Oracle,
   threat: Threat,
   choice: Choice,
-  origin: Inputs,
+  first: Inputs,
   steps: int,
   keep: attacks.Keep,
 ) -> Attack:
-  """The attack's loop, from where it is told, around the clean input."""
+  """Returns the attack of a choice, from given points."""
   sizes = jax.tree.map(lambda r: choice.share * r, choice.radius)
-  around = threat._replace(
-    project=lambda moved, _: threat.project(moved, origin),
-    contains=lambda moved, _: threat.contains(moved, origin),
-  )
   return attacks.ascend(
     oracle,
     optax.chain(steepest(threat), scaled(sizes)),
-    around,
+    threat,
     steps=steps,
+    start=lambda key, clean: first,
     keep=keep,
   )
 
@@ -166,8 +176,8 @@ def advance(
 
   oracle = attacks.Oracle(lambda inputs: (), told)
   made = threat(choice.radius)
-  one = _ascent(oracle, made, choice, origin, 1, attacks.last)
-  return one(keys, points, jnp.zeros(gradient.shape[0], int)).inputs
+  one = _ascent(oracle, made, choice, points, 1, attacks.last)
+  return one(keys, origin, jnp.zeros(gradient.shape[0], int)).inputs
 
 
 def losses_of(
@@ -208,7 +218,20 @@ def search(
   inputs: Inputs,
   labels: Labels,
 ) -> tuple[AttackResult, Array]:
-  """Runs ``(search, threat, queries)``; what came back is in."""
+  """Runs an attack by queries.
+
+  Args:
+    plan: ``(search, threat, queries)``: which attack, ``radius -> Threat`` and
+      how often it may ask.
+    logits_fn: the network that is asked.
+    radius: of the threat.
+    keys: [B].
+    inputs: the clean inputs.
+    labels: [B].
+
+  Returns:
+    The attack's result, and whether it lies in ball and box, [B].
+  """
   build, threat, queries = plan
   made = threat(radius)
   result = build(logits_fn, made, queries)(keys, inputs, labels)

@@ -72,15 +72,15 @@ def test_a_useless_attack_returns_the_clean_input():
 def candidate(loss, success):
   loss = jnp.asarray(loss)
   success = jnp.asarray(success)
-  return attacks.probed(jnp.zeros((len(loss), 1)), loss, success)
+  return attacks.candidate(jnp.zeros((len(loss), 1)), loss, success)
 
 
 def test_choices_between_candidates():
   nan = np.nan
   held = candidate([1.0, 1.0, 1.0, nan, 1.0], [False, True, False, False, True])
   new = candidate([0.5, 9.0, 2.0, 0.0, nan], [True, False, False, False, True])
-  took = lambda keep: np.asarray(keep(held, new)).tolist()  # noqa: E731
-  assert took(attacks.strongest) == [True, False, True, True, False]
+  took = lambda keep: np.asarray(keep.replaces(held, new)).tolist()  # noqa: E731
+  assert took(attacks.success_then_loss) == [True, False, True, True, False]
   assert took(attacks.best_loss) == [False, True, True, True, False]
   assert took(attacks.last) == [True] * 5
 
@@ -175,6 +175,24 @@ def test_records_follow_the_attack():
   np.testing.assert_array_equal(
     result.inputs, jax.jit(same)(KEY, inputs, LABELS).inputs
   )
+
+
+def test_records_leave_out_a_clean_input_where_no_run_starts():
+  threat = attacks.linf(0.1)
+  attack = attacks.ascend_recorded(
+    attacks.white_box(linear),
+    optax.chain(steppers.steepest(threat), steppers.scaled(-0.04)),
+    threat,
+    steps=2,
+    start=lambda key, clean: clean - 0.06,
+    record=lambda inputs, probe: inputs,
+  )
+  inputs = jnp.array([[0.5, 0.5], [0.3, 0.2]])
+  result, points = attack(KEY, inputs, LABELS)
+  moves = np.array([-0.06, -0.1, -0.1]).reshape(-1, 1, 1)
+  np.testing.assert_allclose(points, inputs[None] + moves, atol=1e-6)
+  # It competes, nevertheless: every step led downhill.
+  np.testing.assert_array_equal(result.inputs, inputs)
 
 
 def test_steppers_see_value_correct_and_origin():
@@ -341,6 +359,11 @@ FACTOR = {"step_size": 0.1, "steps": 1}
 def test_bad_arguments_are_named(build, says):
   with pytest.raises(ValueError, match=says):
     build()
+
+
+def test_a_function_is_no_rule_of_what_to_keep():
+  with pytest.raises(TypeError, match=r"attacks\.Keep\(replaces\) makes one"):
+    attacks.fgsm(linear, LINF, keep=lambda best, new: new.success)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from snnjax import attacks, losses
 from snnjax.attacks import black_box, perceptual
-from snnjax.attacks.gradient import sa_pgd
+from snnjax.attacks.gradient import schedule
 from snnjax.interfaces import Scored
 
 KEY = jax.random.key(0)
@@ -38,7 +38,7 @@ MARGIN = losses.scored(logits_fn, losses.margin_loss)
 def constant(points, loss, success):
   def attack(key, inputs, labels):
     del key, labels
-    return attacks.probed(
+    return attacks.candidate(
       jnp.full_like(inputs, points), jnp.array(loss), jnp.array(success)
     )
 
@@ -102,7 +102,7 @@ def test_sharpness_is_chosen_on_the_tuning_examples_alone():
     def attack(key, inputs, labels):
       del key
       success = jnp.abs(sharpness - 2) < jnp.arange(1, 4)
-      return attacks.probed(inputs, -sharpness + labels, success)
+      return attacks.candidate(inputs, -sharpness + labels, success)
 
     return attack
 
@@ -206,11 +206,11 @@ def test_many_random_draws_in_one_program():
 
 def test_stable_steps_halve_at_shrinking_periods():
   # 20 steps: periods 4, 3, 2, 1, 1, ... as Auto-PGD's checkpoints.
-  assert sa_pgd.halvings(20).tolist() == [
+  assert schedule.halvings(20).tolist() == [
     *([0] * 4 + [1] * 3 + [2] * 2),
     *range(3, 14),
   ]
-  assert sa_pgd.halvings(100)[[21, 22, 40, 41]].tolist() == [0, 1, 1, 2]
+  assert schedule.halvings(100)[[21, 22, 40, 41]].tolist() == [0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(

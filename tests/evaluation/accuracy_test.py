@@ -97,7 +97,7 @@ def far(key, inputs, labels):
   del key
   moved = jnp.clip(inputs + 0.9, 0, 1)
   wrong = jnp.argmax(line(moved), 1) != labels
-  return candidates.probed(moved, jnp.zeros(len(labels)), wrong)
+  return candidates.candidate(moved, jnp.zeros(len(labels)), wrong)
 
 
 def test_a_second_judge_refuses_what_left_the_ball():

@@ -11,9 +11,8 @@ import jax
 import pytest
 
 from experiments.building.shared import Shared
-from experiments.command.exits import ExitCode
+from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import schema, settings
-from experiments.configuration.settings import UsageError
 from experiments.reporting import report_run
 from experiments.sweeping import grid, sweep_run, table
 from experiments.training import loop

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from snnjax import attacks, losses
 from snnjax.attacks import perceptual
@@ -25,6 +26,19 @@ def image_logits(key, inputs):
   del key
   flat = inputs.reshape(inputs.shape[0], -1)
   return weighed(jnp.tanh(weighed(flat, FIRST)), SECOND)
+
+
+def marked(logits):
+  """Logits as they are, by way of a primitive that nothing else here uses.
+
+  It counts how often a network stands in a program: no derivative passes
+  through it, so that backward passes are without it.
+  """
+  size = jnp.abs(lax.stop_gradient(logits)) + 1
+  return logits + 0 * lax.digamma(size)
+
+
+MARK = "digamma"
 
 
 def fused_logits(key, inputs):
@@ -185,6 +199,7 @@ class Entry(NamedTuple):
   threats: tuple = ("separate",)
   sign: int = 1  # -1: labels are targets
   rounding: float = 2e-5  # by which the size of the batch may change inputs
+  networks: int = 1  # how often the network stands in its program
 
 
 WEIGHING = {"steps": 20, "searches": 3, "step_size": 0.1, "weight": 0.1}
@@ -245,13 +260,15 @@ ATTACKS = {
       logits, threat, steps=6, factors=(2.0, 1.0)
     ),
     ("joint_l1",),
+    networks=2,  # Two stages of different lengths.
   ),
   "targeted_auto_pgd": Entry(
     lambda logits, threat, step: limited(
       attacks.targeted_auto_pgd(logits, threat, steps=5, **RIVAL),
       logits,
       threat,
-    )
+    ),
+    networks=3,  # It ranks the rivals; `within` judges.
   ),
   "slide": Entry(
     lambda logits, threat, step: attacks.slide(
@@ -265,7 +282,8 @@ ATTACKS = {
         attacks.fgsm(logits, threat),
         attacks.random_noise(logits, threat, draws=2),
       ]
-    )
+    ),
+    networks=2,  # Two attacks.
   ),
   "gradient_mean": Entry(
     lambda logits, threat, step: attacks.bim(
@@ -278,7 +296,8 @@ ATTACKS = {
       threat,
       step_size=step,
       steps=2,
-    )
+    ),
+    networks=3,  # Two oracles, and what one of them asks around the point.
   ),
   "eot": Entry(
     lambda logits, threat, step: attacks.bim(
@@ -288,12 +307,14 @@ ATTACKS = {
   "spsa": Entry(
     lambda logits, threat, step: attacks.bim(
       attacks.spsa(logits, draws=4), threat, step_size=step, steps=3
-    )
+    ),
+    networks=2,  # At the point and around it.
   ),
   "transfer": Entry(
     lambda logits, threat, step: attacks.transfer(
       [attacks.fgsm(logits, threat)], logits, **CROSS_ENTROPY
-    )
+    ),
+    networks=2,  # The stand-in and the target.
   ),
   "square": Entry(
     lambda logits, threat, step: attacks.square(
@@ -306,17 +327,20 @@ ATTACKS = {
       attacks.fab(logits, threat, steps=8), logits, threat
     ),
     ("both_l1",),
+    networks=3,  # It judges its result, and so does `within`.
   ),
   "targeted_fab": Entry(
     lambda logits, threat, step: nearest(
       attacks.targeted_fab(logits, threat, steps=8), logits, threat
     ),
     ("joint",),
+    networks=4,  # As `fab`, and it ranks the rivals.
   ),
   "deepfool": Entry(
     lambda logits, threat, step: nearest(
       attacks.deepfool(logits, threat, steps=6), logits, threat
-    )
+    ),
+    networks=3,  # As `fab`.
   ),
   "carlini_wagner": Entry(
     lambda logits, threat, step: nearest(
@@ -324,6 +348,7 @@ ATTACKS = {
     ),
     ("joint",),
     rounding=0.02,  # Adam makes whole steps of gradients that are nearly 0.
+    networks=4,  # As `fab`, and it judges the clean input.
   ),
   "ead": Entry(
     lambda logits, threat, step: nearest(
@@ -331,13 +356,15 @@ ATTACKS = {
     ),
     ("joint_l1",),
     rounding=1e-3,  # Sums over a hundred steps.
+    networks=5,  # As `carlini_wagner`, and its slope is that of a point ahead.
   ),
   "hop_skip_jump": Entry(
     lambda logits, threat, step: limited(
       attacks.hop_skip_jump(logits, threat, rounds=2, halvings=4, draws=4),
       logits,
       threat,
-    )
+    ),
+    networks=2,  # `within` judges.
   ),
   "pgd_l0": Entry(
     lambda logits, threat, step: attacks.pgd_l0(
@@ -373,6 +400,7 @@ ATTACKS = {
       attacks.sigma_zero(logits, steps=12, **CROSS_ENTROPY), logits, threat
     ),
     ("l0",),
+    networks=2,  # `within` judges.
   ),
   "latent_attack": Entry(
     lambda logits, threat, step: attacks.as_attack(
@@ -395,50 +423,59 @@ ATTACKS = {
       attacks.linf(1.0),
     ),
     ("perceptual",),
+    networks=2,  # `within` judges.
   ),
 }
 # Public, but not attacks on their own: tried by the attacks above, or pieces.
 TRIED = {
   "ascend",
   "as_attack",
-  "explore",
+  "search",
   "nes",
   "through",
   "white_box",
   "within",
 }
-SUITES = {"autoattack_plus", "autoattack_rand", "autoattack_standard"}
+SUITES = {
+  "autoattack_plus",
+  "autoattack_rand",
+  "autoattack_standard",
+  "quick_suite",
+  "standard_suite",
+}
 PIECES = {
   "Effort",
   "Keep",
   "LatentResult",
   "MinimalAttack",
   "MinimalResult",
-  "Nearest",
   "Oracle",
+  "Point",
   "Probe",
-  "Search",
+  "Proposer",
   "Source",
+  "SuiteAttack",
+  "SuiteError",
   "Threat",
-  "Visit",
   "ascend_recorded",
   "best_loss",
   "box_only",
+  "candidate",
   "check_inputs",
   "choose_sharpness",
   "frozen",
   "joint",
+  "keep_better",
   "l0",
   "l1",
   "l2",
   "last",
   "linf",
+  "nearest_success",
   "noise_tolerance",
   "per_modality",
   "perceptual_distance",
-  "probed",
-  "settled",
-  "strongest",
+  "success_then_loss",
   "threat_of",
 }
 VARIANTS = {"targeted"}

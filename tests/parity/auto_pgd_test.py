@@ -101,5 +101,5 @@ def test_auto_pgd(x64, norm, loss):
   robust = expected[f"{name}_robust"]
   assert not np.any(best.success & robust)
   if np.any(robust):
-    strongest = jax.jit(lambda: run(attacks.strongest))()
+    strongest = jax.jit(lambda: run(attacks.success_then_loss))()
     np.testing.assert_array_equal(~strongest.success, robust)

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 from snnjax import losses, prng
 from snnjax.arguments import logits_function
-from snnjax.attacks.ascent import Start, ascend, restarted
-from snnjax.attacks.candidates import Keep, best_loss, strongest
+from snnjax.attacks.ascent import Start, ascend
+from snnjax.attacks.candidates import Keep, best_loss, success_then_loss
 from snnjax.attacks.gradient.auto_pgd_steppers import (
   adaptive_sparse,
   adaptive_steps,
 )
+from snnjax.attacks.loop import with_restarts
 from snnjax.attacks.oracles import Oracle, Source, as_oracle, white_box
 from snnjax.attacks.target_classes import over_targets
 from snnjax.attacks.threats.threat import Threat, check_threat
@@ -41,7 +42,7 @@ def auto_pgd(
   restarts: int = 1,
   start: Start | None = None,
   rho: float = 0.75,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns Auto-PGD: no step size to tune.
 
@@ -150,7 +151,7 @@ def shrinking_auto_pgd(
         ball,
         steps=count,
         start=_start(ball, point),
-        keep=strongest if stage == len(factors) - 1 else best_loss,
+        keep=success_then_loss if stage == len(factors) - 1 else best_loss,
       )(prng.fold_in(keys, stage), inputs, labels)
       point = result.inputs
     # Each early stage probed its iterates and the clean input; a success in a
@@ -158,7 +159,7 @@ def shrinking_auto_pgd(
     before = sum(counts[:-1]) + 2 * len(counts[:-1])
     return result._replace(iterations=result.iterations + before)
 
-  return restarted(one, restarts)
+  return with_restarts(one, restarts)
 
 
 def _start(threat: Threat, point: Inputs | None) -> Start:

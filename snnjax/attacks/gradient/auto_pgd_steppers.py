@@ -92,9 +92,10 @@ def adaptive_steps(
     steps: of the whole run.
     rho: the share of steps that must raise the loss.
   """
-  ends = jnp.asarray(checkpoints(steps))
+  periods = checkpoints(steps)
+  ends = jnp.asarray(periods)
   # Whole numbers on both sides: no more than that many rises.
-  ceilings = jnp.asarray(np.floor(rho * checkpoints(steps)), int)
+  ceilings = jnp.asarray(np.floor(rho * periods), int)
 
   def update(
     gradient: Inputs,
@@ -252,7 +253,7 @@ def _with_momentum(
     ahead,
     previous,
   )
-  return threat.project(blend, origin)
+  return blend  # the loop projects it
 
 
 def _sparse_step(

@@ -10,13 +10,14 @@ import numpy as np
 import optax
 
 from snnjax import prng
-from snnjax.attacks.ascent import Start, ascend, sampled
-from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.ascent import Start, ascend, choose_start
+from snnjax.attacks.candidates import Keep, success_then_loss
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.steppers import normalized, scaled, steepest
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.interfaces import Attack, Inputs, Key
+from snnjax.interfaces import Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss
 from snnjax.validation import (
   check_count,
@@ -31,7 +32,7 @@ def fgsm(
   threat: Threat,
   *,
   loss: LogitsLoss | None = None,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the one-step attack ``x + epsilon * ascent(g)``.
 
@@ -60,7 +61,7 @@ def r_fgsm(
   *,
   loss: LogitsLoss | None = None,
   share: float = 0.5,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns a random step, then a gradient step with what is left.
 
@@ -106,7 +107,7 @@ def pgd(
   step_size: ravel.Amounts | None = None,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns projected gradient ascent.
 
@@ -139,7 +140,7 @@ def pgd(
     threat,
     steps=steps,
     restarts=restarts,
-    start=sampled(threat, random_start, restarts),
+    start=choose_start(threat, random_start, restarts),
     keep=keep,
   )
 
@@ -151,7 +152,7 @@ def bim(
   loss: LogitsLoss | None = None,
   steps: int,
   step_size: ravel.Amounts | None = None,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the basic iterative method: PGD from the clean input.
 
@@ -189,7 +190,7 @@ def mi_fgsm(
   steps: int,
   step_size: ravel.Amounts | None = None,
   decay: float = 1.0,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the iterative attack along an accumulated gradient.
 
@@ -249,14 +250,16 @@ def random_noise(
   """
   check_threat(threat)
   check_count("draws", draws)
-  return ascend(
-    as_oracle(source, loss),
-    optax.identity(),
-    threat,
-    steps=0,
-    restarts=draws,
-    start=threat.sample,
-  )
+
+  def init(keys: Key, origin: Inputs, labels: Labels) -> tuple[Inputs, tuple]:
+    del labels
+    return threat.sample(keys, origin), ()
+
+  def propose(keys: Key, point: Point, memory: tuple) -> tuple[Inputs, tuple]:
+    return threat.sample(keys, point.origin), memory
+
+  proposer = Proposer(init, propose)
+  return search(as_oracle(source, loss), proposer, threat, steps=draws)
 
 
 def _times(factor: float, radius: ravel.Amounts) -> ravel.Amounts:

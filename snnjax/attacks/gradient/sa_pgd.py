@@ -8,15 +8,14 @@ import numpy as np
 import optax
 
 from snnjax import vectors
-from snnjax.attacks.ascent import ascend, sampled
-from snnjax.attacks.candidates import Keep, strongest
-from snnjax.attacks.gradient.schedule import checkpoints
+from snnjax.attacks.ascent import ascend, choose_start
+from snnjax.attacks.candidates import Keep, success_then_loss
+from snnjax.attacks.gradient.schedule import halvings
 from snnjax.attacks.oracles import Oracle, Source, as_oracle
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Array, Attack, Inputs
 from snnjax.losses import LogitsLoss
-from snnjax.validation import check_count
 
 MOMENTUM = 0.5
 MEMORY = 0.8
@@ -37,28 +36,14 @@ class StableState(NamedTuple):
   square: Any
 
 
-def halvings(steps: int) -> np.ndarray:
-  """Returns how many times the step size is halved before each step, [steps].
-
-  One at each of Auto-PGD's checkpoints.
-
-  Args:
-    steps: N, at least 1.
-
-  Raises:
-    ValueError: if `steps` is not such a count.
-  """
-  check_count("steps", steps)
-  return np.cumsum(checkpoints(steps) > 0)[:-1]
-
-
 def stable_steps(
   step_size: ravel.Amounts, steps: int
 ) -> optax.GradientTransformation:
   """Returns the published stepper, which treats every coordinate by itself.
 
   ``m <- 0.5 m + g/mean|g|``, ``w <- 0.8 w + g^2/mean g^2``, and the step is
-  ``clip(eta m/(sqrt(w) + 1e-12), -eta, eta)``, eta halved as `halvings` says.
+  ``clip(eta m/(sqrt(w) + 1e-12), -eta, eta)``, eta halved at the
+  `schedule.checkpoints`.
 
   Args:
     step_size: the first eta, for all inputs or for each modality.
@@ -181,7 +166,7 @@ def sa_pgd(
   steps: int,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns SA-PGD as published, for linf threats.
 
@@ -217,7 +202,7 @@ def sa_pgd_steepest(
   steps: int,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns our extension of SA-PGD to l2, l1 and every other threat.
 
@@ -257,7 +242,7 @@ def _attack(
     threat,
     steps=steps,
     restarts=restarts,
-    start=sampled(threat, random_start, restarts),
+    start=choose_start(threat, random_start, restarts),
     keep=keep,
   )
 

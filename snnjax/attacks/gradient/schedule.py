@@ -1,4 +1,4 @@
-"""When Auto-PGD looks back at its progress."""
+"""The checkpoints at which Auto-PGD and SA-PGD look at their step size."""
 
 import numpy as np
 
@@ -6,16 +6,17 @@ from snnjax.validation import check_count
 
 
 def checkpoints(steps: int) -> np.ndarray:
-  """Returns [steps + 1]: how many steps a checkpoint looks back, 0 at others.
+  """Returns after which steps a checkpoint comes, [steps + 1].
 
-  The first comes after 22 % of the steps, each later one after a period that
-  is shorter by 3 % of them, but never below 6 %.
+  Where one comes, the number of steps since the one before, elsewhere 0. The
+  first comes after 22 % of the steps; each later period is 3 % of the steps
+  shorter than the one before, and never below 6 %.
 
   Args:
-    steps: of the whole run, at least 1.
+    steps: of the whole run.
 
   Raises:
-    ValueError: if it is not such a count.
+    ValueError: if `steps` is not a positive whole number.
 
   References:
     Francesco Croce, Matthias Hein, 2020, "Reliable evaluation of adversarial
@@ -24,13 +25,25 @@ def checkpoints(steps: int) -> np.ndarray:
   """
   check_count("steps", steps)
   # The authors' arithmetic: every share is cut to whole steps by itself.
-  period, least, shrink = (
+  period, least, less = (
     max(int(share * steps), 1) for share in (0.22, 0.06, 0.03)
   )
-  back = np.zeros(steps + 1, np.int32)
-  step = period
-  while step <= steps:
-    back[step] = period
-    period = max(period - shrink, least)
-    step += period
-  return back
+  periods = np.zeros(steps + 1, np.int32)
+  end = period
+  while end <= steps:
+    periods[end] = period
+    period = max(period - less, least)
+    end += period
+  return periods
+
+
+def halvings(steps: int) -> np.ndarray:
+  """Returns how many checkpoints came before each step, [steps].
+
+  Args:
+    steps: of the whole run.
+
+  Raises:
+    ValueError: if `steps` is not a positive whole number.
+  """
+  return np.cumsum(checkpoints(steps) > 0)[:-1]

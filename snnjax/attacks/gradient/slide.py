@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.candidates import Keep, success_then_loss
 from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.oracles import Source
 from snnjax.attacks.threats import ravel
@@ -25,7 +25,7 @@ def slide(
   quantile: float = 0.99,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns the sparse l1 descent attack.
 

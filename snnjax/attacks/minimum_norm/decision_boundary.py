@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import losses
-from snnjax.attacks.candidates import Nearest
+from snnjax.attacks.candidates import Keep, nearest_success
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -87,6 +87,6 @@ def target_boundary(logits_fn: LogitsFn) -> Oracle:
   return white_box(losses.scored(logits_fn, losses.margin_loss), targeted=True)
 
 
-def closest(threat: Threat, origin: Inputs) -> Nearest:
+def closest(threat: Threat, origin: Inputs) -> Keep:
   """Returns the rule that keeps the success nearest to `origin`."""
-  return Nearest(lambda result: threat.distance(result.inputs, origin))
+  return nearest_success(lambda result: threat.distance(result.inputs, origin))

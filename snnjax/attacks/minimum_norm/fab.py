@@ -7,8 +7,9 @@ import optax
 from snnjax import prng
 from snnjax.arguments import logits_function
 from snnjax.attacks.admission import taken
-from snnjax.attacks.ascent import Destination, Start, ascend, restarted
-from snnjax.attacks.candidates import settled
+from snnjax.attacks.ascent import Destination, Start, ascend
+from snnjax.attacks.candidates import keep_better
+from snnjax.attacks.loop import with_restarts
 from snnjax.attacks.minimum_norm.decision_boundary import (
   closest,
   nearest_boundary,
@@ -23,7 +24,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
 from snnjax.attacks.oracles import Oracle
 from snnjax.attacks.target_classes import over_targets
 from snnjax.attacks.threats import hyperplane
-from snnjax.attacks.threats.norms import Norm, size
+from snnjax.attacks.threats.norms import Norm, size, units
 from snnjax.attacks.threats.threat import Threat, box_only, norm_of
 from snnjax.interfaces import (
   AnyLogitsFn,
@@ -189,9 +190,9 @@ def _search(
     first = runs(None)(prng.fold_in(keys, 0), inputs, labels)
     if restarts == 1:
       return first
-    again = restarted(runs(_half_way(threat)), restarts - 1, keep)
+    again = with_restarts(runs(_half_way(threat)), restarts - 1, keep)
     later = again(prng.fold_in(keys, 1), inputs, labels)
-    return settled(keep, first, later)
+    return keep_better(keep, first, later)
 
   return attack
 
@@ -241,6 +242,9 @@ def _walk(
     ahead = (rows + overshoot * near) * (1 - share) + (
       center + overshoot * far
     ) * share
+    # A rounded mean of two equal numbers may be another, and what may not
+    # change must not by a single bit: the distance would be infinite.
+    ahead = jnp.where(units(blocks, rows) > 0, ahead, center)
     draw = ~correct & ~state
     back = center + backward * (rows - center)
     return Destination(restore(jnp.where(draw[:, None], back, ahead))), draw

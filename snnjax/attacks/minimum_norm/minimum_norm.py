@@ -14,7 +14,7 @@ from snnjax import losses, prng
 from snnjax.arguments import check_attack, logits_function
 from snnjax.attacks.admission import admitted, taken
 from snnjax.attacks.ascent import Destination, ascend
-from snnjax.attacks.candidates import probed
+from snnjax.attacks.candidates import candidate
 from snnjax.attacks.minimum_norm.decision_boundary import (
   nearest_boundary,
   target_boundary,
@@ -91,7 +91,7 @@ def judged(
   logits = logits_fn(keys, inputs)
   sign = -1 if targeted else 1
   loss = sign * losses.margin_loss(logits, labels)
-  return probed(inputs, loss, ~withstood(logits, labels, targeted))
+  return candidate(inputs, loss, ~withstood(logits, labels, targeted))
 
 
 def finished(

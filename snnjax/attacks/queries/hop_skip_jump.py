@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng, vectors
-from snnjax.attacks.candidates import Nearest
+from snnjax.attacks.candidates import nearest_success
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracles import Source, as_oracle
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, box_only
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
@@ -106,17 +106,21 @@ def hop_skip_jump(
   oracle = as_oracle(source, None, margin_loss)
   plan = _Plan(starts, halvings, draws)
 
-  def move(keys: Key, visit: Visit, memory: _Memory) -> tuple[Inputs, _Memory]:
-    memory = _learn(plan, threat, visit, memory)
-    return _propose(plan, threat, keys, visit, memory)
+  def propose(
+    keys: Key, point: Point, memory: _Memory
+  ) -> tuple[Inputs, _Memory]:
+    memory = _learn(plan, threat, point, memory)
+    return _propose(plan, threat, keys, point, memory)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    run = explore(
+    run = search(
       oracle,
-      Search(functools.partial(_begin, threat), move),
+      Proposer(functools.partial(_begin, threat), propose),
       box_only(threat.box),
       steps=starts + rounds * plan.round,
-      keep=Nearest(lambda result: threat.distance(result.inputs, inputs)),
+      keep=nearest_success(
+        lambda result: threat.distance(result.inputs, inputs)
+      ),
     )
     return run(key, inputs, labels)
 
@@ -145,20 +149,20 @@ def _begin(
 
 
 def _learn(
-  plan: _Plan, threat: Threat, visit: Visit, memory: _Memory
+  plan: _Plan, threat: Threat, point: Point, memory: _Memory
 ) -> _Memory:
-  """Takes in the decision at the visited point."""
-  place = (visit.tried - 1 - plan.starts) % plan.round
-  starting = visit.tried <= plan.starts
+  """Takes in the decision at the point."""
+  place = (point.tried - 1 - plan.starts) % plan.round
+  starting = point.tried <= plan.starts
   halving = ~starting & (place < plan.halvings)
   drawing = ~starting & ~halving & (place < plan.halvings + plan.draws)
-  here, restore = ravel.ravel_examples(visit.inputs)
-  wrong = ~visit.probe.correct
+  here, restore = ravel.ravel_examples(point.inputs)
+  wrong = ~point.probe.correct
   middle = (memory.low + memory.high) / 2
   high = jnp.where(halving & wrong, middle, memory.high)
   low = jnp.where(halving & ~wrong, middle, memory.low)
-  gap = threat.distance(visit.inputs, visit.origin)
-  held = threat.distance(restore(memory.near), visit.origin)
+  gap = threat.distance(point.inputs, point.origin)
+  held = threat.distance(restore(memory.near), point.origin)
   nearer = wrong & ~drawing & (~memory.found | (gap < held))
   # A step may lead away: the segment from there leads to a nearer point.
   stepping = ~starting & ~halving & ~drawing
@@ -177,20 +181,20 @@ def _learn(
 
 
 def _propose(
-  plan: _Plan, threat: Threat, keys: Key, visit: Visit, memory: _Memory
+  plan: _Plan, threat: Threat, keys: Key, point: Point, memory: _Memory
 ) -> tuple[Inputs, _Memory]:
   """Returns the point of the next query."""
-  following = visit.tried + 1
+  following = point.tried + 1
   starting = following <= plan.starts
   place = (following - 1 - plan.starts) % plan.round
-  center, restore = ravel.ravel_examples(visit.origin)
+  center, restore = ravel.ravel_examples(point.origin)
   first, second = prng.split(keys)
-  anew = _anywhere(threat, first, visit.origin)
+  anew = _anywhere(threat, first, point.origin)
   middle = (memory.low + memory.high)[:, None] / 2
   half = center + middle * (memory.far - center)
-  gap = threat.distance(restore(memory.near), visit.origin)[:, None]
-  noise = _direction(threat, second, visit.origin)
-  probed = memory.near + _REACH * gap * noise
+  gap = threat.distance(restore(memory.near), point.origin)[:, None]
+  noise = _direction(threat, second, point.origin)
+  tried = memory.near + _REACH * gap * noise
   # Less the mean decision: the point is seldom right on the boundary.
   mean = memory.signs[:, None] / plan.draws
   slope = restore(memory.signed - mean * memory.plain)
@@ -200,17 +204,17 @@ def _propose(
   # The shortest comes first: the last one that works is the longest.
   shorter = (_TRIES - 1 - attempt).astype(gap.dtype)
   length = gap / jnp.sqrt(jnp.maximum(number, 1).astype(gap.dtype))
-  unit = _units(threat, visit.origin)
+  unit = _units(threat, point.origin)
   stepped = memory.near + length * 0.5**shorter * way * unit
   halving = place < plan.halvings
   drawing = ~halving & (place < plan.halvings + plan.draws)
-  point = jnp.where(drawing, probed, stepped)
-  point = jnp.where(halving, half, point)
-  point = jnp.where(memory.found[:, None], point, anew)
-  point = jnp.where(starting, anew, point)
+  ahead = jnp.where(drawing, tried, stepped)
+  ahead = jnp.where(halving, half, ahead)
+  ahead = jnp.where(memory.found[:, None], ahead, anew)
+  ahead = jnp.where(starting, anew, ahead)
   # A new round forgets the last one's directions.
   keep = jnp.where(halving, 0, 1).astype(center.dtype)
-  return restore(point), memory._replace(
+  return restore(ahead), memory._replace(
     noise=noise,
     signs=memory.signs * keep,
     plain=memory.plain * keep,

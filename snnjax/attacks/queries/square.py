@@ -7,11 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.attacks.ascent import restarted
-from snnjax.attacks.candidates import nothing, probed, settled, strongest
+from snnjax.attacks.candidates import (
+  candidate,
+  keep_better,
+  no_candidate,
+  success_then_loss,
+)
+from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.queries import patches, square_moves
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, norm_of
 from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
@@ -75,25 +79,25 @@ def square(
   check_range("share", share, 0.0, 1.0)
   shares = _shares(queries, share, schedule or queries)
 
-  def first(
+  def init(
     keys: Key, origin: Inputs, labels: Labels
   ) -> tuple[Inputs, AttackResult]:
     point = _changed(square_moves.first, threat, keys, origin, origin)
-    return point, nothing(origin, labels)
+    return point, no_candidate(origin, labels)
 
-  def move(
-    keys: Key, visit: Visit, held: AttackResult
+  def propose(
+    keys: Key, point: Point, best: AttackResult
   ) -> tuple[Inputs, AttackResult]:
-    new = probed(visit.inputs, visit.probe.loss, ~visit.probe.correct)
-    held = settled(strongest, held, new)
+    new = candidate(point.inputs, point.probe.loss, ~point.probe.correct)
+    best = keep_better(success_then_loss, best, new)
     # The clean input and the first point came before the first window.
-    places = _windows(visit.origin, shares, jnp.maximum(visit.tried - 1, 0))
+    places = _windows(point.origin, shares, jnp.maximum(point.tried - 1, 0))
     change = functools.partial(square_moves.changed, places=places)
-    return _changed(change, threat, keys, held.inputs, visit.origin), held
+    return _changed(change, threat, keys, best.inputs, point.origin), best
 
   oracle = as_oracle(source, loss, margin_loss)
-  run = explore(oracle, Search(first, move), threat, steps=queries)
-  return restarted(run, restarts)
+  run = search(oracle, Proposer(init, propose), threat, steps=queries)
+  return with_restarts(run, restarts)
 
 
 def _shares(queries: int, share: float, schedule: int) -> np.ndarray:

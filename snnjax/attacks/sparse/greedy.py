@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.arguments import logits_function
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -16,7 +17,6 @@ from snnjax.attacks.oracles import (
   as_oracle,
   withstood,
 )
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import Sites, budget, largest, sites_of
 from snnjax.attacks.threats.threat import Threat, walls
@@ -100,29 +100,29 @@ def jsma(
   Differs from the former by taking single sites, not pairs; by pushing both
     ways; and by making the strongest rival of each step the target.
   """
+  check_count("steps", steps)
   oracle = source if isinstance(source, Oracle) else saliency(source)
 
-  def begin(keys: Key, origin: Inputs, labels: Labels) -> tuple[Inputs, tuple]:
-    del keys, labels
-    return origin, ()
+  def init(keys: Key, origin: Inputs, labels: Labels) -> tuple[None, tuple]:
+    del keys, origin, labels
+    return None, ()
 
-  def move(keys: Key, visit: Visit, memory: tuple) -> tuple[Inputs, tuple]:
+  def propose(keys: Key, point: Point, memory: tuple) -> tuple[Inputs, tuple]:
     del keys
-    here, restore = ravel.ravel_examples(visit.inputs)
-    center = ravel.ravel_examples(visit.origin)[0]
-    sites = sites_of(visit.origin, site_axes)
-    lower, upper = walls(threat.box, visit.origin)
-    push = ravel.ravel_examples(visit.probe.gradient)[0]
+    here, restore = ravel.ravel_examples(point.inputs)
+    center = ravel.ravel_examples(point.origin)[0]
+    sites = sites_of(point.origin, site_axes)
+    lower, upper = walls(threat.box, point.origin)
+    push = ravel.ravel_examples(point.probe.gradient)[0]
     goal = jnp.where(push > 0, upper, lower)
-    able = jnp.isfinite(push) & (push != 0) & (goal != here)
+    able = (push != 0) & (goal != here)
     gain = sites.total(jnp.where(able, jnp.abs(push), 0))
     untouched = sites.total((here != center).astype(here.dtype)) == 0
     gain = jnp.where(untouched, gain, 0)
     best = largest(gain, jnp.ones((1, 1))) & (gain > 0)
     return restore(jnp.where(sites.spread(best) & able, goal, here)), memory
 
-  # The first proposal is the clean input, which starts the walk.
-  return explore(oracle, Search(begin, move), threat, steps=steps + 1)
+  return search(oracle, Proposer(init, propose), threat, steps=steps)
 
 
 class _Corners(NamedTuple):
@@ -181,11 +181,11 @@ def corner_search(
   if channels > MOST_CHANNELS:
     raise ValueError(f"channels must be at most 4; got {channels}")
   given = _Settings(threat, sites, candidates, channels, site_axes)
-  search = Search(
-    functools.partial(_begin, given), functools.partial(_move, given)
+  proposer = Proposer(
+    functools.partial(_begin, given), functools.partial(_propose, given)
   )
   oracle = as_oracle(source, loss, margin_loss)
-  return explore(oracle, search, threat, steps=given.singles + draws)
+  return search(oracle, proposer, threat, steps=given.singles + draws)
 
 
 class _Settings(NamedTuple):
@@ -225,30 +225,30 @@ def _begin(
   ), (_Corners(losses))
 
 
-def _move(
-  given: _Settings, keys: Key, visit: Visit, memory: _Corners
+def _propose(
+  given: _Settings, keys: Key, point: Point, memory: _Corners
 ) -> tuple[Inputs, _Corners]:
-  layout = sites_of(visit.origin, given.site_axes)
-  place = visit.tried - 1
+  layout = sites_of(point.origin, given.site_axes)
+  place = point.tried - 1
   # Behind the last single site nothing is written: out of bounds is dropped.
   losses = memory.losses.at[:, jnp.where(place < 0, given.singles, place)].set(
-    visit.probe.loss.astype(memory.losses.dtype), mode="drop"
+    point.probe.loss.astype(memory.losses.dtype), mode="drop"
   )
   alone = _single(
-    visit.origin,
+    point.origin,
     layout,
     given.threat,
     jnp.minimum(place + 1, given.singles - 1),
     given.patterns,
   )
   count = min(given.candidates, given.sites)
-  mixed = _mixed(keys, visit.origin, layout, given.threat, losses, count)
-  point = jax.tree.map(
+  mixed = _mixed(keys, point.origin, layout, given.threat, losses, count)
+  following = jax.tree.map(
     lambda one, many: jnp.where(place + 1 < given.singles, one, many),
     alone,
     mixed,
   )
-  return point, _Corners(losses)
+  return following, _Corners(losses)
 
 
 def _corner(layout: Sites, pattern: Array, lower: Array, upper: Array) -> Array:

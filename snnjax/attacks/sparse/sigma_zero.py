@@ -8,9 +8,9 @@ import numpy as np
 import optax
 
 from snnjax import vectors
-from snnjax.attacks.candidates import Nearest
+from snnjax.attacks.candidates import nearest_success
+from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracles import Source, as_oracle
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.steppers import adam
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import l0, sites_of
@@ -54,7 +54,7 @@ def sigma_zero(
   Args:
     source: a logits function, or an oracle.
     loss: of a logits function, see `Source`; None is the margin loss.
-    steps: how many points to try.
+    steps: how many points to try, the clean input first.
     box: smallest and largest values of an input, finite.
     site_axes: as in `l0`.
     step_size: the first step of Adam.
@@ -81,13 +81,16 @@ def sigma_zero(
   given = _Settings(
     steps, box, site_axes, step_size, smoothing, cutoff, cutoff_step
   )
-  search = Search(
-    functools.partial(_begin, given), functools.partial(_move, given)
+  proposer = Proposer(
+    functools.partial(_begin, given), functools.partial(_propose, given)
   )
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    fewest = Nearest(lambda result: sites.distance(result.inputs, inputs))
-    run = explore(oracle, search, anywhere, steps=steps, keep=fewest)
+    fewest = nearest_success(
+      lambda result: sites.distance(result.inputs, inputs)
+    )
+    # The clean input is the first point that it tries.
+    run = search(oracle, proposer, anywhere, steps=steps - 1, keep=fewest)
     return run(key, inputs, labels)
 
   return attack
@@ -107,30 +110,30 @@ class _Settings(NamedTuple):
 
 def _begin(
   given: _Settings, keys: Key, origin: Inputs, labels: Labels
-) -> tuple[Inputs, _SigmaZero]:
+) -> tuple[None, _SigmaZero]:
   del keys, labels
   delta = jnp.zeros_like(ravel.ravel_examples(origin)[0])
   start = jnp.full((delta.shape[0], 1), given.cutoff, delta.dtype)
-  return origin, _SigmaZero(delta, _ADAM.init(delta), start)
+  return None, _SigmaZero(delta, _ADAM.init(delta), start)
 
 
-def _move(
-  given: _Settings, keys: Key, visit: Visit, memory: _SigmaZero
+def _propose(
+  given: _Settings, keys: Key, point: Point, memory: _SigmaZero
 ) -> tuple[Inputs, _SigmaZero]:
   del keys
-  center, restore = ravel.ravel_examples(visit.origin)
-  sites = sites_of(visit.origin, given.site_axes)
-  correct = visit.probe.correct[:, None]
-  gradient = ravel.ravel_examples(visit.probe.gradient)[0]
-  gradient = jnp.where(correct & jnp.isfinite(gradient), -gradient, 0)
+  center, restore = ravel.ravel_examples(point.origin)
+  sites = sites_of(point.origin, given.site_axes)
+  correct = point.probe.correct[:, None]
+  gradient = ravel.ravel_examples(point.probe.gradient)[0]
+  gradient = jnp.where(correct, -gradient, 0)
   delta = memory.delta
   energy = sites.spread(sites.total(jnp.square(delta))) + given.smoothing
   gradient += 2 * delta * given.smoothing / jnp.square(energy) / sites.number
   gradient, _ = vectors.over_largest(gradient)
   direction, state = _ADAM.update(gradient, memory.adam)
-  done = (visit.tried - 1).astype(delta.dtype) / given.steps
+  done = point.tried.astype(delta.dtype) / given.steps
   pace = (1 + jnp.cos(jnp.pi * done)) / 2
-  lower, upper = walls(given.box, visit.origin)
+  lower, upper = walls(given.box, point.origin)
   moved = jnp.clip(
     center + delta - given.step_size * pace * direction, lower, upper
   )

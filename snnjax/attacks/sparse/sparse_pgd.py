@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng, vectors
-from snnjax.attacks.ascent import restarted
-from snnjax.attacks.candidates import Keep, strongest
+from snnjax.attacks.candidates import Keep, success_then_loss
 from snnjax.attacks.gradient.fgsm_pgd import pgd
+from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracles import Source, as_oracle
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import budget, largest, sites_of
 from snnjax.attacks.threats.norms import uniform_rows
@@ -34,7 +33,7 @@ def pgd_l0(
   step_size: ravel.Amounts = 100.0,
   random_start: bool = True,
   restarts: int = 1,
-  keep: Keep = strongest,
+  keep: Keep = success_then_loss,
 ) -> Attack:
   """Returns projected gradient ascent over the l0 ball.
 
@@ -133,13 +132,12 @@ def spgd(
   given = _Settings(
     threat, value_step, score_step, patience, projected, site_axes
   )
-  search = Search(
-    functools.partial(_begin, given), functools.partial(_move, given)
+  check_count("steps", steps)
+  proposer = Proposer(
+    functools.partial(_begin, given), functools.partial(_propose, given)
   )
-  return restarted(
-    explore(as_oracle(source, loss), search, threat, steps=steps),
-    restarts,
-  )
+  run = search(as_oracle(source, loss), proposer, threat, steps=steps)
+  return with_restarts(run, restarts)
 
 
 class _Settings(NamedTuple):
@@ -182,14 +180,13 @@ def _begin(
   return _place(given, origin, memory)[0], memory
 
 
-def _move(
-  given: _Settings, keys: Key, visit: Visit, memory: _Masked
+def _propose(
+  given: _Settings, keys: Key, point: Point, memory: _Masked
 ) -> tuple[Inputs, _Masked]:
-  origin = visit.origin
+  origin = point.origin
   sites = sites_of(origin, given.site_axes)
   center = ravel.ravel_examples(origin)[0]
-  gradient = ravel.ravel_examples(visit.probe.gradient)[0]
-  gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
+  gradient = ravel.ravel_examples(point.probe.gradient)[0]
   soft = jax.nn.sigmoid(memory.scores)
   chosen = _place(given, origin, memory)[1]
   weight = chosen.astype(soft.dtype) if given.projected else soft

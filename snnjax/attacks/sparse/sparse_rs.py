@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.attacks.ascent import restarted
+from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracles import Source, as_oracle
-from snnjax.attacks.search import Search, Visit, explore
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import budget, largest, random_sites, sites_of
 from snnjax.attacks.threats.threat import Threat, check_threat, walls
@@ -67,12 +66,12 @@ def sparse_rs(
   check_range("share", share, np.finfo(float).tiny, 1.0)
   shares = jnp.asarray(share * share_schedule(queries))
   given = _Settings(threat, shares, site_axes)
-  search = Search(
-    functools.partial(_begin, given), functools.partial(_move, given)
+  proposer = Proposer(
+    functools.partial(_begin, given), functools.partial(_propose, given)
   )
   oracle = as_oracle(source, loss, margin_loss)
-  run = explore(oracle, search, threat, steps=queries)
-  return restarted(run, restarts)
+  run = search(oracle, proposer, threat, steps=queries)
+  return with_restarts(run, restarts)
 
 
 def share_schedule(queries: int) -> np.ndarray:
@@ -136,10 +135,10 @@ def _begin(
   )
 
 
-def _move(
-  given: _Settings, keys: Key, visit: Visit, memory: _Random
+def _propose(
+  given: _Settings, keys: Key, point: Point, memory: _Random
 ) -> tuple[Inputs, _Random]:
-  origin, loss = visit.origin, visit.probe.loss.astype(memory.loss.dtype)
+  origin, loss = point.origin, point.probe.loss.astype(memory.loss.dtype)
   better = loss >= memory.loss
   values, chosen = ravel.select_examples(
     better,
@@ -148,7 +147,7 @@ def _move(
   )
   leaving, coming, painting = prng.split(keys, 3)
   count = budget(given.threat.radius, values)
-  part = given.shares[jnp.minimum(visit.tried, len(given.shares)) - 1]
+  part = given.shares[jnp.minimum(point.tried, len(given.shares)) - 1]
   moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
   free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
   used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)
