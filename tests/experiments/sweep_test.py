@@ -202,7 +202,7 @@ def test_what_another_has_in_hand_is_taken_over_when_it_is_killed(swept):
 
 
 def test_a_second_run_of_an_architecture_compiles_nothing(swept):
-  assert swept.compiled[-2] > 20
+  assert swept.compiled[-2] > 0
   assert swept.compiled[-1] == 0
 
 
