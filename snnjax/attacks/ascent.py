@@ -81,9 +81,8 @@ def ascend(
     ``(key, inputs, labels) -> AttackResult``.
 
   Raises:
-    TypeError: if an argument is something else.
-    ValueError: if `steps` or `restarts` are not such counts; from the attack,
-      if inputs or labels do not fit, see `check_inputs`.
+    ValueError: if an argument is something else; from the attack, if inputs
+      or labels do not fit, see `check_inputs`.
   """
   run = search(
     oracle,
@@ -125,7 +124,6 @@ def ascend_recorded(
     `ascend`.
 
   Raises:
-    TypeError: as `ascend`.
     ValueError: as `ascend`.
   """
   run = search_recorded(

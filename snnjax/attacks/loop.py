@@ -108,9 +108,9 @@ def search(
       without a reverse derivative. None takes every step.
 
   Raises:
-    TypeError: if an argument is something else.
-    ValueError: if `steps` is not a whole number of at least 0; from the
-      attack, if inputs or labels do not fit, see `check_inputs`.
+    ValueError: if an argument is something else, or `steps` is not a whole
+      number of at least 0; from the attack, if inputs or labels do not fit,
+      see `check_inputs`.
   """
   run = _loop(oracle, proposer, threat, steps, keep, _no_record, until)
   return lambda key, inputs, labels: run(key, inputs, labels)[0]
@@ -141,7 +141,6 @@ def search_recorded(
     leading axis of steps + 1, that of the clean input first.
 
   Raises:
-    TypeError: as `search`.
     ValueError: as `search`.
   """
   return _loop(oracle, proposer, threat, steps, keep, record, None)
@@ -158,8 +157,7 @@ def with_restarts(
     keep: chooses among the results of the runs.
 
   Raises:
-    TypeError: if `keep` is no rule.
-    ValueError: if `restarts` is not a positive whole number.
+    ValueError: if `restarts` is not a positive whole number or `keep` no rule.
   """
   check_count("restarts", restarts)
   check_keep(keep)
