@@ -1,8 +1,11 @@
 """Every test runs on two simulated CPU devices, without network or GPU."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import socket
+import tempfile
 
 # Before jax is imported: two devices, and no accelerator even if there is one.
 # The suite compiles hundreds of small programs that run for milliseconds: with
@@ -14,6 +17,14 @@ os.environ["XLA_FLAGS"] = (
 )
 if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):
   os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+
+# What one worker or binary compiles, the others read: the first process that
+# comes here, the one that starts the workers, makes the folder and removes it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  _CACHE = tempfile.mkdtemp(prefix="snnjax-tests-")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+  atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 import jax
 import pytest

@@ -192,7 +192,9 @@ def test_any_method_is_trained_on_adversarial_inputs():
   plain, want = step_of("hire")(begin(METHODS["hire"]), moved)
   assert len(seen) == 2
   np.testing.assert_allclose(weights(state), weights(plain), rtol=1e-6)
-  assert metrics == pytest.approx(want, rel=1e-6)
+  assert set(metrics) == set(want)
+  for name in want:
+    np.testing.assert_allclose(metrics[name], want[name], rtol=1e-6)
 
 
 def test_one_compiled_step_anneals_a_weight():

@@ -156,34 +156,28 @@ def depends_on_batch(config: Config, name: str) -> bool:
 
 
 def rule_names(config: Config) -> tuple[str, ...]:
-  """Returns the rules that `attack_oracle` knows."""
+  """Returns the rules that attacks may follow, those that adapt included."""
   return (*_rules(config), *ADAPTIVE)
 
 
-def attack_oracle(
-  config: Config,
+def adaptive_oracle(
   made: Network,
   variables: Variables,
   name: str,
   loss: losses.LogitsLoss,
   draws: int,
 ) -> attacks.Oracle:
-  """Builds the oracle of a loss under a rule, those that adapt included.
+  """Builds the oracle of a loss under a rule that adapts to the attack.
 
   Args:
-    config: the whole configuration.
     made: the network.
     variables: its weights and statistics.
-    name: of a rule, see `rule_names`.
+    name: a key of `ADAPTIVE`.
     loss: ``(logits, labels) -> [B]``.
     draws: how many draws of a random encoder are averaged.
   """
-  if name in ADAPTIVE:
-    adapting = assg.assg_rule(ADAPTIVE[name])
-    return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
-  logits = models.classifier(made, variables, rule=rule(config, name))
-  oracle = attacks.white_box(losses.scored(logits, loss))
-  return attacks.eot(oracle, draws) if draws > 1 else oracle
+  adapting = assg.assg_rule(ADAPTIVE[name])
+  return attacks.assg(made, variables, loss, rule=adapting, draws=draws)
 
 
 def _rules(config: Config) -> dict[str, Callable[[], BackwardRule]]:

@@ -16,8 +16,9 @@ from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say, silent
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, schema, settings
+from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
+from experiments.planning import preflight
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
 from snnjax import losses, methods, prng
@@ -50,7 +51,6 @@ Write = Callable[[int, Mapping[str, float]], None]
 TRACED = (
   "seed",
   "method.sr.weight",
-  "method.sr.difference",
   *schema.of_modalities("radius", "step_size"),
   "optimizer.learning_rate",
   "optimizer.weight_decay",

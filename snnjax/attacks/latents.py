@@ -19,8 +19,8 @@ from snnjax.attacks.oracles import (
   Source,
   as_oracle,
 )
+from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
-from snnjax.derivatives import with_gradient_of
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss
 from snnjax.lost_derivatives import guard
@@ -79,8 +79,7 @@ def through(
   ) -> tuple[Probe, OracleState]:
     inputs, pull = jax.vjp(decode, latent)
     probe, state = oracle.grad(key, state, inputs, labels)
-    # An oracle may answer in a wider type than that of what it was asked.
-    slope = jax.tree.map(lambda g, x: g.astype(x.dtype), probe.gradient, inputs)
+    slope = _typed(probe.gradient, inputs)
     (gradient,) = guard(decode, latent)(pull(slope))
     return probe._replace(gradient=gradient), state
 
@@ -99,9 +98,10 @@ def latent_attack(
   """Returns the attack that searches a latent and returns decoded inputs.
 
   Every latent is decoded and projected into the threat before the network
-  sees it. The projection bends no gradient: the latent is moved by the slope
-  at the projected input, as in `pgd`, so that it can come back from beyond a
-  wall. An identity as `decode` with the threat in `search` is the plain attack.
+  sees it. Inside the threat the slope is the input's own; outside it goes
+  through the projection, so that a value beyond a wall has none. A bound on
+  the latent keeps it where its slopes are. An identity as `decode`, with the
+  same threat in `search`, is the plain attack.
 
   The clean input competes only as far as a latent decodes to it, the first
   one as a rule.
@@ -134,19 +134,45 @@ def latent_attack(
     labels = taken(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
 
-    def seen(latent: Latent) -> Inputs:
-      decoded = decode(latent, inputs)
-      _check_alike(decoded, inputs)
-      near = threat.project(decoded, inputs)
-      carrier = jax.tree.map(lambda d, n: d.astype(n.dtype), decoded, near)
-      return jax.tree.map(with_gradient_of, near, carrier)
+    def decoded(latent: Latent) -> Inputs:
+      points = decode(latent, inputs)
+      _check_alike(points, inputs)
+      return points
 
     first = start(prng.fold_in_name(keys, "latent"), inputs)
-    found = search(through(seen, oracle))(keys, first, labels)
-    result = found._replace(inputs=seen(found.inputs))
-    return LatentResult(*admitted(threat, result, inputs), found.inputs)
+    run = search(through(decoded, _projected(oracle, threat, inputs)))
+    found = run(keys, first, labels)
+    near = threat.project(decoded(found.inputs), inputs)
+    result = admitted(threat, found._replace(inputs=near), inputs)
+    return LatentResult(*result, found.inputs)
 
   return attack
+
+
+def _projected(oracle: Oracle, threat: Threat, origin: Inputs) -> Oracle:
+  """Returns the oracle that asks another at points projected into a threat."""
+
+  def project(points: Inputs) -> Inputs:
+    return threat.project(points, origin)
+
+  def grad(
+    key: Key, state: OracleState, points: Inputs, labels: Labels
+  ) -> tuple[Probe, OracleState]:
+    near, pull = jax.vjp(project, points)
+    probe, state = oracle.grad(key, state, near, labels)
+    (outside,) = pull(_typed(probe.gradient, near))
+    # On the wall itself a projection has half a slope, or none.
+    inside = threat.contains(points, origin)
+    slope = _typed(probe.gradient, points)
+    gradient = ravel.select_examples(inside, slope, outside)
+    return probe._replace(gradient=gradient), state
+
+  return Oracle(lambda points: oracle.init(project(points)), grad)
+
+
+def _typed(gradient: Inputs, points: Inputs) -> Inputs:
+  """An oracle may answer in a wider type than that of what it was asked."""
+  return jax.tree.map(lambda g, x: g.astype(x.dtype), gradient, points)
 
 
 def _check_alike(decoded: Inputs, inputs: Inputs) -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from experiments.building import build, datasets
 from experiments.command import exits
-from experiments.command.exits import ExitCode
+from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
 from experiments.training import loop
 from snnjax.data import manifest
 from snnjax.data.importers import prepare

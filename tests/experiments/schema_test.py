@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.building import build, sources
-from experiments.command import launch
-from experiments.command.exits import DataError
+from experiments.command.exits import DataError, UsageError
 from experiments.configuration import schema, settings, validity
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import attack_grid, evaluation_folders, suites
+from experiments.evaluation import evaluation_folders
+from experiments.planning import attack_grid, suites
+from experiments.runs import launch
 from experiments.training import loop
 from snnjax.interfaces import Batch
 from snnjax.storage import workdir

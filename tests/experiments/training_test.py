@@ -13,8 +13,8 @@ import pytest
 
 from experiments.building import build, datasets
 from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
 from experiments.training import loop
 from snnjax.interfaces import Batch
 from snnjax.storage import checkpoints, environment, workdir

@@ -4,7 +4,7 @@ from experiments.building import build
 from experiments.command import exits
 from experiments.configuration import validity
 from experiments.configuration.schema import Config
-from experiments.evaluation import attack_grid, suites
+from experiments.planning import attack_grid, suites
 
 
 def check(config: Config) -> None:
@@ -36,7 +36,5 @@ def resolved(config: Config) -> Config:
   validity.check(config)
   whole = suites.resolved(config)
   with exits.configuring():
-    cells = attack_grid.cells(whole, tuple(whole.seen))
-    for cell in cells:
-      attack_grid.on_cell(suites.plan(whole), cell, cells)
+    attack_grid.plan(whole, tuple(whole.seen))
   return whole
