@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.building import build
+from experiments.building import build, networks
 from experiments.command.exits import UsageError
 from experiments.configuration.schema import Config
 from experiments.planning import suites
@@ -157,7 +157,7 @@ def _views(
   """The network under every rule of a plan, each one function for all."""
   rules = dict.fromkeys(rule for each in wanted.attacks for rule in each.rules)
   encoders = {own.encoder for own in config.seen.values()}
-  random = bool(encoders & set(build.RANDOM_ENCODERS))
+  random = bool(encoders & set(networks.RANDOM_ENCODERS))
   plain = {
     name: own
     if name == config.model.rule

@@ -65,7 +65,7 @@ def test_processes_share_the_batches_of_one(folder, count):
   parts = [
     list(
       streaming.batches(
-        records, 8, seed=2, epoch=1, process_index=i, process_count=count
+        records, 8, seed=2, epoch=1, process=pipeline.Process(i, count)
       )
     )
     for i in range(count)
