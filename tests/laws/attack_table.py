@@ -450,6 +450,7 @@ PIECES = {
   "Source",
   "Threat",
   "ascend_recorded",
+  "assg",
   "best_loss",
   "box_only",
   "candidate",
