@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.building import build, datasets, networks
+from experiments.building.shared import Shared
 from experiments.command import exits
 from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
@@ -113,7 +114,7 @@ def test_an_evaluation_loads_the_test_split_alone(folder, monkeypatch):
   assert splits.train is splits.validation is None
   assert len(splits.test.labels) == 9
   with pytest.raises(ValueError, match="splits must have training examples"):
-    loop._begin(grey(folder), splits, {})
+    loop._begin(grey(folder), splits, {}, Shared())
 
 
 @pytest.mark.usefixtures("compiled")
