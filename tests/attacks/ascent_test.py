@@ -362,7 +362,7 @@ def test_bad_arguments_are_named(build, says):
 
 
 def test_a_function_is_no_rule_of_what_to_keep():
-  with pytest.raises(TypeError, match=r"attacks\.Keep\(replaces\) makes one"):
+  with pytest.raises(ValueError, match=r"attacks\.Keep\(replaces\) makes one"):
     attacks.fgsm(linear, LINF, keep=lambda best, new: new.success)
 
 
