@@ -1,5 +1,6 @@
 """Every attack against the laws all attacks obey."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +52,7 @@ def compiled(attack, threat):
 
 
 def assert_trees_equal(first, second):
-  jax.tree.map(np.testing.assert_array_equal, first, second)
+  chex.assert_trees_all_equal(first, second)
 
 
 def pick(tree, rows):
