@@ -26,7 +26,7 @@ from snnjax import (
   training,
 )
 from snnjax.checks import measurements
-from snnjax.evaluation import Case
+from snnjax.evaluation import Trial
 from snnjax.interfaces import Batch
 from tests.laws import attack_table
 from tests.laws.attack_table import ATTACKS, THREATS
@@ -477,26 +477,30 @@ def test_what_is_no_surrogate_is_told():
     )
 
 
-CASE = Case(attacks.random_noise(logits, THREAT, draws=1), THREAT)
+CASE = Trial(attacks.random_noise(logits, THREAT, draws=1), THREAT)
 
 
 @pytest.mark.parametrize(
   ("cases", "classify", "says"),
   [
-    ({"a": CASE}, logits, r"cases\['a'\] .* got a Case: put it behind lambda:"),
-    ({"a": lambda: CASE.attack}, logits, "Case.attack, threat.; one returned"),
     (
-      {"a": lambda: Case(attacks.fgsm, THREAT)},
+      {"a": CASE},
+      logits,
+      r"cases\['a'\] .* got a Trial: put it behind lambda:",
+    ),
+    ({"a": lambda: CASE.attack}, logits, "Trial.attack, threat.; one returned"),
+    (
+      {"a": lambda: Trial(attacks.fgsm, THREAT)},
       logits,
       r"a case's attack .* the function fgsm, which takes \(source, threat",
     ),
     (
-      {"a": lambda: Case(CASE.attack, attacks.linf)},
+      {"a": lambda: Trial(CASE.attack, attacks.linf)},
       logits,
       "a case's threat must be a threat; got the function linf",
     ),
     (
-      {"a": lambda: Case(lambda key, x, y: x, THREAT)},
+      {"a": lambda: Trial(lambda key, x, y: x, THREAT)},
       logits,
       "must return an AttackResult; got an array",
     ),

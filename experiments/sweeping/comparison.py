@@ -10,15 +10,15 @@ from experiments.building.datasets import Splits
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, schema, settings, validity
+from experiments.configuration import schema, settings, validity
 from experiments.configuration.schema import Config
 from experiments.evaluation import (
   assessment,
   evaluation_folders,
   evaluation_run,
-  suites,
 )
 from experiments.evaluation.assessment import Assessed, Bench
+from experiments.planning import preflight, suites
 from experiments.reporting import console, report_run
 from experiments.reporting.report_groups import Group
 from experiments.runs import origins
@@ -94,7 +94,7 @@ def compared(config: Config) -> tuple[str, ...]:
   """
   if not config.compared:
     allowed = schema.KEYS["compared"].allowed.told()
-    raise settings.UsageError(f"compared must name one of them: {allowed}")
+    raise exits.UsageError(f"compared must name one of them: {allowed}")
   return config.compared
 
 

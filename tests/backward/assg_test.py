@@ -128,7 +128,7 @@ def test_pdsg_width_is_the_spread_of_all_drives_so_far():
   @compiled
   def run(currents):
     def spikes(currents):
-      trace = Pdsg()("layer", neuron, currents, None)
+      trace = Pdsg()(neuron, currents)
       return trace.spikes, trace.drive
 
     _, pull, drive = jax.vjp(spikes, currents, has_aux=True)
@@ -150,7 +150,7 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
   neuron = neurons.lif(0.5, 1.0)
 
   def gradient(currents):
-    total = lambda c: jnp.sum(Pdsg()("layer", neuron, c, None).spikes)  # noqa: E731
+    total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
     return compiled(jax.grad(total))(currents)
 
   whole, alone = gradient(currents), gradient(currents[:, :1])
@@ -160,7 +160,7 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
 def test_pdsg_of_equal_drives_is_finite():
   currents = jnp.zeros((STEPS, 1, 1))
   neuron = neurons.integrate_and_fire(1.0)
-  total = lambda c: jnp.sum(Pdsg()("layer", neuron, c, None).spikes)  # noqa: E731
+  total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
   gradient = compiled(jax.grad(total))(currents)
   # Drive -1, sigma 1: the density at -1.5, plus what later steps carry.
   assert np.all(np.isfinite(gradient))
@@ -185,7 +185,7 @@ def test_forward_law(name):
 
   @compiled
   def run(currents):
-    return [rule("layer", neuron, currents, None) for rule in rules]
+    return [rule(neuron, currents) for rule in rules]
 
   plain, *others = run(currents)
   assert 0 < plain.spikes.mean() < 1

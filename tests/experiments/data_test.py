@@ -7,11 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.building import build, datasets
+from experiments.building import build, datasets, networks
 from experiments.command import exits
-from experiments.command.exits import ExitCode
+from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
 from experiments.training import loop
 from snnjax.data import manifest
 from snnjax.data.importers import prepare
@@ -142,7 +141,7 @@ def test_standardised_networks_see_other_numbers_and_the_same_box(folder):
         "modalities.image.standardize.std": std,
       },
     )
-    network = build.network(made, 10)
+    network = networks.network(made, 10)
     variables = network.init(build.key(made, "training"), {"image": images})
     shifted = (
       images if not mean else images * np.float32(std) + np.float32(mean)
@@ -188,7 +187,7 @@ def test_what_does_not_fit_the_data_is_named(folder, changes, match, stream):
 )
 def test_a_bad_standardisation_is_named(folder, changes, match):
   with pytest.raises(ValueError, match=match):
-    build.network(tiny_runs.changed(colour(folder), changes), 10)
+    networks.network(tiny_runs.changed(colour(folder), changes), 10)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +252,7 @@ def test_a_missing_data_set_is_missing_in_every_mode(tmp_path):
 def test_every_configuration_loads_and_builds(name, kind, data):
   made = settings.load(name)
   assert (made.model.kind, made.data.name) == (kind, data)
-  network = build.network(made, 10)
+  network = networks.network(made, 10)
   if name == "cifar10:vgg11":
     images = {"image": jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)}
     shapes = jax.eval_shape(network.init, build.key(made, "training"), images)[

@@ -17,6 +17,7 @@ from snnjax.arguments import logits_function
 from snnjax.attacks.admission import taken
 from snnjax.attacks.ascent import ascend
 from snnjax.attacks.candidates import keep_better, nearest_success, no_candidate
+from snnjax.attacks.latents import through
 from snnjax.attacks.minimum_norm.decision_boundary import closest
 from snnjax.attacks.minimum_norm.minimum_norm import (
   MinimalAttack,
@@ -94,23 +95,22 @@ class _Weight(NamedTuple):
 
 def _penalised(
   logits_fn: LogitsFn,
-  at: Callable[[Array], tuple[Array, Inputs]],
+  restored: Callable[[Array], Inputs],
   center: Array,
   weights: Array,
   given: Settings,
 ) -> Oracle:
   """Returns the oracle of -(distance^2 + c max(confidence - margin, 0)).
 
-  `at` maps what is searched to rows, whose distance from `center` counts, and
-  to inputs. Success needs a margin of at least `confidence`.
+  It is one of rows, which `restored` turns into inputs, and whose distance
+  from `center` counts. Success needs a margin of at least `confidence`.
   """
 
   def grad(
     key: Key, state: OracleState, point: Inputs, labels: Labels
   ) -> tuple[Probe, OracleState]:
-    def total(point: Array) -> tuple[Array, tuple[Array, Array]]:
-      rows, inputs = at(point)
-      logits = logits_fn(key, inputs)
+    def total(rows: Array) -> tuple[Array, tuple[Array, Array]]:
+      logits = logits_fn(key, restored(rows))
       margin = losses.margin_loss(logits, labels)
       margin = -margin if given.targeted else margin
       lacking = jnp.maximum(given.confidence - margin, 0).astype(rows.dtype)
@@ -159,23 +159,25 @@ def minimised(
     rows, restore = norm.rows(inputs)
     way = descent(rows, norm.room(inputs))
 
-    def at(point: Array) -> tuple[Array, Inputs]:
-      matrix = way.at(point)
-      return matrix, ravel.stored(restore(matrix), inputs)
+    def restored(rows: Array) -> Inputs:
+      return ravel.stored(restore(rows), inputs)
+
+    def at(point: Inputs) -> Array:
+      return way.at(matrix_of(point))
 
     def search(weights: Array) -> Attack:
-      center = way.at(way.first)
-      oracle = _penalised(logits_fn, at, center, weights, given)
-      keep = nearest_success(
-        lambda found: way.distance(way.at(matrix_of(found.inputs)))
+      center = at(way.first)
+      oracle = through(
+        at, _penalised(logits_fn, restored, center, weights, given)
       )
+      keep = nearest_success(lambda found: way.distance(at(found.inputs)))
       run = ascend(
         way.seen(oracle), way.stepper, _FREE, steps=given.steps, keep=keep
       )
 
       def one(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
         found = run(key, way.first, labels)
-        return found._replace(inputs=at(matrix_of(found.inputs))[1])
+        return found._replace(inputs=restored(at(found.inputs)))
 
       return one
 

@@ -167,10 +167,12 @@ def norm_of(threat: Threat) -> norms.Norm:
   """
   check_threat(threat)
   if threat.norm is None:
+    kind = "a threat without a norm"
+    if isinstance(threat.radius, Mapping):
+      kind = f"budgets for {sorted(threat.radius)}, not all of them such balls"
     raise ValueError(
       "threat must be one norm ball (linf, l2, l1 or a joint budget), or one "
-      "for each modality, for an attack that needs the norm itself; got a "
-      "threat without a norm"
+      f"for each modality, for an attack that needs the norm itself; got {kind}"
     )
   return threat.norm
 
