@@ -2,6 +2,7 @@
 
 import resource
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def same(one, other):
   count = 0
   for left, right in zip(one, other, strict=True):
     assert isinstance(left, Batch)
-    jax.tree.map(np.testing.assert_array_equal, left, right)
+    chex.assert_trees_all_equal(left, right)
     count += 1
   return count
 
