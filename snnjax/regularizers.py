@@ -271,6 +271,11 @@ def _with_aux(forward: Any) -> ForwardFn:
 
   def run(key: Key, inputs: Inputs) -> tuple[Array, Any]:
     answer = function(key, inputs)
+    if type(answer) is tuple and len(answer) != 2:
+      raise ValueError(
+        f"forward must return logits [B, C], or a pair (logits, aux); got "
+        f"{len(answer)} values"
+      )
     logits, aux = answer if type(answer) is tuple else (answer, None)
     check_logits(logits, "forward")
     return logits, aux

@@ -30,7 +30,7 @@ def prepare(task: Task) -> Prepared:
   network = networks.network(config, problems.CLASSES)
   images = {"image": jnp.asarray(problems.batch(task)[0])}
   variables = network.init(jax.random.key(0), images)
-  plan = attack_grid.plan(config, tuple(config.seen))
+  plan = attack_grid.plan(config)
   grid = attack_grid.grid(config, network, plan)
   found = attack_grid.cases(plan, grid, variables, images)
   survivors = found.plan.survivors if task.kind == "suite_survivors" else False

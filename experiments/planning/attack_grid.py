@@ -37,19 +37,18 @@ _NOBODY: Mapping[str, LogitsFn] = MappingProxyType({})
 _Logits = Callable[[Variables, Key, Inputs], jax.Array]
 
 
-def plan(config: Config, modalities: tuple[str, ...]) -> Plan:
+def plan(config: Config) -> Plan:
   """Returns all that an evaluation is to attack, and what of it cannot run.
 
   Args:
     config: the whole configuration, its suite resolved.
-    modalities: of the data.
 
   Raises:
     UsageError: an attack names a radius that is not there.
     ValueError: if the modalities' lists of radii differ in length.
   """
-  seen = config.seen
-  grid = planning.cells({name: seen[name].epsilons for name in modalities})
+  radii = {name: own.epsilons for name, own in config.seen.items()}
+  grid = planning.cells(radii)
   attacks = suites.attacks_of(config)
   try:
     wanted = planning.plan(attacks, grid)

@@ -36,5 +36,5 @@ def resolved(config: Config) -> Config:
   validity.check(config)
   whole = suites.resolved(config)
   with exits.configuring():
-    attack_grid.plan(whole, tuple(whole.seen))
+    attack_grid.plan(whole)
   return whole

@@ -2,11 +2,13 @@
 
 import resource
 
+import chex
 import jax
 import numpy as np
 import pytest
 
 from experiments.building import build, datasets, networks
+from experiments.building.shared import Shared
 from experiments.command import exits
 from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
@@ -57,7 +59,7 @@ def same(one, other):
   count = 0
   for left, right in zip(one, other, strict=True):
     assert isinstance(left, Batch)
-    jax.tree.map(np.testing.assert_array_equal, left, right)
+    chex.assert_trees_all_equal(left, right)
     count += 1
   return count
 
@@ -113,7 +115,7 @@ def test_an_evaluation_loads_the_test_split_alone(folder, monkeypatch):
   assert splits.train is splits.validation is None
   assert len(splits.test.labels) == 9
   with pytest.raises(ValueError, match="splits must have training examples"):
-    loop._begin(grey(folder), splits, {})
+    loop._begin(grey(folder), splits, {}, Shared())
 
 
 @pytest.mark.usefixtures("compiled")

@@ -14,6 +14,7 @@ from experiments.evaluation import evaluation_folders
 from experiments.planning import attack_grid, suites
 from experiments.runs import launch
 from experiments.training import loop
+from snnjax.evaluation.planning import EVERYTHING
 from snnjax.interfaces import Batch
 from snnjax.storage import workdir
 from tests import tiny_runs
@@ -142,8 +143,8 @@ def test_a_third_modality_is_a_class_and_a_row():
   assert network.apply(variables, inputs, rule=rule).logits.shape == (2, 3)
   batch = Batch(inputs, jnp.zeros(2, int), jnp.ones(2, bool))
   assert method.begin((), batch).perturbation["touch"].shape == (2, 1, 4, 4, 1)
-  cells = attack_grid.cells(config, tuple(config.seen))
-  assert [cell.target for cell in cells[::2]] == [*config.seen, schema.JOINT]
+  cells = attack_grid.plan(suites.resolved(config)).cells
+  assert [cell.target for cell in cells[::2]] == [*config.seen, EVERYTHING]
   assert cells[-1].radii == {"events": 0.1, "image": 0.1, "touch": 0.4}
 
 

@@ -229,13 +229,9 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   """
   check_threat(threat)
   check_floating(inputs, name)
-  if isinstance(threat.box, Mapping):
-    boxes = ravel.broadcast_modalities("the threat", threat.box, inputs)
-    for modality, (lower, upper) in boxes.items():
-      check_box(f"{name}[{modality!r}]", inputs[modality], lower, upper)
-    return
   lowers, uppers = (
-    ravel.broadcast_modalities("box", end, inputs) for end in threat.box
+    ravel.broadcast_modalities("the threat", end, inputs)
+    for end in _ends(threat.box)
   )
   if not isinstance(inputs, Mapping):
     check_box(name, inputs, lowers, uppers)
