@@ -28,7 +28,6 @@ RANKS = {
   "lost_derivatives": 1,
   "logistic": 1,
   "kernels": 2,
-  "storage": 2,
   "surrogates": 2,
   "losses": 2,
   "encoders": 2,

@@ -74,7 +74,6 @@ def run(
       bench = assessment.bench(
         whole,
         network,
-        splits.modalities,
         others,
         shared,
         {
@@ -105,10 +104,9 @@ def _said(
   if tell is None:
     return ""
   whole = settings.from_dict(folder.config)
-  modalities = tuple(whole.seen)
   (name,) = run_folders.names(path, [path])
   with exits.reading_data():
-    assessed = assessment.load(name, whole, modalities, folder, known)
+    assessed = assessment.load(name, whole, folder, known)
   return f"\n\n{tell([assessed])}"
 
 

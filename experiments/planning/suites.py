@@ -35,12 +35,13 @@ from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from snnjax.attacks import SuiteAttack, SuiteError, rule_suites
 from snnjax.attacks.kinds import GRADIENT_FREE, KINDS
+from snnjax.evaluation.planning import EVERYTHING
 from snnjax.storage import workdir
 
 FOLDER = settings.FOLDER / "suites"
 OWN, CONFIGURED = "own", "configured"
 _NAME = re.compile(r"[a-z0-9_]+")
-_TARGETS = (*schema.MODALITIES, schema.JOINT)
+_TARGETS = (*schema.MODALITIES, EVERYTHING)
 
 
 def resolved(config: Config) -> Config:

@@ -167,10 +167,9 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
     suites.check_recorded(own, f"{folder}/config.json")
   except exits.UsageError as error:  # nobody typed it
     raise exits.DataError(str(error)) from None
-  modalities = tuple(own.seen)
   with exits.reading_data(), workdir.reading(folder) as opened:
     made_from = origins.assessment(own, folder.parent)
-    return assessment.load(name, own, modalities, opened, made_from)
+    return assessment.load(name, own, opened, made_from)
 
 
 class Written(NamedTuple):

@@ -66,7 +66,7 @@ def run(config: Config, path: pathlib.Path) -> None:
           network, _ = loop.trained(own, splits, path / name)
           whole = suites.resolved(own)
           others = evaluation_run.stand_ins(whole, splits)
-          bench = assessment.bench(whole, network, splits.modalities, others)
+          bench = assessment.bench(whole, network, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
     stopping.before("the report", should_stop)
     progress(0, 1, _WRITING)

@@ -245,7 +245,7 @@ BINARY = '''
 """Says hello."""
 import sys
 from absl import flags
-from experiments.command import launch
+from experiments.runs import launch
 flags.DEFINE_string("greeting", "hello", "What to say.")
 
 def run(config, workdir):

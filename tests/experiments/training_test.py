@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.building import build, datasets
+from experiments.building import build, datasets, networks, training_methods
 from experiments.command import exits
 from experiments.command.exits import UsageError
 from experiments.configuration import settings
@@ -271,9 +271,9 @@ def test_remat_takes_less_memory_for_the_same_gradient():
         "modalities.image.encoder": "direct",
       }
     )
-    network = build.network(made, 10)
+    network = networks.network(made, 10)
     variables = network.init(build.key(made, "training"), batch.inputs)
-    objective = build.method(made, network)
+    objective = training_methods.method(made, network)
 
     def loss(variables, objective=objective):
       return objective(variables, jax.random.key(1), batch, 0)[0]
