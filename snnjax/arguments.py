@@ -299,18 +299,26 @@ def check_scored(scored: Any, labels: Labels) -> None:
       f"be told from a loss; got {described(scored)}. "
       "losses.scored(logits_fn, losses.cross_entropy) makes such a loss"
     )
-  size = jnp.shape(labels)
-  if not isinstance(scored.loss, jax.Array | np.ndarray):
-    raise ValueError(
-      f"loss must return one number per example, {size}; got "
-      f"{described(scored.loss)}"
-    )
-  if scored.loss.shape != size:
-    raise ValueError(
-      f"loss must return one number per example, {size}; got shape "
-      f"{scored.loss.shape}. Leave out the mean or the sum over examples"
-    )
+  check_losses(scored.loss, len(labels))
   check_logits(scored.logits, "loss")
+
+
+def check_losses(values: Any, size: int, name: str = "loss") -> None:
+  """Raises ValueError unless these are one loss for each example.
+
+  Args:
+    values: what the function `name` returned.
+    size: B.
+    name: of that function.
+  """
+  wanted = f"{name} must return one number per example, ({size},)"
+  if not isinstance(values, jax.Array | np.ndarray):
+    raise ValueError(f"{wanted}; got {described(values)}")
+  if values.shape != (size,):
+    raise ValueError(
+      f"{wanted}; got shape {values.shape}. Leave out the mean or the sum over "
+      "examples"
+    )
 
 
 def check_attack(attack: Any, name: str = "attack") -> None:

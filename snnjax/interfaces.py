@@ -145,7 +145,18 @@ class BackwardRule(Protocol):
   """Turns currents into spikes and owns every gradient decision."""
 
   def __call__(
-    self, layer: str, neuron: Any, currents: Array, state: State | None
+    self,
+    neuron: Any,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
-    """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
+    """Runs a neuron over the currents of one layer.
+
+    Args:
+      neuron: a `snnjax.neurons.Neuron`.
+      currents: [T, B, ...].
+      state: the neuron's, before the first step; None is rest.
+      layer: its name in `Forward.traces`, for rules that treat layers apart.
+    """
     ...

@@ -1,7 +1,8 @@
-"""Binomial intervals: of accuracies, of success rates, of their differences."""
+"""Intervals: of accuracies, of their differences, of means over repetitions."""
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -142,6 +143,43 @@ def paired_difference(
     low * (share.low if low > 0 else share.high),
     high * (share.high if high > 0 else share.low),
   )
+
+
+def student(values: Sequence[float], confidence: float = 0.95) -> Interval:
+  r"""Returns the t interval of the mean of independent numbers.
+
+  ``m -+ t s / sqrt(n)`` with the mean m, the standard deviation s of n numbers
+  (its sum of squares over n - 1) and t the quantile at ``(1 + confidence)/2``
+  of Student's distribution of n - 1 degrees of freedom. It is exact for
+  numbers that are normally distributed.
+
+  Args:
+    values: one number for each repetition, such as an accuracy per seed. None
+      gives three NaNs; one has a mean, and NaN for either end: it says nothing
+      of how the next one differs.
+    confidence: the coverage wanted, strictly between 0 and 1.
+
+  Raises:
+    ValueError: if a value is not finite, or the confidence out of range.
+
+  References:
+    Student (1908), The probable error of a mean, Biometrika 6.
+  """
+  # At the top it would cost every import of the package a sixth of a second.
+  from scipy import special
+
+  _check(0, 0, confidence)
+  numbers = [float(value) for value in values]  # of an array too
+  if not all(map(math.isfinite, numbers)):
+    raise ValueError(f"values must be finite; got {numbers}")
+  if not numbers:
+    return Interval(math.nan, math.nan, math.nan)
+  mean = statistics.fmean(numbers)
+  if len(numbers) == 1:
+    return Interval(mean, math.nan, math.nan)
+  tail = float(special.stdtrit(len(numbers) - 1, (1.0 + confidence) / 2.0))
+  half = tail * statistics.stdev(numbers) / math.sqrt(len(numbers))
+  return Interval(mean, mean - half, mean + half)
 
 
 def _check(successes: int, total: int, confidence: float) -> None:

@@ -15,9 +15,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax import logistic, losses, vectors
-from snnjax.arguments import check_array
+from snnjax.arguments import check_array, check_logits, with_key
 from snnjax.input_gradients import advance
-from snnjax.interfaces import Array, Inputs, Key, Labels, PyTree, Trace
+from snnjax.interfaces import (
+  AnyLogitsFn,
+  Array,
+  Inputs,
+  Key,
+  Labels,
+  PyTree,
+  Trace,
+)
 from snnjax.lost_derivatives import guard
 from snnjax.prng import batch_size, example_keys
 from snnjax.validation import (
@@ -179,7 +187,7 @@ def absolute(slope: Array) -> Array:
 
 
 def gradient_penalty(
-  forward: ForwardFn,
+  forward: ForwardFn | AnyLogitsFn,
   *,
   confidence: losses.Confidence = losses.rival_probability,
   direction: Direction = sign_direction,
@@ -197,7 +205,8 @@ def gradient_penalty(
   g_b holds the effect of x_b on all of them.
 
   Args:
-    forward: ``(key, inputs) -> (logits [B, C], aux)``.
+    forward: ``(key, inputs) -> (logits [B, C], aux)``, or a logits function,
+      of inputs alone if it takes no key, whose aux is None.
     confidence: f, ``(logits, labels, rival) -> [B]``.
     direction: gradients -> direction, held constant; one per modality, the
       contributions of modalities add up.
@@ -219,12 +228,13 @@ def gradient_penalty(
     moves the running statistics a second time.
   """
   estimate = finite_difference() if estimator is None else estimator
+  forward_pass = _with_aux(forward)
 
   def penalize(key: Key, inputs: Inputs, labels: Labels) -> Penalized:
     keys = example_keys(key, batch_size(inputs))
 
     def clean(x: Inputs) -> tuple[Array, tuple[Array, Any, Array]]:
-      logits, aux = forward(keys, x)
+      logits, aux = forward_pass(keys, x)
       rival = losses.rival(logits, labels)
       return confidence(logits, labels, rival), (logits, aux, rival)
 
@@ -233,7 +243,7 @@ def gradient_penalty(
     logits, aux, rival = watched(others)
 
     def again(x: Inputs) -> Array:
-      return forward(jax.random.clone(keys), x)[0]
+      return forward_pass(jax.random.clone(keys), x)[0]
 
     def fixed(x: Inputs) -> Array:
       return confidence(again(x), labels, rival)
@@ -253,6 +263,24 @@ def gradient_penalty(
     return Penalized(shape(slope), slope, logits, aux)
 
   return penalize
+
+
+def _with_aux(forward: Any) -> ForwardFn:
+  """Returns ``(key, inputs) -> (logits, aux)``, checked, of either kind."""
+  function: Any = with_key(forward, "forward")
+
+  def run(key: Key, inputs: Inputs) -> tuple[Array, Any]:
+    answer = function(key, inputs)
+    if type(answer) is tuple and len(answer) != 2:
+      raise ValueError(
+        f"forward must return logits [B, C], or a pair (logits, aux); got "
+        f"{len(answer)} values"
+      )
+    logits, aux = answer if type(answer) is tuple else (answer, None)
+    check_logits(logits, "forward")
+    return logits, aux
+
+  return run
 
 
 # What the confidences that are probabilities are the sigmoid of.

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,11 +22,12 @@ from snnjax import (
   models,
   neurons,
   prng,
+  regularizers,
   surrogates,
   training,
 )
 from snnjax.checks import measurements
-from snnjax.evaluation import Case
+from snnjax.evaluation import Trial
 from snnjax.interfaces import Batch
 from tests.laws import attack_table
 from tests.laws.attack_table import ATTACKS, THREATS
@@ -191,6 +193,57 @@ def test_an_oracle_comes_with_a_loss_of_its_own():
   for make in (attacks.pgd, attacks.auto_pgd, attacks.spgd):
     with pytest.raises(ValueError, match=says):
       make(ORACLE, attacks.linf(EPSILON), loss=losses.dlr, steps=1)
+
+
+GRADIENTS = {
+  "per_example": input_gradients.per_example,
+  "summed": input_gradients.summed,
+  "directional_derivative": input_gradients.directional_derivative,
+  "finite_difference": lambda fn, loss=None: input_gradients.finite_difference(
+    fn, 0.1, loss
+  ),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_input_gradients_take_a_loss_or_a_logits_function(name):
+  make = GRADIENTS[name]
+  along = [INPUTS] if "_" in name.replace("per_example", "") else []
+  whole = make(losses.composed(logits, losses.dlr))
+  parts = make(without_key, losses.dlr)
+  programs = {
+    str(jax.make_jaxpr(one)(KEY, INPUTS, LABELS, *along))
+    for one in (whole, parts)
+  }
+  assert len(programs) == 1
+  with pytest.raises(ValueError, match=r"fn must .* say what: per_example"):
+    make(logits)
+  with pytest.raises(ValueError, match=r"loss must be a function of \(logits"):
+    make(logits, LOSS)
+  with pytest.raises(ValueError, match=r"logits_fn must .*\(key, inputs, la"):
+    make(LOSS, losses.dlr)
+  mean = make(logits, lambda z, y: jnp.mean(losses.dlr(z, y)))
+  with pytest.raises(ValueError, match=r"loss must return one number per ex"):
+    jax.eval_shape(mean, KEY, INPUTS, LABELS, *along)
+  with pytest.raises(ValueError, match=r"fn must return .*; got a Scored"):
+    jax.eval_shape(make(LOSS), KEY, INPUTS, LABELS, *along)
+
+
+def test_penalties_take_a_logits_function_with_or_without_more():
+  programs = set()
+  for function in (logits, without_key, lambda key, x: (logits(key, x), None)):
+    penalize = regularizers.gradient_penalty(function)
+    programs.add(str(jax.make_jaxpr(penalize)(KEY, INPUTS, LABELS)))
+  assert len(programs) == 1
+  with pytest.raises(ValueError, match="forward must be a function of"):
+    regularizers.gradient_penalty(LOSS)
+  for wrong, says in (
+    (forward, "a Scored; return its attribute logits"),
+    (lambda x: (logits(None, x), 0, 0), "forward must return .* or a pair"),
+    (lambda x: logits(None, x)[:, 0], r"got shape \(4,\)"),
+  ):
+    with pytest.raises(ValueError, match=says):
+      jax.eval_shape(regularizers.gradient_penalty(wrong), KEY, INPUTS, LABELS)
 
 
 WRONG_SCORED = {
@@ -476,26 +529,30 @@ def test_what_is_no_surrogate_is_told():
     )
 
 
-CASE = Case(attacks.random_noise(logits, THREAT, draws=1), THREAT)
+CASE = Trial(attacks.random_noise(logits, THREAT, draws=1), THREAT)
 
 
 @pytest.mark.parametrize(
   ("cases", "classify", "says"),
   [
-    ({"a": CASE}, logits, r"cases\['a'\] .* got a Case: put it behind lambda:"),
-    ({"a": lambda: CASE.attack}, logits, "Case.attack, threat.; one returned"),
     (
-      {"a": lambda: Case(attacks.fgsm, THREAT)},
+      {"a": CASE},
+      logits,
+      r"cases\['a'\] .* got a Trial: put it behind lambda:",
+    ),
+    ({"a": lambda: CASE.attack}, logits, "Trial.attack, threat.; one returned"),
+    (
+      {"a": lambda: Trial(attacks.fgsm, THREAT)},
       logits,
       r"a case's attack .* the function fgsm, which takes \(source, threat",
     ),
     (
-      {"a": lambda: Case(CASE.attack, attacks.linf)},
+      {"a": lambda: Trial(CASE.attack, attacks.linf)},
       logits,
       "a case's threat must be a threat; got the function linf",
     ),
     (
-      {"a": lambda: Case(lambda key, x, y: x, THREAT)},
+      {"a": lambda: Trial(lambda key, x, y: x, THREAT)},
       logits,
       "must return an AttackResult; got an array",
     ),
@@ -549,13 +606,13 @@ def test_labels_may_be_a_list():
   whole = attacks.worst_of([attack])
   for one in (attack, whole, attacks.transfer([attack], logits)):
     found, again = (one(KEY, INPUTS, given) for given in (listed, LABELS))
-    jax.tree.map(np.testing.assert_array_equal, found, again)
+    chex.assert_trees_all_equal(found, again)
   cases = {"noise": lambda: CASE}
   found, again = (
     evaluation.evaluate(cases, logits, INPUTS, given, key=KEY)
     for given in (listed, LABELS)
   )
-  jax.tree.map(np.testing.assert_array_equal, found.clean, again.clean)
+  chex.assert_trees_all_equal(found.clean, again.clean)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_weights_gradient_through_an_inner_vjp(rule):
   neuron = neurons.lif()
 
   def total(weight, inputs):
-    trace = RULES[rule]("layer", neuron, weight * inputs, None)
+    trace = RULES[rule](neuron, weight * inputs)
     return jnp.sum(trace.spikes * jnp.arange(5.0).reshape(5, 1, 1))
 
   def through_vjp(weight):

@@ -2,10 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from snnjax.intervals import clopper_pearson, paired_difference, wilson
+from snnjax.intervals import (
+  clopper_pearson,
+  paired_difference,
+  student,
+  wilson,
+)
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.999])
@@ -94,3 +100,24 @@ def test_nothing_to_compare_says_nothing():
   )
   with pytest.raises(ValueError, match="at most total together"):
     paired_difference(9, 8, 16)
+
+
+@pytest.mark.parametrize("values", [(0.4, 0.5, 0.6), (1.0, 2.0)])
+def test_the_interval_of_a_mean_is_students(values):
+  mean, *ends = student(np.asarray(values), 0.9)
+  known = stats.t.interval(
+    0.9, len(values) - 1, np.mean(values), stats.sem(values)
+  )
+  assert mean == pytest.approx(np.mean(values))
+  assert ends == pytest.approx(known)
+  assert student([3.0] * 3) == (3.0, 3.0, 3.0)
+
+
+def test_one_number_says_nothing_of_the_next():
+  assert student([0.7]).estimate == 0.7
+  assert math.isnan(student([0.7]).low)
+  assert all(map(math.isnan, student([])))
+  with pytest.raises(ValueError, match="must be finite; got"):
+    student([0.5, math.nan])
+  with pytest.raises(ValueError, match="strictly between 0 and 1"):
+    student([0.5, 0.6], 1.0)

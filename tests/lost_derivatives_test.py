@@ -250,7 +250,7 @@ def test_functions_of_jax_itself_pass():
 class OwnRule:
   """A composer's backward rule: scans with a custom_jvp spike."""
 
-  def __call__(self, layer, neuron, currents, state):
+  def __call__(self, neuron, currents, state=None, layer=""):
     del layer
 
     def once(v, current):

@@ -172,7 +172,7 @@ USES = {
   "layer": lambda neuron: layers.Spiking(neuron).init(
     jax.random.key(0), MANY, layers.Context(RULE, 2, False, None, {})
   ),
-  "rule": lambda neuron: RULE("", neuron, MANY, None),
+  "rule": lambda neuron: RULE(neuron, MANY),
 }
 
 
@@ -207,11 +207,11 @@ def built(trainable):
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_constant_per_channel_is_that_of_each(name):
   currents = jax.random.normal(jax.random.key(1), (6, 2, 4, 3)) + 0.5
-  many = RULE("", CHANNELS[name](BY_CHANNEL), currents, None)
+  many = RULE(CHANNELS[name](BY_CHANNEL), currents)
   assert 0 < float(many.spikes.mean()) < 1
   for channel, constant in enumerate(BY_CHANNEL):
     own = currents[..., channel]
-    one = RULE("", CHANNELS[name](constant), own, None)
+    one = RULE(CHANNELS[name](constant), own)
     for got, want in zip(
       jax.tree.leaves(many), jax.tree.leaves(one), strict=True
     ):

@@ -31,6 +31,7 @@ T = TypeVar("T")
 LIMITS: Mapping[str, int] = {
   "network": 16,
   "training": 8,
+  "shapes": 8,
   "attacks": 4,
   "gradients": 4,
   "spikes": 16,

@@ -10,6 +10,7 @@ ones. Sequences are tuples throughout.
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import json
 import math
@@ -18,6 +19,7 @@ import runpy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from experiments.command.exits import UsageError
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
 
@@ -26,10 +28,6 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SHOWN = 120  # letters of what somebody wrote, in a message
 _NAMED = 12  # of known names, where none is like what was written
 _TOLD = 8  # of what is wrong with a configuration
-
-
-class UsageError(ValueError):
-  """The command line asks for what cannot be done; the message says why."""
 
 
 def load(name: str) -> Config:
@@ -193,9 +191,9 @@ def taken(config: Config, other: Config, groups: Sequence[str]) -> Config:
 def part(config: Config, groups: Sequence[str]) -> dict[str, Any]:
   """Returns the values of some keys, or groups of keys, by dotted key."""
   return {
-    key: value
-    for key, value in flatten(config).items()
-    if key in schema.KEYS and schema.covers(groups, key)
+    key: functools.reduce(getattr, key.split("."), config)
+    for key in schema.KEYS
+    if schema.covers(groups, key)
   }
 
 

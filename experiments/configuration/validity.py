@@ -4,10 +4,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.command.exits import DataError
+from experiments.command.exits import DataError, UsageError
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 
 
 def check(config: Config) -> None:
@@ -20,11 +19,11 @@ def check(config: Config) -> None:
     UsageError: values are not allowed, alone or beside each other; it names
       all of them.
   """
-  flat = settings.flatten(config)
   wrong = [
-    f"{key} must be {known.allowed.told()}; got {settings.shown(flat[key])}"
-    for key, known in schema.KEYS.items()
-    if not known.allowed.holds(flat.get(key))
+    f"{key} must be {schema.KEYS[key].allowed.told()}; got "
+    f"{settings.shown(value)}"
+    for key, value in settings.part(config, list(schema.KEYS)).items()
+    if not schema.KEYS[key].allowed.holds(value)
   ]
   wrong = wrong or _related(config)
   if wrong:
@@ -109,10 +108,10 @@ def lines(
     groups: the keys, or groups of keys, to tell of.
     without: those among them that are not told of.
   """
-  flat = settings.flatten(config)
-  return "".join(
-    f"  --config.{key}={settings.spelt(flat[key])}\n"
-    f"      {known.about}; {known.allowed.told()}\n"
-    for key, known in schema.KEYS.items()
-    if schema.covers(groups, key) and not schema.covers(without, key)
-  )
+  text = ""
+  for key, value in settings.part(config, groups).items():
+    if not schema.covers(without, key):
+      known = schema.KEYS[key]
+      text += f"  --config.{key}={settings.spelt(value)}\n"
+      text += f"      {known.about}; {known.allowed.told()}\n"
+  return text

@@ -21,18 +21,13 @@ from experiments.command import stopping
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
 from experiments.configuration.schema import Config
-from experiments.evaluation import (
-  attack_grid,
-  attack_kinds,
-  chunk_files,
-  suites,
-)
-from experiments.evaluation.attack_grid import Cell
+from experiments.evaluation import chunk_files
 from snnjax import checks, losses
 from snnjax import evaluation as evaluating
 from snnjax.attacks import Threat
+from snnjax.attacks.kinds import LOSSES
 from snnjax.checks import Alarm, Measurements
-from snnjax.evaluation import Evaluation
+from snnjax.evaluation import Cell, Evaluation, Plan
 from snnjax.interfaces import (
   BackwardRule,
   Batch,
@@ -59,7 +54,7 @@ _ALWAYS = (
   "restarts",
   "batch",
 )
-_UNLESS = {"fgsm": "one_step", "random": "noise"}
+_UNLESS = {"fgsm": "one_step", "random": "noise"}  # by kind of attack
 _GRADIENT_FREE = {"spsa", "square"}
 
 
@@ -96,6 +91,7 @@ def measure(
   network: Network,
   classify: jax.tree_util.Partial,
   batch: Batch,
+  plan: Plan,
   evaluation: Evaluation,
   folder: Workdir,
   made_from: Mapping[str, str],
@@ -112,6 +108,7 @@ def measure(
     classify: the network under its own rule, of its variables, which are the
       first argument: compilations are shared with other networks.
     batch: all examples of the evaluation.
+    plan: its cases.
     evaluation: the finished one.
     folder: gets the arrays.
     made_from: see `origins.evaluation`.
@@ -132,21 +129,19 @@ def measure(
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
   stopping.before("the alarms are checked", should_stop)
-  cells = attack_grid.cells(config, tuple(config.seen))
-  cell = cells[-1]
-  reported = _reported(cells, evaluation, count)
+  cell = plan.strongest
+  reported = _reported(plan, cell, evaluation, count)
   examples = checks.Examples(
     build.key(config, "alarm study"),
     jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
     jnp.asarray(batch.labels[:count], jnp.int32),
   )
   made = checks.parts(
-    _subject(config, classify, cell, count, _loss(config, cell, evaluation)),
+    _subject(config, classify, cell, count, _loss(plan)),
     examples,
     checks.Effort(pairs=config.evaluation.alarm_pairs, directions=16, alone=2),
   )
-  names = _names(config, cells, evaluation)
-  parts = {name: made[name] for name in names}
+  parts = {name: made[name] for name in _names(config, plan)}
   parts["statistics"] = lambda: _statistics(
     config, network, classify.args[0], batch
   )
@@ -248,48 +243,37 @@ def _subject(
   )
 
 
-def _loss(config: Config, cell: Cell, evaluation: Evaluation) -> LogitsLoss:
+def _loss(plan: Plan) -> LogitsLoss:
   """The loss of the suite's first PGD; the cross-entropy if it ran none."""
-  planned = suites.plan(config)
-  alone = suites.alone(planned)
-  for attack in planned:
-    if attack.name in alone and cell.case(attack.name) in evaluation.attacks:
-      return attack_kinds.LOSSES[attack.spec.loss]
+  there = [case.attack for case in plan.on(plan.strongest)]
+  for attack in plan.alone:
+    if attack in there:
+      return LOSSES[attack.loss]
   return losses.cross_entropy
 
 
-def _names(
-  config: Config, cells: Sequence[Cell], evaluation: Evaluation
-) -> tuple[str, ...]:
+def _names(config: Config, plan: Plan) -> tuple[str, ...]:
   """What is to be measured, given what the evaluation ran."""
-  ran = {name.split("/")[2] for name in evaluation.attacks if "/" in name}
-  more = tuple(part for attack, part in _UNLESS.items() if attack not in ran)
+  ran = {case.attack.kind for case in plan.cases}
+  more = tuple(part for kind, part in _UNLESS.items() if kind not in ran)
   if config.evaluation.alarm_pairs and not ran & _GRADIENT_FREE:
     more += ("gradient_free",)
-  targets = {cell.target for cell in cells}
-  if all(name.split("/")[0] in targets for name in evaluation.attacks):
-    more += ("large",)  # nothing was run beyond the cells
+  if not plan.beside:
+    more += ("large",)
   return (*_ALWAYS, *more)
 
 
 def _reported(
-  cells: Sequence[Cell], evaluation: Evaluation, count: int
+  plan: Plan, cell: Cell, evaluation: Evaluation, count: int
 ) -> np.ndarray | None:
-  """Which of the first examples withstood all in the last cell, [count].
+  """Which of the first examples withstood all in a cell, [count].
 
   As it is reported: every attack on it, and those in balls that it holds.
   None where the cell has no attack.
   """
-  radii = {
-    name: each.radii
-    for each in cells
-    for name in evaluation.attacks
-    if name.startswith(each.case(""))
-  }
-  own = [n for n in evaluation.attacks if n.startswith(cells[-1].case(""))]
-  if not own:
+  there = plan.within(evaluation, cell)
+  if not there.attacks:
     return None
-  there = evaluating.nested(evaluation, own, radii)
   return evaluating.worst(there).robust[:count]
 
 

@@ -9,32 +9,32 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from experiments.building import build, datasets, examples
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
+from experiments.command.exits import UsageError
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
-  attack_grid,
   chunk_files,
   gradient_study,
   perceptual_study,
-  suites,
 )
-from experiments.evaluation.attack_grid import Cell
+from experiments.planning import attack_grid
 from snnjax import attacks
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
+from snnjax.evaluation import gradients, many_rules
 from snnjax.interfaces import (
   Batch,
   Forward,
@@ -47,8 +47,6 @@ from snnjax.interfaces import (
 from snnjax.storage import array_files, environment, identity, metric_log
 from snnjax.storage.workdir import Preempted, Workdir
 
-LARGE = "large epsilon"
-LARGE_RADIUS = 0.5
 STUDY = "study"
 
 
@@ -59,17 +57,14 @@ class Assessed(NamedTuple):
     name: of the network.
     folder: of this evaluation.
     config: it was trained and evaluated with.
-    modalities: of its inputs.
     evaluation: every example under every attack.
-    study: gradient measurements by name, as `gradient_study.Study` nests.
+    plan: every case of the evaluation.
+    study: what its gradients look like.
     sample: a few examples' inputs by modality, and "labels".
     spikes: one example's spikes by layer, [T, ...].
-    refused: by attack of the suite, why it could not run.
-    mixing: attacks of the suite whose results depend on the microbatch, since
-      they follow a gradient that takes statistics of it.
-    seconds: by case, the wall time of each of its microbatches.
+    seconds: by path of a case, the wall time of each of its microbatches.
     alarms: what was measured for them alone, on a part of the examples.
-    perceived: by case, how visible its changes are.
+    perceived: by path of a case, how visible its changes are.
     used: which examples it was trained and evaluated on.
     made_from: what all of this was made from; see `origins.evaluation`.
   """
@@ -77,67 +72,72 @@ class Assessed(NamedTuple):
   name: str
   folder: pathlib.Path
   config: Config
-  modalities: tuple[str, ...]
+  plan: evaluating.Plan
   evaluation: evaluating.Evaluation
-  study: Mapping[str, np.ndarray]
+  study: evaluating.GradientStudy
   sample: Mapping[str, np.ndarray]
   spikes: Mapping[str, np.ndarray]
-  refused: Mapping[str, str]
-  mixing: tuple[str, ...]
   seconds: Mapping[str, list[float]]
   alarms: alarm_study.Found | None
   perceived: Mapping[str, perceptual_study.Perceived]
   used: examples.Used
   made_from: Mapping[str, str]
 
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    """What the network sees."""
+    return tuple(self.config.seen)
+
 
 class Bench(NamedTuple):
   """What evaluations of one architecture share, compilations included."""
 
   network: Network
+  plan: evaluating.Plan
   grid: attack_grid.Grid
-  study: gradient_study.Measure
+  study: gradients.Measure
   forward: Callable[[Variables, Key, Inputs], Forward]
 
 
 def bench(
   config: Config,
   network: Network,
-  modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
   shared: Shared | None = None,
-  weights: Mapping[str, str] = MappingProxyType({}),
+  made_from: Mapping[str, str] = MappingProxyType({}),
 ) -> Bench:
   """Returns the shared parts for networks of one architecture.
 
   Args:
     config: the whole configuration, its suite resolved.
     network: the architecture.
-    modalities: of its inputs.
     stand_ins: other networks by their folder, for attacks that transfer.
     shared: what other evaluations of this process built.
-    weights: digests of the stand-ins' parameters, which are built in.
+    made_from: digests of what else is built in: the data, which tell the
+      number of classes, and the stand-ins' parameters.
 
   Raises:
     ValueError: if the configuration names or asks what is not allowed.
   """
   alarm_study.check(config)
   shared = shared or Shared()
-  network_key = settings.part(config, schema.NETWORK)
+  network_key = [settings.part(config, schema.NETWORK), dict(made_from)]
   options = settings.to_dict(config)["evaluation"]
-  key = [network_key, options, dict(weights)]
+  key = [network_key, options]
   radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
+  plan = attack_grid.plan(config)
   return Bench(
     network,
+    plan,
     shared.get(
       "attacks",
       key,
-      lambda: attack_grid.grid(config, network, stand_ins or {}),
+      lambda: attack_grid.grid(config, network, plan, stand_ins or {}),
     ),
     shared.get(
       "gradients",
       [*key, radii],
-      lambda: gradient_study.measure(config, network, modalities),
+      lambda: gradient_study.measure(config, plan),
     ),
     shared.get("spikes", network_key, lambda: _forward(config, network)),
   )
@@ -171,33 +171,6 @@ def test_batch(config: Config, splits: datasets.Splits) -> Batch:
   )
 
 
-def cases(
-  config: Config,
-  made: Bench,
-  variables: Variables,
-  modalities: tuple[str, ...],
-  inputs: Inputs,
-) -> attack_grid.Cases:
-  """Returns every attack of the evaluation, by case name.
-
-  Beside the suite there is linf 0.5 on everything, which a sound attack must
-  not fail to use.
-
-  Raises:
-    UsageError: the suite does not fit the radii, or no attack of it can run.
-  """
-  wanted = attack_grid.cells(config, modalities)
-  found = attack_grid.cases(made.grid, variables, wanted, inputs)
-  alone = [a for a in suites.alone(made.grid.attacks) if a not in found.refused]
-  if config.evaluation.norm != "linf" or not alone:
-    return found
-  cell = _large(modalities)
-  large = jax.tree_util.Partial(
-    made.grid.build[alone[0]], variables, attack_grid.traced(cell.radii)
-  )
-  return found._replace(builders={**found.builders, cell.case(alone[0]): large})
-
-
 def assess(
   config: Config,
   made: Bench,
@@ -226,20 +199,17 @@ def assess(
   """
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
-  _check_box(config, splits.modalities, batch)
+  _check_box(made, batch)
   stopping.before("the evaluation", should_stop)
-  attacked = cases(config, made, variables, splits.modalities, batch.inputs)
-  plan = chunk_files.Plan(
-    made_from,
-    np.arange(len(batch.labels)),
-    evaluating.spared(tuple(attacked.builders), attacked.survivors),
-    attacked.refused,
-    suites.depend_on_batch(config, made.grid.attacks),
-  )
-  chunk_files.record(folder, plan)
+  attacked = attack_grid.cases(made.plan, made.grid, variables, batch.inputs)
+  plan = attacked.plan
+  agenda = chunk_files.Agenda(made_from, np.arange(len(batch.labels)), plan)
+  chunk_files.record(folder, agenda)
   examples.save(folder.path, datasets.evaluated(config, splits), made_from)
   first = chunk_files.next_number(folder)  # that of a damaged one stays free
-  finished = [each.chunk for each in chunk_files.load(folder, plan, mend=True)]
+  finished = [
+    each.chunk for each in chunk_files.load(folder, agenda, mend=True)
+  ]
   judge = jax.tree_util.Partial(made.grid.classify, variables)
   visible = perceptual_study.measure(batch, config.evaluation.microbatch)
   chunks = evaluating.stream(
@@ -249,11 +219,9 @@ def assess(
     batch.labels,
     key=build.key(config, "assessment"),
     microbatch=config.evaluation.microbatch,
-    survivors=attacked.survivors,
+    survivors=plan.survivors,
     finished=finished,
-    progress=_whole(
-      progress, _named(config, splits.modalities, attacked), len(batch.labels)
-    ),
+    progress=_whole(progress, _named(plan), len(batch.labels)),
   )
   with metric_log.Metrics(folder.metrics, first - 1 if first else None) as log:
     for number, (chunk, seconds) in enumerate(_timed(chunks), start=first):
@@ -279,7 +247,10 @@ def assess(
     made.network,
     judge,
     batch,
-    chunk_files.collected(plan, chunk_files.load(folder, plan), batch.labels),
+    plan,
+    chunk_files.collected(
+      agenda, chunk_files.load(folder, agenda), batch.labels
+    ),
     folder,
     made_from,
     progress,
@@ -305,9 +276,8 @@ def lacking(
   with contextlib.suppress(FileNotFoundError):
     environment.read(folder.path)
     metric_log.read(folder.metrics)
-  modalities = tuple(config.seen)
   try:
-    load("", config, modalities, folder, made_from)
+    load("", config, folder, made_from)
   except FileNotFoundError as error:
     return f"{error.filename} is missing"
   except identity.DamagedError as error:
@@ -318,7 +288,6 @@ def lacking(
 def load(
   name: str,
   config: Config,
-  modalities: tuple[str, ...],
   folder: Workdir,
   made_from: Mapping[str, str],
 ) -> Assessed:
@@ -327,7 +296,6 @@ def load(
   Args:
     name: of the network.
     config: of the evaluation.
-    modalities: of the inputs.
     folder: of the evaluation.
     made_from: what it must have been made from; see `origins.assessment`.
 
@@ -337,63 +305,84 @@ def load(
     ForeignError: one was made from something else.
   """
   again = chunk_files.remedy(folder.path)
-  plan = chunk_files.read(folder.path)
+  agenda = chunk_files.read(folder.path)
   file = folder.path / chunk_files.FILE
-  identity.check(file, plan.made_from, made_from, f"remove it and {again}")
-  parts = chunk_files.load(folder, plan)
-  lacks = chunk_files.lacks(plan, parts)
+  identity.check(file, agenda.made_from, made_from, f"remove it and {again}")
+  parts = chunk_files.load(folder, agenda)
+  lacks = chunk_files.lacks(agenda, parts)
   if lacks:
-    told = (_told(lack, config, modalities) for lack in lacks)
+    told = (_told(lack, agenda.plan) for lack in lacks)
     raise identity.damaged(folder.path, f"it has {', '.join(told)}", again)
   environment.read(folder.path)  # the leaderboard has it of the last session
-  arrays = folder.load_arrays(STUDY, plan.made_from, f"remove it and {again}")
-
-  if arrays.get("labels", np.empty(0)).shape != plan.indices.shape:
-    study = folder.array_file(STUDY)
-    raise identity.damaged(study, "it lacks labels", f"remove it and {again}")
-
-  def part(prefix: str) -> dict[str, np.ndarray]:
-    return {
-      key.removeprefix(f"{prefix}/"): value
-      for key, value in arrays.items()
-      if key.startswith(f"{prefix}/")
-    }
-
-  evaluation = chunk_files.collected(plan, parts, arrays["labels"])
+  measured = _measured(config, folder, agenda)
   return Assessed(
     name,
     folder.path,
     config,
-    modalities,
-    evaluation,
-    part("study"),
-    part("sample"),
-    part("spikes"),
-    plan.refused,
-    plan.mixing,
+    agenda.plan,
+    chunk_files.collected(agenda, parts, measured.labels),
+    measured.study,
+    measured.sample,
+    measured.spikes,
     chunk_files.seconds(folder, parts),
-    alarm_study.load(config, folder, plan.made_from),
+    alarm_study.load(config, folder, agenda.made_from),
     perceptual_study.collected(
-      [(each.chunk, each.perceived) for each in parts], plan.indices
+      [(each.chunk, each.perceived) for each in parts], agenda.indices
     ),
-    examples.load(folder.path, plan.made_from),
-    plan.made_from,
+    examples.load(folder.path, agenda.made_from),
+    agenda.made_from,
   )
 
 
-def _told(
-  lack: evaluating.Lack, config: Config, modalities: tuple[str, ...]
-) -> str:
+class _Measured(NamedTuple):
+  """What is measured once, on all examples; see `Assessed`."""
+
+  labels: npt.ArrayLike
+  study: evaluating.GradientStudy
+  sample: Mapping[str, Any]
+  spikes: Mapping[str, Any]
+
+
+def _measured(
+  config: Config,
+  folder: Workdir,
+  agenda: chunk_files.Agenda,
+) -> _Measured:
+  """Reads back what `_study` saved.
+
+  Raises:
+    FileNotFoundError: it is missing.
+    DamagedError: it is damaged.
+    ForeignError: it was made from something else.
+  """
+  remedy = f"remove it and {chunk_files.remedy(folder.path)}"
+  arrays = folder.load_arrays(STUDY, agenda.made_from, remedy)
+  count = len(agenda.indices)
+  few = min(config.evaluation.shown, count)
+  every: Any = array_files.Rows(count)
+  layers: Any = array_files.Named()
+  template = _Measured(
+    labels=every,
+    study=gradients.template(tuple(config.seen), count, few),
+    sample=dict.fromkeys((*config.seen, "labels"), array_files.Rows(few)),
+    spikes=layers,
+  )
+  try:
+    return array_files.fill(arrays, template)
+  except ValueError as error:
+    file = folder.array_file(STUDY)
+    raise identity.damaged(file, error, remedy) from None
+
+
+def _told(lack: evaluating.Lack, plan: evaluating.Plan) -> str:
   """What a stage lacks, its attack and radius in words."""
-  large = Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
-  for cell in (*attack_grid.cells(config, modalities), large):
-    prefix = cell.case("")
-    if lack.stage.startswith(prefix):
-      radii = [f"{r:g}" for r in cell.radii.values() if r]
-      attack = lack.stage.removeprefix(prefix)
-      at = " and ".join(dict.fromkeys(radii))
-      return str(lack._replace(stage=f"{attack} on {cell.target} at {at}"))
-  return str(lack)
+  case = plan.by_path.get(lack.stage)
+  if case is None:
+    return str(lack)
+  radii = dict.fromkeys(f"{r:g}" for r in case.radii.values() if r)
+  at = " and ".join(radii)
+  stage = f"{case.attack.name} on {case.target} at {at}"
+  return str(lack._replace(stage=stage))
 
 
 def _timed(
@@ -406,25 +395,14 @@ def _timed(
     begun = time.perf_counter()
 
 
-def _large(modalities: tuple[str, ...]) -> Cell:
-  """Returns the cell that no sound attack fails on."""
-  return Cell(LARGE, 0, dict.fromkeys(modalities, LARGE_RADIUS))
-
-
-def _named(
-  config: Config, modalities: tuple[str, ...], attacked: attack_grid.Cases
-) -> dict[str, str]:
+def _named(plan: evaluating.Plan) -> dict[str, str]:
   """Returns each stage of an evaluation with its attack and radius in words."""
-  notes = {evaluating.CLEAN: "clean examples"}
-  cells = [*attack_grid.cells(config, modalities), _large(modalities)]
-  for cell in cells:
-    prefix = cell.case("")
-    for stage in attacked.builders:
-      if stage.startswith(prefix):
-        notes[stage] = f"{stage.removeprefix(prefix)} at {cell.words}"
   return {
-    stage: notes.get(stage, stage)
-    for stage in (evaluating.CLEAN, *attacked.builders)
+    evaluating.CLEAN: "clean examples",
+    **{
+      case.path: f"{case.attack.name} at {case.cell.words}"
+      for case in plan.cases
+    },
   }
 
 
@@ -455,12 +433,10 @@ def _whole(
   return told
 
 
-def _check_box(
-  config: Config, modalities: tuple[str, ...], batch: Batch
-) -> None:
+def _check_box(made: Bench, batch: Batch) -> None:
   """Clean inputs outside their box would make every number meaningless."""
-  cell = attack_grid.cells(config, modalities)[0]
-  threat = build.threat_of(config.evaluation.norm, cell.radii)
+  cell = made.plan.cells[0]
+  threat = many_rules.threat_of(made.grid.norm, cell, batch.inputs)
   with exits.reading_data():
     attacks.check_inputs(threat, batch.inputs)
 
@@ -477,24 +453,28 @@ def _study(
 ) -> None:
   """Measures gradients, and keeps a few examples and spikes to show."""
   measured = gradient_study.study(
-    config, made.study, variables, batch, progress
+    config,
+    made.study,
+    jax.tree_util.Partial(made.grid.classify, variables),
+    batch,
+    progress,
   )
   few = config.evaluation.shown
   inputs = build.by_modality(batch.inputs)
   one = jax.tree.map(lambda leaf: leaf[:1], inputs)
   key = build.key(config, "shown spikes")
   traces = made.forward(variables, key, one).traces
-  tree = {
-    "labels": batch.labels,
-    "study": measured._replace(
+  tree = _Measured(
+    labels=batch.labels,
+    study=measured._replace(
       maps=jax.tree.map(lambda leaf: leaf[:few], measured.maps),
     ),
-    "sample": {
+    sample={
       **{name: value[:few] for name, value in inputs.items()},
       "labels": jnp.asarray(batch.labels[:few]),
     },
-    "spikes": {name: trace.spikes[:, 0] for name, trace in traces.items()},
-  }
+    spikes={name: trace.spikes[:, 0] for name, trace in traces.items()},
+  )
   leaves = array_files.named_leaves(tree)
   arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
   folder.save_arrays(STUDY, arrays, made_from)

@@ -1,23 +1,26 @@
 """What an evaluation keeps on the disk: its plan, and chunk after chunk.
 
-The plan, ``plan.json``, says what the evaluation is made from, which examples
-it has and which of them every attack must meet. Each finished microbatch is
+``plan.json`` says what the evaluation is made from, which examples it has, and
+every case with the examples that it must meet. Each finished microbatch is
 one file ``arrays/chunks/NUMBER.npz``, which carries the same origin. A chunk
 that is damaged counts as missing: it is computed again.
 """
 
 import contextlib
+import dataclasses
+import functools
 import pathlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from experiments.evaluation.perceptual_study import Perceived
 from snnjax import evaluation as evaluating
+from snnjax.evaluation import Plan, planning, saving
 from snnjax.storage import files, identity, metric_log
 from snnjax.storage.workdir import Workdir
 
@@ -26,23 +29,24 @@ CHUNKS = "chunks"
 _CHUNK = re.compile(rf"{CHUNKS}/\d{{6,9}}")
 
 
-class Plan(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Agenda:
   """What an evaluation has to compute.
 
   Attributes:
     made_from: see `origins.evaluation`.
     indices: [N] ids of the examples, sorted.
-    stages: by case, in their order, the stages whose victims it does not
-      meet.
-    refused: by attack of the suite, why it cannot run.
-    mixing: attacks of the suite whose results depend on the microbatch.
+    plan: every case.
   """
 
   made_from: Mapping[str, str]
   indices: np.ndarray
-  stages: Mapping[str, tuple[str, ...]]
-  refused: Mapping[str, str]
-  mixing: tuple[str, ...]
+  plan: Plan
+
+  @functools.cached_property
+  def stages(self) -> Mapping[str, tuple[str, ...]]:
+    """By path of each case, the stages whose victims it does not meet."""
+    return evaluating.spared(tuple(self.plan.by_path), self.plan.survivors)
 
 
 class Kept(NamedTuple):
@@ -70,12 +74,12 @@ def remedy(folder: pathlib.Path) -> str:
   return f"run: python -m experiments.evaluate --workdir={folder.parent}"
 
 
-def record(folder: Workdir, plan: Plan) -> None:
-  """Writes the plan of an evaluation, or compares it with the one there.
+def record(folder: Workdir, agenda: Agenda) -> None:
+  """Writes the agenda of an evaluation, or compares it with the one there.
 
   Args:
     folder: of the evaluation.
-    plan: what is to be computed.
+    agenda: what is to be computed.
 
   Raises:
     ForeignError: the evaluation was begun with something else.
@@ -89,24 +93,21 @@ def record(folder: Workdir, plan: Plan) -> None:
       _warn(file, error)
     else:
       identity.check(
-        file, begun.made_from, plan.made_from, f"remove {folder.path}"
+        file, begun.made_from, agenda.made_from, f"remove {folder.path}"
       )
       return
   files.write_sealed(
     file,
     {
-      "made_from": plan.made_from,
-      "indices": plan.indices.tolist(),
-      # As pairs: JSON objects of ours are sorted by key.
-      "stages": list(plan.stages.items()),
-      "refused": list(plan.refused.items()),
-      "mixing": list(plan.mixing),
+      "made_from": agenda.made_from,
+      "indices": agenda.indices.tolist(),
+      "plan": planning.to_plain(agenda.plan),
     },
   )
 
 
-def read(path: pathlib.Path) -> Plan:
-  """Reads the plan of an evaluation.
+def read(path: pathlib.Path) -> Agenda:
+  """Reads the agenda of an evaluation.
 
   Args:
     path: the evaluation's folder.
@@ -118,23 +119,21 @@ def read(path: pathlib.Path) -> Plan:
   file = path / FILE
   plain = files.read_sealed(file, remedy(path))
   try:
-    plan = Plan(
+    agenda = Agenda(
       dict(plain["made_from"]),
       np.array(plain["indices"], np.int64),
-      {name: tuple(before) for name, before in plain["stages"]},
-      dict(plain["refused"]),
-      tuple(plain["mixing"]),
+      planning.from_plain(plain["plan"]),
     )
-    if plan.indices.ndim != 1 or np.any(np.diff(plan.indices) < 1):
+    if agenda.indices.ndim != 1 or np.any(np.diff(agenda.indices) < 1):
       raise ValueError("its indices do not rise")
-    return plan
-  except (KeyError, TypeError, ValueError) as error:
+    return agenda
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise identity.damaged(file, repr(error), remedy(path)) from None
 
 
 def digest(chunk: evaluating.Chunk, perceived: Perceived | None) -> str:
   """The digest of what `save` keeps."""
-  return identity.of_arrays(_arrays(chunk, perceived))
+  return identity.of_arrays(saving.to_arrays(chunk, perceived))
 
 
 def save(
@@ -153,15 +152,16 @@ def save(
     perceived: how visible its changes are; None of clean examples.
     made_from: see `origins.evaluation`.
   """
-  folder.save_arrays(_name(number), _arrays(chunk, perceived), made_from)
+  arrays = saving.to_arrays(chunk, perceived)
+  folder.save_arrays(f"{CHUNKS}/{number:06d}", arrays, made_from)
 
 
-def load(folder: Workdir, plan: Plan, *, mend: bool = False) -> list[Kept]:
+def load(folder: Workdir, agenda: Agenda, *, mend: bool = False) -> list[Kept]:
   """Reads the chunks of a folder, in the order they were written.
 
   Args:
     folder: of the evaluation.
-    plan: from `read`.
+    agenda: from `read`.
     mend: whether a damaged chunk is removed, with a warning, as one that is
       computed again.
 
@@ -172,7 +172,7 @@ def load(folder: Workdir, plan: Plan, *, mend: bool = False) -> list[Kept]:
   found = []
   for name in _names(folder):
     try:
-      found.append(_load(folder, plan, name))
+      found.append(_load(folder, agenda, name))
     except identity.DamagedError as error:
       if not mend:
         raise
@@ -211,31 +211,32 @@ def next_number(folder: Workdir) -> int:
   return max(numbers, default=-1) + 1
 
 
-def lacks(plan: Plan, kept: Sequence[Kept]) -> list[evaluating.Lack]:
+def lacks(agenda: Agenda, kept: Sequence[Kept]) -> list[evaluating.Lack]:
   """Returns the stages that lack examples; see `evaluation.lacking`."""
   chunks = [each.chunk for each in kept]
-  return evaluating.lacking(plan.indices, plan.stages, chunks)
+  return evaluating.lacking(agenda.indices, agenda.stages, chunks)
 
 
 def collected(
-  plan: Plan, kept: Sequence[Kept], labels: npt.ArrayLike
+  agenda: Agenda, kept: Sequence[Kept], labels: npt.ArrayLike
 ) -> evaluating.Evaluation:
   """Puts the chunks of a whole evaluation together.
 
   Args:
-    plan: from `read`.
+    agenda: from `read`.
     kept: its chunks.
-    labels: [N] classes of the plan's examples.
+    labels: [N] classes of the agenda's examples.
 
   Raises:
     ValueError: examples are missing.
   """
+  plan = agenda.plan
   return evaluating.collect(
-    plan.indices,
+    agenda.indices,
     np.asarray(labels),
-    tuple(plan.stages),
+    tuple(plan.by_path),
     [each.chunk for each in kept],
-    {stage: before[1:] for stage, before in plan.stages.items() if before},
+    plan.survivors,
   )
 
 
@@ -286,59 +287,20 @@ def _names(folder: Workdir) -> list[str]:
   ]
 
 
-def _load(folder: Workdir, plan: Plan, name: str) -> Kept:
-  """Reads one chunk that belongs to this plan."""
+def _load(folder: Workdir, agenda: Agenda, name: str) -> Kept:
+  """Reads one chunk of what is to be computed."""
   file, again = folder.array_file(name), remedy(folder.path)
-  arrays = folder.load_arrays(name, plan.made_from, f"remove it and {again}")
+  arrays = folder.load_arrays(name, agenda.made_from, f"remove it and {again}")
   try:
-    digest = identity.of_arrays(arrays)
-    stage = str(arrays.pop("stage"))
-    indices = arrays.pop("indices")
-    budget = str(arrays.pop("budget"))
-    if stage not in (evaluating.CLEAN, *plan.stages):
-      raise ValueError(f"its stage {stage!r} is none of the evaluation's")
-    if not np.all(np.isin(indices, plan.indices)):
+    chunk, perceived = saving.from_arrays(arrays, Perceived)
+    if chunk.stage not in (evaluating.CLEAN, *agenda.plan.by_path):
+      raise ValueError(f"its stage {chunk.stage!r} is none of the evaluation's")
+    if not np.all(np.isin(chunk.indices, agenda.indices)):
       raise ValueError("it has examples that the evaluation does not have")
-    clean = stage == evaluating.CLEAN
-    kind = evaluating.Clean if clean else evaluating.Outcome
-    rows = kind(**_part(arrays, "rows"))
-    perceived = None if clean else Perceived(**_part(arrays, "perceived"))
-    for column in (*rows, *(perceived or ())):
-      if column.shape[:1] != indices.shape:
-        raise ValueError("its columns differ in length")
-    number = int(name.removeprefix(f"{CHUNKS}/"))
   except (KeyError, TypeError, ValueError) as error:
     raise identity.damaged(file, error, f"remove it and {again}") from None
-  chunk = evaluating.Chunk(stage, indices, rows, budget=budget)
-  return Kept(number, chunk, perceived, digest)
-
-
-def _arrays(
-  chunk: evaluating.Chunk, perceived: Perceived | None
-) -> dict[str, np.ndarray]:
-  arrays = {
-    "stage": np.array(chunk.stage),
-    "indices": chunk.indices,
-    "budget": np.array(chunk.budget),
-  }
-  parts: dict[str, Any] = {"rows": chunk.rows, "perceived": perceived}
-  for part, record in parts.items():
-    if record is not None:
-      arrays |= {f"{part}/{k}": v for k, v in record._asdict().items()}
-  return arrays
-
-
-def _part(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-  prefix = f"{part}/"
-  return {
-    name.removeprefix(prefix): array
-    for name, array in arrays.items()
-    if name.startswith(prefix)
-  }
-
-
-def _name(number: int) -> str:
-  return f"{CHUNKS}/{number:06d}"
+  number = int(name.removeprefix(f"{CHUNKS}/"))
+  return Kept(number, chunk, perceived, identity.of_arrays(arrays))
 
 
 def _remove(file: pathlib.Path, error: Exception) -> None:

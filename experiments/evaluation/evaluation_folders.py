@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from experiments.building import build
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.evaluation import assessment, suites
+from experiments.evaluation import assessment
+from experiments.planning import suites
 from snnjax.storage import workdir
 from snnjax.storage.workdir import Workdir
 
@@ -79,8 +80,8 @@ def _changeable(config: Config) -> tuple[str, ...]:
 
   Of an attack that transfers from another network that is not known here.
   """
-  planned = suites.plan(config)
-  own = [attack for attack in planned if attack.spec.kind != "transfer"]
+  planned = suites.attacks_of(config)
+  own = [attack for attack in planned if attack.kind != "transfer"]
   if (
     len(own) == len(planned)
     and not suites.depend_on_batch(config, own)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.evaluation import attack_grid, suites
 from experiments.evaluation.assessment import Assessed
 from experiments.reporting import findings
 from snnjax import evaluation as evaluating
+from snnjax.evaluation import Case
 from snnjax.report import Column, Table
 
 # Wall times: all that differs from run to run of one evaluation.
@@ -49,7 +49,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
   refused = [
     {"network": each.name, "attack": name, "reason": reason}
     for each in networks
-    for name, reason in each.refused.items()
+    for name, reason in each.plan.refused.items()
   ]
   if not refused:
     return [did]
@@ -72,43 +72,35 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
 
 def rows(assessed: Assessed) -> list[dict]:
   """Returns a row for every attack that ran, summed over the cells."""
+  plan = assessed.plan
   summaries: dict[str, evaluating.AttackSummary] = {}
-  cells = attack_grid.cells(assessed.config, assessed.modalities)
-  for cell in cells:
-    ran = findings.on_cell(assessed, cell)
-    summaries |= findings.cell_summary(assessed, cell, ran).attacks
-  names = {
-    attack.name: [
-      case
-      for case in (cell.case(attack.name) for cell in cells)
-      if case in summaries
-    ]
-    for attack in suites.plan(assessed.config)
-    if attack.name not in assessed.refused
-  }
-  meets = {each.name: each.spec.meets for each in suites.plan(assessed.config)}
-  found = [
-    {
-      "network": assessed.name,
-      "attack": name,
-      "meets": meets[name],
-      **_counts(assessed, summaries, cases),
-      "iterations": _iterations(assessed, cases),
-      **_seconds(assessed, cases),
-      "batch": findings.of_batch(assessed, [name]),
-    }
-    for name, cases in names.items()
-  ]
-  every = list(summaries)
+  for cell in plan.cells:
+    summaries |= findings.summary(assessed, plan.on(cell)).attacks
+  of_suite = [case for cell in plan.cells for case in plan.on(cell)]
+  attacks = [each for each in plan.attacks if each.name not in plan.refused]
+  found = []
+  for attack in attacks:
+    cases = [case for case in of_suite if case.attack == attack]
+    found.append(
+      {
+        "network": assessed.name,
+        "attack": attack.name,
+        "meets": attack.meets,
+        **_counts(assessed, summaries, cases),
+        "iterations": _iterations(assessed, cases),
+        **_seconds(assessed, cases),
+        "batch": findings.of_batch(assessed, [attack.name]),
+      }
+    )
   whole = {
     "network": assessed.name,
     "attack": "all of them",
     "meets": "",
-    **_counts(assessed, summaries, every),
+    **_counts(assessed, summaries, of_suite),
     "iterations": None,
     "seconds_per_example": None,
-    "seconds": _seconds(assessed, every)["seconds"],
-    "batch": findings.of_batch(assessed, names),
+    "seconds": _seconds(assessed, of_suite)["seconds"],
+    "batch": findings.of_batch(assessed, [each.name for each in attacks]),
   }
   return [*found, whole]
 
@@ -116,35 +108,35 @@ def rows(assessed: Assessed) -> list[dict]:
 def _counts(
   assessed: Assessed,
   summaries: Mapping[str, evaluating.AttackSummary],
-  cases: Sequence[str],
+  cases: Sequence[Case],
 ) -> dict[str, float | None]:
   """How many examples some cases met, of all they could, and broke first."""
-  met = sum(summaries[case].attempted for case in cases)
+  met = sum(summaries[case.path].attempted for case in cases)
   return {
     "met": met,
     "share": met / (len(assessed.evaluation.labels) * len(cases))
     if cases
     else None,
-    "newly_broken": sum(summaries[case].broken for case in cases),
+    "newly_broken": sum(summaries[case.path].broken for case in cases),
   }
 
 
-def _iterations(assessed: Assessed, cases: Sequence[str]) -> float | None:
+def _iterations(assessed: Assessed, cases: Sequence[Case]) -> float | None:
   """The median number of probes; None where nobody was met, or none counted."""
   counted = [
     count
-    for name in cases
-    for count in assessed.evaluation.attacks[name].iterations.tolist()
+    for case in cases
+    for count in assessed.evaluation.attacks[case.path].iterations.tolist()
     if count >= 0
   ]
   return float(np.median(counted)) if counted else None
 
 
 def _seconds(
-  assessed: Assessed, cases: Sequence[str]
+  assessed: Assessed, cases: Sequence[Case]
 ) -> dict[str, float | None]:
   """The wall time in all, and of one example of a full microbatch."""
-  seconds = [s for name in cases for s in assessed.seconds.get(name, [])]
+  seconds = [s for case in cases for s in assessed.seconds.get(case.path, [])]
   if not seconds:
     return dict.fromkeys(TIMES)
   each = float(np.median(seconds)) / assessed.config.evaluation.microbatch

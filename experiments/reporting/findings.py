@@ -5,17 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evaluation import (
-  alarm_study,
-  attack_grid,
-  attack_kinds,
-  suites,
-)
-from experiments.evaluation.assessment import LARGE, Assessed
+from experiments.evaluation import alarm_study
+from experiments.evaluation.assessment import Assessed
 from experiments.reporting import data_tables, remedies
 from snnjax import checks
 from snnjax import evaluation as evaluating
-from snnjax.evaluation import Evaluation, Summary
+from snnjax.attacks import SuiteAttack
+from snnjax.attacks.kinds import GRADIENT_FREE
+from snnjax.evaluation import (
+  Case,
+  Cell,
+  Evaluation,
+  Plan,
+  Summary,
+  gradients,
+)
 from snnjax.intervals import Interval
 
 # Metrics of the report's tables, with their headings.
@@ -28,7 +32,7 @@ METRICS = {
 }
 
 
-def radius(cell: attack_grid.Cell) -> str:
+def radius(cell: Cell) -> str:
   """A cell's radius in words: one number, or one for each modality."""
   attacked = {name: r for name, r in cell.radii.items() if r}
   if len(set(attacked.values())) == 1:
@@ -36,38 +40,19 @@ def radius(cell: attack_grid.Cell) -> str:
   return ", ".join(f"{name} {r:g}" for name, r in attacked.items())
 
 
-def only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
-  """Returns the evaluation with some of its attacks."""
+def only(evaluation: Evaluation, cases: Iterable[Case]) -> Evaluation:
+  """Returns the evaluation with some of its cases."""
   return evaluation._replace(
-    attacks={name: evaluation.attacks[name] for name in names}
+    attacks={case.path: evaluation.attacks[case.path] for case in cases}
   )
 
 
-def on_cell(
-  assessed: Assessed, cell: attack_grid.Cell, *kinds: str
-) -> list[str]:
-  """Returns the attacks that ran on a cell, those of some kinds if given.
-
-  Without kinds, they have met every example that withstood them all; some of
-  them may have met the survivors of others.
-  """
-  return [
-    attack.name
-    for attack in suites.plan(assessed.config)
-    if cell.case(attack.name) in assessed.evaluation.attacks
-    and (not kinds or attack.spec.kind in kinds)
-  ]
-
-
-def rules_alone(assessed: Assessed) -> dict[str, str]:
+def rules_alone(plan: Plan) -> dict[str, SuiteAttack]:
   """Returns PGD under each rule alone, on all examples: attack by rule."""
-  planned = suites.plan(assessed.config)
-  alone = suites.alone(planned)
-  found: dict[str, str] = {}
-  for attack in planned:
-    if attack.name in alone and attack.name not in assessed.refused:
-      found.setdefault(attack.rules[0], attack.name)
-  return found
+  alone: dict[str, SuiteAttack] = {}
+  for attack in plan.alone:
+    alone.setdefault(attack.rules[0], attack)
+  return alone
 
 
 def of_batch(assessed: Assessed, attacks: Iterable[str]) -> str:
@@ -75,37 +60,27 @@ def of_batch(assessed: Assessed, attacks: Iterable[str]) -> str:
 
   Empty where each example's is its own.
   """
-  some = set(attacks) & set(assessed.mixing)
+  some = set(attacks) & set(assessed.plan.mixing)
   return f"of {assessed.config.evaluation.microbatch}" if some else ""
 
 
-def mixing(assessed: Assessed, cell: attack_grid.Cell) -> tuple[str, ...]:
+def mixing(assessed: Assessed, cell: Cell) -> tuple[str, ...]:
   """Returns the attacks in a cell's ball whose results depend on the batch."""
-  there = [name.split("/", 2)[2] for name in within(assessed, cell).attacks]
-  return tuple(name for name in assessed.mixing if name in there)
-
-
-def cell_summary(
-  assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
-) -> Summary:
-  """Returns the worst case over some attacks of one cell, and no other."""
-  names = [cell.case(attack) for attack in attacks]
-  return evaluating.summarize(only(assessed.evaluation, names))
-
-
-def within(assessed: Assessed, cell: attack_grid.Cell) -> Evaluation:
-  """Returns the evaluation with all attacks in the ball of one cell.
-
-  Those on the cell, and those at smaller radii and on fewer modalities; none
-  where the cell itself has none: what nobody attacked is not robust.
-  """
-  radii = {
-    each.case(attack): each.radii
-    for each in attack_grid.cells(assessed.config, assessed.modalities)
-    for attack in on_cell(assessed, each)
+  plan = assessed.plan
+  there = {
+    plan.by_path[path].attack.name for path in within(assessed, cell).attacks
   }
-  names = [cell.case(attack) for attack in on_cell(assessed, cell)]
-  return evaluating.nested(assessed.evaluation, names, radii)
+  return tuple(name for name in plan.mixing if name in there)
+
+
+def summary(assessed: Assessed, cases: Iterable[Case]) -> Summary:
+  """Returns the worst case over some cases, and no other."""
+  return evaluating.summarize(only(assessed.evaluation, cases))
+
+
+def within(assessed: Assessed, cell: Cell) -> Evaluation:
+  """Returns the evaluation with all attacks in the ball of one cell."""
+  return assessed.plan.within(assessed.evaluation, cell)
 
 
 def spread(prefix: str, interval: Interval | None) -> dict[str, float | None]:
@@ -115,16 +90,12 @@ def spread(prefix: str, interval: Interval | None) -> dict[str, float | None]:
   return dict(zip(names, ends, strict=True))
 
 
-def withstood(
-  assessed: Assessed, cell: attack_grid.Cell, attacks: Sequence[str]
-) -> Interval | None:
-  """Returns the accuracy under the worst of some attacks of one cell.
+def withstood(assessed: Assessed, cases: Sequence[Case]) -> Interval | None:
+  """Returns the accuracy under the worst of some cases.
 
   None where there is no attack: what nobody attacked is not robust.
   """
-  if not attacks:
-    return None
-  return cell_summary(assessed, cell, attacks).robust
+  return summary(assessed, cases).robust if cases else None
 
 
 # Columns of the main table with a heading: which kinds of attack each counts.
@@ -137,10 +108,11 @@ SHARES = {
 
 def shares(assessed: Assessed) -> dict[str, tuple[str, tuple[str, ...]]]:
   """Returns the rows of `SHARES` that the suite has an attack for."""
+  plan = assessed.plan
   kinds = {
-    attack.spec.kind
-    for attack in suites.plan(assessed.config)
-    if attack.spec.meets == "all" and attack.name not in assessed.refused
+    attack.kind
+    for attack in plan.attacks
+    if attack.meets == "all" and attack.name not in plan.refused
   }
   return {key: each for key, each in SHARES.items() if set(each[1]) <= kinds}
 
@@ -152,7 +124,7 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
   of `SHARES` are of the cell's own attacks alone.
   """
   rows = []
-  for cell in attack_grid.cells(assessed.config, assessed.modalities):
+  for cell in assessed.plan.cells:
     everything = evaluating.summarize(within(assessed, cell))
     row: dict = {
       "network": assessed.name,
@@ -161,13 +133,9 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
       **spread("clean", everything.clean),
     }
     for key, (_, kinds) in shares(assessed).items():
-      there = on_cell(assessed, cell, *kinds)
-      names = [
-        attack.name
-        for attack in suites.plan(assessed.config)
-        if attack.spec.meets == "all" and attack.name in there
-      ]
-      row |= spread(key, withstood(assessed, cell, names))
+      there = assessed.plan.on(cell, *kinds)
+      all_met = [case for case in there if case.attack.meets == "all"]
+      row |= spread(key, withstood(assessed, all_met))
     ran = bool(everything.attacks)
     row |= spread("robust", everything.robust if ran else None)
     row |= spread("success", everything.success if ran else None)
@@ -178,20 +146,23 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
 
 def rule_rows(assessed: Assessed) -> list[dict]:
   """Returns each rule's accuracy alone, against the worst of all rules."""
-  rules = rules_alone(assessed)
+  rules = rules_alone(assessed.plan)
   rows = []
-  for cell in attack_grid.cells(assessed.config, assessed.modalities):
+  for cell in assessed.plan.cells:
     row: dict = {
       "network": assessed.name,
       "attacked": cell.target,
       "epsilon": radius(cell),
     }
-    ran = on_cell(assessed, cell)
-    there = {rule: name for rule, name in rules.items() if name in ran}
-    for rule in rules:
-      alone = [there[rule]] if rule in there else []
-      row |= spread(rule, withstood(assessed, cell, alone))
-    row |= spread("worst", withstood(assessed, cell, list(there.values())))
+    ran = assessed.plan.on(cell)
+    alone = {
+      rule: [case for case in ran if case.attack == attack]
+      for rule, attack in rules.items()
+    }
+    for rule, cases in alone.items():
+      row |= spread(rule, withstood(assessed, cases))
+    every = [case for cases in alone.values() for case in cases]
+    row |= spread("worst", withstood(assessed, every))
     whole = evaluating.summarize(within(assessed, cell))
     row |= spread("suite", whole.robust if ran else None)
     rows.append(row)
@@ -203,8 +174,8 @@ def sparsity_rows(assessed: Assessed, confidence: str) -> list[dict]:
   rows = []
   for modality in assessed.modalities:
     for condition in ("clean", "halfway", "adversarial"):
-      values = metric_values(assessed, confidence, condition, modality)
-      zero = values["is_zero"].astype(bool)
+      values = assessed.study.metrics[confidence][condition][modality]
+      zero = np.asarray(values.is_zero, bool)
       row: dict = {
         "network": assessed.name,
         "modality": modality,
@@ -213,35 +184,23 @@ def sparsity_rows(assessed: Assessed, confidence: str) -> list[dict]:
         "examples": len(zero),
       }
       for metric in METRICS:
-        kept = values[metric][~zero]
+        kept = np.asarray(getattr(values, metric))[~zero]
         row[metric] = float(kept.mean()) if kept.size else float("nan")
       rows.append(row)
   return rows
 
 
-def metric_values(
-  assessed: Assessed, confidence: str, condition: str, modality: str
-) -> dict[str, np.ndarray]:
-  """Returns every metric of every example under one condition, [N]."""
-  prefix = f"metrics/{confidence}/{condition}/{modality}/"
-  return {
-    name.removeprefix(prefix): value
-    for name, value in assessed.study.items()
-    if name.startswith(prefix)
-  }
-
-
 def along(assessed: Assessed, modality: str, metric: str) -> np.ndarray:
   """Returns a metric of the attack's own gradient, [S + 1, N]; NaN if zero."""
-  values = assessed.study[f"along/{modality}/{metric}"].astype(float)
-  zero = assessed.study[f"along/{modality}/is_zero"].astype(bool)
-  return np.where(zero, np.nan, values).T
+  metrics = assessed.study.along[modality]
+  values = np.asarray(getattr(metrics, metric), float)
+  return np.where(np.asarray(metrics.is_zero, bool), np.nan, values).T
 
 
 def vulnerability_row(assessed: Assessed) -> dict:
   """Returns measured vulnerabilities beside the first-order ratio."""
-  random = float(np.mean(assessed.study["random"]))
-  adversarial = float(np.mean(assessed.study["adversarial"]))
+  random = float(np.mean(assessed.study.random))
+  adversarial = float(np.mean(assessed.study.adversarial))
   row: dict = {
     "network": assessed.name,
     "random": random,
@@ -249,7 +208,7 @@ def vulnerability_row(assessed: Assessed) -> dict:
     "ratio": adversarial / random if random else float("nan"),
   }
   for modality in assessed.modalities:
-    ratio = assessed.study[f"ratio/{modality}"]
+    ratio = np.asarray(assessed.study.ratio[modality])
     known = ratio[~np.isnan(ratio)]
     middle = float(np.median(known)) if known.size else float("nan")
     row[f"first_order_{modality}"] = middle
@@ -262,19 +221,21 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   They compare what was found at each radius and by each attack on its own:
   the worst case over all that a ball holds could not rise with the radius.
   """
-  grid = attack_grid.cells(assessed.config, assessed.modalities)
-  strongest = grid[-1]
-  levels = [cell for cell in grid if cell.target == strongest.target]
-  ran = on_cell(assessed, strongest)
-  rules = [n for n in rules_alone(assessed).values() if n in ran]
-  evaluation = assessed.evaluation
+  plan, evaluation = assessed.plan, assessed.evaluation
+  strongest = plan.strongest
+  levels = plan.levels(strongest.target)
+  ran = plan.on(strongest)
+  rules = [
+    case
+    for attack in rules_alone(plan).values()
+    for case in ran
+    if case.attack == attack
+  ]
 
-  def robust(
-    attacks: Sequence[str], cell: attack_grid.Cell = strongest
-  ) -> np.ndarray | None:
-    if not attacks:
+  def robust(cases: Sequence[Case]) -> np.ndarray | None:
+    if not cases:
       return None
-    some = only(evaluation, [cell.case(name) for name in attacks])
+    some = only(evaluation, cases)
     # What has not met all that it leaves standing cannot be compared.
     if np.isnan(evaluating.summarize(some).robust.estimate):
       return None
@@ -282,13 +243,13 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
 
   radii = {0.0: evaluation.clean.correct}
   for cell in levels:
-    there = robust(on_cell(assessed, cell), cell)
+    there = robust(plan.on(cell))
     if there is not None:
-      radii[max(cell.radii.values())] = there
-  every = [cell.case(a) for cell in levels for a in on_cell(assessed, cell)]
+      radii[cell.radius] = there
+  every = [case for cell in levels for case in plan.on(cell)]
   measured = checks.measured(only(evaluation, every))._replace(
     reported_robust=robust(ran),
-    one_step_robust=robust(on_cell(assessed, strongest, "fgsm")),
+    one_step_robust=robust(plan.on(strongest, "fgsm")),
     many_steps_robust=robust(rules[:1]),
     epsilons=list(radii),
     epsilon_robust=list(radii.values()),
@@ -298,7 +259,7 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     rules=len(rules),
     zero_gradient=zero_gradients(assessed),
     constant_correct=checks.most_frequent(evaluation.labels),
-    large_epsilon_robust=_large(assessed),
+    large_epsilon_robust=robust(plan.beside),
     **data_tables.coverage(assessed.used),
   )
   found = checks.check(
@@ -312,9 +273,7 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   )
 
 
-def _without_gradient(
-  assessed: Assessed, cell: attack_grid.Cell
-) -> dict[str, Any]:
+def _without_gradient(assessed: Assessed, cell: Cell) -> dict[str, Any]:
   """Who withstands the gradient, and who attacks without one, too.
 
   The white box is the attacks that met every example that it leaves standing:
@@ -323,16 +282,14 @@ def _without_gradient(
   survivors together with all before it.
   """
   attacks = assessed.evaluation.attacks
-  free = on_cell(assessed, cell, *attack_kinds.GRADIENT_FREE)
-  white = [name for name in on_cell(assessed, cell) if name not in free]
+  free = assessed.plan.on(cell, *GRADIENT_FREE)
+  white = [case for case in assessed.plan.on(cell) if case not in free]
   while True:
     standing = assessed.evaluation.clean.correct.copy()
-    for name in white:
-      standing &= ~attacks[cell.case(name)].success
+    for case in white:
+      standing &= ~attacks[case.path].success
     met = [
-      name
-      for name in white
-      if np.all(attacks[cell.case(name)].attempted[standing])
+      case for case in white if np.all(attacks[case.path].attempted[standing])
     ]
     if met == white:
       break
@@ -340,12 +297,12 @@ def _without_gradient(
   if not white:
     return {}
   found, left = {}, standing
-  for name in free:
-    outcome = attacks[cell.case(name)]
+  for case in free:
+    outcome = attacks[case.path]
     left = left & ~outcome.success
     correct = assessed.evaluation.clean.correct
     alone = bool(np.all(outcome.attempted[correct]))
-    found[name] = correct & ~outcome.success if alone else left
+    found[case.attack.name] = correct & ~outcome.success if alone else left
   return {"white_box_robust": standing, "gradient_free_robust": found}
 
 
@@ -368,14 +325,15 @@ def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   At the clean input that of the margin; in the ball, where PGD starts, and at
   all points along it that of the loss that it climbs, while the example stands.
   """
+  study = assessed.study
 
-  def everywhere(name: str) -> np.ndarray:
-    zero = [assessed.study[name.format(m)] for m in assessed.modalities]
+  def everywhere(metrics: gradients.Metrics) -> np.ndarray:
+    zero = [each.is_zero for each in metrics.values()]
     return np.logical_and.reduce(zero).astype(bool)
 
-  way = everywhere("along/{}/is_zero") & assessed.study["standing"].astype(bool)
+  way = everywhere(study.along) & np.asarray(study.standing, bool)
   return {
-    "clean": everywhere("metrics/margin/clean/{}/is_zero"),
+    "clean": everywhere(study.metrics["margin"]["clean"]),
     "ball": way[:, 0],
     "attack": np.any(way[:, 1:], 1),
   }
@@ -387,21 +345,11 @@ def correct_counts(
   """Returns radii and how many examples withstand all attacks up to each."""
   evaluation = assessed.evaluation
   radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
-  for cell in attack_grid.cells(assessed.config, assessed.modalities):
+  for cell in assessed.plan.levels(target):
     there = within(assessed, cell)
-    if cell.target != target or not there.attacks:
+    if not there.attacks:
       continue
     worst = evaluating.worst(there)
-    radii.append(max(cell.radii.values()))
+    radii.append(cell.radius)
     correct.append(int(worst.robust.sum()))
   return {"radii": radii, "correct": correct}
-
-
-def _large(assessed: Assessed) -> np.ndarray | None:
-  """Who withstands linf 0.5, [N]; None where that was not run."""
-  names = [
-    name for name in assessed.evaluation.attacks if name.startswith(f"{LARGE}/")
-  ]
-  if not names:
-    return None
-  return evaluating.worst(only(assessed.evaluation, names)).robust

@@ -9,8 +9,8 @@ import numpy as np
 
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
-from experiments.evaluation import attack_grid, suites
 from experiments.evaluation.assessment import Assessed
+from experiments.planning import suites
 from experiments.reporting import data_tables, findings
 from experiments.training.loop import WEIGHTS
 from snnjax import checks
@@ -117,10 +117,9 @@ def _known(config: Config, own: Config) -> dict[str, Any]:
 
 def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
   own = assessed.config
-  cell = attack_grid.cells(own, assessed.modalities)[-1]
-  ran = findings.on_cell(assessed, cell)
+  cell = assessed.plan.strongest
+  ran = [case.attack for case in assessed.plan.on(cell)]
   found = evaluating.summarize(findings.within(assessed, cell))
-  used = [a for a in suites.plan(own) if a.name in ran]
   alarms = findings.alarms(assessed)
   mixing = findings.mixing(assessed, cell)
   zero = list(findings.zero_gradients(assessed).values())
@@ -133,8 +132,8 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     norm=own.evaluation.norm,
     epsilon={name: r for name, r in cell.radii.items() if r},
     suite=suites.title(own),
-    attacks=tuple(ran),
-    rules=tuple(dict.fromkeys(rule for a in used for rule in a.rules)),
+    attacks=tuple(attack.name for attack in ran),
+    rules=tuple(dict.fromkeys(rule for a in ran for rule in a.rules)),
     examples=found.examples,
     clean=found.clean,
     robust=found.robust,

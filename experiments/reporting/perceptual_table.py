@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from experiments.evaluation import attack_grid, perceptual_study
+from experiments.evaluation import perceptual_study
 from experiments.evaluation.assessment import Assessed
 from experiments.reporting import findings
 from snnjax.report import Column, Table
@@ -13,7 +13,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
   found = [row for each in networks for row in rows(each)]
   if not found:
     return []
-  cell = attack_grid.cells(networks[0].config, networks[0].modalities)[-1]
+  cell = networks[0].plan.strongest
   images = "image" in networks[0].modalities
   distance = [Column("distance", "perceptual distance")] if images else []
   return [
@@ -43,20 +43,18 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
 
 def rows(assessed: Assessed) -> list[dict]:
   """Returns a row for every attack of the last target's largest radius."""
-  cell = attack_grid.cells(assessed.config, assessed.modalities)[-1]
   found = []
-  for attack in findings.on_cell(assessed, cell):
-    case = cell.case(attack)
-    outcome = assessed.evaluation.attacks[case]
-    if case not in assessed.perceived:
+  for case in assessed.plan.on(assessed.plan.strongest):
+    outcome = assessed.evaluation.attacks[case.path]
+    if case.path not in assessed.perceived:
       continue
     success = outcome.success & assessed.evaluation.clean.correct
     found.append(
       {
         "network": assessed.name,
-        "attack": attack,
+        "attack": case.attack.name,
         "broken": int(success.sum()),
-        **perceptual_study.summarized(assessed.perceived[case], success),
+        **perceptual_study.summarized(assessed.perceived[case.path], success),
       }
     )
   return found

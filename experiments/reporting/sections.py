@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from experiments.building import build
-from experiments.evaluation import attack_grid
 from experiments.evaluation.assessment import Assessed
 from experiments.reporting import (
   accuracy_table,
@@ -94,7 +93,8 @@ def _mixing(each: Assessed) -> str:
   """Whose results depend on the batch, in a sentence; empty if nobody's."""
   size = each.config.evaluation.microbatch
   rule = each.config.model.rule
-  names = [name for name in each.mixing if name not in each.refused]
+  plan = each.plan
+  names = [name for name in plan.mixing if name not in plan.refused]
   said = [f"the attacks {', '.join(names)}"] if names else []
   if build.depends_on_batch(each.config, rule):
     said.append(f"all gradients under its own rule, {rule}")
@@ -111,10 +111,7 @@ def _told(value: float) -> str:
 
 
 def _accuracy(networks: Sequence[Assessed]) -> Section:
-  targets = dict.fromkeys(
-    cell.target
-    for cell in attack_grid.cells(networks[0].config, networks[0].modalities)
-  )
+  targets = dict.fromkeys(cell.target for cell in networks[0].plan.cells)
   curves: dict[str, dict[str, plots.Curve]] = {}
   for target in targets:
     curves[f"attack on {target}"] = {}
@@ -150,7 +147,9 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
 
 def _rules(networks: Sequence[Assessed]) -> list[Table]:
   """The table of single rules, if the suite has any on all examples."""
-  rules = [rule for each in networks for rule in findings.rules_alone(each)]
+  rules = [
+    rule for each in networks for rule in findings.rules_alone(each.plan)
+  ]
   if not rules:
     return []
   rows = [row for each in networks for row in findings.rule_rows(each)]
@@ -224,7 +223,10 @@ def _modality_figures(
   first = networks[0]
   labels = [first.used.classes[label] for label in first.sample["labels"]]
   maps = plots.gradient_maps(
-    {each.name: each.study[f"maps/clean/{modality}"] for each in networks},
+    {
+      each.name: np.asarray(each.study.maps["clean"][modality])
+      for each in networks
+    },
     inputs=first.sample[modality],
     labels=labels,
     name=f"gradient_maps_{modality}",
@@ -264,9 +266,9 @@ def _modality_figures(
 
 
 def _defined(each: Assessed, condition: str, modality: str) -> np.ndarray:
-  values = findings.metric_values(each, _SHOWN, condition, modality)
-  zero = values["is_zero"].astype(bool)
-  return np.where(zero, np.nan, values["participation_ratio"])
+  values = each.study.metrics[_SHOWN][condition][modality]
+  zero = np.asarray(values.is_zero, bool)
+  return np.where(zero, np.nan, values.participation_ratio)
 
 
 def _vulnerability(networks: Sequence[Assessed]) -> Section:
@@ -295,8 +297,8 @@ def _vulnerability(networks: Sequence[Assessed]) -> Section:
     plots.vulnerability_ratio(
       {
         each.name: plots.Ratios(
-          findings.metric_values(each, _SHOWN, "clean", modality)["l0_exact"],
-          each.study[f"ratio/{modality}"],
+          np.asarray(each.study.metrics[_SHOWN]["clean"][modality].l0_exact),
+          np.asarray(each.study.ratio[modality]),
         )
         for each in networks
       },

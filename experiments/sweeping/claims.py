@@ -115,13 +115,16 @@ def writing_table(path: pathlib.Path) -> Iterator[None]:
 
 
 def write(
-  run: pathlib.Path, config: Config, error: BaseException | None, seconds: float
-) -> Ended:
-  """Writes how a run ended into its folder, and returns it.
+  run: pathlib.Path,
+  configuration: str,
+  error: BaseException | None,
+  seconds: float,
+) -> None:
+  """Writes how a run ended into its folder.
 
   Args:
     run: its folder.
-    config: of the run.
+    configuration: the `digest` of the run's.
     error: what ended it; None where it is finished.
     seconds: that this session of it took.
 
@@ -134,14 +137,13 @@ def write(
     code,
     " ".join(reason.split()),
     seconds,
-    digest(config),
+    configuration,
     secrets.token_hex(8),
   )
   files.write_sealed(run / _ENDED, ended._asdict())
-  return ended
 
 
-def read(run: pathlib.Path, config: Config) -> Ended | None:
+def read(run: pathlib.Path, configuration: str) -> Ended | None:
   """Returns how a run of this configuration ended; None where none did.
 
   A damaged note is none: what is finished shows by itself, and what failed is
@@ -149,11 +151,11 @@ def read(run: pathlib.Path, config: Config) -> Ended | None:
 
   Args:
     run: its folder, which need not exist.
-    config: of the run.
+    configuration: the `digest` of the run's.
   """
   try:
     plain = files.read_sealed(run / _ENDED, _REMEDY)
     ended = Ended(**{**plain, "code": ExitCode(plain["code"])})
   except (OSError, TypeError, KeyError, ValueError):
     return None
-  return ended if ended.configuration == digest(config) else None
+  return ended if ended.configuration == configuration else None

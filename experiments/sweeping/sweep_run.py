@@ -1,195 +1,330 @@
-"""Runs a grid of configurations, one after the other, into one table."""
+"""Runs a sweep: every free run, one after the other, into one table.
+
+Any number of processes may do so in one folder at the same time. Each takes
+runs that are free and passes over those that another has in hand; all of them
+write the same table.
+"""
 
 import errno
-import itertools
 import pathlib
-import re
+import statistics
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping, terminal
 from experiments.command.exits import ExitCode
-from experiments.command.progress import say
+from experiments.command.progress import duration, say
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, settings
 from experiments.configuration.schema import Config
-from experiments.evaluation import evaluation_run
-from experiments.evaluation.assessment import Assessed
-from experiments.reporting import console, findings, report_run
+from experiments.evaluation import evaluation_folders, evaluation_run
+from experiments.planning import preflight, suites
+from experiments.reporting import console, report_run
+from experiments.sweeping import claims, comparison, grid, table
+from experiments.sweeping.grid import Cell
+from experiments.sweeping.table import Outcome
 from experiments.training import loop
 from snnjax import report
-from snnjax.report import Column, Record, Section, Table
-from snnjax.storage import environment, workdir
+from snnjax.report import Record
+from snnjax.storage import workdir
 
 _LOOK_AGAIN = 1.0  # seconds between looks at what others run
-FOLDER = "table"  # what the report on the grid is written into
-_BRACKETS = {"(": 1, "[": 1, ")": -1, "]": -1}
-_STRANGE = re.compile(r"[^A-Za-z0-9._=,()+-]")
+_TABLE_EVERY = 60.0  # seconds from one unfinished table to the next, at least
+FOLDER = "table"  # what the report on the sweep is written into
 
 
-class Cell(NamedTuple):
-  """One run of a grid.
-
-  Attributes:
-    name: of its folder.
-    values: what the grid sets, as the user wrote it.
-    config: the whole configuration.
-  """
-
-  name: str
-  values: Mapping[str, str]
-  config: Config
-
-
-class Outcome(NamedTuple):
-  """How one run ended.
-
-  Attributes:
-    cell: which.
-    code: 0 where it is finished.
-    reason: why it is not.
-    assessed: what is known of its network, where it is finished.
-  """
-
-  cell: Cell
-  code: ExitCode
-  reason: str = ""
-  assessed: Assessed | None = None
-
-
-def run(config: Config, path: pathlib.Path, grid: Sequence[str]) -> ExitCode:
-  """Trains and evaluates every run of a grid, and writes their table.
+def run(
+  config: Config,
+  path: pathlib.Path,
+  axes: Sequence[str],
+  *,
+  listed: Sequence[Mapping[str, Any]] = (),
+  retry: bool = False,
+) -> ExitCode:
+  """Trains and evaluates every run of a sweep, and writes their table.
 
   Args:
-    config: what the grid leaves as it is.
+    config: what grid and list leave as it is.
     path: the folder of all runs.
-    grid: texts such as ``"seed=0,1,2"``.
+    axes: of the grid, texts such as ``"seed=0,1,2"``.
+    listed: runs as mappings of keys to values; see `grid.cells`.
+    retry: whether what failed before is run again.
 
   Returns:
     The exit code of the first run that failed, or that for done.
 
   Raises:
-    UsageError: the grid is empty, or does not fit the configuration.
-    Preempted: a signal asked to stop.
+    UsageError: there is no run, or one does not fit the configuration;
+      nothing is written.
+    Preempted: a signal asked to stop; run again to go on.
   """
-  runs = cells(config, grid)
+  runs = grid.cells(config, axes, listed)
   for cell in runs:  # all, before the first is run
     try:
       preflight.check(cell.config)
-    except settings.UsageError as error:
-      raise settings.UsageError(f"run {cell.name}: {error}") from None
+    except exits.UsageError as error:
+      raise exits.UsageError(f"run {cell.name}: {error}") from None
+  sweep = Sweep(runs, path, config.seed, retry=retry)
   with exits.stop_on_sigterm() as should_stop:
-    outcomes = _all(runs, path, should_stop)
-    record = _record(outcomes, config.seed)
-    (table,) = record.tables()
-    say(f"\n{record.summary}\n\n{console.table(table)}\n")
-    say(f"{console.alarms(record.alarms)}\n")
-    say(f"table: {_written(record, path / FOLDER)}")
-  codes = [each.code for each in outcomes if each.code]
+    try:
+      sweep.work(should_stop)
+    except (workdir.Preempted, KeyboardInterrupt):
+      say(f"\nstopped; {sweep.standing()}")
+      raise
+    with claims.writing_table(path):
+      record = sweep.record()
+      shown = next(iter(record.tables()))
+      say(f"\n{record.summary}\n\n{console.table(shown)}\n")
+      say(f"{console.alarms(record.alarms)}\n")
+      say(f"table: {sweep.write(record)}")
+  codes = [each.code for each in sweep.outcomes() if each.code]
   return codes[0] if codes else ExitCode.DONE
 
 
-def _all(
-  runs: Sequence[Cell], path: pathlib.Path, should_stop: ShouldStop
-) -> list[Outcome]:
-  """Attempts every run; several processes may share the folder.
+class Sweep:
+  """One process's part in a sweep, and what it knows of the others'."""
 
-  A run that another process has in hand is passed over, and looked at again
-  when all others are done: then it is finished, or, where the other one has
-  failed or gone away, it is taken on here.
-  """
-  ended: dict[str, Outcome] = {}
-  shared = Shared()
-  told: set[str] = set()
-  while len(ended) < len(runs):
-    before = len(ended)
-    for number, cell in enumerate(runs, start=1):
-      if cell.name in ended:
-        continue
-      stopping.before(f"run {number} of {len(runs)}", should_stop)
-      if cell.name not in told:
-        say(f"run {number} of {len(runs)}: {cell.name}")
-      try:
-        ended[cell.name] = _attempt(cell, path / cell.name, shared)
-      except workdir.WorkdirBusy:
-        if cell.name not in told:
-          say(f"{cell.name}: another process runs it; looked at again later")
-        told.add(cell.name)
-    if len(ended) == before:
-      time.sleep(_LOOK_AGAIN)
-  return [ended[cell.name] for cell in runs]
+  def __init__(
+    self,
+    cells: Sequence[Cell],
+    path: pathlib.Path,
+    seed: int,
+    *,
+    retry: bool = False,
+  ) -> None:
+    """Looks at what has ended.
+
+    Args:
+      cells: all runs, at least one.
+      path: the folder of all runs.
+      seed: of the configuration that they change, for the table.
+      retry: whether what has failed by now is run again; what fails from now
+        on, here or elsewhere, is not.
+    """
+    self._cells = cells
+    self._path = path
+    self._seed = seed
+    self._shared = Shared()
+    self._ended: dict[str, Outcome] = {}
+    self._shapes = {cell.name: loop.shape(cell.config) for cell in cells}
+    self._digests = {cell.name: claims.digest(cell.config) for cell in cells}
+    notes = [self._note(cell) for cell in cells]
+    self._retried = {note.token for note in notes if retry and note}
+    self._written = time.monotonic()
+
+  def outcomes(self) -> list[Outcome]:
+    """Returns how every run stands, in their order."""
+    return [
+      self._ended.get(cell.name)
+      or Outcome(
+        cell, "busy" if claims.busy(self._path / cell.name) else "free"
+      )
+      for cell in self._cells
+    ]
+
+  def standing(self, mine: int = 0) -> str:
+    """Returns how many runs are done, failed, busy and free, and the time left.
+
+    Args:
+      mine: of the busy ones, how many this process is about to begin.
+    """
+    now = self.outcomes()
+    statuses = [each.status for each in now]
+    words = [
+      f"{statuses.count(status)} {status}"
+      for status in ("done", "failed", "busy", "free")
+      if statuses.count(status) or status == "done"
+    ]
+    text = f"{len(now)} runs: {', '.join(words)}"
+    known = [each.seconds for each in now if each.seconds]
+    busy, free = statuses.count("busy"), statuses.count("free")
+    if known and busy + free:
+      # Of those in hand half is left, on the mean. The median, as the first
+      # run of an architecture compiles.
+      workers = max(busy + mine, 1)
+      pieces = (free - mine) + (busy + mine) / 2
+      left = statistics.median(known) * max(pieces, 0.5) / workers
+      text += f"; about {duration(left)} left for {workers} at work"
+    return text
+
+  def work(self, should_stop: ShouldStop) -> None:
+    """Runs what is free until every run has ended, here or elsewhere.
+
+    Args:
+      should_stop: asked before every run, and by it.
+
+    Raises:
+      Preempted: as `should_stop` wanted.
+    """
+    self._look(self._cells)
+    say(f"sweep: {self.standing()}")
+    if len(self._ended) < len(self._cells):
+      say(
+        "the same command, at the same time elsewhere, takes a part of them; "
+        "stopped at any moment, it goes on from there"
+      )
+    waiting = ""
+    while left := self._left():
+      stopping.before(f"one of {len(left)} runs that are left", should_stop)
+      if time.monotonic() - self._written > _TABLE_EVERY:
+        self._write_unfinished()
+      before = len(self._ended)
+      for cell in self._preferred(left):
+        if self._take(cell):
+          waiting = ""
+          break
+      else:
+        self._look(left)
+        if len(self._ended) == before:
+          now = f"waiting for {len(left)} that others have in hand"
+          if now != waiting:
+            say(f"sweep: {now}")
+          waiting = now
+          time.sleep(_LOOK_AGAIN)
+
+  def record(self) -> Record:
+    """Returns the report on all that is known now, here or elsewhere.
+
+    Under `claims.writing_table`, no table is older than the one it replaces.
+    """
+    self._look(self._left())
+    return table.record(self.outcomes(), self._seed)
+
+  def write(self, record: Record) -> pathlib.Path:
+    """Writes a report into the sweep's folder, and returns its page.
+
+    Raises:
+      OSError: it cannot be written; on a read-only disk the same one may be
+        there already.
+    """
+    self._written = time.monotonic()
+    return _written(record, self._path / FOLDER)
+
+  def _write_unfinished(self) -> None:
+    """Writes the table so far; the sweep goes on where that fails."""
+    try:
+      with claims.writing_table(self._path):
+        self.write(self.record())
+    except OSError as error:
+      terminal.err(f"no table yet: {exits.message(error)}\n")
+
+  def _left(self) -> list[Cell]:
+    return [cell for cell in self._cells if cell.name not in self._ended]
+
+  def _look(self, cells: Iterable[Cell]) -> None:
+    """Notes which of some runs have ended."""
+    for cell in cells:
+      outcome = self._outcome(cell)
+      if outcome is not None:
+        self._ended[cell.name] = outcome
+
+  def _preferred(self, cells: Sequence[Cell]) -> list[Cell]:
+    """The runs that nobody has in hand, those first that compile least.
+
+    That is: what is compiled here, then what nobody else has begun to
+    compile, then the others; in the order of the grid.
+    """
+    busy = [cell for cell in cells if claims.busy(self._path / cell.name)]
+    theirs = [self._shapes[cell.name] for cell in busy]
+
+    def cost(cell: Cell) -> int:
+      shape = self._shapes[cell.name]
+      if self._shared.has("shapes", shape):
+        return 0
+      return 2 if shape in theirs else 1
+
+    return sorted((cell for cell in cells if cell not in busy), key=cost)
+
+  def _take(self, cell: Cell) -> bool:
+    """Runs one run unless another process has it; says whether it ended."""
+    place = self._path / cell.name
+    with claims.claim(place) as mine:
+      if not mine:
+        return False
+      # Only now: another process may have ended it a moment ago.
+      outcome = self._outcome(cell)
+      if outcome is None:
+        number = 1 + self._cells.index(cell)
+        say(f"\nsweep: {self.standing(mine=1)}")
+        say(f"run {number} of {len(self._cells)}: {cell.name}")
+        self._shared.get("shapes", self._shapes[cell.name], lambda: True)
+        outcome = self._attempt(cell, place)
+      if outcome is None:
+        return False
+      self._ended[cell.name] = outcome
+      return True
+
+  def _outcome(self, cell: Cell) -> Outcome | None:
+    """How a run has ended; None where it has not, or is to be run again."""
+    place, note = self._path / cell.name, self._note(cell)
+    try:
+      if _finished(cell, place):
+        assessed = report_run.load(place, cell.config, cell.name)
+        seconds = note.seconds if note and not note.code else 0.0
+        return Outcome(
+          cell, "done", seconds=seconds, numbers=table.numbers(assessed)
+        )
+    except (OSError, ValueError):
+      pass  # It is mended where it is run again, or fails with a reason.
+    if note and note.code and note.token not in self._retried:
+      return Outcome(cell, "failed", note.code, note.reason)
+    return None
+
+  def _note(self, cell: Cell) -> claims.Ended | None:
+    """How a run is noted to have ended, if it is the run of this sweep."""
+    return claims.read(self._path / cell.name, self._digests[cell.name])
+
+  def _attempt(self, cell: Cell, place: pathlib.Path) -> Outcome | None:
+    """Trains and evaluates one run, reads the result, and notes the end.
+
+    Only a signal gets out of here. None where a process that is no worker of
+    a sweep has the run: its training, its evaluation or, to mend it, the
+    finished evaluation.
+    """
+    begun = time.monotonic()
+    problem: Exception | None = None
+    try:
+      loop.run(cell.config, place, self._shared)
+      evaluation_run.run(cell.config, place, self._shared, console.networks)
+      assessed = report_run.load(place, cell.config, cell.name)
+      outcome = Outcome(cell, "done", numbers=table.numbers(assessed))
+    except (workdir.Preempted, KeyboardInterrupt):
+      raise
+    except workdir.WorkdirBusy:
+      say(f"{cell.name}: another process has it; looked at again later")
+      return None
+    except Exception as error:  # whatever it is, the other runs can go on
+      problem = error
+      reason = exits.message(error)
+      terminal.err(f"{cell.name} failed: {reason}\n")
+      outcome = Outcome(
+        cell, "failed", exits.exit_code(error), " ".join(reason.split())
+      )
+    seconds = time.monotonic() - begun
+    if outcome.code is ExitCode.DISK_FULL:
+      return outcome  # The machine failed, not the run; nor is there room.
+    digest = self._digests[cell.name]
+    try:
+      claims.write(place, digest, problem, seconds)
+    except OSError as error:  # this process knows, others will find out
+      terminal.err(f"{cell.name}: its end is not noted: {error}\n")
+    return outcome._replace(seconds=0.0 if problem else seconds)
 
 
-def cells(config: Config, grid: Sequence[str]) -> list[Cell]:
-  """Returns every run of a grid; the last key changes fastest.
+def _finished(cell: Cell, place: pathlib.Path) -> bool:
+  """Whether a run is trained and evaluated as its configuration says.
 
-  Args:
-    config: what the grid leaves as it is.
-    grid: texts such as ``"seed=0,1,2"`` or ``"model.hidden=(16,),(32,)"``.
+  Whether the evaluation is whole is seen when it is read.
 
   Raises:
-    UsageError: the grid is empty, names a key twice, or does not fit.
+    OSError: a file cannot be read.
+    ValueError: a file is damaged, or another run's.
   """
-  axes: dict[str, list[str]] = {}
-  for text in grid:
-    key, equals, values = text.partition("=")
-    if not equals or not values.strip():
-      raise settings.UsageError(f"--grid must be KEY=VALUES, got {text!r}")
-    if key.strip() in axes:
-      raise settings.UsageError(f"--grid has {key.strip()!r} twice")
-    axes[key.strip()] = _split(values)
-  if not axes:
-    raise settings.UsageError('--grid is needed, such as --grid="seed=0,1,2"')
-  found = [
-    _cell(config, dict(zip(axes, values, strict=True)))
-    for values in itertools.product(*axes.values())
-  ]
-  names = [cell.name for cell in found]
-  for name in names:
-    if names.count(name) > 1:
-      raise settings.UsageError(f"--grid has the run {name!r} twice")
-  return found
-
-
-def _split(values: str) -> list[str]:
-  """Cuts a list at its commas, those within brackets left out."""
-  depth, parts = 0, [""]
-  for letter in values:
-    depth += _BRACKETS.get(letter, 0)
-    if letter == "," and not depth:
-      parts.append("")
-    else:
-      parts[-1] += letter
-  return [part.strip() for part in parts]
-
-
-def _cell(config: Config, values: dict[str, str]) -> Cell:
-  own = config
-  for key, value in values.items():
-    own = settings.override(own, key, value)
-  name = ",".join(f"{key}={value}" for key, value in values.items())
-  return Cell(_STRANGE.sub("-", name), values, own)
-
-
-def _attempt(cell: Cell, path: pathlib.Path, shared: Shared) -> Outcome:
-  """Trains and evaluates one run, and reads what was found.
-
-  Only a signal gets out of here, and that another process has the run: its
-  training, its evaluation or, to mend it, the finished evaluation.
-  """
-  try:
-    loop.run(cell.config, path, shared)
-    evaluation_run.run(cell.config, path, shared)
-    assessed = report_run.load(path, cell.config, cell.name)
-  except (workdir.Preempted, workdir.WorkdirBusy, KeyboardInterrupt):
-    raise
-  except Exception as error:  # whatever it is, the other runs can go on
-    reason = exits.message(error)
-    terminal.err(f"{cell.name} failed: {reason}\n")
-    return Outcome(cell, exits.exit_code(error), " ".join(reason.split()))
-  return Outcome(cell, ExitCode.DONE, assessed=assessed)
+  if not comparison.trained(cell.config, place):
+    return False
+  folder = evaluation_folders.folder(place, suites.resolved(cell.config))
+  return workdir.read_status(folder)[0] is workdir.Status.DONE
 
 
 def _written(record: Record, folder: pathlib.Path) -> pathlib.Path:
@@ -197,80 +332,10 @@ def _written(record: Record, folder: pathlib.Path) -> pathlib.Path:
   try:
     return report.write(record, folder).html
   except OSError as error:
-    (table,) = record.tables()
-    there = folder / "tables" / f"{table.name}.csv"
-    content = report.to_csv(table).encode()
+    tables = {each.name: each for each in record.tables()}
+    there = folder / "tables" / "runs.csv"
+    content = report.to_csv(tables["runs"]).encode()
     same = there.is_file() and there.read_bytes() == content
     if error.errno != errno.EROFS or not same:
       raise
     return folder / "report.html"
-
-
-def _record(outcomes: Sequence[Outcome], seed: int) -> Record:
-  failed = [each for each in outcomes if each.code]
-  lines = [
-    f"{len(outcomes) - len(failed)} of {len(outcomes)} runs are finished.",
-    *(f"{each.cell.name} failed: {each.reason}" for each in failed),
-  ]
-  done = [each.assessed for each in outcomes if each.assessed is not None]
-  return Record(
-    title="Sweep",
-    summary="\n\n".join(lines),
-    alarms=[
-      *(alarm for each in done for alarm in findings.alarms(each)),
-      *findings.unmeasured({each.cell.name: each.reason for each in failed}),
-    ],
-    sections=[Section("Runs", "", [_table(outcomes, done)])],
-    provenance={
-      "environment": environment.describe(seed),
-      "configuration": {
-        each.cell.name: settings.to_dict(each.cell.config) for each in outcomes
-      },
-      "made_from": {each.name: dict(each.made_from) for each in done},
-    },
-  )
-
-
-def _table(outcomes: Sequence[Outcome], done: Sequence[Assessed]) -> Table:
-  """A row per run and attack, or one that says why there is none."""
-  columns = [
-    *(Column(key, key) for key in outcomes[0].cell.values),
-    *(Column(key, key) for key in ("status", "attacked", "epsilon")),
-    Column("examples", "examples"),
-    Column("clean", "clean", True, interval=("clean_low", "clean_high")),
-    Column("noise", "random noise", percent=True),
-    Column("pgd", "PGD, worst rule", percent=True),
-    Column(
-      "robust", "worst of all", True, interval=("robust_low", "robust_high")
-    ),
-    Column("reason", "reason"),
-  ]
-  found = {each.name: findings.accuracy_rows(each) for each in done}
-  rows = [row for each in outcomes for row in _rows(each, found)]
-  # A run that failed has nothing where the others have numbers.
-  shown = [key for column in columns for key in report.keys_of(column)]
-  every = dict.fromkeys(shown + [key for row in rows for key in row])
-  return Table(
-    name="runs",
-    title="Accuracy of every run",
-    caption=(
-      "Share of test examples classified correctly. 'Worst of all' counts an "
-      "example as lost if any attack breaks it, at this radius or in a smaller "
-      "ball that lies inside. Intervals are Wilson's, of 95 %. The same "
-      "command runs again what failed."
-    ),
-    columns=columns,
-    rows=[every | row for row in rows],
-  )
-
-
-def _rows(
-  outcome: Outcome, found: Mapping[str, list[dict]]
-) -> list[dict[str, Any]]:
-  cell = outcome.cell
-  about = {"run": cell.name, **cell.values}
-  if outcome.code:
-    ended = {"status": "failed", "exit_code": int(outcome.code)}
-    return [{**about, **ended, "reason": outcome.reason}]
-  ended = {"status": "done", "exit_code": 0}
-  return [{**row, **about, **ended} for row in found[cell.name]]

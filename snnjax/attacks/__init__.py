@@ -55,6 +55,12 @@ from snnjax.attacks.perceptual import (
 )
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
+from snnjax.attacks.rule_suites import (
+  SuiteAttack,
+  SuiteError,
+  quick_suite,
+  standard_suite,
+)
 from snnjax.attacks.sparse.greedy import corner_search, jsma
 from snnjax.attacks.sparse.sigma_zero import sigma_zero
 from snnjax.attacks.sparse.sparse_pgd import pgd_l0, spgd
@@ -104,6 +110,8 @@ __all__ = [
   "Probe",
   "Proposer",
   "Source",
+  "SuiteAttack",
+  "SuiteError",
   "Threat",
   "as_attack",
   "ascend",
@@ -147,6 +155,7 @@ __all__ = [
   "perceptual_distance",
   "pgd",
   "pgd_l0",
+  "quick_suite",
   "r_fgsm",
   "random_noise",
   "sa_pgd",
@@ -159,6 +168,7 @@ __all__ = [
   "spgd",
   "spsa",
   "square",
+  "standard_suite",
   "success_then_loss",
   "targeted_auto_pgd",
   "targeted_fab",

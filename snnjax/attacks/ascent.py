@@ -20,10 +20,11 @@ from snnjax.attacks.loop import (
   search_recorded,
   with_restarts,
 )
-from snnjax.attacks.oracles import Oracle
+from snnjax.attacks.oracles import Source
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Attack, AttackResult, Inputs, Key, Labels, PyTree
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 Start = Callable[[Key, Inputs], Inputs]
@@ -43,10 +44,11 @@ class Destination(NamedTuple):
 
 
 def ascend(
-  oracle: Oracle,
+  source: Source,
   stepper: optax.GradientTransformation,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   restarts: int = 1,
   start: Start | None = None,
@@ -64,12 +66,13 @@ def ascend(
   `success_then_loss`.
 
   Args:
-    oracle: the losses and gradients.
+    source: a logits function, or an oracle.
     stepper: turns gradients into steps that are *added*, or names the next
       iterate as a `Destination`; it is given the iterate as `params` and
       `value`, `correct` and `origin` as extra arguments, in float32 at least.
       Built on `threat` as a rule.
     threat: where the iterates may go.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many gradient steps; 0 only tries the starting points.
     restarts: how many independent runs.
     start: ``(key, clean) -> first iterate``, projected before it is tried;
@@ -81,14 +84,14 @@ def ascend(
     ``(key, inputs, labels) -> AttackResult``.
 
   Raises:
-    TypeError: if an argument is something else.
-    ValueError: if `steps` or `restarts` are not such counts; from the attack,
-      if inputs or labels do not fit, see `check_inputs`.
+    ValueError: if an argument is something else; from the attack, if inputs
+      or labels do not fit, see `check_inputs`.
   """
   run = search(
-    oracle,
+    source,
     _stepping(stepper, start),
     threat,
+    loss=loss,
     steps=_tries(steps, start),
     keep=keep,
     until=until,
@@ -97,10 +100,11 @@ def ascend(
 
 
 def ascend_recorded(
-  oracle: Oracle,
+  source: Source,
   stepper: optax.GradientTransformation,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   record: Record,
   start: Start | None = None,
@@ -109,9 +113,10 @@ def ascend_recorded(
   """Returns `ascend` with one run that also records every iterate.
 
   Args:
-    oracle: the losses and gradients.
+    source: a logits function, or an oracle.
     stepper: as in `ascend`.
     threat: where the iterates may go.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many gradient steps.
     record: ``(inputs, probe) -> pytree``, called on the first iterate and
       after every step: sparsity along the attack is
@@ -125,13 +130,13 @@ def ascend_recorded(
     `ascend`.
 
   Raises:
-    TypeError: as `ascend`.
     ValueError: as `ascend`.
   """
   run = search_recorded(
-    oracle,
+    source,
     _stepping(stepper, start),
     threat,
+    loss=loss,
     steps=_tries(steps, start),
     record=record,
     keep=keep,

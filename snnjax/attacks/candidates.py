@@ -27,9 +27,9 @@ class Keep(NamedTuple):
 
 
 def check_keep(keep: Any) -> None:
-  """Raises TypeError unless this is a rule, where a function would not do."""
+  """Raises ValueError unless this is a rule, where a function would not do."""
   if not isinstance(keep, Keep):
-    raise TypeError(
+    raise ValueError(
       "keep must be a rule such as attacks.success_then_loss; got "
       f"{described(keep)}: attacks.Keep(replaces) makes one of a function "
       "(best, new) -> [B]"

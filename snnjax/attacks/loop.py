@@ -24,7 +24,13 @@ from snnjax.attacks.candidates import (
   no_candidate,
   success_then_loss,
 )
-from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
+from snnjax.attacks.oracles import (
+  Oracle,
+  OracleState,
+  Probe,
+  Source,
+  as_oracle,
+)
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import (
@@ -36,6 +42,7 @@ from snnjax.interfaces import (
   Labels,
   PyTree,
 )
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 Memory = Any
@@ -80,10 +87,11 @@ class Proposer(NamedTuple):
 
 
 def search(
-  oracle: Oracle,
+  source: Source,
   proposer: Proposer,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   keep: Keep = success_then_loss,
   until: Until | None = None,
@@ -97,10 +105,11 @@ def search(
   elsewhere, that nobody asks for.
 
   Args:
-    oracle: the losses and gradients. Its state starts anew at the first point
-      if the walk does not begin at the clean input.
+    source: a logits function, or an oracle. The oracle's state starts anew at
+      the first point if the walk does not begin at the clean input.
     proposer: proposes the points.
     threat: where they may lie.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many points to try beside the clean input.
     keep: chooses among the points, for each example.
     until: ``best -> [B]``, which examples are done: they keep what they have,
@@ -108,19 +117,21 @@ def search(
       without a reverse derivative. None takes every step.
 
   Raises:
-    TypeError: if an argument is something else.
-    ValueError: if `steps` is not a whole number of at least 0; from the
-      attack, if inputs or labels do not fit, see `check_inputs`.
+    ValueError: if an argument is something else, or `steps` is not a whole
+      number of at least 0; from the attack, if inputs or labels do not fit,
+      see `check_inputs`.
   """
+  oracle = as_oracle(source, loss)
   run = _loop(oracle, proposer, threat, steps, keep, _no_record, until)
   return lambda key, inputs, labels: run(key, inputs, labels)[0]
 
 
 def search_recorded(
-  oracle: Oracle,
+  source: Source,
   proposer: Proposer,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   record: Record,
   keep: Keep = success_then_loss,
@@ -128,9 +139,10 @@ def search_recorded(
   """Returns `search` that also records every point it tries.
 
   Args:
-    oracle: as in `search`.
+    source: as in `search`.
     proposer: as in `search`.
     threat: as in `search`.
+    loss: as in `search`.
     steps: as in `search`.
     record: ``(inputs, probe) -> pytree``, called on every point; it sees the
       gradient as the oracle gave it.
@@ -141,9 +153,9 @@ def search_recorded(
     leading axis of steps + 1, that of the clean input first.
 
   Raises:
-    TypeError: as `search`.
     ValueError: as `search`.
   """
+  oracle = as_oracle(source, loss)
   return _loop(oracle, proposer, threat, steps, keep, record, None)
 
 
@@ -158,8 +170,7 @@ def with_restarts(
     keep: chooses among the results of the runs.
 
   Raises:
-    TypeError: if `keep` is no rule.
-    ValueError: if `restarts` is not a positive whole number.
+    ValueError: if `restarts` is not a positive whole number or `keep` no rule.
   """
   check_count("restarts", restarts)
   check_keep(keep)
@@ -197,7 +208,6 @@ def _loop(
   record: Record,
   until: Until | None,
 ) -> RecordedAttack:
-  check_oracle(oracle)
   check_threat(threat)
   check_count("steps", steps, least=0)
   check_keep(keep)

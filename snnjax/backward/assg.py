@@ -116,16 +116,20 @@ class Assg:
   frozen: bool
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     constant = lax.stop_gradient((currents, state))
-    drive = Bptt(surrogates.straight_through())(layer, neuron, *constant).drive
+    drive = Bptt(surrogates.straight_through())(neuron, *constant, layer).drive
     seen = self.updated(layer, drive)
     reach = seen.size + self.relaxation * seen.spread + _TINY
     surrogate = self.family.surrogate(self.coverage_width / reach)
     rule = Bptt(surrogate, detach_reset=self.detach_reset, per_step=True)
-    return rule(layer, neuron, currents, state)
+    return rule(neuron, currents, state, layer)
 
   def updated(self, layer: str, drive: Array) -> Moments:
     """Returns the layer's moments after a pass with this drive [T, B, ...]."""

@@ -55,19 +55,23 @@ class Pdsg:
   detach_reset: bool = True
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     seen = Bptt(straight_through())
     constant = lax.stop_gradient((currents, state))
-    drive = seen(layer, neuron, *constant).drive
+    drive = seen(neuron, *constant, layer).drive
     width = _spread_so_far(lax.stop_gradient(drive))
     rule = Bptt(
       gaussian(width, width / 2),
       detach_reset=self.detach_reset,
       per_step=True,
     )
-    return rule(layer, neuron, currents, state)
+    return rule(neuron, currents, state, layer)
 
 
 def _spread_so_far(drive: Array) -> Array:

@@ -38,7 +38,7 @@ def check_rule(rule: Any, name: str = "rule") -> None:
   check_takes(
     name,
     rule,
-    ("layer", "neuron", "currents", "state"),
+    ("neuron", "currents", "state", "layer"),
     "backward.Bptt(surrogates.atan()) is a rule",
   )
 
@@ -68,7 +68,11 @@ class Bptt:
   per_step: bool = False
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     del layer
@@ -97,7 +101,11 @@ class StraightThrough:
   """
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     del layer
@@ -119,7 +127,11 @@ class Bptr:
   """
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     del layer
@@ -165,7 +177,11 @@ class Rga:
       check_positive("threshold", self.threshold)
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     del layer
@@ -202,7 +218,11 @@ class Hart:
   surrogate: Surrogate
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     del layer
@@ -234,12 +254,16 @@ class PerLayer:
   default: BackwardRule
 
   def __call__(
-    self, layer: str, neuron: Neuron, currents: Array, state: State | None
+    self,
+    neuron: Neuron,
+    currents: Array,
+    state: State | None = None,
+    layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     rule = self.rules.get(layer, self.default)
     check_rule(rule, f"the rule of layer {layer!r}")
-    return rule(layer, neuron, currents, state)
+    return rule(neuron, currents, state, layer)
 
   @property
   def batch_statistics(self) -> bool:

@@ -1,5 +1,6 @@
 """Worst-case evaluation over attacks and rules, one example at a time."""
 
+from snnjax.evaluation import saving
 from snnjax.evaluation.accuracy import RobustAccuracy, robust_accuracy
 from snnjax.evaluation.autoattack_suite import (
   Suite,
@@ -9,16 +10,19 @@ from snnjax.evaluation.autoattack_suite import (
 )
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Lack, lacking, spared
+from snnjax.evaluation.gradients import GradientStudy, study_gradients
+from snnjax.evaluation.many_rules import SuiteResult, View, evaluate_suite
 from snnjax.evaluation.microbatches import Progress, evaluate, stream
 from snnjax.evaluation.nesting import holds, nested
+from snnjax.evaluation.planning import Case, Cell, Plan
 from snnjax.evaluation.records import (
   CLEAN,
   Bounds,
-  Case,
   Chunk,
   Clean,
   Evaluation,
   Outcome,
+  Trial,
 )
 from snnjax.evaluation.summary import (
   AttackSummary,
@@ -35,28 +39,37 @@ __all__ = [
   "AttackSummary",
   "Bounds",
   "Case",
+  "Cell",
   "Chunk",
   "Clean",
   "Evaluation",
+  "GradientStudy",
   "Lack",
   "Outcome",
+  "Plan",
   "Progress",
   "RobustAccuracy",
   "Suite",
+  "SuiteResult",
   "Summary",
+  "Trial",
   "UnjudgedError",
+  "View",
   "Worst",
   "autoattack",
   "cases",
   "collect",
   "evaluate",
+  "evaluate_suite",
   "holds",
   "lacking",
   "nested",
   "refuse_outside",
   "robust_accuracy",
+  "saving",
   "spared",
   "stream",
+  "study_gradients",
   "summarize",
   "undefined",
   "worst",

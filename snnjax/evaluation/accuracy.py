@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from snnjax.arguments import check_attack, with_key
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.evaluation.microbatches import evaluate
-from snnjax.evaluation.records import Case
+from snnjax.evaluation.records import Trial
 from snnjax.evaluation.summary import summarize
 from snnjax.interfaces import (
   AnyLogitsFn,
@@ -96,7 +96,7 @@ def robust_accuracy(
   # The same attack again, on other examples, is not compiled again.
   case = jax.tree_util.Partial(_on_its_word, jax.tree_util.Partial(attack))
   if threat is not None:
-    case = jax.tree_util.Partial(lambda: Case(_marked(attack), threat))
+    case = jax.tree_util.Partial(lambda: Trial(_marked(attack), threat))
   evaluation = evaluate(
     {"attack": case},
     judge,
@@ -121,8 +121,8 @@ class _Anywhere:
     return jnp.max(_by_example(change, jnp.abs), 1)
 
 
-def _on_its_word(attack: Attack) -> Case:
-  return Case(_marked(attack), _Anywhere())
+def _on_its_word(attack: Attack) -> Trial:
+  return Trial(_marked(attack), _Anywhere())
 
 
 def _marked(attack: Attack) -> Attack:

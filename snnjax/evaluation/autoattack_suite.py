@@ -11,7 +11,7 @@ from snnjax import attacks
 from snnjax.arguments import check_takes, with_key
 from snnjax.attacks import Threat
 from snnjax.evaluation.microbatches import Progress, evaluate
-from snnjax.evaluation.records import Case, Chunk, Evaluation
+from snnjax.evaluation.records import Chunk, Evaluation, Trial
 from snnjax.evaluation.steps import Builder, partial
 from snnjax.interfaces import AnyLogitsFn, Attack, Inputs, Key, Labels, LogitsFn
 from snnjax.losses import TooFewClassesError
@@ -61,9 +61,9 @@ def cases(
   check_takes("suite", suite, ("logits_fn", "threat"), _SUITE)
 
   def builder(name: str) -> Builder:
-    def build(logits_fn: LogitsFn, epsilon: Any) -> Case:
+    def build(logits_fn: LogitsFn, epsilon: Any) -> Trial:
       budget = attacks.threat_of(threat, epsilon)
-      return Case(suite(logits_fn, budget)[name], budget)
+      return Trial(suite(logits_fn, budget)[name], budget)
 
     return jax.tree_util.Partial(build, logits, epsilon)
 

@@ -14,11 +14,11 @@ from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Survivors, fell, spared
 from snnjax.evaluation.records import (
   CLEAN,
-  Case,
   Chunk,
   Clean,
   Evaluation,
   Outcome,
+  Trial,
   positions,
 )
 from snnjax.evaluation.steps import (
@@ -109,7 +109,7 @@ def stream(
 
   Args:
     cases: by name, in the order of attack, a function without arguments that
-      builds the `Case`. Builders of the form `jax.tree_util.Partial(build,
+      builds the `Trial`. Builders of the form `jax.tree_util.Partial(build,
       variables, epsilon)` share one compilation for all values of their
       arguments; a plain function is compiled on its own, its constants baked
       in.
@@ -189,10 +189,10 @@ def _stream(
 ) -> Iterator[Chunk]:
   judge = partial(with_key(classify, "classify"))
   for name, builder in cases.items():
-    if isinstance(builder, Case) or not callable(builder):
+    if isinstance(builder, Trial) or not callable(builder):
       raise ValueError(
         f"cases[{name!r}] must be a function without arguments that builds "
-        f"the Case; got {described(builder)}: put it behind lambda:"
+        f"the Trial; got {described(builder)}: put it behind lambda:"
       )
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")

@@ -30,8 +30,8 @@ class Bounds(Protocol):
     ...
 
 
-class Case(NamedTuple):
-  """One attack of an evaluation, with its judge.
+class Trial(NamedTuple):
+  """An attack ready to run, with its judge.
 
   Attributes:
     attack: ``(keys [B], inputs, labels) -> AttackResult``.

@@ -12,11 +12,11 @@ from snnjax import prng
 from snnjax.arguments import check_attack, check_logits, described
 from snnjax.attacks import Threat
 from snnjax.attacks.threats.threat import check_threat
-from snnjax.evaluation.records import Case
+from snnjax.evaluation.records import Trial
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
 from snnjax.logistic import log_softmax
 
-Builder = Callable[[], Case]
+Builder = Callable[[], Trial]
 
 
 def partial(function: Callable) -> jax.tree_util.Partial:
@@ -77,7 +77,7 @@ def attempt(
   """Attacks one microbatch and measures what came back.
 
   Raises:
-    ValueError: if the builder returns no `Case`, or its attack no result.
+    ValueError: if the builder returns no `Trial`, or its attack no result.
   """
   case = builder()
   _check_case(case)
@@ -116,9 +116,9 @@ def attempt(
 
 def _check_case(case: Any) -> None:
   """Raises ValueError unless this is a case, made of an attack and a threat."""
-  if not isinstance(case, Case):
+  if not isinstance(case, Trial):
     raise ValueError(
-      "cases must be functions that return Case(attack, threat); one returned "
+      "cases must be functions that return Trial(attack, threat); one returned "
       f"{described(case)}"
     )
   check_attack(case.attack, "a case's attack")

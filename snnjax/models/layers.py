@@ -253,7 +253,7 @@ class Spiking(nn.Module):
       neuron = neuron.build(constants)
     name = "/".join(self.path)
     currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))
-    trace = context.rule(name, neuron, currents, context.states.get(name))
+    trace = context.rule(neuron, currents, context.states.get(name), name)
     return trace.spikes, {name: trace}
 
 

@@ -44,6 +44,8 @@ def cell(row: Row, column: Column) -> str:
     number(row[key], column.digits, column.percent).removesuffix(" %")
     for key in column.interval
   )
+  if (low, high) == (_NOTHING, _NOTHING):  # as of the mean of one number
+    return estimate
   return f"{estimate} ({low} to {high})"
 
 

@@ -10,6 +10,7 @@ them. A file without a digest is refused: it was cut, or something else wrote
 it. What something else wrote is read by ``restore(..., foreign=True)``.
 """
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -50,6 +51,22 @@ _SAFETENSORS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """A leaf of a template: an array of so many rows, of any dtype and width.
+
+  Attributes:
+    count: the length of the first axis; None is any array.
+  """
+
+  count: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+  """A leaf of a template: a mapping of arrays, by whatever names they have."""
+
+
 def is_key(leaf: Any) -> bool:
   """Whether `leaf` is a typed random key, whose bits only JAX can read."""
   dtype = getattr(leaf, "dtype", None)
@@ -83,6 +100,36 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
     if name in folders:
       raise ValueError(f"{name!r} names both a leaf and a subtree")
   return leaves
+
+
+def fill(arrays: Mapping[str, np.ndarray], template: PyTree) -> PyTree:
+  """Returns the tree that `named_leaves` made arrays of.
+
+  Args:
+    arrays: by name.
+    template: a tree like it, with `Rows` and `Named` as its leaves.
+
+  Raises:
+    ValueError: an array is missing, not expected, or has other rows.
+  """
+  left, values, problems = dict(arrays), list[Any](), list[str]()
+  for name, leaf in named_leaves(template).items():
+    if isinstance(leaf, Named):
+      below = [n for n in left if n.startswith(f"{name}/")]
+      values.append({n.removeprefix(f"{name}/"): left.pop(n) for n in below})
+      continue
+    array = left.pop(name, None)
+    values.append(array)
+    if array is None:
+      problems.append(f"{name}: missing")
+    elif leaf.count is not None and array.shape[:1] != (leaf.count,):
+      problems.append(
+        f"{name}: {describe(array)} came, {leaf.count} rows are expected"
+      )
+  problems += [f"{name}: no such leaf is expected" for name in left]
+  if problems:
+    raise ValueError(f"arrays do not fit: {told(problems)}")
+  return jax.tree.unflatten(jax.tree.structure(template), values)
 
 
 def describe(leaf: Any) -> str:

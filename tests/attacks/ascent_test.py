@@ -180,8 +180,8 @@ def test_records_follow_the_attack():
 def test_records_leave_out_a_clean_input_where_no_run_starts():
   threat = attacks.linf(0.1)
   attack = attacks.ascend_recorded(
-    attacks.white_box(linear),
-    optax.chain(steppers.steepest(threat), steppers.scaled(-0.04)),
+    linear,
+    optax.chain(steppers.steepest(threat), optax.scale(-0.04)),
     threat,
     steps=2,
     start=lambda key, clean: clean - 0.06,
@@ -362,7 +362,7 @@ def test_bad_arguments_are_named(build, says):
 
 
 def test_a_function_is_no_rule_of_what_to_keep():
-  with pytest.raises(TypeError, match=r"attacks\.Keep\(replaces\) makes one"):
+  with pytest.raises(ValueError, match=r"attacks\.Keep\(replaces\) makes one"):
     attacks.fgsm(linear, LINF, keep=lambda best, new: new.success)
 
 

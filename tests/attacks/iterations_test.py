@@ -110,7 +110,7 @@ def test_iterations_survive_vmap_and_are_evaluated():
 
   threat = attacks.linf(0.4)
   result = evaluation.evaluate(
-    {"bim": lambda: evaluation.Case(bim(), threat)},
+    {"bim": lambda: evaluation.Trial(bim(), threat)},
     line,
     INPUTS,
     LABELS,

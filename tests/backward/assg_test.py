@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,7 +94,7 @@ def test_later_draws_see_the_first_ones_moments():
   )
   first, first_state = compiled(one.grad)(key, one.init(inputs), inputs, LABELS)
   # One draw uses fold 0 of the key, as the first of three does.
-  jax.tree.map(np.testing.assert_array_equal, state, first_state)
+  chex.assert_trees_all_equal(state, first_state)
   assert np.any(averaged.gradient != first.gradient)
 
 
@@ -127,7 +128,7 @@ def test_pdsg_width_is_the_spread_of_all_drives_so_far():
   @compiled
   def run(currents):
     def spikes(currents):
-      trace = Pdsg()("layer", neuron, currents, None)
+      trace = Pdsg()(neuron, currents)
       return trace.spikes, trace.drive
 
     _, pull, drive = jax.vjp(spikes, currents, has_aux=True)
@@ -149,7 +150,7 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
   neuron = neurons.lif(0.5, 1.0)
 
   def gradient(currents):
-    total = lambda c: jnp.sum(Pdsg()("layer", neuron, c, None).spikes)  # noqa: E731
+    total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
     return compiled(jax.grad(total))(currents)
 
   whole, alone = gradient(currents), gradient(currents[:, :1])
@@ -159,7 +160,7 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
 def test_pdsg_of_equal_drives_is_finite():
   currents = jnp.zeros((STEPS, 1, 1))
   neuron = neurons.integrate_and_fire(1.0)
-  total = lambda c: jnp.sum(Pdsg()("layer", neuron, c, None).spikes)  # noqa: E731
+  total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
   gradient = compiled(jax.grad(total))(currents)
   # Drive -1, sigma 1: the density at -1.5, plus what later steps carry.
   assert np.all(np.isfinite(gradient))
@@ -184,12 +185,12 @@ def test_forward_law(name):
 
   @compiled
   def run(currents):
-    return [rule("layer", neuron, currents, None) for rule in rules]
+    return [rule(neuron, currents) for rule in rules]
 
   plain, *others = run(currents)
   assert 0 < plain.spikes.mean() < 1
   for trace in others:
-    jax.tree.map(np.testing.assert_array_equal, trace, plain)
+    chex.assert_trees_all_equal(trace, plain)
 
 
 def test_mixtures_over_rules_of_one_network():

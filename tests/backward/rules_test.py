@@ -12,7 +12,7 @@ NEURON = neurons.lif(0.5, 1.0)
 
 
 def gradient(rule, currents, cotangent, neuron=NEURON):
-  _, pull = jax.vjp(lambda c: rule("layer", neuron, c, None).spikes, currents)
+  _, pull = jax.vjp(lambda c: rule(neuron, c).spikes, currents)
   return pull(cotangent)[0]
 
 
@@ -39,7 +39,7 @@ def test_straight_through_passes_each_step_its_own():
 
 
 def test_bptr_masks_neurons_that_never_fire():
-  spikes = backward.Bptr()("layer", NEURON, CURRENTS, None).spikes
+  spikes = backward.Bptr()(NEURON, CURRENTS).spikes
   alive = np.asarray(spikes).sum(0, keepdims=True) > 0
   assert 0 < alive.mean() < 1
   got = gradient(backward.Bptr(), CURRENTS, cotangent())
@@ -63,7 +63,7 @@ def test_rga_of_an_integrator_is_the_inverse_range(x64):
 
 
 def test_hart_is_the_mean_of_local_gradients():
-  trace = backward.Hart(surrogates.atan())("layer", NEURON, CURRENTS, None)
+  trace = backward.Hart(surrogates.atan())(NEURON, CURRENTS)
   local = cotangent() * surrogates.atan()(trace.drive)
   want = np.broadcast_to(np.mean(local, 0, keepdims=True), CURRENTS.shape)
   got = gradient(backward.Hart(surrogates.atan()), CURRENTS, cotangent())
@@ -77,7 +77,7 @@ def test_per_layer_picks_by_name():
     ("b", backward.Bptr()),
   ):
     _, pull = jax.vjp(
-      lambda c, layer=layer: rule(layer, NEURON, c, None).spikes, CURRENTS
+      lambda c, layer=layer: rule(NEURON, c, layer=layer).spikes, CURRENTS
     )
     np.testing.assert_array_equal(
       pull(cotangent())[0], gradient(want, CURRENTS, cotangent())
@@ -90,9 +90,7 @@ def test_rules_are_pytrees_swept_in_one_compilation():
   @jax.jit
   def run(rule, currents):
     traces.append(1)
-    return jax.grad(lambda c: jnp.sum(rule("layer", NEURON, c, None).spikes))(
-      currents
-    )
+    return jax.grad(lambda c: jnp.sum(rule(NEURON, c).spikes))(currents)
 
   for width in (1.0, 2.0):
     run(backward.Bptt(surrogates.triangle(jnp.asarray(width))), CURRENTS)
@@ -113,9 +111,7 @@ def test_forward_mode_agrees_with_reverse_mode(rule):
   tangent = jnp.asarray(
     np.random.default_rng(2).normal(size=CURRENTS.shape), CURRENTS.dtype
   )
-  _, pushed = jax.jvp(
-    lambda c: rule("layer", NEURON, c, None).spikes, (CURRENTS,), (tangent,)
-  )
+  _, pushed = jax.jvp(lambda c: rule(NEURON, c).spikes, (CURRENTS,), (tangent,))
   forward = jnp.sum(pushed * cotangent())
   reverse = jnp.sum(gradient(rule, CURRENTS, cotangent()) * tangent)
   np.testing.assert_allclose(forward, reverse, rtol=1e-4)
@@ -134,14 +130,10 @@ def test_rga_is_steep_at_a_mean_current_of_exactly_zero_only_without_a_leak(
   currents = jnp.zeros((2, 1, 1))
   rule = backward.Rga(leak=leak)
   neuron = neurons.lif(leak, 1.0)
-  slope = jax.grad(lambda c: jnp.sum(rule("layer", neuron, c, None).spikes))(
-    currents
-  )
+  slope = jax.grad(lambda c: jnp.sum(rule(neuron, c).spikes))(currents)
   knee = 1 - leak
   steep = (1 - 0.2 * knee) / (leak + 2.0 - 1)
   np.testing.assert_allclose(slope, 0.2 if leak < 1 else steep, rtol=1e-6)
   # From there it goes on without a jump.
-  after = jax.grad(lambda c: jnp.sum(rule("layer", neuron, c, None).spikes))(
-    currents + 1e-6
-  )
+  after = jax.grad(lambda c: jnp.sum(rule(neuron, c).spikes))(currents + 1e-6)
   np.testing.assert_allclose(after, slope, rtol=1e-6)

@@ -12,7 +12,7 @@ from snnjax import evaluation, prng
 from snnjax.attacks.gradient import fgsm_pgd
 from snnjax.attacks.threats import modalities
 from snnjax.attacks.threats.threat import linf
-from snnjax.evaluation import CLEAN, Case, collect, evaluate, stream, summarize
+from snnjax.evaluation import CLEAN, Trial, collect, evaluate, stream, summarize
 
 EPSILON = 0.06
 KEY = jax.random.key(3)
@@ -52,7 +52,7 @@ def noise(epsilon):
     )(prng.example_keys(keys, len(labels)))
     return outcome(jnp.clip(inputs + delta, 0, 1), labels)
 
-  return Case(attack, Ball(epsilon))
+  return Trial(attack, Ball(epsilon))
 
 
 def loss_gradient(keys, inputs, labels):
@@ -68,7 +68,7 @@ def fgsm(epsilon):
     step = epsilon * jnp.sign(loss_gradient(keys, inputs, labels))
     return outcome(jnp.clip(inputs + step, 0, 1), labels)
 
-  return Case(attack, Ball(epsilon), loss_gradient)
+  return Trial(attack, Ball(epsilon), loss_gradient)
 
 
 CASES = {
@@ -223,8 +223,8 @@ def test_outputs_that_cheat_are_refused_and_no_defence(examples):
     return attacking.candidate(jnp.full_like(x, jnp.nan), y * 0.0, y >= 0)
 
   cases = {
-    "outside": lambda: Case(outside, linf(EPSILON)),
-    "broken": lambda: Case(broken, Ball(EPSILON)),
+    "outside": lambda: Trial(outside, linf(EPSILON)),
+    "broken": lambda: Trial(broken, Ball(EPSILON)),
   }
   got = run(inputs, labels, cases, survivors=False)
   assert not got.attacks["outside"].contained.any()
@@ -323,7 +323,7 @@ def test_two_modalities_and_sharded_inputs(examples):
       halves = {"image": moved[:, :3], "events": moved[:, 3:]}
       return result._replace(inputs=halves)
 
-    return Case(attack, Joint(EPSILON))
+    return Trial(attack, Joint(EPSILON))
 
   mesh = jax.make_mesh((2,), ("batch",), (jax.sharding.AxisType.Auto,))
   split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
@@ -447,7 +447,7 @@ def pgd(weights, epsilon):
     {"image": linf(epsilon), "events": linf(epsilon / 2)}
   )
   step = {"image": epsilon / 4, "events": epsilon / 8}
-  return Case(fgsm_pgd.pgd(logits_fn, threat, step_size=step, steps=5), threat)
+  return Trial(fgsm_pgd.pgd(logits_fn, threat, step_size=step, steps=5), threat)
 
 
 def test_the_package_s_own_attack_is_evaluated_the_same_in_any_batch(examples):

@@ -17,7 +17,7 @@ from snnjax import (
 )
 from snnjax.attacks.minimum_norm import minimum_norm
 from snnjax.checks import measurements
-from snnjax.evaluation import Case, UnjudgedError
+from snnjax.evaluation import Trial, UnjudgedError
 from snnjax.interfaces import Batch
 from snnjax.methods.method import accuracy
 
@@ -139,7 +139,7 @@ def test_evaluations_refuse_inputs_outside_the_box():
     evaluation.autoattack(
       judge, attacks.linf, STANDARDISED, LABELS, key=KEY, epsilon=EPSILON
     )
-  cases = {"pgd": lambda: Case(ENTRIES["pgd"](), THREAT)}
+  cases = {"pgd": lambda: Trial(ENTRIES["pgd"](), THREAT)}
   says = r"box of the attack 'pgd' \(box \(0, 1\), radius 0.1\); 100%"
   with pytest.raises(ValueError, match=says):
     evaluation.evaluate(cases, judge, STANDARDISED, LABELS, key=KEY)
@@ -147,14 +147,14 @@ def test_evaluations_refuse_inputs_outside_the_box():
 
 def test_a_bare_minimal_attack_is_not_a_defence():
   bare = attacks.as_attack(attacks.deepfool(net, attacks.linf(1e-4)))
-  cases = {"deepfool": lambda: Case(bare, attacks.linf(1e-4))}
+  cases = {"deepfool": lambda: Trial(bare, attacks.linf(1e-4))}
   got = evaluation.evaluate(cases, net, INPUTS, LABELS, key=KEY)
   with pytest.raises(UnjudgedError, match=r"'deepfool'.*`attacks.within`"):
     evaluation.summarize(got)
 
 
 def test_what_no_attack_met_is_not_robust():
-  cases = {"fgsm": lambda: Case(ENTRIES["fgsm"](), THREAT)}
+  cases = {"fgsm": lambda: Trial(ENTRIES["fgsm"](), THREAT)}
   whole = list(
     evaluation.stream(cases, net, INPUTS, LABELS, key=KEY, microbatch=4)
   )

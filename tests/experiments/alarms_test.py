@@ -8,15 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.building import build
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import (
-  alarm_study,
-  attack_grid,
-  chunk_files,
-  evaluation_run,
-  suites,
-)
+from experiments.building import networks
+from experiments.command.exits import UsageError
+from experiments.evaluation import alarm_study, chunk_files, evaluation_run
+from experiments.planning import suites
 from experiments.reporting import findings, leaderboard_entry, report_run
 from experiments.training import loop
 from snnjax import checks
@@ -55,9 +50,9 @@ def masked(tmp_path_factory, compiled):  # noqa: F811
   folder = tmp_path_factory.mktemp("masked") / "run"
   made = tiny_runs.config(CHANGES)
   loop.run(made, folder)
-  real = build.network
+  real = networks.network
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(build, "network", lambda *given: quantised(real(*given)))
+    patch.setattr(networks, "network", lambda *given: quantised(real(*given)))
     evaluation_run.run(made, folder)
     report_run.run(made, folder)
   return folder
@@ -123,12 +118,13 @@ def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
   """The alarm still sees what each radius did on its own."""
   made = tiny_runs.config(CHANGES)
   told = report_run.load(masked, made)
-  small, large = attack_grid.cells(told.config, told.modalities)
+  small, large = told.plan.cells
   # All fall at the smaller radius, and none at the larger.
+  there = {case.path for case in told.plan.on(small)}
   found = {
     name: outcome._replace(
-      success=np.full(128, name.startswith(small.case(""))),
-      claimed=np.full(128, name.startswith(small.case(""))),
+      success=np.full(128, name in there),
+      claimed=np.full(128, name in there),
       attempted=np.ones(128, bool),
     )
     for name, outcome in told.evaluation.attacks.items()
@@ -149,10 +145,9 @@ def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
 
 def test_what_is_reported_holds_smaller_radii_and_fewer_modalities(masked):
   told = report_run.load(masked, tiny_runs.config(CHANGES))
-  cells = attack_grid.cells(told.config, told.modalities)
   robust = [
-    alarm_study._reported(cells[: n + 1], told.evaluation, 8)
-    for n in range(len(cells))
+    alarm_study._reported(told.plan, cell, told.evaluation, 8)
+    for cell in told.plan.cells
   ]
   assert np.all(robust[1] <= robust[0])
 
@@ -165,12 +160,12 @@ def test_how_visible_each_attack_is_is_kept_per_example(masked):
   clean = [rows for rows in chunks if str(rows["stage"]) == "clean"]
   assert 0 < len(clean) < len(chunks)
   for rows in chunks:
-    columns = {name for name in rows if name.startswith("perceived/")}
+    columns = {name for name in rows if name.startswith("more/")}
     assert len(columns) == (0 if str(rows["stage"]) == "clean" else 2)
     if columns:
       moved = rows["rows/distance"] > 0
-      assert np.all((rows["perceived/distance"] > 0) == moved)
-      wrong = rows["perceived/tolerance"] > 0
+      assert np.all((rows["more/distance"] > 0) == moved)
+      wrong = rows["more/tolerance"] > 0
       assert np.all(wrong[rows["rows/success"]])
   table = masked / "report" / "tables" / "perceptual.csv"
   assert "tolerance" in table.read_text().splitlines()[0]
@@ -196,8 +191,8 @@ def test_a_stopped_study_goes_on_with_the_next_part(
     real(self, name, *rest)
 
   monkeypatch.setattr(Workdir, "save_arrays", save)
-  network = build.network
-  monkeypatch.setattr(build, "network", lambda *a: quantised(network(*a)))
+  network = networks.network
+  monkeypatch.setattr(networks, "network", lambda *a: quantised(network(*a)))
   evaluation_run.run(tiny_runs.config(CHANGES), folder)
   again = [name for name in saved if name.startswith("alarms/")]
   assert set(again) == {
@@ -221,22 +216,22 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   splits = datasets.load(made, only_test=True)
   source = tiny_runs.evaluation(masked)
   with workdir.opened(source, workdir.read_config(source)) as finished:
-    plan = chunk_files.read(source)
-    parts = chunk_files.load(finished, plan)
+    agenda = chunk_files.read(source)
+    parts = chunk_files.load(finished, agenda)
+  plan = agenda.plan
   # A network that nothing withstands at the largest radius is checked there
   # as well: another choice for it would compare networks at different radii.
-  cells = attack_grid.cells(made, ("image",))
   batch = assessment.test_batch(made, splits)
-  evaluation = chunk_files.collected(plan, parts, batch.labels)
+  evaluation = chunk_files.collected(agenda, parts, batch.labels)
   lost = {
-    name: outcome._replace(success=outcome.claimed | True)
-    for name, outcome in evaluation.attacks.items()
-    if name.startswith(cells[-1].case(""))
+    case.path: outcome._replace(success=outcome.claimed | True)
+    for case in plan.on(plan.strongest)
+    for outcome in [evaluation.attacks[case.path]]
   }
   assert lost
   evaluation = evaluation._replace(attacks={**evaluation.attacks, **lost})
   judge = jax.tree_util.Partial(lambda *_: None, {})
-  given = (made, None, judge, batch, evaluation)
+  given = (made, None, judge, batch, plan, evaluation)
   stops, told = 0, []
   with workdir.opened(tmp_path / "new", {}) as folder:
     with pytest.raises(FileNotFoundError):

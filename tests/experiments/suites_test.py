@@ -9,21 +9,22 @@ import pytest
 from absl import flags
 
 from experiments.building import datasets
-from experiments.command import exits, launch
+from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.command.progress import silent
 from experiments.configuration import schema, settings
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   assessment,
-  attack_grid,
-  attack_kinds,
   evaluation_folders,
   evaluation_run,
-  suites,
 )
+from experiments.planning import attack_grid, suites
 from experiments.reporting import leaderboard_entry, report_run
+from experiments.runs import launch
 from experiments.sweeping import comparison
 from experiments.training import loop
+from snnjax.attacks.kinds import KINDS
+from snnjax.evaluation import planning
 from snnjax.storage import workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
@@ -100,9 +101,8 @@ def test_a_suite_that_makes_no_sense_is_refused(tmp_path):
     resolved({"evaluation.suite": "gone.py"})
   level = {"kind": "pgd", "levels": (2,)}
   made = resolved(suite(tmp_path, level))
-  cells = attack_grid.cells(made, ("image",))
-  with pytest.raises(UsageError, match=r"'pgd' must lie in -2\.\.1 for 2"):
-    attack_grid.on_cell(suites.plan(made), cells[0], cells)
+  with pytest.raises(UsageError, match=r"'pgd' must be in -2\.\.1 for 2"):
+    attack_grid.plan(made)
 
 
 def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
@@ -115,24 +115,27 @@ def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
     )
     | {"evaluation.rules": "hart_atan,rga"}
   )
-  plan = {attack.name: attack for attack in suites.plan(made)}
-  assert list(plan) == [
+  plan = attack_grid.plan(made)
+  attacks = {attack.name: attack for attack in plan.attacks}
+  assert list(attacks) == [
     "pgd/bptt_triangle",
     "pgd/hart_atan",
     "pgd/rga",
     "random",
     "far",
   ]
-  assert plan["pgd/rga"].spec.steps == 2  # evaluation.steps
-  assert plan["random"].spec.steps == 2  # evaluation.random_draws
-  assert plan["far"].spec.steps == 5000
-  cells = attack_grid.cells(made, ("image",))
+  assert attacks["pgd/rga"].steps == 2  # evaluation.steps
+  assert attacks["random"].steps == 2  # evaluation.random_draws
+  assert attacks["far"].steps == 5000
   first, last = (
-    [a.name for a in attack_grid.on_cell(list(plan.values()), cell, cells)]
-    for cell in cells
+    [case.attack.name for case in plan.on(cell)] for cell in plan.cells
   )
-  assert last == list(plan)
-  assert first == list(plan)[:-1]
+  assert last == list(attacks)
+  assert first == list(attacks)[:-1]
+  # What was planned is plain data, too.
+  assert (
+    planning.from_plain(json.loads(json.dumps(planning.to_plain(plan)))) == plan
+  )
   # What was resolved is plain data, and the same when resolved again.
   again = settings.from_dict(settings.to_dict(made))
   assert settings.to_dict(suites.resolved(again)) == settings.to_dict(made)
@@ -180,18 +183,21 @@ def subject(trained):
 def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
   splits, network, variables = subject
   made = resolved(FEW | {"evaluation.suite": name, "evaluation.norm": norm})
-  grid = attack_grid.grid(made, network)
-  cells = attack_grid.cells(made, ("image",))
+  plan = attack_grid.plan(made)
+  grid = attack_grid.grid(made, network, plan)
   inputs = assessment.test_batch(made, splits).inputs
-  found = attack_grid.cases(grid, variables, cells, inputs)
-  # One program for all radii.
-  planned = {attack.name for attack in suites.plan(made)}
+  found = attack_grid.cases(plan, grid, variables, inputs)
+  refused = found.plan.refused
+  # One program for all radii and networks.
+  planned = {attack.name for attack in plan.attacks}
   programs = {case.func for case in found.builders.values()}
-  assert len(programs) == len(planned - set(found.refused))
+  assert len(programs) == len(planned - set(refused))
+  again = attack_grid.cases(plan, grid, variables, inputs).builders
+  assert {case.func for case in again.values()} == programs
   only_l2, only_l1 = {"carlini_wagner"}, {"slide", "ead"}
   expected = set()
   if name == "full":
-    kinds = {attack.name: attack.spec.kind for attack in suites.plan(made)}
+    kinds = {attack.name: attack.kind for attack in plan.attacks}
     wrong = {"transfer"}
     wrong |= only_l2 if norm != "l2" else set()
     wrong |= only_l1 if norm != "l1" else set()
@@ -200,8 +206,8 @@ def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
       for attack, kind in kinds.items()
       if kind in wrong or "averaged" in attack
     }
-  assert set(found.refused) == expected
-  assert all(found.refused.values())
+  assert set(refused) == expected
+  assert all(refused.values())
 
 
 FEW_STEPS = {
@@ -221,9 +227,7 @@ def test_every_kind_of_attack_can_be_asked_for(
 ):
   splits, network, variables = subject
   kinds = [
-    kind
-    for kind in attack_kinds.TABLE
-    if NORMS.get(kind, "linf") == norm or kind in NORMED
+    kind for kind in KINDS if NORMS.get(kind, "linf") == norm or kind in NORMED
   ]
   few = FEW_STEPS | {"transfer": {"options": {"runs": (str(trained),)}}}
   attacks = [{"kind": kind} | few.get(kind, {"steps": 3}) for kind in kinds]
@@ -232,14 +236,16 @@ def test_every_kind_of_attack_can_be_asked_for(
     attacks.append({"kind": "pgd", "name": mix, "mix": mix} | rules)
   made = resolved(FEW | suite(tmp_path, *attacks) | {"evaluation.norm": norm})
   others = evaluation_run.stand_ins(made, splits)
-  grid = attack_grid.grid(made, network, others)
-  cells = attack_grid.cells(made, ("image",))[:1]
+  plan = attack_grid.plan(made)
+  grid = attack_grid.grid(made, network, plan, others)
   batch = assessment.test_batch(made, splits)
-  found = attack_grid.cases(grid, variables, cells, batch.inputs)
-  assert not found.refused
-  assert len(found.builders) == len(kinds) + 2
+  found = attack_grid.cases(plan, grid, variables, batch.inputs)
+  assert not found.plan.refused
+  first = found.plan.on(found.plan.cells[0])
+  assert len(first) == len(kinds) + 2
   keys = jax.random.split(jax.random.key(0), len(batch.labels))
-  for builder in found.builders.values():
+  for case in first:
+    builder = found.builders[case.path]
     result = jax.eval_shape(
       lambda build: build().attack(keys, batch.inputs, batch.labels), builder
     )
@@ -332,9 +338,9 @@ def test_what_a_suite_did_is_reported(trained, mixed):
     alone = [float(row[r]) for r in ("bptt_triangle", "pdsg")]
     assert min(alone) >= float(row["worst"]) >= float(row["suite"])
   assert [(r["attack"], r["reason"]) for r in table("not_run")] == [
-    ("slide", loaded.refused["slide"])
+    ("slide", loaded.plan.refused["slide"])
   ]
-  assert "SLIDE" in loaded.refused["slide"]
+  assert "SLIDE" in loaded.plan.refused["slide"]
 
 
 def test_another_batch_is_another_evaluation_where_results_depend_on_it(
@@ -387,7 +393,7 @@ def test_what_transfers_from_a_rule_of_the_batch_depends_on_it(
   monkeypatch.setattr(
     workdir, "read_config", lambda path: settings.to_dict(others[path.name])
   )
-  found = suites.depend_on_batch(made, suites.plan(made))
+  found = suites.depend_on_batch(made, suites.attacks_of(made))
   assert found == ("transfer", "mean", "fab")
 
 

@@ -242,7 +242,7 @@ def resealed(file, change):
     ("status.json", "status"),
     ("environment.json", "sessions"),
     ("plan.json", "indices"),
-    ("plan.json", "stages"),
+    ("plan.json", "plan"),
     ("data.json", "parts"),
     ("data.json", "classes"),
   ],

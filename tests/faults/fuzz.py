@@ -31,6 +31,7 @@ from experiments.command import exits
 from experiments.evaluation import assessment, chunk_files
 from snnjax import report
 from snnjax.data import embedded, registry
+from snnjax.evaluation import planning
 from snnjax.report import leaderboard
 from snnjax.storage import (
   array_files,
@@ -320,7 +321,8 @@ def _of_evaluation(run: pathlib.Path) -> list[Format]:
 
   def planned() -> list[str]:
     found = chunk_files.read(path)
-    return [digest(found._replace(indices=found.indices.tolist()))]
+    plan = planning.to_plain(found.plan)
+    return [digest((found.made_from, found.indices.tolist(), plan))]
 
   return [
     Format("evaluation chunk", world.chunks(run), chunks),

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import time
 import types
 
 import pytest
@@ -209,12 +210,12 @@ def test_only_a_finished_run_can_be_read(tmp_path):
 
 
 class Other:
-  """Another worker of a sweep, which has a folder until this one waits."""
+  """Another process, which has a folder until a sweep's worker waits."""
 
   def __init__(self, monkeypatch):
     self.held = contextlib.ExitStack()
     self.waited = 0
-    clock = types.SimpleNamespace(sleep=self.sleep)
+    clock = types.SimpleNamespace(sleep=self.sleep, monotonic=time.monotonic)
     monkeypatch.setattr(sweep_run, "time", clock)
 
   def sleep(self, seconds):
@@ -228,24 +229,26 @@ class Other:
 
 
 @pytest.mark.parametrize("moment", ["training", "evaluation", "reading"])
-def test_whatever_another_worker_has_is_looked_at_later(
+def test_whatever_another_process_has_is_looked_at_later(
   swept, tmp_path, monkeypatch, capsys, moment
 ):
-  """The lock of a cell meets another worker in each of its three phases.
+  """The lock of a run meets another process in each of its three phases.
 
-  The training and the evaluation have a lock each: between them another
-  worker may take the next, and when all is done each reads what all did.
+  That is a process which is no worker of the sweep, such as a training or a
+  report that a person began in a run's own folder.
   """
   shutil.copytree(swept, tmp_path / "sweep")
   path, made = tmp_path / "sweep", tiny_runs.config(SHORT)
   first = path / "seed=0"
   evaluation = tiny_runs.evaluation(first)
+  if moment == "training":
+    tiny_runs.set_status(first, workdir.Status.PREEMPTED)
   if moment == "evaluation":
     shutil.rmtree(evaluation)
   other = Other(monkeypatch)
   taken = {
     "training": (loop, "opened", first),
-    "evaluation": (evaluation_run.evaluations, "opened", evaluation),
+    "evaluation": (evaluation_run.evaluation_folders, "opened", evaluation),
     "reading": (report_run, "load", evaluation),
   }
   module, name, folder = taken[moment]
@@ -262,7 +265,7 @@ def test_whatever_another_worker_has_is_looked_at_later(
   assert sweep_run.run(made, path, GRID) is ExitCode.DONE
   out, err = capsys.readouterr()
   assert other.waited == 1
-  assert "seed=0: another process runs it; looked at again later" in out
+  assert "seed=0: another process has it; looked at again later" in out
   assert "2 of 2 runs are finished." in out
   assert "failed" not in err
 

@@ -436,7 +436,13 @@ TRIED = {
   "white_box",
   "within",
 }
-SUITES = {"autoattack_plus", "autoattack_rand", "autoattack_standard"}
+SUITES = {
+  "autoattack_plus",
+  "autoattack_rand",
+  "autoattack_standard",
+  "quick_suite",
+  "standard_suite",
+}
 PIECES = {
   "Effort",
   "Keep",
@@ -448,6 +454,8 @@ PIECES = {
   "Probe",
   "Proposer",
   "Source",
+  "SuiteAttack",
+  "SuiteError",
   "Threat",
   "ascend_recorded",
   "assg",

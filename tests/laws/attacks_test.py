@@ -1,5 +1,8 @@
 """Every attack against the laws all attacks obey."""
 
+from typing import NamedTuple
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +54,7 @@ def compiled(attack, threat):
 
 
 def assert_trees_equal(first, second):
-  jax.tree.map(np.testing.assert_array_equal, first, second)
+  chex.assert_trees_all_equal(first, second)
 
 
 def pick(tree, rows):
@@ -76,52 +79,138 @@ def test_every_public_attack_is_in_the_table():
   assert modalities == alone
 
 
+class Tried(NamedTuple):
+  """An attack that ran once, with what the laws ask of it."""
+
+  attack: str
+  threat: str
+  run: object
+  traced: int  # how often before it ran
+  inputs: object
+  labels: jax.Array
+  result: object
+
+  @property
+  def case(self):
+    return THREATS[self.threat]
+
+  @property
+  def sign(self):
+    return ATTACKS[self.attack].sign
+
+  def again(self, size):
+    return self.run(size, keys(SIZES[1]), self.inputs, self.labels)
+
+  def judged(self, inputs):
+    loss = JUDGES[self.case.modalities]
+    return loss(keys(SIZES[1]), inputs, self.labels)
+
+
+def stays_in_ball_and_box(tried):
+  """By NumPy; and it does not stay where it was."""
+  spent = tried.case.spent(tried.result.inputs, tried.inputs)
+  assert np.all(spent <= 1 + TOLERANCE)
+  assert np.any(spent > 0.1)
+  for leaf in jax.tree.leaves(tried.result.inputs):
+    assert np.all(np.isfinite(leaf) & (leaf >= 0) & (leaf <= 1))
+
+
+def reports_what_is_true_of_its_point(tried):
+  after = tried.judged(tried.result.inputs)
+  np.testing.assert_allclose(
+    tried.result.loss, tried.sign * after.loss, atol=1e-5
+  )
+  hit = np.argmax(after.logits, 1) == tried.labels
+  np.testing.assert_array_equal(tried.result.success, hit == (tried.sign < 0))
+
+
+def is_no_worse_than_the_clean_input(tried):
+  clean = tried.judged(tried.inputs)
+  won = (np.argmax(clean.logits, 1) == tried.labels) == (tried.sign < 0)
+  assert np.all(tried.result.success | ~won)
+  same = np.asarray(tried.result.success == won)
+  assert np.all((tried.result.loss >= tried.sign * clean.loss - 1e-5)[same])
+
+
+def gives_the_same_bits_again(tried):
+  assert_trees_equal(tried.again(1.0), tried.result)
+
+
+def changes_nothing_within_radius_zero(tried):
+  assert_trees_equal(tried.again(0.0).inputs, tried.inputs)
+
+
+def counts_its_probes(tried):
+  """At least one; without a success no fewer than with one."""
+  assert tried.result.iterations.dtype == jnp.int32
+  assert np.all(tried.result.iterations >= 1)
+  assert np.all(tried.result.iterations <= tried.again(0.0).iterations.max())
+
+
+def takes_any_radius_in_one_program(tried):
+  tried.again(0.5)
+  assert len(compiled(tried.attack, tried.threat)[1]) <= tried.traced + 1
+
+
+def sees_no_other_example(tried):
+  """Here, not in a test of its own, which might have to compile all again."""
+  if tried.threat == ATTACKS[tried.attack].threats[0]:
+    assert_batch_does_not_matter(tried.attack, tried.threat)
+
+
+LAWS = (
+  stays_in_ball_and_box,
+  reports_what_is_true_of_its_point,
+  is_no_worse_than_the_clean_input,
+  gives_the_same_bits_again,
+  changes_nothing_within_radius_zero,
+  counts_its_probes,
+  takes_any_radius_in_one_program,
+  sees_no_other_example,
+)
+
+
+def obey(laws, tried):
+  """Asks every law, so that one that is broken does not hide another."""
+  broken = []
+  for law in laws:
+    try:
+      law(tried)
+    except AssertionError as error:
+      error.add_note(law.__name__)
+      broken.append(error)
+  if broken:
+    names = ", ".join(error.__notes__[-1] for error in broken)
+    raise ExceptionGroup(f"{len(broken)} laws are broken: {names}", broken)
+
+
 @pytest.mark.parametrize(
   ("attack", "threat"),
   [(name, threat) for name in ATTACKS for threat in ATTACKS[name].threats],
 )
 def test_laws(attack, threat):
-  case = THREATS[threat]
   run, traces = compiled(attack, threat)
-  before, loss = len(traces), JUDGES[case.modalities]
-  inputs, labels = batch(case.modalities, SIZES[1])
-  key = keys(SIZES[1])
-  result = run(1.0, key, inputs, labels)
+  before = len(traces)
+  inputs, labels = batch(THREATS[threat].modalities, SIZES[1])
+  result = run(1.0, keys(SIZES[1]), inputs, labels)
+  obey(LAWS, Tried(attack, threat, run, before, inputs, labels, result))
 
-  # Inside ball and box, by NumPy.
-  assert np.all(case.spent(result.inputs, inputs) <= 1 + TOLERANCE)
-  for leaf in jax.tree.leaves(result.inputs):
-    assert np.all(np.isfinite(leaf) & (leaf >= 0) & (leaf <= 1))
-  assert np.any(case.spent(result.inputs, inputs) > 0.1)
 
-  # What is reported is true of the point returned, and no worse than clean.
-  sign = ATTACKS[attack].sign
-  clean, after = (loss(key, x, labels) for x in (inputs, result.inputs))
-  np.testing.assert_allclose(result.loss, sign * after.loss, atol=1e-5)
-  hit = np.argmax(after.logits, 1) == labels
-  np.testing.assert_array_equal(result.success, hit == (sign < 0))
-  won = (np.argmax(clean.logits, 1) == labels) == (sign < 0)
-  assert np.all(result.success | ~won)
-  same = np.asarray(result.success == won)
-  assert np.all((result.loss >= sign * clean.loss - 1e-5)[same])
+def test_every_broken_law_is_told():
+  def first(tried):
+    assert tried == 1
 
-  # The same key gives the same bits, and a radius of zero changes nothing.
-  assert_trees_equal(run(1.0, key, inputs, labels), result)
-  nowhere = run(0.0, key, inputs, labels)
-  assert_trees_equal(nowhere.inputs, inputs)
+  def second(tried):
+    assert tried == 2
 
-  # At least one probe; without a success no fewer than with one.
-  assert result.iterations.dtype == jnp.int32
-  assert np.all(result.iterations >= 1)
-  assert np.all(result.iterations <= nowhere.iterations.max())
+  def third(tried):
+    assert tried == 3
 
-  # A sweep over radii is one program.
-  run(0.5, key, inputs, labels)
-  assert len(traces) <= before + 1
-
-  # Here, not in a test of its own, which might have to compile all again.
-  if threat == ATTACKS[attack].threats[0]:
-    assert_batch_does_not_matter(attack, threat)
+  with pytest.raises(
+    ExceptionGroup, match=r"2 laws .*: first, third"
+  ) as caught:
+    obey((first, second, third), 2)
+  assert len(caught.value.exceptions) == 2
 
 
 def primitives(jaxpr):

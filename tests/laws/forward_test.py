@@ -84,7 +84,7 @@ def test_spikes_are_the_same_under_every_rule(neuron):
     @jax.jit
     def run(currents, rule=rule):
       def total(currents):
-        trace = rule("layer", built(NEURONS[neuron]), currents, None)
+        trace = rule(built(NEURONS[neuron]), currents)
         weights = jnp.arange(1.0, STEPS + 1).reshape(STEPS, 1, 1)
         return jnp.sum(weights * trace.spikes), trace
 

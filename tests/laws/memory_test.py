@@ -46,10 +46,10 @@ def slopes(function):
 )
 def test_a_layer_needs_the_same_for_every_further_step(neuron, states):
   def forward(currents):
-    return jnp.sum(RULE("layer", neuron, currents, None).spikes, 0)
+    return jnp.sum(RULE(neuron, currents).spikes, 0)
 
   def loss(currents):
-    spikes = RULE("layer", neuron, currents, None).spikes
+    spikes = RULE(neuron, currents).spikes
     return jnp.sum(jnp.sin(spikes * currents))
 
   for slope in slopes(forward):

@@ -32,9 +32,7 @@ def test_spikes_and_gradients(case, x64):
     sharpness = float(gamma.removeprefix("gamma"))
     rule = backward.Bptt(SURROGATES[family[0]](sharpness))
   current = jnp.asarray(GOLDEN[f"{case}/current"])
-  spikes, pull = jax.vjp(
-    lambda current: rule("layer", neuron, current, None).spikes, current
-  )
+  spikes, pull = jax.vjp(lambda current: rule(neuron, current).spikes, current)
   (gradient,) = pull(jnp.asarray(GOLDEN[f"{case}/cotangent"]))
   np.testing.assert_array_equal(spikes, GOLDEN[f"{case}/spikes"])
   assert relative_error(gradient, GOLDEN[f"{case}/grad_current"]) <= 1e-6

@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from experiments.planning import suites
+from snnjax import attacks
+
 
 def get_config() -> tuple[dict[str, Any], ...]:
   """Returns the suite."""
-  return (
-    {"kind": "pgd", "rules": ("configured",)},
-    {"kind": "fgsm"},
-    {"kind": "random"},
-  )
+  return suites.mappings(attacks.quick_suite(("configured",), own="own"))

@@ -1,27 +1,46 @@
-"""The attacks that a suite may name: one builder per kind.
+"""The kinds of attack that a suite may name: one builder each.
 
 A builder gets a `Request`: the network's losses under the attack's backward
 rule, the budget, and the suite's numbers. It returns the attack, or raises a
 ValueError that says why there is none under this budget.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 
-from snnjax import attacks, losses
-from snnjax.attacks import Oracle, Threat
+from snnjax import losses
+from snnjax.attacks.black_box import spsa
+from snnjax.attacks.combinators import transfer, within
+from snnjax.attacks.gradient.auto_pgd import auto_pgd, targeted_auto_pgd
+from snnjax.attacks.gradient.fgsm_pgd import fgsm, mi_fgsm, pgd, random_noise
+from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
+from snnjax.attacks.gradient.slide import slide
+from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from snnjax.attacks.minimum_norm.ead import ead
+from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
+from snnjax.attacks.minimum_norm.minimum_norm import (
+  MinimalAttack,
+  as_attack,
+  deepfool,
+)
+from snnjax.attacks.oracles import Oracle, eot, white_box
+from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
+from snnjax.attacks.queries.square import square
+from snnjax.attacks.threats.threat import Threat, norm_of
 from snnjax.interfaces import Attack, LogitsFn
 
-Radii = Mapping[str, jax.Array]  # by modality
+Radii = Any  # a scalar, or one per modality
 
 LOSSES = {
   "cross_entropy": losses.cross_entropy,
   "margin": losses.margin_loss,
   "dlr": losses.dlr,
 }
-RIVAL_LOSSES = {
+TARGETED_LOSSES = {
   "targeted_dlr": losses.targeted_dlr,
   "targeted_margin": losses.targeted_margin_loss,
 }
@@ -33,10 +52,9 @@ class Request(NamedTuple):
   Attributes:
     source: ``loss on logits -> oracle`` under the attack's backward rule.
     logits: ``(key, inputs) -> [B, C]`` under that rule.
-    norm: ``radii -> threat``.
-    radii: of the cell; may be traced.
-    norm_name: "linf", "l2" or "l1".
-    loss: a key of `LOSSES` or `RIVAL_LOSSES`; "" where the kind has none.
+    threat: the budget.
+    radii: of the budget; may be traced.
+    loss: a key of `LOSSES` or `TARGETED_LOSSES`; "" where the kind has none.
     steps: how many.
     restarts: how many.
     draws: how many draws of a random encoder each gradient averages.
@@ -46,20 +64,14 @@ class Request(NamedTuple):
 
   source: Callable[[losses.LogitsLoss], Oracle]
   logits: LogitsFn
-  norm: Callable[[Radii], Threat]
+  threat: Threat
   radii: Radii
-  norm_name: str
   loss: str
   steps: int
   restarts: int
   draws: int
   options: Mapping[str, Any]
   stand_ins: tuple[LogitsFn, ...] = ()
-
-  @property
-  def threat(self) -> Threat:
-    """The budget."""
-    return self.norm(self.radii)
 
   @property
   def ascended(self) -> Oracle:
@@ -73,8 +85,8 @@ class Kind(NamedTuple):
   Attributes:
     make: the builder.
     losses: what it may ascend, the default first; () if it has none.
-    steps: the default number of steps, or the key of ``config.evaluation``
-      that has it; None if the kind takes no such number.
+    steps: the default number of steps; "steps" or "random_draws", the suite's
+      number of that name; None if the kind takes no such number.
     restarts: whether it can restart.
     oracle: whether it follows any oracle; one that asks the network itself
       takes neither adaptive rules nor means over rules or draws.
@@ -86,7 +98,7 @@ class Kind(NamedTuple):
   steps: int | str | None = "steps"
   restarts: bool = True
   oracle: bool = True
-  options: Mapping[str, Any] = {}
+  options: Mapping[str, Any] = MappingProxyType({})
 
 
 def _step_size(request: Request) -> Radii:
@@ -94,7 +106,7 @@ def _step_size(request: Request) -> Radii:
 
 
 def _pgd(request: Request) -> Attack:
-  return attacks.pgd(
+  return pgd(
     request.ascended,
     request.threat,
     steps=request.steps,
@@ -103,7 +115,7 @@ def _pgd(request: Request) -> Attack:
 
 
 def _mi_fgsm(request: Request) -> Attack:
-  return attacks.mi_fgsm(
+  return mi_fgsm(
     request.ascended,
     request.threat,
     step_size=_step_size(request),
@@ -112,11 +124,11 @@ def _mi_fgsm(request: Request) -> Attack:
 
 
 def _fgsm(request: Request) -> Attack:
-  return attacks.fgsm(request.ascended, request.threat)
+  return fgsm(request.ascended, request.threat)
 
 
 def _random(request: Request) -> Attack:
-  return attacks.random_noise(
+  return random_noise(
     request.logits,
     request.threat,
     loss=LOSSES[request.loss],
@@ -125,7 +137,7 @@ def _random(request: Request) -> Attack:
 
 
 def _apgd(request: Request) -> Attack:
-  return attacks.auto_pgd(
+  return auto_pgd(
     request.ascended,
     request.threat,
     steps=request.steps,
@@ -134,20 +146,20 @@ def _apgd(request: Request) -> Attack:
 
 
 def _apgd_t(request: Request) -> Attack:
-  return attacks.targeted_auto_pgd(
+  return targeted_auto_pgd(
     request.logits,
     request.threat,
     steps=request.steps,
     restarts=request.restarts,
     targets=request.options["rivals"],
-    loss=RIVAL_LOSSES[request.loss],
-    oracle=lambda loss: attacks.eot(attacks.white_box(loss), request.draws),
+    loss=TARGETED_LOSSES[request.loss],
+    oracle=lambda loss: eot(white_box(loss), request.draws),
   )
 
 
 def _sa_pgd(request: Request) -> Attack:
-  published = request.norm_name == "linf"
-  make = attacks.sa_pgd if published else attacks.sa_pgd_steepest
+  published = set(norm_of(request.threat).orders) == {math.inf}
+  make = sa_pgd if published else sa_pgd_steepest
   return make(
     request.ascended,
     request.threat,
@@ -157,7 +169,7 @@ def _sa_pgd(request: Request) -> Attack:
 
 
 def _slide(request: Request) -> Attack:
-  return attacks.slide(
+  return slide(
     request.ascended,
     request.threat,
     step_size=_step_size(request),
@@ -167,7 +179,7 @@ def _slide(request: Request) -> Attack:
 
 
 def _nearest(
-  attack: Callable[..., attacks.MinimalAttack],
+  attack: Callable[..., MinimalAttack],
   option: str,
   argument: str,
   *,
@@ -183,17 +195,17 @@ def _nearest(
   """
 
   def build(request: Request) -> Attack:
-    given = {"steps": request.steps, argument: request.options[option]}
+    numbers = {"steps": request.steps, argument: request.options[option]}
     if restarts:
-      given["restarts"] = request.restarts
-    found = attacks.as_attack(attack(request.logits, request.threat, **given))
-    return attacks.within(found, request.logits, request.threat)
+      numbers["restarts"] = request.restarts
+    nearest = as_attack(attack(request.logits, request.threat, **numbers))
+    return within(nearest, request.logits, request.threat)
 
   return build
 
 
 def _square(request: Request) -> Attack:
-  return attacks.square(
+  return square(
     request.logits,
     request.threat,
     queries=request.steps,
@@ -202,13 +214,13 @@ def _square(request: Request) -> Attack:
 
 
 def _estimated(request: Request) -> Attack:
-  oracle = attacks.spsa(
+  oracle = spsa(
     request.logits,
     loss=LOSSES[request.loss],
     draws=request.options["pairs"],
     width=request.options["width"],
   )
-  return attacks.pgd(
+  return pgd(
     oracle,
     request.threat,
     steps=request.steps,
@@ -218,13 +230,13 @@ def _estimated(request: Request) -> Attack:
 
 def _hop_skip_jump(request: Request) -> Attack:
   threat = request.threat
-  walk = attacks.hop_skip_jump(request.logits, threat, rounds=request.steps)
-  return attacks.within(walk, request.logits, threat)
+  walk = hop_skip_jump(request.logits, threat, rounds=request.steps)
+  return within(walk, request.logits, threat)
 
 
 def _transfer(request: Request) -> Attack:
   stand_ins = tuple(
-    attacks.pgd(
+    pgd(
       logits,
       request.threat,
       steps=request.steps,
@@ -232,43 +244,43 @@ def _transfer(request: Request) -> Attack:
     )
     for logits in request.stand_ins
   )
-  return attacks.transfer(stand_ins, request.logits)
+  return transfer(stand_ins, request.logits)
 
 
-TABLE: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind] = {
   "pgd": Kind(_pgd),
   "fgsm": Kind(_fgsm, steps=None, restarts=False),
   "mi_fgsm": Kind(_mi_fgsm, restarts=False),
   "apgd": Kind(_apgd),
   "apgd_t": Kind(
     _apgd_t,
-    losses=tuple(RIVAL_LOSSES),
+    losses=tuple(TARGETED_LOSSES),
     oracle=False,
     options={"rivals": 9},
   ),
   "sa_pgd": Kind(_sa_pgd),
   "slide": Kind(_slide),
   "fab": Kind(
-    _nearest(attacks.fab, "rivals", "rivals", restarts=True),
+    _nearest(fab, "rivals", "rivals", restarts=True),
     losses=(),
     oracle=False,
     options={"rivals": 9},
   ),
   "fab_t": Kind(
-    _nearest(attacks.targeted_fab, "rivals", "targets", restarts=True),
+    _nearest(targeted_fab, "rivals", "targets", restarts=True),
     losses=(),
     oracle=False,
     options={"rivals": 9},
   ),
   "deepfool": Kind(
-    _nearest(attacks.deepfool, "rivals", "rivals"),
+    _nearest(deepfool, "rivals", "rivals"),
     losses=(),
     restarts=False,
     oracle=False,
     options={"rivals": 9},
   ),
   "carlini_wagner": Kind(
-    _nearest(attacks.carlini_wagner, "searches", "searches"),
+    _nearest(carlini_wagner, "searches", "searches"),
     losses=(),
     steps=1000,
     restarts=False,
@@ -276,7 +288,7 @@ TABLE: Mapping[str, Kind] = {
     options={"searches": 9},
   ),
   "ead": Kind(
-    _nearest(attacks.ead, "searches", "searches"),
+    _nearest(ead, "searches", "searches"),
     losses=(),
     steps=1000,
     restarts=False,

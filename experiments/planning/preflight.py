@@ -1,10 +1,10 @@
 """What is checked before a byte is written: all that needs no data."""
 
-from experiments.building import build
+from experiments.building import build, networks, training_methods
 from experiments.command import exits
 from experiments.configuration import validity
 from experiments.configuration.schema import Config
-from experiments.evaluation import attack_grid, suites
+from experiments.planning import attack_grid, suites
 
 
 def check(config: Config) -> None:
@@ -18,7 +18,7 @@ def check(config: Config) -> None:
   """
   validity.check(config)
   with exits.configuring():
-    build.method(config, build.network(config, 2))
+    training_methods.method(config, networks.network(config, 2))
     build.optimizer(config, 1)
   resolved(config)
 
@@ -36,7 +36,5 @@ def resolved(config: Config) -> Config:
   validity.check(config)
   whole = suites.resolved(config)
   with exits.configuring():
-    cells = attack_grid.cells(whole, tuple(whole.seen))
-    for cell in cells:
-      attack_grid.on_cell(suites.plan(whole), cell, cells)
+    attack_grid.plan(whole)
   return whole

@@ -1,0 +1,300 @@
+"""A suite under several rules: its cases, its worst case, what it saves."""
+
+import collections
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from snnjax import attacks, derivatives, evaluation
+from snnjax.attacks import SuiteAttack, SuiteError
+from snnjax.evaluation import View, gradients, many_rules, planning, saving
+from snnjax.storage import array_files, identity
+from tests import tiny_runs
+
+KEY = jax.random.key(0)
+N, PIXELS, CLASSES = 10, 12, 4
+INPUTS = jax.random.uniform(jax.random.key(1), (N, PIXELS))
+RADII = (0.05, 0.2)
+TRACES = []
+
+
+def rule(width):
+  """A staircase with the slope of a ramp of some width; 0 has none."""
+
+  def logits(weights, key, inputs):
+    del key
+    TRACES.append(width)
+    slope = (jnp.abs(inputs - 0.5) < width).astype(inputs.dtype)
+    stairs = jnp.round(8 * inputs) / 8
+    return derivatives.replace_derivative(stairs, slope, inputs) @ weights
+
+  return logits
+
+
+FUNCTIONS = {
+  name: rule(width)
+  for name, width in (("none", 0.0), ("some", 0.2), ("all", 1.0))
+}
+
+
+def network(seed):
+  weights = jax.random.normal(jax.random.key(seed), (PIXELS, CLASSES))
+  return {
+    name: jax.tree_util.Partial(function, weights)
+    for name, function in FUNCTIONS.items()
+  }
+
+
+VIEWS = network(2)
+LABELS = np.asarray(jnp.argmax(VIEWS["none"](KEY, INPUTS), 1))
+SUITE = (
+  SuiteAttack("pgd", ("none", "some", "all"), steps=3),
+  SuiteAttack("random", ("none",), steps=2),
+  SuiteAttack("pgd", ("some", "all"), "worst", "worst_of", steps=2),
+  SuiteAttack("square", ("all",), steps=5, levels=(-1,), meets="survivors"),
+)
+
+
+def evaluated(views=VIEWS, suite=SUITE, **options):
+  fixed = {"key": KEY, "radii": RADII, "microbatch": 4}
+  return evaluation.evaluate_suite(
+    suite, views, attacks.linf, INPUTS, LABELS, **(fixed | options)
+  )
+
+
+@pytest.fixture(scope="module")
+def result():
+  return evaluated()
+
+
+def test_every_case_is_planned_once_and_run(result):
+  paths = [
+    *(f"pgd/{rule}" for rule in FUNCTIONS),
+    "random",
+    "worst",
+  ]
+  assert list(result.evaluation.attacks) == [
+    *(f"inputs/0/{path}" for path in paths),
+    *(f"inputs/1/{path}" for path in (*paths, "square")),
+  ]
+  assert list(result.plan.by_path) == list(result.evaluation.attacks)
+  assert [a.rules[0] for a in result.plan.alone] == list(FUNCTIONS)
+  small, large = result.plan.cells
+  assert (small.radius, large.radius) == RADII
+  assert result.plan.strongest == large
+  (square,) = result.plan.on(large, "square")
+  assert result.plan.survivors == {
+    square.path: tuple(c.path for c in result.plan.on(large)[:-1])
+  }
+
+
+def test_the_worst_case_is_over_rules_attacks_and_smaller_balls(result):
+  small, large = map(result.within, result.plan.cells)
+  assert len(small.attacks) == 5
+  assert len(large.attacks) == 11
+  standing = result.evaluation.clean.correct.copy()
+  assert standing.all()
+  for outcome in result.evaluation.attacks.values():
+    standing &= ~outcome.success
+  np.testing.assert_array_equal(evaluation.worst(large).robust, standing)
+  robust = [evaluation.summarize(e).robust.estimate for e in (small, large)]
+  assert 1 > robust[0] > robust[1]
+  # The rule without a gradient hides what the others find.
+  masked = result.evaluation.attacks["inputs/1/pgd/none"].success
+  opened = result.evaluation.attacks["inputs/1/pgd/all"].success
+  assert masked.sum() < opened.sum()
+
+
+def test_a_case_is_what_its_attack_is_alone(result):
+  def builder():
+    threat = attacks.linf(jnp.asarray(RADII[1]))
+    pgd = attacks.pgd(VIEWS["some"], threat, steps=3)
+    return evaluation.Trial(pgd, threat)
+
+  path = "inputs/1/pgd/some"
+  alone = evaluation.evaluate(
+    {path: builder}, VIEWS["none"], INPUTS, LABELS, key=KEY, microbatch=4
+  )
+  tiny_runs.same(
+    alone.attacks[path]._asdict(), result.evaluation.attacks[path]._asdict()
+  )
+
+
+def test_networks_and_radii_share_their_programs(result):
+  del TRACES[:]
+  other = evaluated(network(3))
+  # Only the number of classes is asked again, of shapes.
+  assert TRACES == [0.0]
+  assert other.plan == result.plan
+  assert not np.array_equal(
+    other.evaluation.clean.loss, result.evaluation.clean.loss
+  )
+
+
+def test_an_interrupted_suite_goes_on_from_the_disk(result, tmp_path):
+  class StoppedError(Exception):
+    pass
+
+  asked = iter(range(9))
+
+  def stop(done, total, stage):
+    if next(asked, None) is None:
+      raise StoppedError
+
+  origin = {"network": "0f" * 32}
+  plan = result.plan
+  cases = many_rules.builders(
+    plan, {k: View(v) for k, v in VIEWS.items()}, attacks.linf, INPUTS, {}
+  )
+  options = {"key": KEY, "microbatch": 4, "survivors": plan.survivors}
+  chunks = evaluation.stream(
+    cases, VIEWS["none"], INPUTS, LABELS, progress=stop, **options
+  )
+  with pytest.raises(StoppedError):
+    collections.deque(
+      (saving.save(chunk, tmp_path, origin) for chunk in chunks), maxlen=0
+    )
+  finished = saving.load(tmp_path, origin)
+  assert 0 < len(finished) < 11 * 3
+  again = evaluated(finished=finished).evaluation
+  tiny_runs.same(again.clean._asdict(), result.evaluation.clean._asdict())
+  for path, outcome in result.evaluation.attacks.items():
+    tiny_runs.same(again.attacks[path]._asdict(), outcome._asdict())
+  assert saving.load(tmp_path / "nowhere") == []
+  with pytest.raises(identity.ForeignError):
+    saving.load(tmp_path, {"network": "1f" * 32})
+  file = tmp_path / "000000.npz"
+  file.write_bytes(file.read_bytes()[:-9])
+  with pytest.raises(identity.DamagedError, match="is computed again"):
+    saving.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"rows/loss": np.zeros(3)}, r"rows/loss: float64\[3\] came, 2 rows are"),
+    ({"rows/success": None}, "rows/success: missing"),
+    ({"more/x": np.zeros(2)}, "more/x: no such leaf is expected"),
+  ],
+)
+def test_a_chunk_with_other_columns_is_none(result, change, message):
+  rows = jax.tree.map(
+    lambda leaf: leaf[:2], result.evaluation.attacks["inputs/0/random"]
+  )
+  chunk = evaluation.Chunk("inputs/0/random", np.arange(2), rows)
+  arrays = saving.to_arrays(chunk)
+  assert saving.from_arrays(arrays)[0].rows.success.tolist() == (
+    rows.success.tolist()
+  )
+  changed = {n: a for n, a in (arrays | change).items() if a is not None}
+  with pytest.raises(ValueError, match=message):
+    saving.from_arrays(changed)
+
+
+def test_what_does_not_fit_is_refused_before_anything_runs():
+  for suite, message in (
+    ([SuiteAttack("pgdd", ("all",))], "kind must be one of .*; got 'pgdd'"),
+    ([SuiteAttack("pgd", ("all",), steps=0)], "steps must be at least 1"),
+    ([SuiteAttack("pgd", "all")], "rules must be a tuple; got 'all'"),
+    ([SuiteAttack("fgsm", ("all",))] * 2, r"names must .*\['fgsm'\]"),
+    ([], "names must be at least one"),
+    ([SuiteAttack("fgsm", ("all",), levels=(2,))], r"must be in -2\.\.1 for 2"),
+    ([SuiteAttack("slide", ("all",))], "attacks must be at least one that can"),
+  ):
+    with pytest.raises(SuiteError, match=message):
+      evaluated(suite=suite)
+  with pytest.raises(ValueError, match=r"every rule of the suite; .* 'rga' of"):
+    evaluated(suite=attacks.quick_suite(("rga",)))
+  with pytest.raises(ValueError, match="radii must be those of the inputs'"):
+    evaluated(radii={"image": RADII})
+  with pytest.raises(ValueError, match=r"views\['all'\] must be"):
+    evaluated(views={"all": 3})
+
+
+def test_the_standard_suite_names_only_its_rules():
+  suite = attacks.standard_suite(("own", "rga"), adaptive="assg")
+  for each in suite:
+    many_rules.with_defaults(each, adaptive=("assg",))
+  rules = {rule for each in suite for rule in each.rules}
+  assert rules == {"own", "rga", "assg"}
+  assert [each.meets for each in suite] == ["all"] * 3 + ["survivors"] * 7
+  alone = attacks.standard_suite(("own",))
+  assert {rule for each in alone for rule in each.rules} == {"own"}
+
+
+def plain(result):
+  return json.loads(json.dumps(planning.to_plain(result.plan)))
+
+
+def test_a_plan_survives_json(result):
+  plan = result.plan.asking(planning.Cell("far", 0, {"inputs": 0.5}))
+  assert [case.path for case in plan.beside] == ["far/0/pgd/none"]
+  back = planning.from_plain(json.loads(json.dumps(planning.to_plain(plan))))
+  assert back == plan
+  assert back.beside == plan.beside
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    lambda p: p.pop("cases"),
+    lambda p: p.update(cells=7),
+    lambda p: p["cases"].append([9, 0]),
+    lambda p: p["cases"].append([0, -1]),
+    lambda p: p["cells"][0].__setitem__(0, 3),
+    lambda p: p["attacks"][0].update(kind="pgdd"),
+    lambda p: p["attacks"][0].update(steps="3"),
+  ],
+)
+def test_what_is_no_plan_is_refused(result, change):
+  made = plain(result)
+  change(made)
+  with pytest.raises((KeyError, TypeError, ValueError)):
+    planning.from_plain(made)
+
+
+def test_modalities_are_attacked_alone_and_together():
+  cells = planning.cells({"events": (0.1, 0.3), "image": (0.2, 0.4)})
+  assert [(c.target, c.level, c.words) for c in cells] == [
+    ("events", 0, "events 0.1"),
+    ("events", 1, "events 0.3"),
+    ("image", 0, "image 0.2"),
+    ("image", 1, "image 0.4"),
+    ("both", 0, "events 0.1, image 0.2"),
+    ("both", 1, "events 0.3, image 0.4"),
+  ]
+  with pytest.raises(ValueError, match="as many for every modality"):
+    planning.cells({"events": (0.1,), "image": (0.2, 0.4)})
+
+
+def test_a_gradient_study_is_of_each_example_and_comes_back(tmp_path):
+  measure = gradients.measure_gradients(
+    attacks.linf(0.1), step_size=0.05, steps=2, random_draws=2
+  )
+
+  def studied(count):
+    return gradients.in_microbatches(
+      measure,
+      VIEWS["some"],
+      INPUTS[:count],
+      LABELS[:count],
+      key=KEY,
+      microbatch=4,
+    )
+
+  study = studied(N)
+  arrays = array_files.named_leaves(study)
+  few = array_files.named_leaves(studied(6))
+  tiny_runs.same({n: a[:6] for n, a in arrays.items()}, few)
+  clean = study.metrics["margin"]["clean"]["inputs"]
+  gradient = study.maps["clean"]["inputs"]
+  np.testing.assert_allclose(clean.l1, np.abs(gradient).sum(1), rtol=1e-5)
+  template = gradients.template(("inputs",), N, N)
+  back = array_files.fill(arrays, template)
+  assert jax.tree.structure(back) == jax.tree.structure(study)
+  assert back.standing is study.standing
+  with pytest.raises(ValueError, match="random: missing"):
+    array_files.fill({n: arrays[n] for n in arrays if n != "random"}, template)
