@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from experiments.command import launch
+from experiments.runs import launch
 
 _ROWS = flags.DEFINE_string(
   "rows",

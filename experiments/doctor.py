@@ -11,7 +11,8 @@ import sys
 
 from absl import flags
 
-from experiments.command import exits, launch, terminal
+from experiments.command import exits, terminal
+from experiments.runs import launch
 
 _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 _DATA_DIR = flags.DEFINE_string(

@@ -3,22 +3,23 @@
 ``--workdir`` is the folder of a finished `experiments.train`; its configuration
 says what was trained, and how it is attacked unless ``--config`` or keys of
 ``--config.evaluation`` say otherwise. ``--suite`` names the attacks: "quick",
-"standard", "full" or a file, see `experiments.evaluation.suites`. Results go to
+"standard", "full" or a file, see `experiments.planning.suites`. Results go to
 ``WORKDIR/evaluation_NORM_SUITE_RADII``; a run may have many evaluations.
 """
 
 import pathlib
 
-from experiments.command import launch
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
+from experiments.runs import launch
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Evaluates the network trained in `workdir` as `config` says."""
   from experiments.evaluation import evaluation_run
+  from experiments.reporting import console
 
-  evaluation_run.run(config, workdir)
+  evaluation_run.run(config, workdir, tell=console.networks)
 
 
 if __name__ == "__main__":

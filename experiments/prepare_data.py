@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.command import exits, launch, progress, terminal
-from experiments.configuration import settings
+from experiments.command import exits, progress, terminal
+from experiments.runs import launch
 
 if TYPE_CHECKING:
   from snnjax.data import manifest
@@ -152,7 +152,7 @@ def main() -> None:
     _list()
     return
   if not _SOURCE.value or not _NAME.value:
-    raise settings.UsageError("--source and --name are needed together")
+    raise exits.UsageError("--source and --name are needed together")
   begun = time.monotonic()
   with progress.reporter() as report:
     outcome = run(

@@ -8,8 +8,8 @@ and writes the report. ``--modalities=image`` does so for the images alone.
 
 import pathlib
 
-from experiments.command import launch
 from experiments.configuration.schema import Config
+from experiments.runs import launch
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:

@@ -11,9 +11,10 @@ import pathlib
 
 from absl import flags
 
-from experiments.command import launch
-from experiments.configuration import schema, settings
+from experiments.command import exits
+from experiments.configuration import schema
 from experiments.configuration.schema import Config
+from experiments.runs import launch
 
 _SUITE = flags.DEFINE_string(
   "suite", None, "Show the evaluations by this suite alone."
@@ -34,13 +35,13 @@ _OUT = flags.DEFINE_string(
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Writes the report on all, or the chosen, evaluations in `workdir`."""
-  from experiments.evaluation import suites
+  from experiments.planning import suites
   from experiments.reporting import report_run
 
   chosen = _EVALUATION.value or ""
   if _SUITE.value:
     if chosen:
-      raise settings.UsageError(
+      raise exits.UsageError(
         "--suite and --evaluation choose the same thing: give one of them"
       )
     chosen = suites.title_of(_SUITE.value)

@@ -25,9 +25,9 @@ import sys
 
 from absl import flags
 
-from experiments.command import launch
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
+from experiments.runs import launch
 
 _GRID = flags.DEFINE_multi_string(
   "grid", [], "KEY=VALUE,VALUE,... of the configuration; may be repeated."

@@ -2,9 +2,9 @@
 
 import pathlib
 
-from experiments.command import launch
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
+from experiments.runs import launch
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:

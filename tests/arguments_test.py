@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -732,13 +733,13 @@ def test_labels_may_be_a_list():
   whole = attacks.worst_of([attack])
   for one in (attack, whole, attacks.transfer([attack], logits)):
     found, again = (one(KEY, INPUTS, given) for given in (listed, LABELS))
-    jax.tree.map(np.testing.assert_array_equal, found, again)
+    chex.assert_trees_all_equal(found, again)
   cases = {"noise": lambda: CASE}
   found, again = (
     evaluation.evaluate(cases, logits, INPUTS, given, key=KEY)
     for given in (listed, LABELS)
   )
-  jax.tree.map(np.testing.assert_array_equal, found.clean, again.clean)
+  chex.assert_trees_all_equal(found.clean, again.clean)
 
 
 @pytest.mark.parametrize(

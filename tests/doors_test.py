@@ -43,6 +43,8 @@ CALLS = {
 ALLOWED = {
   # Runs the configuration file that a person typed.
   "experiments/configuration/settings.py": {"runpy"},
+  # Runs the file of a sweep's runs, which a person typed as well.
+  "experiments/sweeping/grid.py": {"runpy"},
   # Loads the package's own submodules when they are first used.
   "snnjax/submodules.py": {"import_module"},
   # Imports modules named in a table of its own, never in a file.

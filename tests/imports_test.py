@@ -23,23 +23,23 @@ RANKS = {
   "arguments": 1,
   "validation": 1,
   "prng": 1,
+  "vectors": 1,
   "intervals": 1,
   "derivatives": 1,
   "lost_derivatives": 1,
   "logistic": 1,
   "kernels": 2,
-  "storage": 2,
   "surrogates": 2,
   "losses": 2,
   "encoders": 2,
   "sparsity": 3,
+  "storage": 3,
   "neurons": 3,
   "input_gradients": 3,
   "data": 4,
   "backward": 4,
   "certify": 4,
   "readouts": 4,
-  "vectors": 1,
   "vulnerability": 4,
   "regularizers": 4,
   "models": 5,
@@ -50,6 +50,20 @@ RANKS = {
   "checks": 9,
   "report": 10,
   "plots": 11,
+}
+# The same for the folders of experiments; the binaries stand above them all.
+WORKROOMS = {
+  "command": 0,
+  "configuration": 1,
+  "building": 2,
+  "planning": 3,
+  "configs": 4,
+  "runs": 4,
+  "training": 5,
+  "evaluation": 6,
+  "reporting": 7,
+  "sweeping": 8,
+  "benchmarks": 8,
 }
 ONLY_IN = {
   "flax": {"models"},
@@ -63,6 +77,11 @@ BINARIES = sorted(
   path.stem
   for path in (ROOT / "experiments").glob("*.py")
   if "\nif __name__ ==" in path.read_text()
+)
+WORKROOM_FILES = sorted(
+  path
+  for path in (ROOT / "experiments").rglob("*.py")
+  if path.parent != ROOT / "experiments" and path.name != "__init__.py"
 )
 NOWHERE = {"torch", "tensorflow", "pickle", "foolbox", "tonic", "expelliarmus"}
 
@@ -96,6 +115,21 @@ def test_imports_follow_the_directions(path):
     assert own in ONLY_IN.get(top, {own}), f"{name} belongs elsewhere"
     if top == "snnjax" and rest and rest[0] in RANKS and rest[0] != own:
       assert RANKS[rest[0]] < RANKS[own], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", WORKROOM_FILES, ids=lambda p: p.stem)
+def test_workrooms_follow_their_directions(path):
+  own = path.parent.relative_to(ROOT / "experiments").parts[0]
+  for name in imported(path):
+    top, *rest = name.split(".")
+    if top == "experiments" and rest[0] != own:
+      assert WORKROOMS[rest[0]] < WORKROOMS[own], f"{path} imports {name}"
+
+
+def test_every_workroom_has_a_rank():
+  assert set(WORKROOMS) == {
+    path.name for path in (ROOT / "experiments").iterdir() if path.is_dir()
+  } - {"__pycache__"}
 
 
 def test_every_rank_has_a_module():

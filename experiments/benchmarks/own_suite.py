@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from experiments.benchmarks import problems
 from experiments.benchmarks.measurement import Prepared
 from experiments.benchmarks.tasks import Task
-from experiments.building import build
+from experiments.building import networks
 from experiments.configuration.schema import (
   Config,
   Evaluation,
@@ -14,7 +14,7 @@ from experiments.configuration.schema import (
   Modalities,
   Model,
 )
-from experiments.evaluation import attack_grid, suites
+from experiments.planning import attack_grid, suites
 from snnjax import evaluation
 
 _RADII = (0.3,)
@@ -27,10 +27,10 @@ def prepare(task: Task) -> Prepared:
   before the attacks, and little after the first.
   """
   config = _config(task)
-  network = build.network(config, problems.CLASSES)
+  network = networks.network(config, problems.CLASSES)
   images = {"image": jnp.asarray(problems.batch(task)[0])}
   variables = network.init(jax.random.key(0), images)
-  plan = attack_grid.plan(config, tuple(config.seen))
+  plan = attack_grid.plan(config)
   grid = attack_grid.grid(config, network, plan)
   found = attack_grid.cases(plan, grid, variables, images)
   survivors = found.plan.survivors if task.kind == "suite_survivors" else False

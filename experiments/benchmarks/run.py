@@ -11,7 +11,7 @@ from typing import Any
 from experiments.benchmarks import driver, processes, starting, table
 from experiments.benchmarks.tasks import OWN, PEERS, ROWS, Task, tasks
 from experiments.command import exits, progress, stopping
-from experiments.configuration.settings import UsageError
+from experiments.command.exits import UsageError
 from snnjax.storage import environment, files
 
 

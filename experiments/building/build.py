@@ -11,37 +11,25 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from experiments.configuration.schema import Config, Floats, Modality
+from experiments.configuration.schema import Config
 from snnjax import (
   attacks,
   backward,
-  encoders,
   losses,
-  methods,
-  models,
   neurons,
   prng,
-  readouts,
-  regularizers,
   surrogates,
 )
 from snnjax.backward import assg, pdsg
 from snnjax.interfaces import (
   Array,
-  Attack,
   BackwardRule,
-  Forward,
   Inputs,
   Key,
-  LogitsFn,
   Network,
-  Objective,
-  State,
   Trace,
   Variables,
 )
-from snnjax.methods import Method
-from snnjax.models.layers import BatchNorm
 
 SURROGATES: Mapping[str, Callable[..., surrogates.Surrogate]] = {
   "triangle": surrogates.triangle,
@@ -59,47 +47,8 @@ ADAPTIVE = {
   "assg_sigmoid": assg.SIGMOID,
   "assg_gaussian": assg.GAUSSIAN,
 }
-RESETS = {
-  "hard": neurons.hard_reset,
-  "soft": neurons.soft_reset,
-  "none": neurons.no_reset,
-}
-ENCODERS = {
-  "direct": encoders.direct,
-  "poisson": encoders.poisson,
-  "latency": encoders.latency,
-  "frames": encoders.frames,
-}
-RANDOM_ENCODERS = ("poisson",)
-FRAMED_ENCODERS = ("frames",)  # of inputs that have a time axis themselves
-READOUTS = {
-  "mean": readouts.mean,
-  "last": readouts.last,
-  "largest": readouts.largest,
-  "membrane": readouts.membrane,
-}
-NOISES = {
-  "crafted": methods.crafted,
-  "off": methods.no_noise,
-  "random": methods.scattered,
-}
-ESTIMATORS = {
-  "finite_difference": regularizers.finite_difference,
-  "jvp": lambda step: regularizers.jvp,
-  "double_backpropagation": lambda step: regularizers.double_backpropagation,
-}
-DIRECTIONS = {
-  "l1": regularizers.sign_direction,
-  "l2": regularizers.unit_direction,
-  "linf": regularizers.peak_direction,
-}
-SHAPES = {"squared": regularizers.squared, "absolute": regularizers.absolute}
-CONFIDENCES = {
-  "rival_probability": losses.rival_probability,
-  "softmax_probability": losses.softmax_probability,
-  "margin": losses.margin,
-  "surprisal": losses.surprisal,
-}
+
+
 THREATS = {"linf": attacks.linf, "l2": attacks.l2, "l1": attacks.l1}
 
 
@@ -112,25 +61,6 @@ def chosen(table: Mapping[str, Any], key: str, name: str) -> Any:
   if name not in table:
     raise ValueError(f"{key} must be one of {sorted(table)}; got {name!r}")
   return table[name]
-
-
-def neuron(config: Config) -> neurons.Neuron | neurons.Trainable:
-  """Builds the neuron of ``config.model.neuron``."""
-  made = config.model.neuron
-  reset = chosen(RESETS, "model.neuron.reset", made.reset)
-  kinds = {
-    "lif": lambda: neurons.lif(made.leak, made.threshold, reset=reset),
-    "if": lambda: neurons.integrate_and_fire(made.threshold, reset=reset),
-    "convex": lambda: neurons.convex_lif(
-      1 - made.leak, made.threshold, reset=reset
-    ),
-    "plif": lambda: neurons.plif(made.leak, made.threshold, reset=reset),
-    "adaptive": lambda: neurons.adaptive_lif(
-      made.leak, made.threshold, reset=reset
-    ),
-    "hire": lambda: neurons.hire(made.leak, made.threshold),
-  }
-  return chosen(kinds, "model.neuron.kind", made.kind)()
 
 
 def rule(config: Config, name: str) -> BackwardRule:
@@ -218,170 +148,6 @@ class _Remat(NamedTuple):
     return backward.depends_on_batch(self.rule)
 
 
-def network(config: Config, classes: int) -> Network:
-  """Builds the network of ``config.model`` for what it sees.
-
-  Args:
-    config: the configuration.
-    classes: number of logits.
-
-  Returns:
-    A network whose inputs are a mapping of modalities, of one too. Several
-    modalities have a branch each.
-
-  Raises:
-    ValueError: the configuration asks for a network that there is not.
-  """
-  for name, own in config.seen.items():
-    _check_entrance(config, name, own)
-  if len(config.seen) > 1:
-    return _fusion(config, classes)
-  ((name, own),) = config.seen.items()
-  kind = chosen(_KINDS, "model.kind", config.model.kind)
-  return _naming(name, kind(config, own, _encoder(config, name, own), classes))
-
-
-def _check_entrance(config: Config, name: str, own: Modality) -> None:
-  """Raises unless a network of this kind has what a modality asks for."""
-  mean, std = own.standardize.mean, own.standardize.std
-  kind, alone = config.model.kind, len(config.seen) == 1
-  key = f"modalities.{name}.standardize"
-  if len(mean) != len(std) or not all(value > 0 for value in std):
-    raise ValueError(
-      f"{key} must have as many means as stds, which are above 0; got {mean} "
-      f"and {std}"
-    )
-  if mean and (kind == "mlp" or not alone):
-    raise ValueError(
-      f"{key} must be empty but for convolutional networks of one modality; "
-      f"got {mean} for {kind!r} of {tuple(config.seen)}"
-    )
-  if own.shrink > 1 and kind != "cnn":
-    raise ValueError(
-      f"modalities.{name}.shrink must be 1 for {kind!r}; got {own.shrink}"
-    )
-
-
-def _encoder(config: Config, name: str, own: Modality) -> encoders.Encoder:
-  key = f"modalities.{name}.encoder"
-  return chosen(ENCODERS, key, own.encoder)(config.model.steps)
-
-
-def _readout(config: Config) -> readouts.Readout:
-  return chosen(READOUTS, "model.readout", config.model.readout)()
-
-
-def _standardized(own: Modality) -> tuple[Floats, Floats] | None:
-  """Mean and std per channel, if given."""
-  if not own.standardize.mean:
-    return None
-  return own.standardize.mean, own.standardize.std
-
-
-def _cnn(
-  config: Config, own: Modality, encoder: encoders.Encoder, classes: int
-) -> Network:
-  return models.cnn(
-    own.channels,
-    encoder=encoder,
-    neuron=neuron(config),
-    hidden=config.model.hidden,
-    classes=classes,
-    norm=BatchNorm if config.model.norm else None,
-    standardize=_standardized(own),
-    shrink=own.shrink,
-    readout=_readout(config),
-  )
-
-
-def _mlp(
-  config: Config, own: Modality, encoder: encoders.Encoder, classes: int
-) -> Network:
-  del own
-  return models.mlp(
-    config.model.hidden,
-    encoder=encoder,
-    neuron=neuron(config),
-    classes=classes,
-    readout=_readout(config),
-  )
-
-
-def _vgg(
-  config: Config, own: Modality, encoder: encoders.Encoder, classes: int
-) -> Network:
-  return models.vgg(
-    config.model.kind,
-    encoder=encoder,
-    neuron=neuron(config),
-    hidden=config.model.hidden,
-    classes=classes,
-    standardize=_standardized(own),
-    readout=_readout(config),
-  )
-
-
-_KINDS = {"cnn": _cnn, "mlp": _mlp, "vgg5": _vgg, "vgg11": _vgg}
-
-
-def _fusion(config: Config, classes: int) -> Network:
-  """A branch for each of several modalities."""
-  model, seen = config.model, config.seen
-  if model.kind != "cnn":
-    raise ValueError(
-      f"model.kind must be 'cnn' for {tuple(seen)}; got {model.kind!r}"
-    )
-  return models.fusion(
-    {name: _encoder(config, name, own) for name, own in seen.items()},
-    {name: own.channels for name, own in seen.items()},
-    neuron=neuron(config),
-    hidden=model.hidden,
-    classes=classes,
-    norm=BatchNorm if model.norm else None,
-    readout=_readout(config),
-    shrink={name: own.shrink for name, own in seen.items()},
-  )
-
-
-def _naming(name: str, inner: Network) -> Network:
-  """A network of one array as one of a mapping that names the array."""
-
-  def init(key: Key, inputs: Inputs) -> Variables:
-    return inner.init(key, _named(name, inputs))
-
-  def apply(
-    variables: Variables,
-    inputs: Inputs,
-    *,
-    rule: BackwardRule,
-    key: Key | None = None,
-    train: bool = False,
-    states: Mapping[str, State] | None = None,
-    window: tuple[int, int] | None = None,
-  ) -> Forward:
-    return inner.apply(
-      variables,
-      _named(name, inputs),
-      rule=rule,
-      key=key,
-      train=train,
-      states=states,
-      window=window,
-    )
-
-  return Network(init, apply)
-
-
-def _named(name: str, inputs: Inputs) -> Array:
-  """The array of the only modality."""
-  arrays = by_modality(inputs)
-  if set(arrays) != {name}:
-    raise ValueError(
-      f"inputs must have the modality {name!r}; got {sorted(arrays)}"
-    )
-  return arrays[name]
-
-
 def by_modality(inputs: Inputs) -> Mapping[str, Array]:
   """Returns inputs as the experiments carry them: a mapping of modalities.
 
@@ -393,85 +159,6 @@ def by_modality(inputs: Inputs) -> Mapping[str, Array]:
       'inputs must be a mapping of modalities, {"image": ...}; got one array'
     )
   return inputs
-
-
-def method(config: Config, made: Network) -> Method | Objective:
-  """Builds the training method of ``config.method`` for a network."""
-  return chosen(METHODS, "method.name", config.method.name)(config, made)
-
-
-def _vanilla(config: Config, made: Network) -> Objective:
-  return methods.vanilla(made, rule=rule(config, config.model.rule))
-
-
-def _sr(config: Config, made: Network) -> Objective:
-  own = config.method.sr
-  estimator = chosen(ESTIMATORS, "method.sr.estimator", own.estimator)
-  return methods.sr(
-    made,
-    rule=rule(config, config.model.rule),
-    weight=own.weight,
-    confidence=chosen(CONFIDENCES, "method.sr.confidence", own.confidence),
-    direction=chosen(DIRECTIONS, "method.sr.direction", own.direction),
-    estimator=estimator(own.difference),
-    shape=chosen(SHAPES, "method.sr.shape", own.shape),
-  )
-
-
-def _hire(config: Config, made: Network) -> Method:
-  own, seen = config.method.hire, config.seen
-  return methods.hire(
-    made,
-    rule=rule(config, config.model.rule),
-    steps=config.model.steps,
-    periods=own.periods,
-    step_size={name: each.step_size for name, each in seen.items()},
-    radius={name: each.radius for name, each in seen.items()},
-    noise=chosen(NOISES, "method.hire.noise", own.noise),
-    framed=[n for n, each in seen.items() if each.encoder in FRAMED_ENCODERS],
-    keep_membranes=own.keep_membranes,
-    keep_noise=own.keep_noise,
-  )
-
-
-def _adversarial(
-  inner: Callable[[Config, Network], Objective],
-) -> Callable[[Config, Network], Method]:
-  """A method of plain objectives on attacked inputs."""
-
-  def build(config: Config, made: Network) -> Method:
-    return methods.adversarial(
-      inner(config, made),
-      network=made,
-      craft=functools.partial(_craft, config),
-      rule=rule(config, config.model.rule),
-    )
-
-  return build
-
-
-METHODS: Mapping[str, Callable[[Config, Network], Method | Objective]] = {
-  "vanilla": _vanilla,
-  "sr": _sr,
-  "hire": _hire,
-  "adversarial": _adversarial(_vanilla),
-  "sr_adversarial": _adversarial(_sr),
-}
-
-
-def _craft(config: Config, logits_fn: LogitsFn) -> Attack:
-  """The attack inside adversarial training: PGD, or FGSM for one step."""
-  own, seen = config.method.adversarial, config.seen
-  radii = {name: each.radius for name, each in seen.items()}
-  threat = threat_of(own.norm, radii)
-  if own.steps == 1:
-    return attacks.fgsm(logits_fn, threat)
-  return attacks.pgd(
-    logits_fn,
-    threat,
-    step_size={name: each.step_size for name, each in seen.items()},
-    steps=own.steps,
-  )
 
 
 def threat_of(norm: str, radii: Mapping[str, Any]) -> attacks.Threat:

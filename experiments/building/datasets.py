@@ -8,9 +8,9 @@ import numpy as np
 
 from experiments.building import examples, sources
 from experiments.building.examples import Used
+from experiments.command.exits import UsageError
 from experiments.command.progress import Progress, silent
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from snnjax.data import (
   dataset,
   manifest,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.building import build
+from experiments.command.exits import UsageError
 from experiments.command.progress import Progress
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from snnjax.data import camera, dataset, events, pairing
 from snnjax.interfaces import Array
 

@@ -1,1 +1,1 @@
-"""How a binary starts, speaks and ends."""
+"""How a binary speaks, is interrupted and ends."""

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 REQUIRED = {
   "absl-py": "absl",
   "array_record": "array_record.python.array_record_module",
-  "chex": "chex",
   "flax": "flax.linen",
   "grain": "grain",
   "importlib_resources": "importlib_resources",

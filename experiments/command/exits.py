@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from experiments.command import terminal
-from experiments.configuration.settings import UsageError
 
 _MEMORY_ADVICE = (
   "out of memory: lower the batch size, the number of time steps T or the "
@@ -51,6 +50,10 @@ class ExitCode(enum.IntEnum):
   DISK_FULL = 6
   PREEMPTED = 7
   OUT_OF_MEMORY = 8
+
+
+class UsageError(ValueError):
+  """The command line asks for what cannot be done; the message says why."""
 
 
 class DataError(ValueError):

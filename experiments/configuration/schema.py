@@ -153,7 +153,6 @@ class Modalities:
 
 
 MODALITIES = tuple(each.name for each in dataclasses.fields(Modalities))
-JOINT = "both"  # the target that is all modalities at once
 
 
 @dataclass(frozen=True, kw_only=True)

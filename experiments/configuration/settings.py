@@ -19,6 +19,7 @@ import runpy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from experiments.command.exits import UsageError
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
 
@@ -27,10 +28,6 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SHOWN = 120  # letters of what somebody wrote, in a message
 _NAMED = 12  # of known names, where none is like what was written
 _TOLD = 8  # of what is wrong with a configuration
-
-
-class UsageError(ValueError):
-  """The command line asks for what cannot be done; the message says why."""
 
 
 def load(name: str) -> Config:

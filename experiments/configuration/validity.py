@@ -4,10 +4,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.command.exits import DataError
+from experiments.command.exits import DataError, UsageError
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 
 
 def check(config: Config) -> None:

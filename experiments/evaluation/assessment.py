@@ -19,18 +19,18 @@ import numpy.typing as npt
 from experiments.building import build, datasets, examples
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
+from experiments.command.exits import UsageError
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   alarm_study,
-  attack_grid,
   chunk_files,
   gradient_study,
   perceptual_study,
 )
+from experiments.planning import attack_grid
 from snnjax import attacks
 from snnjax import evaluation as evaluating
 from snnjax.data import pipeline
@@ -57,7 +57,6 @@ class Assessed(NamedTuple):
     name: of the network.
     folder: of this evaluation.
     config: it was trained and evaluated with.
-    modalities: of its inputs.
     evaluation: every example under every attack.
     plan: every case of the evaluation.
     study: what its gradients look like.
@@ -73,7 +72,6 @@ class Assessed(NamedTuple):
   name: str
   folder: pathlib.Path
   config: Config
-  modalities: tuple[str, ...]
   plan: evaluating.Plan
   evaluation: evaluating.Evaluation
   study: evaluating.GradientStudy
@@ -84,6 +82,11 @@ class Assessed(NamedTuple):
   perceived: Mapping[str, perceptual_study.Perceived]
   used: examples.Used
   made_from: Mapping[str, str]
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    """What the network sees."""
+    return tuple(self.config.seen)
 
 
 class Bench(NamedTuple):
@@ -99,7 +102,6 @@ class Bench(NamedTuple):
 def bench(
   config: Config,
   network: Network,
-  modalities: tuple[str, ...],
   stand_ins: Mapping[str, LogitsFn] | None = None,
   shared: Shared | None = None,
   made_from: Mapping[str, str] = MappingProxyType({}),
@@ -109,7 +111,6 @@ def bench(
   Args:
     config: the whole configuration, its suite resolved.
     network: the architecture.
-    modalities: of its inputs.
     stand_ins: other networks by their folder, for attacks that transfer.
     shared: what other evaluations of this process built.
     made_from: digests of what else is built in: the data, which tell the
@@ -124,7 +125,7 @@ def bench(
   options = settings.to_dict(config)["evaluation"]
   key = [network_key, options]
   radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
-  plan = attack_grid.plan(config, modalities)
+  plan = attack_grid.plan(config)
   return Bench(
     network,
     plan,
@@ -275,9 +276,8 @@ def lacking(
   with contextlib.suppress(FileNotFoundError):
     environment.read(folder.path)
     metric_log.read(folder.metrics)
-  modalities = tuple(config.seen)
   try:
-    load("", config, modalities, folder, made_from)
+    load("", config, folder, made_from)
   except FileNotFoundError as error:
     return f"{error.filename} is missing"
   except identity.DamagedError as error:
@@ -288,7 +288,6 @@ def lacking(
 def load(
   name: str,
   config: Config,
-  modalities: tuple[str, ...],
   folder: Workdir,
   made_from: Mapping[str, str],
 ) -> Assessed:
@@ -297,7 +296,6 @@ def load(
   Args:
     name: of the network.
     config: of the evaluation.
-    modalities: of the inputs.
     folder: of the evaluation.
     made_from: what it must have been made from; see `origins.assessment`.
 
@@ -316,12 +314,11 @@ def load(
     told = (_told(lack, agenda.plan) for lack in lacks)
     raise identity.damaged(folder.path, f"it has {', '.join(told)}", again)
   environment.read(folder.path)  # the leaderboard has it of the last session
-  measured = _measured(config, modalities, folder, agenda)
+  measured = _measured(config, folder, agenda)
   return Assessed(
     name,
     folder.path,
     config,
-    modalities,
     agenda.plan,
     chunk_files.collected(agenda, parts, measured.labels),
     measured.study,
@@ -348,7 +345,6 @@ class _Measured(NamedTuple):
 
 def _measured(
   config: Config,
-  modalities: tuple[str, ...],
   folder: Workdir,
   agenda: chunk_files.Agenda,
 ) -> _Measured:
@@ -367,8 +363,8 @@ def _measured(
   layers: Any = array_files.Named()
   template = _Measured(
     labels=every,
-    study=gradients.template(modalities, count, few),
-    sample=dict.fromkeys((*modalities, "labels"), array_files.Rows(few)),
+    study=gradients.template(tuple(config.seen), count, few),
+    sample=dict.fromkeys((*config.seen, "labels"), array_files.Rows(few)),
     spikes=layers,
   )
   try:

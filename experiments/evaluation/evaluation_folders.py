@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from experiments.building import build
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.evaluation import assessment, suites
+from experiments.evaluation import assessment
+from experiments.planning import suites
 from snnjax.storage import workdir
 from snnjax.storage.workdir import Workdir
 

@@ -1,25 +1,30 @@
 """Evaluates the network of one workdir, from where it stopped."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.building import build, datasets, examples
 from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import reporter, say
-from experiments.configuration import preflight, schema, settings, validity
+from experiments.configuration import schema, settings, validity
 from experiments.configuration.schema import Config
-from experiments.evaluation import assessment, evaluation_folders, suites
-from experiments.reporting import console
+from experiments.evaluation import assessment, evaluation_folders
+from experiments.planning import preflight, suites
 from experiments.runs import origins, run_folders
 from experiments.training import loop
 from snnjax import models
 from snnjax.interfaces import LogitsFn
 from snnjax.storage import workdir
 
+Tell = Callable[[Sequence[assessment.Assessed]], str]
+
 
 def run(
-  config: Config, path: pathlib.Path, shared: Shared | None = None
+  config: Config,
+  path: pathlib.Path,
+  shared: Shared | None = None,
+  tell: Tell | None = None,
 ) -> None:
   """Runs the evaluate binary on the run in `path`.
 
@@ -29,6 +34,8 @@ def run(
     path: the folder of a finished training run.
     shared: what other runs of this process built; programs and data are taken
       from it, and left in it.
+    tell: what to say of the result beside where it is; see
+      `experiments.reporting.console.networks`.
 
   Raises:
     UsageError: the evaluation is not allowed; nothing is written.
@@ -47,8 +54,8 @@ def run(
     reporter() as progress,
   ):
     if opened.outcome is workdir.Outcome.FINISHED:
-      told = _told(path, opened, known)
-      say(f"{folder} is finished; nothing to do\n\n{told}")
+      said = _said(path, opened, known, tell)
+      say(f"{folder} is finished; nothing to do{said}")
       return
     with exits.reading_data():
       made_from = origins.evaluation(whole, path)
@@ -67,7 +74,6 @@ def run(
       bench = assessment.bench(
         whole,
         network,
-        splits.modalities,
         others,
         shared,
         {
@@ -85,19 +91,23 @@ def run(
       progress,
       should_stop,
     )
-    say(f"{_told(path, opened, known)}\n\nevaluated: {folder}")
+    say(f"evaluated: {folder}{_said(path, opened, known, tell)}")
 
 
-def _told(
-  path: pathlib.Path, folder: workdir.Workdir, known: Mapping[str, str]
+def _said(
+  path: pathlib.Path,
+  folder: workdir.Workdir,
+  known: Mapping[str, str],
+  tell: Tell | None,
 ) -> str:
-  """What a finished evaluation found: accuracies, and the alarms."""
+  """What a finished evaluation found, after an empty line."""
+  if tell is None:
+    return ""
   whole = settings.from_dict(folder.config)
-  modalities = tuple(whole.seen)
   (name,) = run_folders.names(path, [path])
   with exits.reading_data():
-    assessed = assessment.load(name, whole, modalities, folder, known)
-  return console.networks([assessed])
+    assessed = assessment.load(name, whole, folder, known)
+  return f"\n\n{tell([assessed])}"
 
 
 def _with_fitted(

@@ -5,7 +5,7 @@ import jax
 from experiments.building import build
 from experiments.command.progress import Progress, silent
 from experiments.configuration.schema import Config
-from experiments.evaluation import attack_grid
+from experiments.planning import attack_grid
 from snnjax.evaluation import GradientStudy, Plan, gradients
 from snnjax.interfaces import Batch, LogitsFn
 

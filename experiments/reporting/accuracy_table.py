@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments.evaluation import suites
 from experiments.evaluation.assessment import Assessed
+from experiments.planning import suites
 from experiments.reporting import findings
 from snnjax.report import Column, Table
 

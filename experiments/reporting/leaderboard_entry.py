@@ -9,8 +9,8 @@ import numpy as np
 
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
-from experiments.evaluation import suites
 from experiments.evaluation.assessment import Assessed
+from experiments.planning import suites
 from experiments.reporting import data_tables, findings
 from experiments.training.loop import WEIGHTS
 from snnjax import checks

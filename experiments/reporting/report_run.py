@@ -9,8 +9,9 @@ from experiments.command import exits, stopping
 from experiments.command.progress import say
 from experiments.configuration import settings, validity
 from experiments.configuration.schema import Config
-from experiments.evaluation import assessment, evaluation_folders, suites
+from experiments.evaluation import assessment, evaluation_folders
 from experiments.evaluation.assessment import Assessed
+from experiments.planning import suites
 from experiments.reporting import console, leaderboard_entry, report_groups
 from experiments.reporting.report_groups import Group
 from experiments.runs import origins, run_folders
@@ -164,12 +165,11 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
     )
   try:
     suites.check_recorded(own, f"{folder}/config.json")
-  except settings.UsageError as error:  # nobody typed it
+  except exits.UsageError as error:  # nobody typed it
     raise exits.DataError(str(error)) from None
-  modalities = tuple(own.seen)
   with exits.reading_data(), workdir.reading(folder) as opened:
     made_from = origins.assessment(own, folder.parent)
-    return assessment.load(name, own, modalities, opened, made_from)
+    return assessment.load(name, own, opened, made_from)
 
 
 class Written(NamedTuple):

@@ -1,1 +1,1 @@
-"""The runs of a folder, and what their artefacts are made from."""
+"""A run: how it is started, where it lies, what it was made from."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.evaluation import suites
+from experiments.planning import suites
 from snnjax.data import registry
 from snnjax.storage import array_files, identity
 

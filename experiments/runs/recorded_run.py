@@ -25,7 +25,7 @@ def read(path: pathlib.Path) -> Config | None:
 
     plain = workdir.read_config(path)
   except OSError as error:
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"--workdir cannot be read: {error.strerror}: {settings.shown(str(path))}"
     ) from None
   except ValueError as error:
@@ -59,7 +59,7 @@ def refuse_code(
     if schema.covers(typed, key) or not settings.is_path(name):
       continue
     if schema.covers(read, key):
-      raise settings.UsageError(
+      raise exits.UsageError(
         f"{key} is that of the run in {path}, the file "
         f"{settings.shown(name)}: code runs only from a path given in this "
         f"command: give --config.{key}={settings.shown(name)} if you trust "
@@ -98,6 +98,6 @@ def refuse_unread(
     readable = " and ".join(
       key if key in before else f"{key}.*" for key in read
     )
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"{'; '.join(found)}: it is not read here, only {readable}"
     )

@@ -10,15 +10,15 @@ from experiments.building.datasets import Splits
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, schema, settings, validity
+from experiments.configuration import schema, settings, validity
 from experiments.configuration.schema import Config
 from experiments.evaluation import (
   assessment,
   evaluation_folders,
   evaluation_run,
-  suites,
 )
 from experiments.evaluation.assessment import Assessed, Bench
+from experiments.planning import preflight, suites
 from experiments.reporting import console, report_run
 from experiments.reporting.report_groups import Group
 from experiments.runs import origins
@@ -66,7 +66,7 @@ def run(config: Config, path: pathlib.Path) -> None:
           network, _ = loop.trained(own, splits, path / name)
           whole = suites.resolved(own)
           others = evaluation_run.stand_ins(whole, splits)
-          bench = assessment.bench(whole, network, splits.modalities, others)
+          bench = assessment.bench(whole, network, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
     stopping.before("the report", should_stop)
     progress(0, 1, _WRITING)
@@ -94,7 +94,7 @@ def compared(config: Config) -> tuple[str, ...]:
   """
   if not config.compared:
     allowed = schema.KEYS["compared"].allowed.told()
-    raise settings.UsageError(f"compared must name one of them: {allowed}")
+    raise exits.UsageError(f"compared must name one of them: {allowed}")
   return config.compared
 
 

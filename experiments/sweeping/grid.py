@@ -11,9 +11,9 @@ import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from experiments.command.exits import UsageError
 from experiments.configuration import settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from snnjax.storage import identity
 
 SEED = "seed"  # what runs of one group differ in

@@ -17,9 +17,9 @@ from experiments.command import exits, stopping, terminal
 from experiments.command.exits import ExitCode
 from experiments.command.progress import duration, say
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, settings
 from experiments.configuration.schema import Config
-from experiments.evaluation import evaluation_folders, evaluation_run, suites
+from experiments.evaluation import evaluation_folders, evaluation_run
+from experiments.planning import preflight, suites
 from experiments.reporting import console, report_run
 from experiments.sweeping import claims, comparison, grid, table
 from experiments.sweeping.grid import Cell
@@ -63,8 +63,8 @@ def run(
   for cell in runs:  # all, before the first is run
     try:
       preflight.check(cell.config)
-    except settings.UsageError as error:
-      raise settings.UsageError(f"run {cell.name}: {error}") from None
+    except exits.UsageError as error:
+      raise exits.UsageError(f"run {cell.name}: {error}") from None
   sweep = Sweep(runs, path, config.seed, retry=retry)
   with exits.stop_on_sigterm() as should_stop:
     try:
@@ -72,11 +72,12 @@ def run(
     except (workdir.Preempted, KeyboardInterrupt):
       say(f"\nstopped; {sweep.standing()}")
       raise
-    record, place = sweep.publish()
-    shown = next(iter(record.tables()))
-    say(f"\n{record.summary}\n\n{console.table(shown)}\n")
-    say(f"{console.alarms(record.alarms)}\n")
-    say(f"table: {place}")
+    with claims.writing_table(path):
+      record = sweep.record()
+      shown = next(iter(record.tables()))
+      say(f"\n{record.summary}\n\n{console.table(shown)}\n")
+      say(f"{console.alarms(record.alarms)}\n")
+      say(f"table: {sweep.write(record)}")
   codes = [each.code for each in sweep.outcomes() if each.code]
   return codes[0] if codes else ExitCode.DONE
 
@@ -167,7 +168,7 @@ class Sweep:
     while left := self._left():
       stopping.before(f"one of {len(left)} runs that are left", should_stop)
       if time.monotonic() - self._written > _TABLE_EVERY:
-        self._publish_unfinished()
+        self._write_unfinished()
       before = len(self._ended)
       for cell in self._preferred(left):
         if self._take(cell):
@@ -176,35 +177,35 @@ class Sweep:
       else:
         self._look(left)
         if len(self._ended) == before:
-          now = f"{len(left)} are run elsewhere; waiting for them"
+          now = f"waiting for {len(left)} that others have in hand"
           if now != waiting:
             say(f"sweep: {now}")
           waiting = now
           time.sleep(_LOOK_AGAIN)
 
-  def publish(self) -> tuple[Record, pathlib.Path]:
-    """Writes the table of all that is known now; one process at a time.
+  def record(self) -> Record:
+    """Returns the report on all that is known now, here or elsewhere.
 
-    What others have ended meanwhile is read first, under the table's lock: no
-    table is older than the one that it replaces.
+    Under `claims.writing_table`, no table is older than the one it replaces.
+    """
+    self._look(self._left())
+    return table.record(self.outcomes(), self._seed)
 
-    Returns:
-      The record, and the page.
+  def write(self, record: Record) -> pathlib.Path:
+    """Writes a report into the sweep's folder, and returns its page.
 
     Raises:
       OSError: it cannot be written; on a read-only disk the same one may be
         there already.
     """
-    with claims.writing_table(self._path):
-      self._look(self._left())
-      record = table.record(self.outcomes(), self._seed)
-      self._written = time.monotonic()
-      return record, _written(record, self._path / FOLDER)
+    self._written = time.monotonic()
+    return _written(record, self._path / FOLDER)
 
-  def _publish_unfinished(self) -> None:
+  def _write_unfinished(self) -> None:
     """Writes the table so far; the sweep goes on where that fails."""
     try:
-      self.publish()
+      with claims.writing_table(self._path):
+        self.write(self.record())
     except OSError as error:
       terminal.err(f"no table yet: {exits.message(error)}\n")
 
@@ -285,7 +286,7 @@ class Sweep:
     problem: Exception | None = None
     try:
       loop.run(cell.config, place, self._shared)
-      evaluation_run.run(cell.config, place, self._shared)
+      evaluation_run.run(cell.config, place, self._shared, console.networks)
       assessed = report_run.load(place, cell.config, cell.name)
       outcome = Outcome(cell, "done", numbers=table.numbers(assessed))
     except (workdir.Preempted, KeyboardInterrupt):

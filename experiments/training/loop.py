@@ -11,13 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.building import build, datasets, examples
+from experiments.building import (
+  build,
+  datasets,
+  examples,
+  networks,
+  training_methods,
+)
 from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say, silent
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import preflight, schema, settings
+from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
+from experiments.planning import preflight
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
 from snnjax import losses, methods, prng
@@ -331,7 +338,7 @@ def network_of(config: Config, classes: int, shared: Shared) -> Network:
   return shared.get(
     "network",
     [settings.part(config, schema.NETWORK), classes],
-    lambda: build.network(config, classes),
+    lambda: networks.network(config, classes),
   )
 
 
@@ -387,7 +394,7 @@ def _begin(
   network = network_of(config, classes, shared)
   # Here with the values themselves, which are checked; in the program with
   # what stands for them.
-  method = build.method(config, network)
+  method = training_methods.method(config, network)
   per_epoch = pipeline.batch_count(splits.train.size, size)
   total = per_epoch * config.train.epochs
   updates = total * methods.as_method(method).updates
@@ -433,7 +440,7 @@ def _programs(config: Config, network: Network, updates: int) -> Programs:
     values: Mapping[str, Any], state: TrainState, batch: Batch
   ) -> tuple[TrainState, steps.Metrics]:
     own = settings.replaced(config, values)
-    method = build.method(own, network)
+    method = training_methods.method(own, network)
     tx = build.optimizer(own, updates)
     return _augmented(own, steps.make_train_step(method, tx))(state, batch)
 

@@ -85,9 +85,8 @@ def ascend(
     ``(key, inputs, labels) -> AttackResult``.
 
   Raises:
-    ValueError: if an argument is something else, `steps` or `restarts` not
-      such counts; from the attack,
-      if inputs or labels do not fit, see `check_inputs`.
+    ValueError: if an argument is something else; from the attack, if inputs
+      or labels do not fit, see `check_inputs`.
   """
   _check_stepper(stepper)
   run = search(

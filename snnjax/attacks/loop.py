@@ -117,9 +117,9 @@ def search(
       without a reverse derivative. None takes every step.
 
   Raises:
-    ValueError: if an argument is something else, `steps` not a whole number
-      of at least 0; from the attack, if inputs or labels do not fit, see
-      `check_inputs`.
+    ValueError: if an argument is something else, or `steps` is not a whole
+      number of at least 0; from the attack, if inputs or labels do not fit,
+      see `check_inputs`.
   """
   oracle = as_oracle(source, loss)
   run = _loop(oracle, proposer, threat, steps, keep, _no_record, until)
@@ -170,8 +170,7 @@ def with_restarts(
     keep: chooses among the results of the runs.
 
   Raises:
-    ValueError: if `keep` is no rule.
-    ValueError: if `restarts` is not a positive whole number.
+    ValueError: if `restarts` is not a positive whole number or `keep` no rule.
   """
   check_count("restarts", restarts)
   check_keep(keep)

@@ -26,6 +26,24 @@ class Slot(NamedTuple):
   mask: np.ndarray
 
 
+class Process(NamedTuple):
+  """Which part of every batch a process of several loads.
+
+  Process i of n holds the i-th n-th, so that the processes' parts, one after
+  the other, are the batch of a single one.
+
+  Attributes:
+    rank: of this process, `jax.process_index()`.
+    size: how many there are, `jax.process_count()`.
+  """
+
+  rank: int = 0
+  size: int = 1
+
+
+ALONE = Process()
+
+
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
   """Returns the order of one epoch: a permutation of range(size), [size].
 
@@ -54,44 +72,38 @@ def batch_count(size: int, batch_size: int) -> int:
 def slots(
   order: np.ndarray,
   batch_size: int,
-  *,
-  process_index: int = 0,
-  process_count: int = 1,
+  process: Process = ALONE,
 ) -> Iterator[Slot]:
   """Cuts an order into batches of one size; the last one is padded.
 
-  Process i of n holds the i-th n-th of every batch, so that the processes'
-  parts, one after the other, are the single process' batch.
-
   Args:
     order: [n] positions in the data set.
-    batch_size: examples over all processes; a multiple of `process_count`.
-    process_index: which process this is.
-    process_count: how many processes there are.
+    batch_size: examples over all processes; a multiple of their count.
+    process: whose part of every batch.
 
   Yields:
-    Slots of batch_size / process_count examples.
+    Slots of batch_size / process.size examples.
 
   Raises:
     ValueError: if an argument is out of range, or `order` is empty.
   """
-  if process_count < 1 or not 0 <= process_index < process_count:
+  if process.size < 1 or not 0 <= process.rank < process.size:
     raise ValueError(
-      "process_index must be in [0, process_count) and process_count at least "
-      f"1; got {process_index} of {process_count}"
+      "process must have a rank in [0, size) and a size of at least 1; got "
+      f"{process}"
     )
-  if batch_size < 1 or batch_size % process_count:
+  if batch_size < 1 or batch_size % process.size:
     raise ValueError(
-      "batch_size must be a positive multiple of process_count "
-      f"{process_count}; got {batch_size}"
+      f"batch_size must be a positive multiple of the {process.size} "
+      f"processes; got {batch_size}"
     )
   if not len(order):
     raise ValueError("order must hold at least one example; it is empty")
-  local = batch_size // process_count
+  local = batch_size // process.size
   return (
     Slot(order[np.minimum(rows, len(order) - 1)], rows < len(order))
     for begin in range(0, len(order), batch_size)
-    for rows in (begin + process_index * local + np.arange(local),)
+    for rows in (begin + process.rank * local + np.arange(local),)
   )
 
 
@@ -141,19 +153,17 @@ def epoch_slots(
   seed: int | None,
   epoch: int = 0,
   first: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  process: Process = ALONE,
 ) -> Iterator[Slot]:
   """Cuts one epoch into batches: `batches` without the examples.
 
   Args:
     size: number of examples.
-    batch_size: examples over all processes; a multiple of `process_count`.
+    batch_size: examples over all processes; a multiple of their count.
     seed: with `epoch`, sets the order; None keeps the data set's own order.
     epoch: which epoch.
     first: the batch to begin with, to go on in the middle of an epoch.
-    process_index: which process this is.
-    process_count: how many processes there are.
+    process: whose part of every batch.
 
   Returns:
     The slots of the batches from `first` on.
@@ -162,12 +172,7 @@ def epoch_slots(
     ValueError: at once, if an argument is out of range.
   """
   order = np.arange(size) if seed is None else epoch_order(size, seed, epoch)
-  cut = slots(
-    order,
-    batch_size,
-    process_index=process_index,
-    process_count=process_count,
-  )
+  cut = slots(order, batch_size, process)
   count = batch_count(size, batch_size)
   if not 0 <= first <= count:
     raise ValueError(f"first must be between 0 and {count}; got {first}")
@@ -181,20 +186,18 @@ def batches(
   seed: int | None,
   epoch: int = 0,
   first: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  process: Process = ALONE,
   prepare: Callable[[Inputs], Inputs] | None = None,
 ) -> Iterator[Batch]:
   """Iterates over one epoch in batches of one size.
 
   Args:
     data: N examples.
-    batch_size: see `epoch_slots`, as the next five.
+    batch_size: see `epoch_slots`, as the next four.
     seed: with `epoch`, sets the order; None keeps the data set's own order.
     epoch: which epoch.
     first: the batch to begin with, to go on in the middle of an epoch.
-    process_index: which process this is.
-    process_count: how many processes there are.
+    process: whose part of every batch.
     prepare: see `gather`.
 
   Returns:
@@ -209,8 +212,7 @@ def batches(
     seed=seed,
     epoch=epoch,
     first=first,
-    process_index=process_index,
-    process_count=process_count,
+    process=process,
   )
   return (gather(data, slot, prepare) for slot in cut)
 

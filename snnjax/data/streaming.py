@@ -33,8 +33,7 @@ def batches(
   seed: int | None,
   epoch: int = 0,
   first: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  process: pipeline.Process = pipeline.ALONE,
   prepare: Callable[[Inputs], Inputs] | None = None,
   threads: int = 2,
   ahead: int = 4,
@@ -43,12 +42,11 @@ def batches(
 
   Args:
     records: from `prepared.records`.
-    batch_size: see `pipeline.epoch_slots`, as the next five.
+    batch_size: see `pipeline.epoch_slots`, as the next four.
     seed: with `epoch`, sets the order; None keeps the data set's own order.
     epoch: which epoch.
     first: the batch to begin with, to go on in the middle of an epoch.
-    process_index: which process this is.
-    process_count: how many processes there are.
+    process: whose part of every batch.
     prepare: see `pipeline.gather`.
     threads: how many read; at least 1.
     ahead: how many batches are read before they are asked for; at least 1.
@@ -70,8 +68,7 @@ def batches(
       seed=seed,
       epoch=epoch,
       first=first,
-      process_index=process_index,
-      process_count=process_count,
+      process=process,
     )
   )
   if not slots:  # the epoch was over; grain takes no empty source

@@ -345,9 +345,17 @@ def _oracle(view: View, loss: losses.LogitsLoss, draws: int) -> Oracle:
 
 
 def _threat(norm: Norm, radii: Radii) -> Threat:
-  if isinstance(radii, Mapping):
-    return attacks.per_modality({name: norm(r) for name, r in radii.items()})
-  return norm(radii)
+  """One norm ball, or one for each of several modalities.
+
+  One modality has no other beside which it must be weighed: its distances are
+  in its own units, not in shares of its radius.
+  """
+  if not isinstance(radii, Mapping):
+    return norm(radii)
+  if len(radii) == 1:
+    (radius,) = radii.values()
+    return norm(radius)
+  return attacks.per_modality({name: norm(r) for name, r in radii.items()})
 
 
 def _view(name: str, view: AnyLogitsFn | View) -> View:

@@ -4,13 +4,18 @@ from snnjax.submodules import lazily
 
 __all__ = [
   "array_files",
+  "checkpoint_manifest",
   "checkpoints",
+  "configuration",
   "environment",
   "files",
+  "folder_lock",
   "identity",
   "locks",
   "metric_log",
   "npz",
+  "orbax_arrays",
+  "run_status",
   "workdir",
 ]
 

@@ -21,41 +21,26 @@ two runs of one configuration.
 import contextlib
 import dataclasses
 import enum
-import errno
 import io
-import json
-import os
 import pathlib
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from snnjax.storage import files, identity, locks
+from snnjax.storage import configuration, files, folder_lock, identity
+from snnjax.storage.configuration import difference, read_config
+from snnjax.storage.folder_lock import WorkdirBusy as WorkdirBusy
+from snnjax.storage.run_status import Status, read_status, write_status
 
-_CONFIG = "config.json"
-_STATUS = "status.json"
-_LOCK = ".lock"
+_CONFIG = configuration.NAME
 ACCIDENTS = "non_finite"  # arrays that no run goes on from
-# Where a lock file cannot be made, as on a read-only or a full disk.
-_UNWRITABLE = (
-  errno.EROFS,
-  errno.EACCES,
-  errno.EPERM,
-  errno.ENOSPC,
-  errno.EDQUOT,
-)
 
 
 class ConfigurationChanged(ValueError):  # noqa: N818 (a state, not a fault)
   """The workdir belongs to a run with another configuration."""
-
-
-class WorkdirBusy(OSError):  # noqa: N818
-  """Another process runs in the workdir, or reads what is to be changed."""
 
 
 class Preempted(Exception):  # noqa: N818
@@ -68,15 +53,6 @@ class Outcome(enum.Enum):
   FRESH = "fresh"
   RESUMED = "resumed"
   FINISHED = "finished"
-
-
-class Status(enum.Enum):
-  """How the run in a workdir stands."""
-
-  RUNNING = "running"
-  DONE = "done"
-  FAILED = "failed"
-  PREEMPTED = "preempted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,10 +98,7 @@ class Workdir:
     Raises:
       OSError: it cannot be written.
     """
-    files.write_sealed(
-      self.path / _STATUS,
-      {"status": status.value, "reason": reason, "wall": _wall()},
-    )
+    write_status(self.path, status, reason)
 
   def save_arrays(
     self,
@@ -244,7 +217,7 @@ def open(
     DamagedError: one of its files is damaged.
   """
   root = pathlib.Path(path)
-  plain = _plain(config)
+  plain = configuration.plain(config)
   finished = _finished(root)
   if finished is not None:
     workdir = dataclasses.replace(finished, config=plain)
@@ -256,7 +229,7 @@ def open(
       workdir.close()
       raise
     workdir.close()  # it has to be gone on with, alone
-  lock = _lock(root)
+  lock = folder_lock.hold(root)
   try:
     outcome = _settle(root, plain, changeable)
     workdir = Workdir(root, plain, outcome, lock)
@@ -343,79 +316,6 @@ def opened(
     workdir.close()
 
 
-def read_status(path: pathlib.Path | str) -> tuple[Status | None, str]:
-  """How the run in a folder stands.
-
-  Args:
-    path: a workdir, or any folder.
-
-  Returns:
-    The status, None where no run was opened, and its reason.
-
-  Raises:
-    DamagedError: status.json is damaged.
-  """
-  file = pathlib.Path(path) / _STATUS
-  if not file.exists():
-    return None, ""
-  remedy = "remove it and run the same command again"
-  record = files.read_sealed(file, remedy)
-  try:
-    return Status(record["status"]), str(record["reason"])
-  except (TypeError, KeyError, ValueError) as error:
-    raise identity.damaged(file, repr(error), remedy) from None
-
-
-def read_config(path: pathlib.Path | str) -> dict[str, Any]:
-  """The configuration of the run in a workdir.
-
-  Args:
-    path: a workdir.
-
-  Returns:
-    What JSON holds.
-
-  Raises:
-    FileNotFoundError: no run was opened there.
-    DamagedError: config.json is damaged.
-  """
-  return files.read_sealed(
-    pathlib.Path(path) / _CONFIG, "put back a copy of it, or remove the folder"
-  )
-
-
-def difference(
-  old: Mapping[str, Any],
-  new: Mapping[str, Any],
-  changeable: Collection[str] = (),
-) -> list[str]:
-  """What changed between two configurations, a line per key.
-
-  Args:
-    old: nested mappings of JSON values.
-    new: likewise.
-    changeable: dotted keys, or groups of keys, that are passed over.
-
-  Returns:
-    Lines such as ``attack.steps: 10 -> 20``, sorted by key.
-  """
-  before, after = _flat(old), _flat(new)
-  lines = []
-  groups = tuple(f"{key}." for key in changeable)
-  for key in sorted(before.keys() | after.keys()):
-    if key in changeable or key.startswith(groups):
-      continue
-    if key not in after:
-      lines.append(f"{key}: {json.dumps(before[key])} -> (absent)")
-    elif key not in before:
-      lines.append(f"{key}: (absent) -> {json.dumps(after[key])}")
-    elif json.dumps(before[key]) != json.dumps(after[key]):
-      lines.append(
-        f"{key}: {json.dumps(before[key])} -> {json.dumps(after[key])}"
-      )
-  return lines
-
-
 def begun(path: pathlib.Path | str) -> bool:
   """Whether a folder holds what a run can go on from, or has finished.
 
@@ -479,7 +379,7 @@ def _finished(root: pathlib.Path) -> Workdir | None:
   """Opens a finished run for reading; None where none has finished."""
   if read_status(root)[0] is not Status.DONE or not (root / _CONFIG).exists():
     return None
-  lock = _shared_lock(root)
+  lock = folder_lock.share(root)
   workdir = Workdir(root, {}, Outcome.FINISHED, lock)
   try:
     if read_status(root)[0] is Status.DONE:  # now that nobody changes it
@@ -498,83 +398,3 @@ def _sweep(root: pathlib.Path) -> None:
     files.sweep(folder)
   for draft in (root / "checkpoints").glob(f"{files.TEMPORARY}*"):
     shutil.rmtree(draft, ignore_errors=True)
-
-
-def _lock(root: pathlib.Path) -> io.FileIO:
-  """Makes the folder and holds its lock, which dies with the process."""
-  try:
-    root.mkdir(parents=True, exist_ok=True)
-    stream = io.FileIO(root / _LOCK, "a")
-  except OSError as error:
-    raise OSError(
-      error.errno, f"workdir cannot be written: {error.strerror}", str(root)
-    ) from None
-  return _locked(stream, root, shared=False)
-
-
-def _shared_lock(root: pathlib.Path) -> io.FileIO | None:
-  """Holds the lock of a folder together with other readers.
-
-  None where nobody made the lock file and none can be made: then nobody who
-  could write there asks for it.
-  """
-  place = root / _LOCK
-  try:
-    # Opened for reading: that is all a read-only disk allows.
-    stream = io.FileIO(place, "r") if place.exists() else io.FileIO(place, "a+")
-  except OSError as error:
-    if error.errno in _UNWRITABLE:
-      return None
-    raise
-  return _locked(stream, root, shared=True)
-
-
-def _locked(
-  stream: io.FileIO, root: pathlib.Path, *, shared: bool
-) -> io.FileIO:
-  """Takes the lock without waiting for it, or closes the file."""
-  try:
-    match locks.take(stream, shared=shared):
-      case locks.Lock.BUSY:
-        others = not shared and locks.take(stream, shared=True)
-        does = "reads" if others is locks.Lock.HELD else "runs in"
-        raise WorkdirBusy(
-          errno.EWOULDBLOCK,
-          f"another process {does} the workdir; wait until it has ended",
-          str(root),
-        )
-      case locks.Lock.ABSENT:
-        warnings.warn(
-          f"{root} is on a file system without locks: let no second process in",
-          stacklevel=5,
-        )
-  except BaseException:
-    stream.close()
-    raise
-  return stream
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-  """A configuration as it will be read back, tuples as lists."""
-  for key, value in _flat(config).items():
-    try:
-      json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-      raise ValueError(f"config.{key} = {value!r}: {error}") from None
-  plain: dict[str, Any] = json.loads(json.dumps(config))
-  return plain
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  flat: dict[str, Any] = {}
-  for key, value in tree.items():
-    if isinstance(value, Mapping) and value:
-      flat |= _flat(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
-  return flat
-
-
-def _wall() -> dict[str, Any]:
-  now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-  return {"time": now, "pid": os.getpid()}

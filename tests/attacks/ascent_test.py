@@ -180,8 +180,8 @@ def test_records_follow_the_attack():
 def test_records_leave_out_a_clean_input_where_no_run_starts():
   threat = attacks.linf(0.1)
   attack = attacks.ascend_recorded(
-    attacks.white_box(linear),
-    optax.chain(steppers.steepest(threat), steppers.scaled(-0.04)),
+    linear,
+    optax.chain(steppers.steepest(threat), optax.scale(-0.04)),
     threat,
     steps=2,
     start=lambda key, clean: clean - 0.06,

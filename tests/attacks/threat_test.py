@@ -1,5 +1,6 @@
 """Balls, boxes and their composition over modalities."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -248,7 +249,7 @@ def test_a_joint_budget_of_zero_changes_no_bit():
     threat.project(far, origin),
     threat.sample(jax.random.key(0), origin),
   ):
-    jax.tree.map(np.testing.assert_array_equal, moved, origin)
+    chex.assert_trees_all_equal(moved, origin)
 
 
 def test_a_plain_threat_measures_all_modalities_together():

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,7 +94,7 @@ def test_later_draws_see_the_first_ones_moments():
   )
   first, first_state = compiled(one.grad)(key, one.init(inputs), inputs, LABELS)
   # One draw uses fold 0 of the key, as the first of three does.
-  jax.tree.map(np.testing.assert_array_equal, state, first_state)
+  chex.assert_trees_all_equal(state, first_state)
   assert np.any(averaged.gradient != first.gradient)
 
 
@@ -189,7 +190,7 @@ def test_forward_law(name):
   plain, *others = run(currents)
   assert 0 < plain.spikes.mean() < 1
   for trace in others:
-    jax.tree.map(np.testing.assert_array_equal, trace, plain)
+    chex.assert_trees_all_equal(trace, plain)
 
 
 def test_mixtures_over_rules_of_one_network():

@@ -75,11 +75,7 @@ def test_one_epoch_visits_every_example_once(size, local, processes, seed):
   order = pipeline.epoch_order(size, seed, 0)
   batch_size = local * processes
   parts = [
-    list(
-      pipeline.slots(
-        order, batch_size, process_index=i, process_count=processes
-      )
-    )
+    list(pipeline.slots(order, batch_size, pipeline.Process(i, processes)))
     for i in range(processes)
   ]
   whole = list(pipeline.slots(order, batch_size))
@@ -141,9 +137,18 @@ def test_prepare_is_the_step_to_network_inputs():
   ("arguments", "message"),
   [
     ({"batch_size": 0}, "batch_size must be a positive multiple"),
-    ({"batch_size": 3, "process_count": 2}, "multiple of process_count 2"),
-    ({"batch_size": 2, "process_index": 1}, "process_index"),
-    ({"batch_size": 2, "process_count": 0}, "process_count at least 1"),
+    (
+      {"batch_size": 3, "process": pipeline.Process(0, 2)},
+      "multiple of the 2 processes; got 3",
+    ),
+    (
+      {"batch_size": 2, "process": pipeline.Process(1, 1)},
+      r"a rank in \[0, size\).*got Process\(rank=1, size=1\)",
+    ),
+    (
+      {"batch_size": 2, "process": pipeline.Process(0, 0)},
+      "size of at least 1",
+    ),
     ({"batch_size": 2, "seed": -1}, r"in 0\.\.4294967295; got -1"),
     ({"batch_size": 2, "epoch": -1}, "epoch must be"),
     ({"batch_size": 2, "first": 4}, "first must be between 0 and 3; got 4"),
@@ -271,7 +276,7 @@ def test_no_chance_no_change():
     (lambda: augmentation.cutout(0), "side must be at least 1"),
     (
       lambda: augmentation.cutout(1)(jax.random.key(0), jnp.zeros((3, 3))),
-      r"\[\.\.\., H, W, C\]; got \(3, 3\)",
+      r"\[\.\.\., H, W, C\]; got shape \(3, 3\)",
     ),
   ],
 )

@@ -8,14 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.building import build
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import (
-  alarm_study,
-  chunk_files,
-  evaluation_run,
-  suites,
-)
+from experiments.building import networks
+from experiments.command.exits import UsageError
+from experiments.evaluation import alarm_study, chunk_files, evaluation_run
+from experiments.planning import suites
 from experiments.reporting import findings, leaderboard_entry, report_run
 from experiments.training import loop
 from snnjax import checks
@@ -54,9 +50,9 @@ def masked(tmp_path_factory, compiled):  # noqa: F811
   folder = tmp_path_factory.mktemp("masked") / "run"
   made = tiny_runs.config(CHANGES)
   loop.run(made, folder)
-  real = build.network
+  real = networks.network
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(build, "network", lambda *given: quantised(real(*given)))
+    patch.setattr(networks, "network", lambda *given: quantised(real(*given)))
     evaluation_run.run(made, folder)
     report_run.run(made, folder)
   return folder
@@ -195,8 +191,8 @@ def test_a_stopped_study_goes_on_with_the_next_part(
     real(self, name, *rest)
 
   monkeypatch.setattr(Workdir, "save_arrays", save)
-  network = build.network
-  monkeypatch.setattr(build, "network", lambda *a: quantised(network(*a)))
+  network = networks.network
+  monkeypatch.setattr(networks, "network", lambda *a: quantised(network(*a)))
   evaluation_run.run(tiny_runs.config(CHANGES), folder)
   again = [name for name in saved if name.startswith("alarms/")]
   assert set(again) == {

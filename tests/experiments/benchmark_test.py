@@ -20,7 +20,7 @@ from experiments.benchmarks import (
   worker,
 )
 from experiments.command import progress
-from experiments.configuration.settings import UsageError
+from experiments.command.exits import UsageError
 
 # A worker that speaks the protocol without any library. It is told how many
 # seconds its turns take and which spikes it saw.

@@ -2,15 +2,16 @@
 
 import resource
 
+import chex
 import jax
 import numpy as np
 import pytest
 
-from experiments.building import build, datasets
+from experiments.building import build, datasets, networks
+from experiments.building.shared import Shared
 from experiments.command import exits
-from experiments.command.exits import ExitCode
+from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
 from experiments.training import loop
 from snnjax.data import manifest
 from snnjax.data.importers import prepare
@@ -58,7 +59,7 @@ def same(one, other):
   count = 0
   for left, right in zip(one, other, strict=True):
     assert isinstance(left, Batch)
-    jax.tree.map(np.testing.assert_array_equal, left, right)
+    chex.assert_trees_all_equal(left, right)
     count += 1
   return count
 
@@ -114,7 +115,7 @@ def test_an_evaluation_loads_the_test_split_alone(folder, monkeypatch):
   assert splits.train is splits.validation is None
   assert len(splits.test.labels) == 9
   with pytest.raises(ValueError, match="splits must have training examples"):
-    loop._begin(grey(folder), splits, {})
+    loop._begin(grey(folder), splits, {}, Shared())
 
 
 @pytest.mark.usefixtures("compiled")
@@ -141,7 +142,7 @@ def test_standardised_networks_see_other_numbers_and_the_same_box(folder):
         "modalities.image.standardize.std": std,
       },
     )
-    network = build.network(made, 10)
+    network = networks.network(made, 10)
     variables = network.init(build.key(made, "training"), {"image": images})
     shifted = (
       images if not mean else images * np.float32(std) + np.float32(mean)
@@ -187,7 +188,7 @@ def test_what_does_not_fit_the_data_is_named(folder, changes, match, stream):
 )
 def test_a_bad_standardisation_is_named(folder, changes, match):
   with pytest.raises(ValueError, match=match):
-    build.network(tiny_runs.changed(colour(folder), changes), 10)
+    networks.network(tiny_runs.changed(colour(folder), changes), 10)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_a_missing_data_set_is_missing_in_every_mode(tmp_path):
 def test_every_configuration_loads_and_builds(name, kind, data):
   made = settings.load(name)
   assert (made.model.kind, made.data.name) == (kind, data)
-  network = build.network(made, 10)
+  network = networks.network(made, 10)
   if name == "cifar10:vgg11":
     images = {"image": jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)}
     shapes = jax.eval_shape(network.init, build.key(made, "training"), images)[

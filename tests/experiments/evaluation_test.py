@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments.command import exits, launch
+from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.configuration import schema
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import assessment, evaluation_run
 from experiments.reporting import attack_table, report_run
+from experiments.runs import launch
 from experiments.training import loop
 from snnjax import evaluation
 from snnjax.storage import files, npz, workdir

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from experiments.building import datasets
-from experiments.configuration.settings import UsageError
+from experiments.command.exits import UsageError
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.training import loop

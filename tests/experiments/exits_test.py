@@ -14,7 +14,6 @@ import pytest
 
 from experiments.command import compilation, exits
 from experiments.command.exits import ExitCode
-from experiments.configuration import settings
 from snnjax.storage import checkpoints, workdir
 
 OUT_OF_MEMORY = jax.errors.JaxRuntimeError(
@@ -25,7 +24,7 @@ OUT_OF_MEMORY = jax.errors.JaxRuntimeError(
 @pytest.mark.parametrize(
   ("error", "code", "text"),
   [
-    (settings.UsageError("no key"), 2, "no key"),
+    (exits.UsageError("no key"), 2, "no key"),
     (ModuleNotFoundError("pip install x"), 2, "pip install x"),
     (workdir.ConfigurationChanged("a\n  b: 1 -> 2"), 2, "a\n  b: 1 -> 2"),
     (exits.DataError("bad\n  do"), 3, "bad\n  do"),
@@ -109,14 +108,14 @@ def test_the_module_documents_every_code():
 @pytest.mark.parametrize(
   ("context", "kind"),
   [
-    (exits.configuring, settings.UsageError),
+    (exits.configuring, exits.UsageError),
     (exits.reading_data, exits.DataError),
   ],
 )
 def test_a_value_error_is_blamed_on_its_phase(context, kind):
   with pytest.raises(kind, match="steps must be"), context():
     raise ValueError("steps must be")
-  for own in (settings.UsageError("a"), exits.DataError("b")):
+  for own in (exits.UsageError("a"), exits.DataError("b")):
     with pytest.raises(type(own)), context():
       raise own
   with pytest.raises(KeyError), context():

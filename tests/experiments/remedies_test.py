@@ -8,9 +8,11 @@ import pytest
 from absl import flags
 
 from experiments import evaluate, prepare_data
-from experiments.command import launch
-from experiments.configuration import preflight, schema, settings
+from experiments.command import exits
+from experiments.configuration import schema, settings
+from experiments.planning import preflight
 from experiments.reporting import findings, remedies
+from experiments.runs import launch
 from snnjax import checks
 from snnjax.storage import workdir
 from tests import tiny_runs
@@ -95,6 +97,6 @@ def test_a_command_runs_as_it_is_said(tmp_path):
 def test_a_key_without_its_prefix_is_answered_with_it(flag, key):
   values = flags.FlagValues()
   launch.define(values, "base", {})
-  with pytest.raises(settings.UsageError, match="did you mean") as caught:
+  with pytest.raises(exits.UsageError, match="did you mean") as caught:
     launch.parse(["train", "--workdir=x", flag], values, {})
   assert f"--config.{key}" in str(caught.value)

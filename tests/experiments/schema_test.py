@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.building import build, sources
-from experiments.command import launch
-from experiments.command.exits import DataError
+from experiments.building import build, networks, sources, training_methods
+from experiments.command.exits import DataError, UsageError
 from experiments.configuration import schema, settings, validity
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import attack_grid, evaluation_folders, suites
+from experiments.evaluation import evaluation_folders
+from experiments.planning import attack_grid, suites
+from experiments.runs import launch
 from experiments.training import loop
+from snnjax.evaluation.planning import EVERYTHING
 from snnjax.interfaces import Batch
 from snnjax.storage import workdir
 from tests import tiny_runs
@@ -28,15 +29,15 @@ def test_every_key_is_known_and_its_default_allowed(name):
   ("key", "table"),
   [
     ("data.augment", loop.AUGMENTATIONS),
-    ("method.name", build.METHODS),
+    ("method.name", training_methods.METHODS),
     ("data.modalities", sources.TABLE),
-    ("model.readout", build.READOUTS),
-    ("model.neuron.reset", build.RESETS),
-    ("method.hire.noise", build.NOISES),
-    ("method.sr.estimator", build.ESTIMATORS),
-    ("method.sr.direction", build.DIRECTIONS),
-    ("method.sr.shape", build.SHAPES),
-    ("method.sr.confidence", build.CONFIDENCES),
+    ("model.readout", networks.READOUTS),
+    ("model.neuron.reset", networks.RESETS),
+    ("method.hire.noise", training_methods.NOISES),
+    ("method.sr.estimator", training_methods.ESTIMATORS),
+    ("method.sr.direction", training_methods.DIRECTIONS),
+    ("method.sr.shape", training_methods.SHAPES),
+    ("method.sr.confidence", training_methods.CONFIDENCES),
     ("method.adversarial.norm", build.THREATS),
     ("evaluation.norm", build.THREATS),
   ],
@@ -52,7 +53,7 @@ def test_the_encoders_of_all_modalities_are_those_that_are_built():
     schema.KEYS[f"modalities.{name}.encoder"].allowed.names
     for name in schema.MODALITIES
   ]
-  assert set(itertools.chain(*names)) == set(build.ENCODERS)
+  assert set(itertools.chain(*names)) == set(networks.ENCODERS)
 
 
 def test_the_rules_and_suites_are_those_there_are():
@@ -134,16 +135,16 @@ def test_a_third_modality_is_a_class_and_a_row():
     "events": jnp.zeros((2, 2, 8, 8, 2)),
     "touch": jnp.zeros((2, 2, 4, 4, 1)),
   }
-  network = build.network(config, 3)
-  method = build.method(config, network)
+  network = networks.network(config, 3)
+  method = training_methods.method(config, network)
   rule = build.rule(config, config.model.rule)
   key = jax.random.key(0)
   variables = network.init(key, inputs)
   assert network.apply(variables, inputs, rule=rule).logits.shape == (2, 3)
   batch = Batch(inputs, jnp.zeros(2, int), jnp.ones(2, bool))
   assert method.begin((), batch).perturbation["touch"].shape == (2, 1, 4, 4, 1)
-  cells = attack_grid.cells(config, tuple(config.seen))
-  assert [cell.target for cell in cells[::2]] == [*config.seen, schema.JOINT]
+  cells = attack_grid.plan(suites.resolved(config)).cells
+  assert [cell.target for cell in cells[::2]] == [*config.seen, EVERYTHING]
   assert cells[-1].radii == {"events": 0.1, "image": 0.1, "touch": 0.4}
 
 

@@ -10,8 +10,9 @@ import sys
 import pytest
 from absl import flags
 
-from experiments.command import launch
+from experiments.command import exits
 from experiments.configuration import schema, settings
+from experiments.runs import launch
 
 FILE = """
 from experiments.configuration.schema import *
@@ -101,7 +102,7 @@ def test_a_value_is_read_as_its_keys_type(config, key, text, value):
   ],
 )
 def test_a_value_of_another_type_is_named(config, key, text, match):
-  with pytest.raises(settings.UsageError) as caught:
+  with pytest.raises(exits.UsageError) as caught:
     settings.override(config, key, text)
   assert match in str(caught.value)
 
@@ -120,7 +121,7 @@ def test_a_value_of_another_type_is_named(config, key, text, match):
   ],
 )
 def test_a_misspelt_key_gets_the_nearest_names(config, key, hint):
-  with pytest.raises(settings.UsageError) as caught:
+  with pytest.raises(exits.UsageError) as caught:
     settings.override(config, key, "1")
   assert f"no configuration key {key!r}" in str(caught.value)
   assert hint in str(caught.value)
@@ -152,7 +153,7 @@ def test_a_file_takes_a_text_and_its_configuration_does_not_change(file):
 def test_a_file_that_does_not_work_is_named(tmp_path, content, match):
   path = tmp_path / "bad.py"
   path.write_text(content)
-  with pytest.raises(settings.UsageError, match=match) as caught:
+  with pytest.raises(exits.UsageError, match=match) as caught:
     settings.load(str(path))
   assert str(path) in str(caught.value)
 
@@ -160,7 +161,7 @@ def test_a_file_that_does_not_work_is_named(tmp_path, content, match):
 def test_a_text_nobody_takes_is_refused(tmp_path):
   path = tmp_path / "plain.py"
   path.write_text("def get_config():\n  return 3")
-  with pytest.raises(settings.UsageError, match="takes no text, got 'x'"):
+  with pytest.raises(exits.UsageError, match="takes no text, got 'x'"):
     settings.load(f"{path}:x")
 
 
@@ -170,7 +171,7 @@ def test_bare_names_are_those_of_the_configs_folder(
   monkeypatch.setattr(settings, "FOLDER", tmp_path)
   assert settings.load("conf").seed == 1
   assert settings.load("conf:big").data.name == "big"
-  with pytest.raises(settings.UsageError, match=r"did you mean conf\?"):
+  with pytest.raises(exits.UsageError, match=r"did you mean conf\?"):
     settings.load("cnof")
 
 
@@ -179,9 +180,7 @@ def test_json_and_back(config):
   assert plain["modalities"]["image"]["epsilons"] == [0.1, 0.2]
   assert settings.from_dict(plain) == config
   odd = settings.replaced(config, {"method.sr.weight": float("nan")})
-  with pytest.raises(
-    settings.UsageError, match=r"config\.method\.sr\.weight ="
-  ):
+  with pytest.raises(exits.UsageError, match=r"config\.method\.sr\.weight ="):
     settings.to_dict(odd)
 
 
@@ -238,7 +237,7 @@ def test_a_flag_file_may_hold_overrides(file, tmp_path):
 )
 def test_a_bad_command_line_is_refused(file, words, match):
   words = [word.replace("FILE", str(file)) for word in words]
-  with pytest.raises(settings.UsageError, match=match):
+  with pytest.raises(exits.UsageError, match=match):
     read(*words)
 
 
@@ -246,7 +245,7 @@ BINARY = '''
 """Says hello."""
 import sys
 from absl import flags
-from experiments.command import launch
+from experiments.runs import launch
 flags.DEFINE_string("greeting", "hello", "What to say.")
 
 def run(config, workdir):

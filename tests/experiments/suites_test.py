@@ -9,18 +9,18 @@ import pytest
 from absl import flags
 
 from experiments.building import datasets
-from experiments.command import exits, launch
+from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.command.progress import silent
 from experiments.configuration import schema, settings
-from experiments.configuration.settings import UsageError
 from experiments.evaluation import (
   assessment,
-  attack_grid,
   evaluation_folders,
   evaluation_run,
-  suites,
 )
+from experiments.planning import attack_grid, suites
 from experiments.reporting import leaderboard_entry, report_run
+from experiments.runs import launch
 from experiments.sweeping import comparison
 from experiments.training import loop
 from snnjax.attacks.kinds import KINDS
@@ -102,7 +102,7 @@ def test_a_suite_that_makes_no_sense_is_refused(tmp_path):
   level = {"kind": "pgd", "levels": (2,)}
   made = resolved(suite(tmp_path, level))
   with pytest.raises(UsageError, match=r"'pgd' must be in -2\.\.1 for 2"):
-    attack_grid.plan(made, ("image",))
+    attack_grid.plan(made)
 
 
 def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
@@ -115,7 +115,7 @@ def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
     )
     | {"evaluation.rules": "hart_atan,rga"}
   )
-  plan = attack_grid.plan(made, ("image",))
+  plan = attack_grid.plan(made)
   attacks = {attack.name: attack for attack in plan.attacks}
   assert list(attacks) == [
     "pgd/bptt_triangle",
@@ -183,7 +183,7 @@ def subject(trained):
 def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
   splits, network, variables = subject
   made = resolved(FEW | {"evaluation.suite": name, "evaluation.norm": norm})
-  plan = attack_grid.plan(made, ("image",))
+  plan = attack_grid.plan(made)
   grid = attack_grid.grid(made, network, plan)
   inputs = assessment.test_batch(made, splits).inputs
   found = attack_grid.cases(plan, grid, variables, inputs)
@@ -236,7 +236,7 @@ def test_every_kind_of_attack_can_be_asked_for(
     attacks.append({"kind": "pgd", "name": mix, "mix": mix} | rules)
   made = resolved(FEW | suite(tmp_path, *attacks) | {"evaluation.norm": norm})
   others = evaluation_run.stand_ins(made, splits)
-  plan = attack_grid.plan(made, ("image",))
+  plan = attack_grid.plan(made)
   grid = attack_grid.grid(made, network, plan, others)
   batch = assessment.test_batch(made, splits)
   found = attack_grid.cases(plan, grid, variables, batch.inputs)

@@ -11,9 +11,8 @@ import jax
 import pytest
 
 from experiments.building.shared import Shared
-from experiments.command.exits import ExitCode
+from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import schema, settings
-from experiments.configuration.settings import UsageError
 from experiments.reporting import report_run
 from experiments.sweeping import grid, sweep_run, table
 from experiments.training import loop
@@ -198,7 +197,7 @@ def test_what_another_has_in_hand_is_taken_over_when_it_is_killed(swept):
     HELD,
   ]
   assert "4 runs: 0 done, 1 busy, 3 free" in swept.out
-  assert "1 are run elsewhere; waiting for them" in swept.out
+  assert "waiting for 1 that others have in hand" in swept.out
   assert "about" in swept.out  # the time left, from what is done
 
 
@@ -546,6 +545,7 @@ def test_groups_over_seeds(tmp_path):
   drawn = json.loads(
     (tmp_path / "table/figures/accuracy_seeds.json").read_text()
   )
-  assert drawn["curves"]["attack on image"]["method.name=vanilla"]["seeds"] == [
+  curves = drawn["data"]["curves"]["attack on image"]
+  assert curves["method.name=vanilla"]["seeds"] == [
     [0.9, share, 0.2] for share in (0.4, 0.5, 0.6)
   ]

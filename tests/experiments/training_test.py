@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.building import build, datasets
+from experiments.building import build, datasets, networks, training_methods
 from experiments.command import exits
+from experiments.command.exits import UsageError
 from experiments.configuration import settings
-from experiments.configuration.settings import UsageError
 from experiments.training import loop
 from snnjax.interfaces import Batch
 from snnjax.storage import checkpoints, environment, workdir
@@ -271,9 +271,9 @@ def test_remat_takes_less_memory_for_the_same_gradient():
         "modalities.image.encoder": "direct",
       }
     )
-    network = build.network(made, 10)
+    network = networks.network(made, 10)
     variables = network.init(build.key(made, "training"), batch.inputs)
-    objective = build.method(made, network)
+    objective = training_methods.method(made, network)
 
     def loss(variables, objective=objective):
       return objective(variables, jax.random.key(1), batch, 0)[0]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from experiments.command import launch
-from experiments.command.exits import DataError
-from experiments.configuration import preflight, schema, settings, validity
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import evaluation_run, suites
+from experiments.command.exits import DataError, UsageError
+from experiments.configuration import schema, settings, validity
+from experiments.evaluation import evaluation_run
+from experiments.planning import preflight, suites
 from experiments.reporting import report_run
+from experiments.runs import launch
 from snnjax.storage import files, workdir
 from tests import tiny_runs
 

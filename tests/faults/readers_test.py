@@ -248,7 +248,7 @@ def test_whatever_another_process_has_is_looked_at_later(
   other = Other(monkeypatch)
   taken = {
     "training": (loop, "opened", first),
-    "evaluation": (evaluation_run.evaluations, "opened", evaluation),
+    "evaluation": (evaluation_run.evaluation_folders, "opened", evaluation),
     "reading": (report_run, "load", evaluation),
   }
   module, name, folder = taken[moment]

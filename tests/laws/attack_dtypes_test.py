@@ -4,6 +4,7 @@ What is returned has the inputs' type and lies inside ball and box as stored,
 and what is said of it is true of what is stored.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -162,7 +163,7 @@ def test_threats_hold_what_is_stored(x64, name, kind):
     assert np.all(spent(case, moved, clean) > 0.4)
   # Nothing but the origin is allowed where the radius is zero.
   nowhere = case.threat(0.0).project(far, clean)
-  jax.tree.map(np.testing.assert_array_equal, nowhere, clean)
+  chex.assert_trees_all_equal(nowhere, clean)
 
 
 def test_distances_are_not_measured_in_a_coarse_type():

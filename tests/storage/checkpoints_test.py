@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 
-from snnjax.storage import checkpoints
+from snnjax.storage import checkpoint_manifest, checkpoints
 
 
 def state(value):
@@ -145,15 +145,13 @@ def test_a_step_without_its_manifest_is_damaged(folder):
 
 
 def test_bytes_altered_between_disk_and_array_are_found(folder, monkeypatch):
-  monkeypatch.setattr(
-    checkpoints, "_verified_manifest", altered_manifest(folder)
-  )
+  monkeypatch.setattr(checkpoint_manifest, "read", altered_manifest(folder))
   with pytest.raises(checkpoints.CheckpointError, match="mask came back alter"):
     checkpoints.restore(folder, state(0.0))
 
 
 def altered_manifest(folder):
-  manifest = checkpoints._verified_manifest(folder / "00000020")
+  manifest = checkpoint_manifest.read(folder / "00000020")
   manifest["leaves"]["mask"]["sha256"] = "0" * 64
   return lambda place: manifest
 

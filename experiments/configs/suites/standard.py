@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from experiments.evaluation import suites
+from experiments.planning import suites
 from snnjax import attacks
 
 

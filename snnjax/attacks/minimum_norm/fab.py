@@ -24,7 +24,7 @@ from snnjax.attacks.minimum_norm.minimum_norm import (
 from snnjax.attacks.oracles import Oracle
 from snnjax.attacks.target_classes import over_targets
 from snnjax.attacks.threats import hyperplane
-from snnjax.attacks.threats.norms import Norm, size
+from snnjax.attacks.threats.norms import Norm, size, units
 from snnjax.attacks.threats.threat import Threat, box_only, norm_of
 from snnjax.interfaces import (
   AnyLogitsFn,
@@ -242,6 +242,9 @@ def _walk(
     ahead = (rows + overshoot * near) * (1 - share) + (
       center + overshoot * far
     ) * share
+    # A rounded mean of two equal numbers may be another, and what may not
+    # change must not by a single bit: the distance would be infinite.
+    ahead = jnp.where(units(blocks, rows) > 0, ahead, center)
     draw = ~correct & ~state
     back = center + backward * (rows - center)
     return Destination(restore(jnp.where(draw[:, None], back, ahead))), draw

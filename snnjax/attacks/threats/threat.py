@@ -167,10 +167,12 @@ def norm_of(threat: Threat) -> norms.Norm:
   """
   check_threat(threat)
   if threat.norm is None:
+    kind = "a threat without a norm"
+    if isinstance(threat.radius, Mapping):
+      kind = f"budgets for {sorted(threat.radius)}, not all of them such balls"
     raise ValueError(
       "threat must be one norm ball (linf, l2, l1 or a joint budget), or one "
-      "for each modality, for an attack that needs the norm itself; got a "
-      "threat without a norm"
+      f"for each modality, for an attack that needs the norm itself; got {kind}"
     )
   return threat.norm
 
@@ -227,13 +229,9 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   """
   check_threat(threat)
   check_floating(inputs, name)
-  if isinstance(threat.box, Mapping):
-    boxes = ravel.broadcast_modalities("the threat", threat.box, inputs)
-    for modality, (lower, upper) in boxes.items():
-      check_box(f"{name}[{modality!r}]", inputs[modality], lower, upper)
-    return
   lowers, uppers = (
-    ravel.broadcast_modalities("box", end, inputs) for end in threat.box
+    ravel.broadcast_modalities("the threat", end, inputs)
+    for end in _ends(threat.box)
   )
   if not isinstance(inputs, Mapping):
     check_box(name, inputs, lowers, uppers)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.building import build
+from experiments.building import build, networks
+from experiments.command.exits import UsageError
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
-from experiments.evaluation import suites
+from experiments.planning import suites
 from snnjax import models
 from snnjax.attacks import Oracle, SuiteError, Threat
 from snnjax.evaluation import Plan, View, many_rules, planning
@@ -37,19 +37,18 @@ _NOBODY: Mapping[str, LogitsFn] = MappingProxyType({})
 _Logits = Callable[[Variables, Key, Inputs], jax.Array]
 
 
-def plan(config: Config, modalities: tuple[str, ...]) -> Plan:
+def plan(config: Config) -> Plan:
   """Returns all that an evaluation is to attack, and what of it cannot run.
 
   Args:
     config: the whole configuration, its suite resolved.
-    modalities: of the data.
 
   Raises:
     UsageError: an attack names a radius that is not there.
     ValueError: if the modalities' lists of radii differ in length.
   """
-  seen = config.seen
-  grid = planning.cells({name: seen[name].epsilons for name in modalities})
+  radii = {name: own.epsilons for name, own in config.seen.items()}
+  grid = planning.cells(radii)
   attacks = suites.attacks_of(config)
   try:
     wanted = planning.plan(attacks, grid)
@@ -157,7 +156,7 @@ def _views(
   """The network under every rule of a plan, each one function for all."""
   rules = dict.fromkeys(rule for each in wanted.attacks for rule in each.rules)
   encoders = {own.encoder for own in config.seen.values()}
-  random = bool(encoders & set(build.RANDOM_ENCODERS))
+  random = bool(encoders & set(networks.RANDOM_ENCODERS))
   plain = {
     name: own
     if name == config.model.rule

@@ -162,14 +162,14 @@ def parse(
     if found is None:
       rest.append(word)
     elif found[1] and found[3] is not None:
-      raise settings.UsageError(f"{word}: a flag with 'no' takes no value")
+      raise exits.UsageError(f"{word}: a flag with 'no' takes no value")
     else:
       overrides.append((found[2], "false" if found[1] else found[3]))
   _no_words(_read_flags(rest, values))
   if values.config is None:
-    raise settings.UsageError("--config is needed: a file or a known name")
+    raise exits.UsageError("--config is needed: a file or a known name")
   if not values.workdir:
-    raise settings.UsageError("--workdir is needed: the folder of the run")
+    raise exits.UsageError("--workdir is needed: the folder of the run")
   overrides += [
     (key, values[name].value)
     for name, key in aliases.items()
@@ -211,7 +211,7 @@ def _with_files(words: Sequence[str], values: flags.FlagValues) -> list[str]:
   try:
     return list(values.read_flags_from_files(list(words), force_gnu=False))
   except flags.Error as error:
-    raise settings.UsageError(" ".join(str(error).split())) from None
+    raise exits.UsageError(" ".join(str(error).split())) from None
 
 
 def _define_debug(values: flags.FlagValues) -> None:
@@ -224,11 +224,11 @@ def _read_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
   try:
     return list(values(list(argv)))[1:]
   except flags.UnrecognizedFlagError as error:
-    raise settings.UsageError(_unknown(error, values)) from None
+    raise exits.UsageError(_unknown(error, values)) from None
   except flags.Error as error:
-    raise settings.UsageError(str(error)) from None
+    raise exits.UsageError(str(error)) from None
   except RecursionError:  # absl looks for what a word is like, letter by letter
-    raise settings.UsageError("a flag has a name of endless length") from None
+    raise exits.UsageError("a flag has a name of endless length") from None
 
 
 def _unknown(
@@ -261,7 +261,7 @@ def _keys_like(word: str) -> list[str]:
 
 def _no_words(words: Sequence[str]) -> None:
   if words:
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"unexpected {settings.shown(words[0])}: every argument is --flag=value"
     )
 
@@ -300,7 +300,7 @@ def _check_platform() -> None:
     jax.devices()
   except (RuntimeError, AssertionError) as error:  # the latter says nothing
     why = " ".join(str(error).split())
-    raise settings.UsageError(
+    raise exits.UsageError(
       f"JAX_PLATFORMS={wanted}: JAX finds no such device"
       f"{f' ({why})' if why else ''}; unset it, set it to cpu, or install the "
       "extra for the device (cuda12, cuda13 or tpu)"
@@ -326,7 +326,7 @@ def _start(
       sys.exit(exits.ExitCode.DONE)
     try:
       return prepare(argv)
-    except settings.UsageError as error:
+    except exits.UsageError as error:
       terminal.err(f"{name}: {error}\n")
       terminal.err(f"{name}: --help shows all flags\n")
       sys.exit(exits.ExitCode.USAGE)

@@ -30,17 +30,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.building import build
+from experiments.command.exits import UsageError
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.settings import UsageError
 from snnjax.attacks import SuiteAttack, SuiteError, rule_suites
 from snnjax.attacks.kinds import GRADIENT_FREE, KINDS
+from snnjax.evaluation.planning import EVERYTHING
 from snnjax.storage import workdir
 
 FOLDER = settings.FOLDER / "suites"
 OWN, CONFIGURED = "own", "configured"
 _NAME = re.compile(r"[a-z0-9_]+")
-_TARGETS = (*schema.MODALITIES, schema.JOINT)
+_TARGETS = (*schema.MODALITIES, EVERYTHING)
 
 
 def resolved(config: Config) -> Config:

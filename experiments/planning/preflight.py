@@ -1,10 +1,10 @@
 """What is checked before a byte is written: all that needs no data."""
 
-from experiments.building import build
+from experiments.building import build, networks, training_methods
 from experiments.command import exits
 from experiments.configuration import validity
 from experiments.configuration.schema import Config
-from experiments.evaluation import attack_grid, suites
+from experiments.planning import attack_grid, suites
 
 
 def check(config: Config) -> None:
@@ -18,7 +18,7 @@ def check(config: Config) -> None:
   """
   validity.check(config)
   with exits.configuring():
-    build.method(config, build.network(config, 2))
+    training_methods.method(config, networks.network(config, 2))
     build.optimizer(config, 1)
   resolved(config)
 
@@ -36,5 +36,5 @@ def resolved(config: Config) -> Config:
   validity.check(config)
   whole = suites.resolved(config)
   with exits.configuring():
-    attack_grid.plan(whole, tuple(whole.seen))
+    attack_grid.plan(whole)
   return whole

@@ -1,0 +1,116 @@
+"""Training methods, by the name that a configuration gives."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+from experiments.building import build, networks
+from experiments.configuration.schema import Config
+from snnjax import attacks, losses, methods, regularizers
+from snnjax.interfaces import Attack, LogitsFn, Network, Objective
+from snnjax.methods import Method
+
+NOISES = {
+  "crafted": methods.crafted,
+  "off": methods.no_noise,
+  "random": methods.scattered,
+}
+ESTIMATORS = {
+  "finite_difference": regularizers.finite_difference,
+  "jvp": lambda step: regularizers.jvp,
+  "double_backpropagation": lambda step: regularizers.double_backpropagation,
+}
+DIRECTIONS = {
+  "l1": regularizers.sign_direction,
+  "l2": regularizers.unit_direction,
+  "linf": regularizers.peak_direction,
+}
+SHAPES = {"squared": regularizers.squared, "absolute": regularizers.absolute}
+CONFIDENCES = {
+  "rival_probability": losses.rival_probability,
+  "softmax_probability": losses.softmax_probability,
+  "margin": losses.margin,
+  "surprisal": losses.surprisal,
+}
+
+
+def method(config: Config, made: Network) -> Method | Objective:
+  """Builds the training method of ``config.method`` for a network."""
+  return build.chosen(METHODS, "method.name", config.method.name)(config, made)
+
+
+def _vanilla(config: Config, made: Network) -> Objective:
+  return methods.vanilla(made, rule=build.rule(config, config.model.rule))
+
+
+def _sr(config: Config, made: Network) -> Objective:
+  own = config.method.sr
+  estimator = build.chosen(ESTIMATORS, "method.sr.estimator", own.estimator)
+  return methods.sr(
+    made,
+    rule=build.rule(config, config.model.rule),
+    weight=own.weight,
+    confidence=build.chosen(
+      CONFIDENCES, "method.sr.confidence", own.confidence
+    ),
+    direction=build.chosen(DIRECTIONS, "method.sr.direction", own.direction),
+    estimator=estimator(own.difference),
+    shape=build.chosen(SHAPES, "method.sr.shape", own.shape),
+  )
+
+
+def _hire(config: Config, made: Network) -> Method:
+  own, seen = config.method.hire, config.seen
+  return methods.hire(
+    made,
+    rule=build.rule(config, config.model.rule),
+    steps=config.model.steps,
+    periods=own.periods,
+    step_size={name: each.step_size for name, each in seen.items()},
+    radius={name: each.radius for name, each in seen.items()},
+    noise=build.chosen(NOISES, "method.hire.noise", own.noise),
+    framed=[
+      n for n, each in seen.items() if each.encoder in networks.FRAMED_ENCODERS
+    ],
+    keep_membranes=own.keep_membranes,
+    keep_noise=own.keep_noise,
+  )
+
+
+def _adversarial(
+  inner: Callable[[Config, Network], Objective],
+) -> Callable[[Config, Network], Method]:
+  """A method of plain objectives on attacked inputs."""
+
+  def method(config: Config, made: Network) -> Method:
+    return methods.adversarial(
+      inner(config, made),
+      network=made,
+      craft=functools.partial(_craft, config),
+      rule=build.rule(config, config.model.rule),
+    )
+
+  return method
+
+
+METHODS: Mapping[str, Callable[[Config, Network], Method | Objective]] = {
+  "vanilla": _vanilla,
+  "sr": _sr,
+  "hire": _hire,
+  "adversarial": _adversarial(_vanilla),
+  "sr_adversarial": _adversarial(_sr),
+}
+
+
+def _craft(config: Config, logits_fn: LogitsFn) -> Attack:
+  """The attack inside adversarial training: PGD, or FGSM for one step."""
+  own, seen = config.method.adversarial, config.seen
+  radii = {name: each.radius for name, each in seen.items()}
+  threat = build.threat_of(own.norm, radii)
+  if own.steps == 1:
+    return attacks.fgsm(logits_fn, threat)
+  return attacks.pgd(
+    logits_fn,
+    threat,
+    step_size={name: each.step_size for name, each in seen.items()},
+    steps=own.steps,
+  )

@@ -1,0 +1,1 @@
+"""What an evaluation will do, planned and checked before it begins."""
