@@ -32,6 +32,7 @@ RANKS = {
   "losses": 2,
   "encoders": 2,
   "sparsity": 3,
+  "storage": 3,
   "neurons": 3,
   "input_gradients": 3,
   "data": 4,
