@@ -45,8 +45,8 @@ def test_python_runs(tmp_path, capsys):
 # is checked.
 READING = """
 import runpy, sys
-from experiments.command import launch
-from experiments.configuration import preflight
+from experiments.runs import launch
+from experiments.planning import preflight
 
 parse = launch.parse
 
