@@ -20,13 +20,10 @@ from snnjax.attacks.gradient.fgsm_pgd import fgsm, mi_fgsm, pgd, random_noise
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from snnjax.attacks.minimum_norm.deepfool import deepfool
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
-from snnjax.attacks.minimum_norm.minimum_norm import (
-  MinimalAttack,
-  as_attack,
-  deepfool,
-)
+from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
 from snnjax.attacks.oracles import Oracle, eot, white_box
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
