@@ -182,13 +182,13 @@ def _nearest(
   *,
   restarts: bool = False,
 ) -> Callable[[Request], Attack]:
-  """A minimal-norm attack, its results as far as the budget allows them.
+  """Returns the builder of a minimal-norm attack under a budget.
 
   Args:
-    attack: what makes it of logits and a threat.
-    option: of the suite that it takes.
-    argument: under which name it takes the option.
-    restarts: whether it has random starts.
+    attack: builds it from logits and a threat.
+    option: name of the suite's option.
+    argument: name of the attack's argument that takes it.
+    restarts: whether the attack takes them.
   """
 
   def build(request: Request) -> Attack:

@@ -5,7 +5,7 @@ import optax
 
 from snnjax import prng
 from snnjax.arguments import logits_function
-from snnjax.attacks.admission import taken
+from snnjax.attacks.admission import checked_labels
 from snnjax.attacks.ascent import Destination, ascend
 from snnjax.attacks.minimum_norm.decision_boundary import (
   nearest_boundary,
@@ -14,7 +14,7 @@ from snnjax.attacks.minimum_norm.decision_boundary import (
 from snnjax.attacks.minimum_norm.minimum_norm import (
   MinimalAttack,
   MinimalResult,
-  finished,
+  minimal_result,
 )
 from snnjax.attacks.threats import hyperplane, ravel
 from snnjax.attacks.threats.norms import Norm, dual_size
@@ -72,25 +72,33 @@ def deepfool(
     if targeted
     else nearest_boundary(logits_fn, norm, rivals)
   )
-  stepper = _onto_boundary(norm, overshoot)
+  stepper = _boundary_steps(norm, overshoot)
+  # The radius bounds nothing here: how far it is to the boundary is the result.
   bounds = box_only(threat.box)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
     run = ascend(
-      oracle, stepper, bounds, steps=steps, until=lambda held: held.success
+      oracle, stepper, bounds, steps=steps, until=lambda best: best.success
     )
-    found = run(prng.fold_in(keys, 0), inputs, labels)
+    result = run(prng.fold_in(keys, 0), inputs, labels)
     last = prng.fold_in(keys, 1)
-    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
+    return minimal_result(
+      logits_fn, last, threat, result, inputs, labels, targeted
+    )
 
   return attack
 
 
-def _onto_boundary(
+def _boundary_steps(
   norm: Norm, overshoot: float
 ) -> optax.GradientTransformationExtraArgs:
+  """Returns the stepper onto the linear boundary, for examples still correct.
+
+  Its `value` is the gap to the boundary, see `decision_boundary`.
+  """
+
   def update(
     gradient: Inputs,
     state: optax.OptState,
@@ -104,6 +112,7 @@ def _onto_boundary(
     blocks = norm.blocks(params)
     slope = norm.slopes(gradient)
     steep = dual_size(slope, blocks)
+    # A little beyond, by a length of PUSH: on the plane itself it is a tie.
     gap = jnp.abs(value).astype(rows.dtype) + PUSH * steep
     if 1 in norm.orders:
       # Without the box, every step would go into the same coordinate.
@@ -111,7 +120,7 @@ def _onto_boundary(
         rows, slope, gap, norm.room(origin), blocks
       )
     else:
-      step = hyperplane.straight_onto_plane(slope, gap, blocks)
+      step = hyperplane.step_without_box(slope, gap, blocks)
     ahead = restore(rows + (1 + overshoot) * step)
     return Destination(ravel.select_examples(correct, ahead, params)), state
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from snnjax import losses
 from snnjax.arguments import check_attack
-from snnjax.attacks.admission import admitted
+from snnjax.attacks.admission import admit_result
 from snnjax.attacks.candidates import candidate
-from snnjax.attacks.oracles import withstood
+from snnjax.attacks.oracles import withstands
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, box_only
 from snnjax.interfaces import (
@@ -28,7 +28,7 @@ from snnjax.interfaces import (
 
 
 class MinimalResult(NamedTuple):
-  """The nearest adversarial examples found.
+  """The nearest adversarial examples that an attack found.
 
   Attributes:
     inputs: like the clean inputs; the clean input where none was found.
@@ -65,56 +65,68 @@ def as_attack(attack: Callable[[Key, Inputs, Labels], Any]) -> Attack:
   check_attack(attack)
 
   def plain(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    found = attack(key, inputs, labels)
+    result = attack(key, inputs, labels)
     return AttackResult(
-      found.inputs, found.loss, found.success, found.iterations
+      result.inputs, result.loss, result.success, result.iterations
     )
 
   return plain
 
 
-def judged(
+def margin_candidate(
   logits_fn: LogitsFn, keys: Key, inputs: Inputs, labels: Labels, targeted: bool
 ) -> AttackResult:
-  """Returns inputs with their margin loss and whether they succeed."""
-  logits = logits_fn(keys, inputs)
-  sign = -1 if targeted else 1
-  loss = sign * losses.margin_loss(logits, labels)
-  return candidate(inputs, loss, ~withstood(logits, labels, targeted))
-
-
-def finished(
-  logits_fn: LogitsFn,
-  keys: Key,
-  threat: Threat,
-  found: AttackResult,
-  origin: Inputs,
-  labels: Labels,
-  targeted: bool,
-) -> MinimalResult:
-  """Returns what a search found with its margin and its distance.
+  """Returns inputs as a result: their margin loss, and whether they succeed.
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     keys: [B].
-    threat: tells the box and the distance.
-    found: the search's result; its success is believed in the box, its loss
-      is not, but for NaN.
+    inputs: points, like the clean inputs.
+    labels: [B].
+    targeted: whether labels are targets.
+  """
+  logits = logits_fn(keys, inputs)
+  sign = -1 if targeted else 1
+  loss = sign * losses.margin_loss(logits, labels)
+  return candidate(inputs, loss, ~withstands(logits, labels, targeted))
+
+
+def minimal_result(
+  logits_fn: LogitsFn,
+  keys: Key,
+  threat: Threat,
+  result: AttackResult,
+  origin: Inputs,
+  labels: Labels,
+  targeted: bool,
+) -> MinimalResult:
+  """Returns a search's result with its margin loss and its distance.
+
+  The loss of the search may be any (a gap to a boundary, a penalised
+  distance), so the network is asked once more. Without a success the clean
+  input comes back, at infinite distance.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    keys: [B].
+    threat: whose box and distance to use.
+    result: of the search. Its success counts, if it lies in the box; its loss
+      only as far as NaN says that an example could not be judged.
     origin: the clean inputs.
     labels: [B].
     targeted: whether labels are targets.
   """
-  found = admitted(box_only(threat.box), found, origin)
-  inputs = ravel.select_examples(found.success, found.inputs, origin)
-  again = judged(logits_fn, keys, inputs, labels, targeted)
+  result = admit_result(box_only(threat.box), result, origin)
+  inputs = ravel.select_examples(result.success, result.inputs, origin)
+  measured = margin_candidate(logits_fn, keys, inputs, labels, targeted)
   distance = threat.distance(inputs, origin)
-  # That nothing was found where nothing could be judged says nothing.
-  unknown = jnp.isnan(found.loss) & ~found.success
+  # No success where nothing could be judged is no distance: NaN, not infinity.
+  unknown = jnp.isnan(result.loss) & ~result.success
   none = jnp.where(unknown, jnp.nan, jnp.inf)
   return MinimalResult(
     inputs,
-    jnp.where(unknown, jnp.nan, again.loss),
-    found.success,
-    jnp.where(found.success, distance, none),
-    found.iterations + again.iterations,
+    jnp.where(unknown, jnp.nan, measured.loss),
+    result.success,
+    jnp.where(result.success, distance, none),
+    result.iterations + measured.iterations,
   )

@@ -16,7 +16,7 @@ from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count
 
-MOST_CHANNELS = 4
+MOST_CHANNELS = 4  # a site with C channels has 2^C corners to try
 
 
 class _Corners(NamedTuple):
@@ -73,17 +73,19 @@ def corner_search(
   ):
     check_count(name, value)
   if channels > MOST_CHANNELS:
-    raise ValueError(f"channels must be at most 4; got {channels}")
-  given = _Settings(threat, sites, candidates, channels, site_axes)
+    raise ValueError(
+      f"channels must be at most {MOST_CHANNELS}; got {channels}"
+    )
+  settings = _Settings(threat, sites, candidates, channels, site_axes)
   proposer = Proposer(
-    functools.partial(_begin, given), functools.partial(_propose, given)
+    functools.partial(_begin, settings), functools.partial(_propose, settings)
   )
   oracle = as_oracle(source, loss, margin_loss)
-  return search(oracle, proposer, threat, steps=given.singles + draws)
+  return search(oracle, proposer, threat, steps=settings.singles + draws)
 
 
 class _Settings(NamedTuple):
-  """What `corner_search` was given."""
+  """The arguments of `corner_search`."""
 
   threat: Threat
   sites: int
@@ -103,43 +105,50 @@ class _Settings(NamedTuple):
 
 
 def _begin(
-  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+  settings: _Settings, keys: Key, origin: Inputs, labels: Labels
 ) -> tuple[Inputs, _Corners]:
   del keys
-  layout = sites_of(origin, given.site_axes)
-  if layout.number != given.sites or layout.channel.max() >= given.channels:
+  layout = sites_of(origin, settings.site_axes)
+  if (
+    layout.number != settings.sites or layout.channel.max() >= settings.channels
+  ):
     raise ValueError(
       f"sites and channels must be those of the inputs, {layout.number} and "
-      f"{layout.channel.max() + 1}; got {given.sites} and {given.channels}"
+      f"{layout.channel.max() + 1}; got {settings.sites} and "
+      f"{settings.channels}"
     )
   dtype = ravel.ravel_examples(origin)[0].dtype
-  losses = jnp.full((labels.shape[0], given.singles), -jnp.inf, dtype)
-  return _single(
-    origin, layout, given.threat, jnp.zeros((), int), given.patterns
+  losses = jnp.full((labels.shape[0], settings.singles), -jnp.inf, dtype)
+  return _single_site(
+    origin, layout, settings.threat, jnp.zeros((), int), settings.patterns
   ), (_Corners(losses))
 
 
 def _propose(
-  given: _Settings, keys: Key, point: Point, memory: _Corners
+  settings: _Settings, keys: Key, point: Point, memory: _Corners
 ) -> tuple[Inputs, _Corners]:
-  layout = sites_of(point.origin, given.site_axes)
+  layout = sites_of(point.origin, settings.site_axes)
   place = point.tried - 1
-  # Behind the last single site nothing is written: out of bounds is dropped.
-  losses = memory.losses.at[:, jnp.where(place < 0, given.singles, place)].set(
-    point.probe.loss.astype(memory.losses.dtype), mode="drop"
-  )
-  alone = _single(
+  # The clean input (place -1) belongs to no site, and points behind the last
+  # single one are combinations: both are sent out of bounds, and dropped.
+  losses = memory.losses.at[
+    :, jnp.where(place < 0, settings.singles, place)
+  ].set(point.probe.loss.astype(memory.losses.dtype), mode="drop")
+  single = _single_site(
     point.origin,
     layout,
-    given.threat,
-    jnp.minimum(place + 1, given.singles - 1),
-    given.patterns,
+    settings.threat,
+    jnp.minimum(place + 1, settings.singles - 1),
+    settings.patterns,
   )
-  count = min(given.candidates, given.sites)
-  mixed = _mixed(keys, point.origin, layout, given.threat, losses, count)
+  # Both are made, since the turn is traced; one of them is tried.
+  count = min(settings.candidates, settings.sites)
+  mixed = _random_mix(
+    keys, point.origin, layout, settings.threat, losses, count
+  )
   following = jax.tree.map(
-    lambda one, many: jnp.where(place + 1 < given.singles, one, many),
-    alone,
+    lambda lone, many: jnp.where(place + 1 < settings.singles, lone, many),
+    single,
     mixed,
   )
   return following, _Corners(losses)
@@ -151,7 +160,7 @@ def _corner(layout: Sites, pattern: Array, lower: Array, upper: Array) -> Array:
   return jnp.where(high == 1, upper, lower)
 
 
-def _single(
+def _single_site(
   origin: Inputs, layout: Sites, threat: Threat, index: Array, patterns: int
 ) -> Inputs:
   """Returns the inputs with one site at one corner."""
@@ -162,7 +171,7 @@ def _single(
   return restore(jnp.where(layout.spread(chosen), corner, center))
 
 
-def _mixed(
+def _random_mix(
   keys: Key,
   origin: Inputs,
   layout: Sites,
@@ -174,9 +183,12 @@ def _mixed(
   center, restore = ravel.ravel_examples(origin)
   table = losses.reshape(losses.shape[0], layout.number, -1)
   table = jnp.where(jnp.isnan(table), -jnp.inf, table)
+  # Each site takes the corner that served it best when it was alone.
   pattern = layout.spread(jnp.argmax(table, 2))
   order = jnp.argsort(-jnp.max(table, 2), axis=1)
   rank = jnp.argsort(order, axis=1)
+  # The paper's weights 2N - 2i + 1, with i = rank + 1, as logarithms: the
+  # largest of log weight + Gumbel noise are a draw without replacement.
   weight = jnp.log(
     jnp.maximum(2 * count - 2 * rank - 1, 1).astype(center.dtype)
   )
@@ -187,6 +199,7 @@ def _mixed(
   unit = prng.per_example(
     lambda k: jax.random.uniform(k, (1,), center.dtype), sizes
   )
+  # Uniform on 1 ... k.
   size = jnp.ceil(unit * jnp.floor(budget(threat.radius, center)))
   scores = jnp.where(rank < count, weight + gumbel, -jnp.inf)
   chosen = largest(scores, size) & (rank < count)

@@ -10,7 +10,7 @@ from snnjax.attacks.oracles import (
   OracleState,
   Probe,
   Source,
-  withstood,
+  withstands,
 )
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.l0 import largest, sites_of
@@ -50,14 +50,16 @@ def saliency(logits_fn: AnyLogitsFn) -> Oracle:
     goal = jax.nn.one_hot(
       rival(logits, labels), logits.shape[1], dtype=logits.dtype
     )
+    # One forward pass serves both slopes: of the rival, and of all the others.
     (up,), (down,) = watched((pull(goal), pull(1 - goal)))
 
-    def one(a: Array, b: Array) -> Array:
+    def signed_product(a: Array, b: Array) -> Array:
+      # Where both have one sign, a push helps the rival and the others alike.
       return jnp.where(a * b < 0, jnp.sign(a) * jnp.abs(a * b), 0)
 
-    correct = withstood(logits, labels)
+    correct = withstands(logits, labels)
     loss = margin_loss(logits, labels)
-    return Probe(loss, jax.tree.map(one, up, down), correct), state
+    return Probe(loss, jax.tree.map(signed_product, up, down), correct), state
 
   return Oracle(lambda inputs: (), grad)
 
@@ -108,8 +110,10 @@ def jsma(
     lower, upper = walls(threat.box, point.origin)
     push = ravel.ravel_examples(point.probe.gradient)[0]
     goal = jnp.where(push > 0, upper, lower)
+    # A channel at the wall it is pushed to cannot move, and must not count.
     able = (push != 0) & (goal != here)
     gain = sites.total(jnp.where(able, jnp.abs(push), 0))
+    # Every site moves once: a second visit would only push it back and forth.
     untouched = sites.total((here != center).astype(here.dtype)) == 0
     gain = jnp.where(untouched, gain, 0)
     best = largest(gain, jnp.ones((1, 1))) & (gain > 0)
