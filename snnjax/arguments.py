@@ -8,7 +8,7 @@ is checked against its shape as docstrings write it, `check_array`.
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,7 @@ from snnjax.interfaces import (
   Key,
   Labels,
   LogitsFn,
+  Network,
   Scored,
 )
 
@@ -77,6 +78,9 @@ def check_array(
     ValueError: if it is of another shape or type.
   """
   kind, shapes = _parsed(wanted)
+  if value is None or isinstance(value, Mapping | str) or callable(value):
+    said = f"{wanted}; got {described(value)}"
+    raise ValueError(f"{name} must be an array {said}")
   shape = np.shape(value)
   dtype = getattr(value, "dtype", None) or np.result_type(value)
   if not kind or _is_of(dtype, kind):
@@ -131,6 +135,33 @@ def _lengths(
     if length != expected:
       return None
   return lengths
+
+
+def check_is(name: str, value: Any, kind: type, example: str) -> None:
+  """Raises ValueError unless a value is a record of a kind.
+
+  Args:
+    name: of the argument, for the message.
+    value: what a caller gave; a function that makes such a record is none.
+    kind: the record's class.
+    example: an expression that makes one.
+  """
+  if not isinstance(value, kind):
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise ValueError(
+      f"{name} must be {article} {kind.__name__}; got {described(value)}. "
+      f"{example} is one"
+    )
+
+
+def check_network(network: Any) -> None:
+  """Raises ValueError unless this is a `Network`."""
+  check_is(
+    "network",
+    network,
+    Network,
+    "models.mlp((64,), neuron=neurons.lif(), encoder=encoders.direct(8))",
+  )
 
 
 def check_takes(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax import logistic, losses, vectors
-from snnjax.arguments import check_array, check_logits, with_key
+from snnjax.arguments import check_array, check_logits, check_takes, with_key
 from snnjax.input_gradients import advance
 from snnjax.interfaces import (
   AnyLogitsFn,
@@ -229,6 +229,13 @@ def gradient_penalty(
   """
   estimate = finite_difference() if estimator is None else estimator
   forward_pass = _with_aux(forward)
+  for name, function, parameters, advice in (
+    ("confidence", confidence, ("logits", "labels", "rival"), "losses.margin"),
+    ("direction", direction, ("gradients",), "regularizers.sign_direction"),
+    ("estimator", estimate, ("probe",), "regularizers.finite_difference(0.01)"),
+    ("shape", shape, ("slope",), "regularizers.squared"),
+  ):
+    check_takes(name, function, parameters, f"{advice} is one")
 
   def penalize(key: Key, inputs: Inputs, labels: Labels) -> Penalized:
     keys = example_keys(key, batch_size(inputs))

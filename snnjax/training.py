@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from snnjax.arguments import as_labels
+from snnjax.arguments import as_labels, described
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -95,7 +95,15 @@ def make_train_step(
   Args:
     method: a `Method`, or an `Objective` for one update per batch.
     tx: the optimiser.
+
+  Raises:
+    ValueError: if an argument is something else.
   """
+  if not (hasattr(tx, "init") and hasattr(tx, "update")):
+    raise ValueError(
+      f"tx must be an optax transformation; got {described(tx)}. "
+      "optax.adam(1e-3) is one"
+    )
   staged = as_method(method)
 
   def update(

@@ -22,7 +22,9 @@ from snnjax import (
   models,
   neurons,
   prng,
+  readouts,
   regularizers,
+  sparsity,
   surrogates,
   training,
 )
@@ -512,6 +514,131 @@ def test_what_is_no_rule_is_told(rule, says):
     with pytest.raises(ValueError, match=says) as error:
       use()
     assert "\n" not in str(error.value)
+
+
+RULE = backward.Bptt(surrogates.atan())
+CURRENTS = jnp.ones((2, 3, 4))
+STEEPEST = attacks.steppers.steepest(THREAT)
+
+
+def variables():
+  return NETWORK.init(jax.random.key(0), INPUTS)
+
+
+def body(**changed):
+  given = {"neuron": neurons.lif(), "encoder": encoders.direct(2)} | changed
+  return models.mlp((4,), **given)
+
+
+# What is easily mistaken for another thing, and what is said of it.
+MISTAKES = {
+  "losses as source": (
+    lambda: attacks.pgd(
+      lambda key, x, y: losses.cross_entropy(logits(key, x), y), THREAT, steps=1
+    ),
+    r"source must be .*\(key, x, y\)\..*attacks\.white_box\(loss\)",
+  ),
+  "logits as a scored loss": (
+    lambda: attacks.white_box(logits),
+    r"which takes \(key, inputs\)\. losses\.scored\(logits_fn, losses",
+  ),
+  "a radius as threat": (
+    lambda: attacks.pgd(logits, 0.1, steps=1),
+    r"threat must be a threat; got 0\.1: a threat is attacks\.linf\(8 / 255\)",
+  ),
+  "a name as threat": (
+    lambda: attacks.pgd(logits, "linf", steps=1),
+    r"got 'linf': a threat is attacks\.linf\(8 / 255\)",
+  ),
+  "a surrogate as rule": (
+    lambda: NETWORK.apply(variables(), INPUTS, rule=surrogates.atan()),
+    r"got a Surrogate, .*backward\.Bptt\(surrogates\.atan\(\)\) is a rule",
+  ),
+  "a neuron's factory": (
+    lambda: body(neuron=neurons.lif),
+    r"got the function lif: call it, neurons\.lif\(\)",
+  ),
+  "a neuron's factory under a rule": (
+    lambda: RULE(neurons.lif, CURRENTS),
+    r"got the function lif: call it, neurons\.lif\(\)",
+  ),
+  "inputs outside the box": (
+    lambda: attacks.fgsm(logits, THREAT)(KEY, INPUTS * 4 - 2, LABELS),
+    r"inputs must lie in the box \(0\.0, 1\.0\).*normalisation inside",
+  ),
+  "a network as source": (
+    lambda: attacks.fgsm(NETWORK, THREAT),
+    "source must be a function of .*got a Network",
+  ),
+  "an encoder's factory": (
+    lambda: body(encoder=encoders.direct),
+    r"encoder must be an Encoder; got the function direct\. encoders\.direct",
+  ),
+  "steps as encoder": (lambda: body(encoder=8), "an Encoder; got 8"),
+  "a readout's factory": (
+    lambda: body(readout=readouts.membrane),
+    r"a Readout; got the function membrane\. readouts\.mean\(\) is one",
+  ),
+  "apply as network": (
+    lambda: models.classifier(NETWORK.apply, variables(), rule=RULE),
+    r"network must be a Network; got the function apply\. models\.mlp",
+  ),
+  "weights as network": (
+    lambda: methods.vanilla(variables(), rule=RULE),
+    "network must be a Network; got a dict",
+  ),
+  "a surrogate as a method's rule": (
+    lambda: methods.sr(NETWORK, rule=surrogates.atan()),
+    "rule must be a function of .*got a Surrogate",
+  ),
+  "an attack to craft": (
+    lambda: methods.adversarial(
+      methods.vanilla(NETWORK, rule=RULE),
+      NETWORK,
+      attacks.fgsm(logits, THREAT),
+      rule=RULE,
+    ),
+    r"craft must be a function of \(logits_fn\).*functools\.partial",
+  ),
+  "a rate as optimiser": (
+    lambda: training.make_train_step(methods.vanilla(NETWORK, rule=RULE), 0.1),
+    r"tx must be an optax transformation; got 0\.1\. optax\.adam",
+  ),
+  "a stepper's factory": (
+    lambda: attacks.ascend(logits, attacks.steppers.steepest, THREAT, steps=1),
+    r"stepper must be .*the function steepest\. attacks\.steppers\.steepest",
+  ),
+  "stepper and threat exchanged": (
+    lambda: attacks.ascend(logits, THREAT, STEEPEST, steps=1),
+    "stepper must be an optax transformation; got a Threat",
+  ),
+  "a radius to a stepper": (
+    lambda: attacks.steppers.steepest(0.1),
+    r"threat must be a threat; got 0\.1",
+  ),
+  "a loss as confidence": (
+    lambda: regularizers.gradient_penalty(
+      logits, confidence=losses.cross_entropy
+    ),
+    r"confidence must be .*rival\).*losses\.margin is one",
+  ),
+  "a name as direction": (
+    lambda: regularizers.gradient_penalty(logits, direction="sign"),
+    r"direction must be .*got 'sign'\. regularizers\.sign_direction is one",
+  ),
+  "modalities as one array": (
+    lambda: sparsity.gini({"image": INPUTS}),
+    r"gradients must be an array \[B, D, \.\.\.\]; got a dict",
+  ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told_what_to_pass(mistake):
+  make, says = MISTAKES[mistake]
+  with pytest.raises(ValueError, match=says) as error:
+    make()
+  assert "\n" not in str(error.value)
 
 
 def test_what_is_no_surrogate_is_told():

@@ -1,13 +1,14 @@
 """Gradient ascent by optax steppers, as a proposer of the one loop."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from snnjax import prng
+from snnjax.arguments import described
 from snnjax.attacks.candidates import Keep, success_then_loss
 from snnjax.attacks.loop import (
   Memory,
@@ -87,6 +88,7 @@ def ascend(
     ValueError: if an argument is something else; from the attack, if inputs
       or labels do not fit, see `check_inputs`.
   """
+  _check_stepper(stepper)
   run = search(
     source,
     _stepper_proposer(stepper, start),
@@ -132,6 +134,7 @@ def ascend_recorded(
   Raises:
     ValueError: as `ascend`.
   """
+  _check_stepper(stepper)
   run = search_recorded(
     source,
     _stepper_proposer(stepper, start),
@@ -176,6 +179,15 @@ def _tried_points(steps: int, start: Start | None) -> int:
   """Returns how many points a run tries beside the clean input."""
   check_count("steps", steps, least=0)
   return steps if start is None else steps + 1
+
+
+def _check_stepper(stepper: Any) -> None:
+  """Raises ValueError unless this is a stepper, and not what makes one."""
+  if not (hasattr(stepper, "init") and hasattr(stepper, "update")):
+    raise ValueError(
+      "stepper must be an optax transformation; got "
+      f"{described(stepper)}. attacks.steppers.steepest(threat) is one"
+    )
 
 
 def _stepper_proposer(

@@ -14,7 +14,7 @@ import optax
 from snnjax import vectors
 from snnjax.arguments import check_per_example
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.threat import Threat
+from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Array, Inputs
 from snnjax.prng import batch_size
 from snnjax.validation import check_range
@@ -25,7 +25,11 @@ def steepest(threat: Threat) -> optax.GradientTransformation:
 
   Args:
     threat: whose `ascent` to follow.
+
+  Raises:
+    ValueError: if it is none.
   """
+  check_threat(threat)
 
   def update(
     gradient: Inputs, state: optax.OptState, params: Inputs | None = None

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_network
+from snnjax.backward.rules import check_rule
 from snnjax.derivatives import with_gradient_of
 from snnjax.interfaces import (
   Array,
@@ -140,6 +142,8 @@ def hire(
     ValueError: if the periods do not divide the steps or a radius is not
       positive.
   """
+  check_network(network)
+  check_rule(rule)
   check_count("periods", periods)
   if steps % periods:
     raise ValueError(

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_network
+from snnjax.backward.rules import check_rule
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -63,6 +65,8 @@ def sr(
   Differs from: the released code moves the normalisation statistics in both
     of its passes; here only the clean pass does.
   """
+  check_network(network)
+  check_rule(rule)
   check_range("weight", weight, 0, float("inf"))
 
   def objective(
