@@ -9,7 +9,7 @@ import errno
 import pathlib
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.building.shared import Shared
@@ -82,6 +82,31 @@ def run(
   return codes[0] if codes else ExitCode.DONE
 
 
+def tell(
+  config: Config,
+  path: pathlib.Path,
+  axes: Sequence[str],
+  *,
+  listed: Sequence[Mapping[str, Any]] = (),
+) -> None:
+  """Says how every run of a sweep stands; runs none and writes nothing.
+
+  Args:
+    config: as in `run`.
+    path: as in `run`.
+    axes: as in `run`.
+    listed: as in `run`.
+
+  Raises:
+    UsageError: there is no run, or one does not fit the configuration.
+  """
+  sweep = Sweep(grid.cells(config, axes, listed), path, config.seed)
+  sweep.look()
+  for each in sweep.outcomes():
+    say(f"{each.status:6}  {each.cell.name}  {each.reason}".rstrip())
+  say(sweep.standing())
+
+
 class Sweep:
   """One process's part in a sweep, and what it knows of the others'."""
 
@@ -123,11 +148,17 @@ class Sweep:
       for cell in self._cells
     ]
 
-  def standing(self, mine: int = 0) -> str:
+  def look(self) -> None:
+    """Notes which of the runs that were left have ended."""
+    for cell in self._left():
+      outcome = self._outcome(cell)
+      if outcome is not None:
+        self._ended[cell.name] = outcome
+
+  def standing(self) -> str:
     """Returns how many runs are done, failed, busy and free, and the time left.
 
-    Args:
-      mine: of the busy ones, how many this process is about to begin.
+    What this process has in hand is busy too.
     """
     now = self.outcomes()
     statuses = [each.status for each in now]
@@ -142,9 +173,8 @@ class Sweep:
     if known and busy + free:
       # Of those in hand half is left, on the mean. The median, as the first
       # run of an architecture compiles.
-      workers = max(busy + mine, 1)
-      pieces = (free - mine) + (busy + mine) / 2
-      left = statistics.median(known) * max(pieces, 0.5) / workers
+      workers = max(busy, 1)
+      left = statistics.median(known) * (free + busy / 2) / workers
       text += f"; about {duration(left)} left for {workers} at work"
     return text
 
@@ -157,7 +187,7 @@ class Sweep:
     Raises:
       Preempted: as `should_stop` wanted.
     """
-    self._look(self._cells)
+    self.look()
     say(f"sweep: {self.standing()}")
     if len(self._ended) < len(self._cells):
       say(
@@ -175,7 +205,7 @@ class Sweep:
           waiting = ""
           break
       else:
-        self._look(left)
+        self.look()
         if len(self._ended) == before:
           now = f"waiting for {len(left)} that others have in hand"
           if now != waiting:
@@ -188,7 +218,7 @@ class Sweep:
 
     Under `claims.writing_table`, no table is older than the one it replaces.
     """
-    self._look(self._left())
+    self.look()
     return table.record(self.outcomes(), self._seed)
 
   def write(self, record: Record) -> pathlib.Path:
@@ -211,13 +241,6 @@ class Sweep:
 
   def _left(self) -> list[Cell]:
     return [cell for cell in self._cells if cell.name not in self._ended]
-
-  def _look(self, cells: Iterable[Cell]) -> None:
-    """Notes which of some runs have ended."""
-    for cell in cells:
-      outcome = self._outcome(cell)
-      if outcome is not None:
-        self._ended[cell.name] = outcome
 
   def _preferred(self, cells: Sequence[Cell]) -> list[Cell]:
     """The runs that nobody has in hand, those first that compile least.
@@ -246,7 +269,7 @@ class Sweep:
       outcome = self._outcome(cell)
       if outcome is None:
         number = 1 + self._cells.index(cell)
-        say(f"\nsweep: {self.standing(mine=1)}")
+        say(f"\nsweep: {self.standing()}")
         say(f"run {number} of {len(self._cells)}: {cell.name}")
         self._shared.get("shapes", self._shapes[cell.name], lambda: True)
         outcome = self._attempt(cell, place)
