@@ -1,9 +1,9 @@
 """Steppers: optax transformations that turn gradients into ascent steps.
 
 `snnjax.attacks.ascend` calls ``update(gradient, state, inputs, value=loss,
-correct=correct, origin=clean)`` and adds what comes back, so any optax
-transformation is a stepper, and one that adapts to an example's progress takes
-these as extra arguments. Everything here treats every example on its own.
+correct=correct, origin=clean)`` and adds what it returns, so any optax
+transformation is a stepper; one that adapts to an example's progress takes the
+keywords as extra arguments. Everything here treats every example on its own.
 """
 
 import jax
@@ -56,7 +56,10 @@ def adam() -> optax.GradientTransformation:
 
 
 def divide_by_mean() -> optax.GradientTransformation:
-  """Returns g / mean |g|, for each example and modality; 0 where g is 0."""
+  """Returns the stepper g / mean |g|, per example and modality.
+
+  A gradient of 0 stays 0.
+  """
 
   def one(gradient: Array) -> Array:
     axes = tuple(range(1, gradient.ndim))
@@ -69,7 +72,7 @@ def divide_by_mean() -> optax.GradientTransformation:
 def scale_steps(
   step_size: ravel.Amounts,
 ) -> optax.GradientTransformation:
-  """Returns `step_size` times the direction.
+  """Returns the stepper that multiplies directions by a step size.
 
   Args:
     step_size: one for all, or one for each modality; a scalar, or [B], one

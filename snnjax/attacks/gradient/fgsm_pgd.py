@@ -267,6 +267,8 @@ def _times(factor: float, radius: ravel.Amounts) -> ravel.Amounts:
 
 
 def _noisy_start(threat: Threat, share: float) -> Start:
+  """Returns the start some radii away along the steepest direction of noise."""
+
   def start(key: Key, origin: Inputs) -> Inputs:
     matrix, restore = ravel.ravel_examples(origin)
     keys = prng.example_keys(key, matrix.shape[0])

@@ -1,4 +1,8 @@
-"""SA-PGD: steps that grow with how stable the gradient is."""
+"""SA-PGD: steps that are long where the gradient is stable.
+
+Where one gradient resembles those before it, their momentum is large against
+the root of their mean square, and the step is whole; where they turn, short.
+"""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +32,7 @@ class StableState(NamedTuple):
   Attributes:
     count: how many steps were made.
     momentum: m, like the inputs.
-    square: w, like the inputs, or [B] where it is one per example.
+    square: w, like the inputs for `stable_steps`, [B] for `stable_directions`.
   """
 
   count: Array
@@ -39,7 +43,7 @@ class StableState(NamedTuple):
 def stable_steps(
   step_size: ravel.Amounts, steps: int
 ) -> optax.GradientTransformation:
-  """Returns the published stepper, which treats every coordinate by itself.
+  """Returns the published stepper: every coordinate has its own step length.
 
   ``m <- 0.5 m + g/mean|g|``, ``w <- 0.8 w + g^2/mean g^2``, and the step is
   ``clip(eta m/(sqrt(w) + 1e-12), -eta, eta)``, eta halved at the
@@ -68,7 +72,8 @@ def stable_steps(
     gradient: Inputs, state: StableState, params: Inputs | None = None
   ) -> tuple[Inputs, StableState]:
     del params
-    # So that squares neither vanish nor overflow.
+    # Largest entry 1, so that squares neither vanish nor overflow; the means
+    # below take the scale out again.
     units = jax.tree.map(lambda g: vectors.over_largest(g)[0], gradient)
     momentum = jax.tree.map(
       lambda m, g: MOMENTUM * m + _over_mean(g, jnp.abs(g)),
@@ -95,7 +100,7 @@ def stable_steps(
 def stable_directions(
   threat: Threat, step_size: ravel.Amounts, steps: int
 ) -> optax.GradientTransformation:
-  """Returns our form of the stepper for any norm, one length per example.
+  """Returns our form of the stepper for any norm: one step length per example.
 
   With ``|g|* = <ascent(g), g>`` the dual norm of the threat::
 
@@ -142,6 +147,7 @@ def stable_directions(
       state.momentum,
       unit,
     )
+    # A unit gradient has the square 1; an example without one adds nothing.
     square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
     share = jnp.clip(steady, 0, 1)
@@ -246,6 +252,7 @@ def _attack(
 
 
 def _over_mean(values: Array, sizes: Array) -> Array:
+  """Returns values over their example's mean size; unchanged where it is 0."""
   axes = tuple(range(1, values.ndim))
   mean = jnp.mean(sizes, axes, keepdims=True)
   return values / jnp.where(mean > 0, mean, 1)

@@ -82,6 +82,7 @@ def _sparse(threat: Threat, fraction: float) -> Threat:
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
     rows, restore = norm.rows(candidate)
     slope, room = norm.slopes(gradient), norm.room(candidate)
+    # Each block, that is each modality's ball, has its own largest gradients.
     parts = (
       split(matrix, norm.blocks(candidate)) for matrix in (slope, rows, *room)
     )
