@@ -30,12 +30,12 @@ class StableState(NamedTuple):
   """What the stepper remembers.
 
   Attributes:
-    count: how many steps were made.
+    steps_made: how many steps were made.
     momentum: m, like the inputs.
     square: w, like the inputs for `stable_steps`, [B] for `stable_directions`.
   """
 
-  count: Array
+  steps_made: Array
   momentum: Inputs
   square: Any
 
@@ -88,11 +88,11 @@ def stable_steps(
       w, eta = pair
       return jnp.clip(eta * m / (jnp.sqrt(w) + _TINY), -eta, eta)
 
-    sizes = _sizes(step_size, schedule, state.count, gradient)
+    sizes = _sizes(step_size, schedule, state.steps_made, gradient)
     moves = jax.tree.map(
       lambda m, w, eta: step(m, (w, eta)), momentum, square, sizes
     )
-    return moves, StableState(state.count + 1, momentum, square)
+    return moves, StableState(state.steps_made + 1, momentum, square)
 
   return optax.GradientTransformation(init, update)
 
@@ -151,13 +151,13 @@ def stable_directions(
     square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
     share = jnp.clip(steady, 0, 1)
-    sizes = _sizes(step_size, schedule, state.count, gradient)
+    sizes = _sizes(step_size, schedule, state.steps_made, gradient)
     moves = jax.tree.map(
       lambda d, eta: eta * vectors.column(share, d) * d,
       threat.ascent(momentum, params),
       sizes,
     )
-    return moves, StableState(state.count + 1, momentum, square)
+    return moves, StableState(state.steps_made + 1, momentum, square)
 
   return optax.GradientTransformation(init, update)
 
