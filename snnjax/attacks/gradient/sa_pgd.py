@@ -139,6 +139,7 @@ def stable_directions(
     if params is None:
       raise ValueError("params must be the current inputs; got None")
     matrix, restore = ravel.ravel_examples(gradient)
+    # A gradient is used up to its scale only, which may be tiny or huge.
     unit = restore(vectors.over_largest(matrix)[0])
     size = dual(unit, params)
     scale = jnp.where(size > 0, size, 1)
@@ -150,6 +151,7 @@ def stable_directions(
     # A unit gradient has the square 1; an example without one adds nothing.
     square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
+    # At most a whole step, as the published rule clips each coordinate.
     share = jnp.clip(steady, 0, 1)
     sizes = _sizes(step_size, schedule, state.steps_made, gradient)
     moves = jax.tree.map(

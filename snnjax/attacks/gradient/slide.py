@@ -70,6 +70,7 @@ def slide(
 
 def _sparse(threat: Threat, fraction: float) -> Threat:
   """Returns the threat with steps along a fraction of each block's columns."""
+  # The steps are those of l1; a modality that may not change has no say.
   norm = norm_of(threat)
   for order, radius in zip(
     norm.orders, jax.tree.leaves(threat.radius), strict=True

@@ -98,6 +98,7 @@ def largest(scores: Array, count: Array) -> Array:
     scores: [B, S]; the first of equals wins.
     count: [B, 1] or [1, 1], need not be whole; may be traced.
   """
+  # A NaN would compare with nothing, and leave the row without a choice.
   scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
   smallest = order_statistics.kth_largest(
     scores, jnp.maximum(jnp.floor(count), 1)
@@ -199,6 +200,7 @@ def _sample(settings: _Settings, key: Key, origin: Inputs) -> Inputs:
   keys = prng.example_keys(key, center.shape[0])
   where, what = prng.split(keys)
   count = budget(settings.radius, center)
+  # Sites first, then values for all of them: one draw of fixed shape.
   mask = random_sites(where, origin, settings.site_axes, count)
   values = uniform_rows(what, *walls(settings.box, origin))
   mask = sites_of(origin, settings.site_axes).spread(mask)
@@ -219,6 +221,7 @@ def _distance(settings: _Settings, candidate: Inputs, origin: Inputs) -> Array:
     ravel.ravel_examples(candidate)[0],
     ravel.ravel_examples(origin)[0],
   )
+  # A site changes if any of its channels does, by however little.
   changed = (moved != center).astype(center.dtype)
   total = sites_of(origin, settings.site_axes).total(changed)
   return jnp.sum((total > 0).astype(center.dtype), 1)

@@ -144,6 +144,7 @@ def joint(
   def unweigh(inputs: PyTree) -> PyTree:
     return _apply_weights(jnp.divide, ravel.widen(inputs), weights)
 
+  # The norm in weighted units, whose walls are weighted too.
   inner = norm(epsilon, (weigh(lower), weigh(upper)))
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:

@@ -89,6 +89,7 @@ def mixed(
   """
   names = sorted(parts)
 
+  # By sorted names, so that a mapping's own order never matters.
   def leaves(inputs: Inputs) -> list[Array]:
     ravel.broadcast_modalities("the threat", parts, inputs)
     return [inputs[name] for name in names]
@@ -285,6 +286,7 @@ def l1_box_project(
   """
   delta = candidate - origin
   magnitude = jnp.abs(delta)
+  # The room of each coordinate the way it goes: no change can be longer.
   wall = jnp.where(delta > 0, room.upper - origin, origin - room.lower)
 
   def lengths_over(threshold: Array) -> Array:
@@ -322,6 +324,7 @@ def sparse_direction(
     fraction: the share of coordinates that move, never fewer than one: 0 is
       the exact steepest direction.
   """
+  # At a wall no step that way is possible: its share would be lost.
   blocked = ((gradient > 0) & (candidate >= room.upper)) | (
     (gradient < 0) & (candidate <= room.lower)
   )

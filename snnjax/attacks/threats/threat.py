@@ -328,6 +328,7 @@ def _around(
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     center, restore = ravel.ravel_examples(origin)
+    # A coordinate that is not finite has no nearest point: it stays at home.
     moved = _finite(
       ravel.ravel_examples(candidate)[0].astype(center.dtype), center
     )
@@ -343,6 +344,8 @@ def _around(
       ),
       keys,
     )
+    # Uniform in the ball first; what is outside the box is projected onto it,
+    # and not drawn again, since that may never end.
     moved = center + radius(center) * unit
     near = norms.project(moved, center, room(origin), radius(center), order)
     return ravel.store_like(restore(near), origin)
