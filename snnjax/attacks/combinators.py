@@ -127,14 +127,14 @@ def transfer(
     size = prng.batch_size(inputs)
     keys, labels = prng.example_keys(key, size), as_labels(labels, size)
     # The clean input competes, under a key of its own.
-    points, asked = [inputs], [prng.fold_in(keys, 0)]
+    points, probe_keys = [inputs], [prng.fold_in(keys, 0)]
     for index, stand_in in enumerate(attacks, 1):
       stand_in_keys = prng.fold_in(keys, index)
       points.append(
         stand_in(prng.fold_in(stand_in_keys, 0), inputs, labels).inputs
       )
-      asked.append(prng.fold_in(stand_in_keys, 1))
-    best, *others = _probe_in_turn(oracle, asked, points, labels)
+      probe_keys.append(prng.fold_in(stand_in_keys, 1))
+    best, *others = _probe_in_turn(oracle, probe_keys, points, labels)
     for new in others:
       best = keep_better(success_then_loss, best, new)
     return best
@@ -173,8 +173,8 @@ def within(
     keys = prng.example_keys(key, prng.batch_size(inputs))
     result = attack(prng.fold_in(keys, 0), inputs, labels)
     near = threat.project(result.inputs, inputs)
-    asked = [prng.fold_in(keys, index) for index in (1, 2)]
-    clean, new = _probe_in_turn(oracle, asked, [inputs, near], labels)
+    probe_keys = [prng.fold_in(keys, index) for index in (1, 2)]
+    clean, new = _probe_in_turn(oracle, probe_keys, [inputs, near], labels)
     new = new._replace(iterations=result.iterations + new.iterations)
     best = keep_better(success_then_loss, clean, new)
     return admit_result(threat, best, inputs)

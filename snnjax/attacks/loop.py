@@ -295,4 +295,6 @@ def _finite_or(moved: Array, here: Array) -> Array:
 
 
 def _select(take: Array, new: PyTree, old: PyTree) -> PyTree:
-  return jax.tree.map(lambda one, other: jnp.where(take, one, other), new, old)
+  return jax.tree.map(
+    lambda fresh, stale: jnp.where(take, fresh, stale), new, old
+  )

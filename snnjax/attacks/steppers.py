@@ -61,12 +61,14 @@ def divide_by_mean() -> optax.GradientTransformation:
   A gradient of 0 stays 0.
   """
 
-  def one(gradient: Array) -> Array:
+  def divide(gradient: Array) -> Array:
     axes = tuple(range(1, gradient.ndim))
     size = jnp.mean(jnp.abs(gradient), axes, keepdims=True)
     return gradient / jnp.where(size > 0, size, 1)
 
-  return optax.stateless(lambda gradient, params: jax.tree.map(one, gradient))
+  return optax.stateless(
+    lambda gradient, params: jax.tree.map(divide, gradient)
+  )
 
 
 def scale_steps(
@@ -91,10 +93,10 @@ def scale_steps(
     check_per_example("step_size", step_size, batch_size(direction))
     sizes = ravel.broadcast_modalities("step_size", step_size, direction)
 
-    def one(leaf: Array, size: float | Array) -> Array:
+    def multiply(leaf: Array, size: float | Array) -> Array:
       return leaf * vectors.column(jnp.asarray(size, leaf.dtype), leaf)
 
-    return ravel.map_modalities(one, direction, sizes)
+    return ravel.map_modalities(multiply, direction, sizes)
 
   return optax.stateless(update)
 

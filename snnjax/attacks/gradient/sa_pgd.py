@@ -267,8 +267,8 @@ def _sizes(
   factor = jnp.asarray(0.5**schedule, float)[count]
   amounts = ravel.broadcast_modalities("step_size", step_size, inputs)
 
-  def one(leaf: Array, size: float | Array) -> Array:
+  def spread(leaf: Array, size: float | Array) -> Array:
     amount = jnp.asarray(size, leaf.dtype) * factor.astype(leaf.dtype)
     return jnp.broadcast_to(vectors.column(amount, leaf), leaf.shape)
 
-  return ravel.map_modalities(one, inputs, amounts)
+  return ravel.map_modalities(spread, inputs, amounts)
