@@ -788,7 +788,7 @@ def test_gradients_checks_and_training_take_a_list():
     slopes(jax.random.clone(key), INPUTS, LABELS),
   )
   examples = checks.Examples(key, INPUTS, listed)
-  np.testing.assert_array_equal(examples.taken([1, 0]).labels, LABELS[:2][::-1])
+  np.testing.assert_array_equal(examples.take([1, 0]).labels, LABELS[:2][::-1])
   subject = checks.Subject(logits, {"own": logits}, attacks.linf, 0.1, steps=1)
   assert measurements.measure_noise(subject, examples, draws=1)
 
