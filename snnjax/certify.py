@@ -113,7 +113,7 @@ def votes(
   keys = prng.example_keys(key, prng.batch_size(inputs))
 
   def run(keys: Key) -> Array:
-    return logits_fn(*_shown(keys, inputs, steps, fixed))
+    return logits_fn(*_draw_inputs(keys, inputs, steps, fixed))
 
   shape = jax.eval_shape(run, keys).shape
 
@@ -159,17 +159,17 @@ def _modalities(inputs: Inputs, fixed: Collection[str]) -> dict[str, Array]:
   }
 
 
-def _shown(
+def _draw_inputs(
   keys: Key, inputs: Inputs, steps: int, fixed: Collection[str]
 ) -> tuple[Key, Inputs]:
   """The network's keys, and the inputs with trains in the place of rates."""
-  own, spikes = prng.split(keys)
+  network_keys, spikes = prng.split(keys)
   if not isinstance(inputs, Mapping):
-    return own, trains(spikes, inputs, steps)
-  drawn = prng.split(spikes, len(inputs))
-  return own, {
+    return network_keys, trains(spikes, inputs, steps)
+  train_keys = prng.split(spikes, len(inputs))
+  return network_keys, {
     name: inputs[name] if name in fixed else trains(key, inputs[name], steps)
-    for key, name in zip(drawn, sorted(inputs), strict=True)
+    for key, name in zip(train_keys, sorted(inputs), strict=True)
   }
 
 

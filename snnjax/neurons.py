@@ -288,18 +288,18 @@ def adaptive_lif(
     return AdaptiveState(jnp.zeros_like(current), jnp.zeros_like(current))
 
   def integrate(state: AdaptiveState, current: Array) -> AdaptiveState:
-    kept = _along(leak, current) * state.potential
-    return state._replace(potential=kept + current)
+    leaked = _along(leak, current) * state.potential
+    return state._replace(potential=leaked + current)
 
   def drive(state: AdaptiveState) -> Array:
     excess = _along(adaptation_strength, state.adaptation) * state.adaptation
     return state.potential - (_along(threshold, excess) + excess)
 
   def fire(state: AdaptiveState, spikes: Array) -> AdaptiveState:
-    kept = _along(adaptation_leak, spikes) * state.adaptation
+    leaked = _along(adaptation_leak, spikes) * state.adaptation
     return AdaptiveState(
       reset(state.potential, spikes, _along(threshold, spikes)),
-      kept + spikes,
+      leaked + spikes,
     )
 
   return Neuron(init, integrate, drive, fire, strict)
@@ -324,11 +324,11 @@ def hire(leak: Constant = 0.95, threshold: Constant = 1.0) -> Trainable:
   check_positive("threshold", threshold)
 
   def build(parameters: Mapping[str, Array]) -> Neuron:
-    kept, theta = parameters["leak"], parameters["threshold"]
+    decay, theta = parameters["leak"], parameters["threshold"]
 
     return Neuron(
       jnp.zeros_like,
-      lambda v, current: _along(kept, v) * v + current,
+      lambda v, current: _along(decay, v) * v + current,
       lambda v: v / _along(theta, v) - 1,
       lambda v, spikes: soft_reset(v, spikes, _along(theta, v)),
       strict=True,

@@ -843,7 +843,7 @@ def test_blocks_that_an_image_is_too_small_for_are_named(channels):
   network = models.cnn(
     channels, neuron=neurons.lif(), encoder=encoders.direct(2)
   )
-  says = "layer 'pool4' averages windows of 2x2, but its images are 1x1.*fewer"
+  says = "layer 'pool4' averages squares of 2x2, but its images are 1x1.*fewer"
   with pytest.raises(ValueError, match=says):
     network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 

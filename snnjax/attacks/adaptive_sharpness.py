@@ -83,7 +83,7 @@ def assg(
       own = dataclasses.replace(rule, moments=moments, frozen=frozen)
       result = network.apply(variables, inputs, rule=own, key=key)
       seen = {
-        layer: own.updated(layer, trace.drive)
+        layer: own.update(layer, trace.drive)
         for layer, trace in result.traces.items()
       }
       return Scored(loss(result.logits, labels), result.logits), seen

@@ -38,7 +38,7 @@ def convolutional_layers(
     norm: makes the normalisation between convolution and neurons, such as
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
-    shrink: window of an average pool before everything else; 1 for none.
+    shrink: side of an average pool before everything else; 1 for none.
   """
   layers: list[nn.Module] = [Images(name="images")]
   if shrink > 1:
@@ -78,7 +78,7 @@ def cnn(
     norm: makes the normalisation after each convolution, such as
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
-    shrink: window of an average pool before everything else; 1 for none.
+    shrink: side of an average pool before everything else; 1 for none.
     readout: outputs to logits; the mean over time by default.
 
   Raises:

@@ -38,7 +38,7 @@ def fusion(
     classes: number of logits.
     norm: makes the normalisation after each convolution, or None.
     readout: outputs to logits; the mean over time by default.
-    shrink: window of an average pool before a branch's first convolution, by
+    shrink: side of an average pool before a branch's first convolution, by
       modality; none by default.
 
   Raises:
