@@ -139,7 +139,7 @@ def cases(
   judge = jax.tree_util.Partial(made.classify, variables)
   given = (views, made.norm, inputs)
   try:
-    able = many_rules.runnable(wanted, *given, judge, made.stand_ins)
+    able = many_rules.keep_runnable(wanted, *given, judge, made.stand_ins)
   except SuiteError as error:
     raise UsageError(
       f"a suite must have an attack that can run; got {error.got}"

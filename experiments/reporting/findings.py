@@ -327,7 +327,7 @@ def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   """
   study = assessed.study
 
-  def everywhere(metrics: gradients.Metrics) -> np.ndarray:
+  def everywhere(metrics: gradients.ModalityMetrics) -> np.ndarray:
     zero = [each.is_zero for each in metrics.values()]
     return np.logical_and.reduce(zero).astype(bool)
 

@@ -10,7 +10,7 @@ import numpy as np
 from snnjax.checks.decisions import Undecided, Unmeasured
 from snnjax.checks.table import CHECKS, Check, Severity
 from snnjax.evaluation import Evaluation, summarize, worst
-from snnjax.evaluation.summary import each_attack
+from snnjax.evaluation.summary import summarize_attacks
 
 
 class State(enum.Enum):
@@ -178,7 +178,7 @@ def read_evaluation(evaluation: Evaluation) -> Measurements:
   left ball or box, or has none to give.
   """
   clean = evaluation.clean
-  attacks = each_attack(evaluation).values()
+  attacks = summarize_attacks(evaluation).values()
   outside = sum(attack.outside for attack in attacks)
   judged = not (outside or np.isnan(summarize(evaluation).robust.estimate))
   return Measurements(

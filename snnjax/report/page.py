@@ -98,17 +98,17 @@ def _paragraphs(text: str, kind: str = "") -> str:
 
 
 def _alarms(alarms: Sequence[Alarm]) -> str:
-  said = verdict(alarms)
-  fired = "".join(map(_fired, wording.grouped(alarms, State.FIRED)))
+  summary = verdict(alarms)
+  fired = "".join(map(_fired, wording.group_alarms(alarms, State.FIRED)))
   quiet = "".join(
-    _quiet(state, wording.grouped(alarms, state))
+    _quiet(state, wording.group_alarms(alarms, state))
     for state in State
     if state is not State.FIRED
   )
   return (
     f'<section id="part-0"><h2>Alarms</h2>\n'
-    f'<p class="{said.tone.value}">{_text(said.sentence)}</p>\n'
-    f"{_paragraphs(said.counts)}{fired}{quiet}</section>"
+    f'<p class="{summary.tone.value}">{_text(summary.sentence)}</p>\n'
+    f"{_paragraphs(summary.counts)}{fired}{quiet}</section>"
   )
 
 
@@ -190,7 +190,7 @@ def _figure(figure: Figure) -> str:
 def _provenance(record: Record, number: int) -> str:
   rows = "".join(
     f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>'
-    for name, value in wording.flattened(record.provenance).items()
+    for name, value in wording.flatten(record.provenance).items()
   )
   return (
     f'<section id="part-{number}"><h2>Provenance</h2>\n'
