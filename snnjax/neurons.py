@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.interfaces import Array, State
 from snnjax.validation import (
   Constant,
@@ -99,7 +99,7 @@ def check_neuron(neuron: Any, *, trainable: bool = True) -> None:
     say = f"call it, neurons.{neuron.__name__}()"
   else:
     say = "neurons.lif() is one"
-  raise ValueError(f"neuron must be a Neuron; got {described(neuron)}: {say}")
+  raise ValueError(f"neuron must be a Neuron; got {describe(neuron)}: {say}")
 
 
 def hard_reset(potential: Array, spikes: Array, threshold: Constant) -> Array:

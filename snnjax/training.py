@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from snnjax.arguments import as_labels, described
+from snnjax.arguments import as_labels, describe
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -101,7 +101,7 @@ def make_train_step(
   """
   if not (hasattr(tx, "init") and hasattr(tx, "update")):
     raise ValueError(
-      f"tx must be an optax transformation; got {described(tx)}. "
+      f"tx must be an optax transformation; got {describe(tx)}. "
       "optax.adam(1e-3) is one"
     )
   staged = as_method(method)

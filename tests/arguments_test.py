@@ -849,9 +849,9 @@ def test_blocks_that_an_image_is_too_small_for_are_named(channels):
 
 
 def test_what_a_value_is_is_said_in_few_words():
-  assert arguments.described(np.ones((2, 3))) == "an array float64[2, 3]"
-  assert arguments.described(functools.partial(print)) == "a partial"
-  assert arguments.described(len) == "the function len"
+  assert arguments.describe(np.ones((2, 3))) == "an array float64[2, 3]"
+  assert arguments.describe(functools.partial(print)) == "a partial"
+  assert arguments.describe(len) == "the function len"
   with pytest.raises(ValueError, match="got a list"):
     prng.batch_size([[0.0]])
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.attacks.oracles import Oracle, eot, with_memory
 from snnjax.backward.assg import Assg, Moments, assg_rule
 from snnjax.interfaces import (
@@ -59,7 +59,7 @@ def assg(
   if not isinstance(given, Assg):
     raise ValueError(
       "rule must be an adaptive rule, as assg_rule() makes one; got "
-      f"{described(given)}"
+      f"{describe(given)}"
     )
 
   def init(inputs: Inputs) -> Mapping[str, Moments]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks, losses
-from snnjax.arguments import described, with_key
+from snnjax.arguments import describe, with_key
 from snnjax.attacks import Oracle, Threat
 from snnjax.attacks.kinds import KINDS, Radii, Request
 from snnjax.attacks.rule_suites import (
@@ -378,7 +378,7 @@ def _check_modalities(
 ) -> None:
   names = set(inputs) if isinstance(inputs, Mapping) else {WHOLE}
   if set(radii) != names:
-    shape = "a mapping" if isinstance(inputs, Mapping) else described(inputs)
+    shape = "a mapping" if isinstance(inputs, Mapping) else describe(inputs)
     raise ValueError(
       "radii must be those of the inputs' modalities, a sequence where the "
       f"inputs are one array; got {sorted(radii)} for {shape} of "

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.arguments import check_array, described, with_key
+from snnjax.arguments import check_array, describe, with_key
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Survivors, earlier_stages, victims
 from snnjax.evaluation.records import (
@@ -196,7 +196,7 @@ def _stream(
     if isinstance(builder, Trial) or not callable(builder):
       raise ValueError(
         f"cases[{name!r}] must be a function without arguments that builds "
-        f"the Trial; got {described(builder)}: put it behind lambda:"
+        f"the Trial; got {describe(builder)}: put it behind lambda:"
       )
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")

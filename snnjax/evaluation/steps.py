@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.arguments import check_attack, check_logits, described
+from snnjax.arguments import check_attack, check_logits, describe
 from snnjax.attacks import Threat
 from snnjax.attacks.threats.threat import check_threat
 from snnjax.evaluation.records import Trial
@@ -84,7 +84,7 @@ def attempt(
   result = case.attack(keys[0], inputs, labels)
   if not hasattr(result, "success") or not hasattr(result, "iterations"):
     raise ValueError(
-      f"a case's attack must return an AttackResult; got {described(result)}"
+      f"a case's attack must return an AttackResult; got {describe(result)}"
     )
   finite = _every(jnp.isfinite, result.inputs)
   if case.gradient is None:
@@ -119,7 +119,7 @@ def _check_case(case: Any) -> None:
   if not isinstance(case, Trial):
     raise ValueError(
       "cases must be functions that return Trial(attack, threat); one returned "
-      f"{described(case)}"
+      f"{describe(case)}"
     )
   check_attack(case.attack, "a case's attack")
   if not all(hasattr(case.threat, name) for name in ("contains", "distance")):
