@@ -256,10 +256,10 @@ def targeted(loss: LogitsLoss) -> LogitsLoss:
   targets.
   """
 
-  def negated(logits: Array, targets: Labels) -> Array:
+  def negative_loss(logits: Array, targets: Labels) -> Array:
     return -loss(logits, targets)
 
-  return negated
+  return negative_loss
 
 
 def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
@@ -388,10 +388,10 @@ def against_rival(confidence: Confidence) -> LogitsLoss:
   moves, pass it to the confidence instead.
   """
 
-  def measured(logits: Array, labels: Labels) -> Array:
+  def measure(logits: Array, labels: Labels) -> Array:
     return confidence(logits, labels, rival(logits, labels))
 
-  return measured
+  return measure
 
 
 def _check_loss(loss: LogitsLoss) -> None:

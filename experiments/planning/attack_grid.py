@@ -146,7 +146,7 @@ def cases(
     ) from None
   if made.norm is build.THREATS["linf"]:
     everything = dict.fromkeys(able.strongest.radii, LARGE_RADIUS)
-    able = able.asking(Cell(LARGE, 0, everything))
+    able = able.with_cell(Cell(LARGE, 0, everything))
   return Cases(able, many_rules.builders(able, *given, made.stand_ins))
 
 

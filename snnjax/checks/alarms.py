@@ -128,7 +128,7 @@ def check(
     In the order of `State`: fired alarms first.
   """
   alarms = (_alarm(measurements, subject, line) for line in checks)
-  return _ordered(
+  return _sort(
     alarm._replace(examples=examples, where=where) for alarm in alarms
   )
 
@@ -151,7 +151,7 @@ def keep_graver(
   for alarm in (*first, *second):
     earlier = gravest.setdefault((alarm.name, alarm.subject), alarm)
     gravest[alarm.name, alarm.subject] = _keep_graver(earlier, alarm)
-  return _ordered(gravest.values())
+  return _sort(gravest.values())
 
 
 def _keep_graver(alarm: Alarm, other: Alarm) -> Alarm:
@@ -209,7 +209,7 @@ def _zero_gradient(evaluation: Evaluation) -> dict[str, np.ndarray] | None:
   return {"ends": max(shares, key=lambda zero: float(zero.mean()))}
 
 
-def _ordered(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+def _sort(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
   order = tuple(State)
   return tuple(
     sorted(alarms, key=lambda a: (order.index(a.state), -a.severity))

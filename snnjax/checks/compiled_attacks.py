@@ -117,7 +117,7 @@ def climb(
   """
   threat = program.threat(choice.radius)
 
-  def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
+  def score(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
     logits = logits_fn(keys, inputs)
     # One branch runs: the gradient of another may be infinite. Those of few
     # classes that have no such loss are never chosen.
@@ -125,12 +125,12 @@ def climb(
     loss = jax.lax.switch(choice.loss, defined, logits, labels)
     return Scored(loss, logits)
 
-  oracle = attacks.white_box(scored)
+  oracle = attacks.white_box(score)
   if program.pairs:
     # A quarter of the radius: between finer queries no spike may change.
     width = 0.25 * _smallest(choice.radius)
     oracle = attacks.spsa(
-      _without_gradient(scored), draws=program.pairs, width=width
+      _without_gradient(score), draws=program.pairs, width=width
     )
   if program.draws > 1:
     oracle = attacks.eot(oracle, program.draws)

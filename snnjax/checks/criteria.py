@@ -43,14 +43,14 @@ def one_step_beats_many(
   one_step_robust: np.ndarray, many_steps_robust: np.ndarray
 ) -> Decision:
   """Fires if many steps leave over half a point more than one step does."""
-  one, many = check_paired(
+  one_step, many_steps = check_paired(
     one_step_robust=one_step_robust, many_steps_robust=many_steps_robust
   )
   accuracies = {
-    "one_step_accuracy": _share(one),
-    "many_steps_accuracy": _share(many),
+    "one_step_accuracy": _share(one_step),
+    "many_steps_accuracy": _share(many_steps),
   }
-  return difference_above(many, one, POINT / 2, accuracies)
+  return difference_above(many_steps, one_step, POINT / 2, accuracies)
 
 
 def steps_not_converged(

@@ -107,9 +107,10 @@ def stream(
 
   Every computation has the shape of one microbatch: the last chunk is filled
   with repeated examples whose results are dropped. The keys of an example
-  follow from (key, attack name, example id). Together: an example's result is
-  the same bits whichever examples, in whichever order, are evaluated with it.
-  (A network or rule that mixes the examples of a batch breaks this.)
+  follow from (key, attack name, example id). Both together make
+  the result of an example the same, to the last bit, whichever examples are
+  evaluated with it and in whichever order; except for a network or rule that
+  mixes the examples of a batch.
 
   Args:
     cases: by name, in the order of attack, a function without arguments that
@@ -125,11 +126,13 @@ def stream(
     indices: [N] unique ids, 0 to 2^31 - 1; by default 0 to N-1.
     mask: [N], False on rows to leave out altogether (padding).
     microbatch: how many examples are computed at once.
-    survivors: attack only what is still correctly classified, repacked into
-      full microbatches. False runs every attack on every example, which
-      tables of single attacks need. A mapping says it for each attack: one
-      that is named meets the correct examples that the attacks listed for it,
-      which come before it, left correct; one that is not named meets all.
+    survivors: which examples an attack meets. True: those that are classified
+      correctly and that no attack before it broke, repacked into full
+      microbatches. False: all of them, which tables of single attacks need. A
+      mapping, attack -> earlier attacks, chooses for each attack: one that is
+      a key meets the correct examples that none of its listed attacks broke,
+      one that is no key meets all. ``{"square": ["apgd"]}`` lets square meet
+      the survivors of apgd, and apgd meet every example.
     finished: chunks of an earlier, interrupted run with the same arguments;
       their examples are not computed or yielded again.
     sharding: where each microbatch is put, e.g. split over devices.

@@ -185,7 +185,7 @@ class Plan:
       raise SuiteError("attacks", reasons, "at least one that can run")
     return dataclasses.replace(self, cases=left, refused=reasons)
 
-  def asking(self, cell: Cell) -> "Plan":
+  def with_cell(self, cell: Cell) -> "Plan":
     """Returns the plan with the first attack of `alone` on one more cell.
 
     The alarms ask for a radius at which every sound attack succeeds. Where

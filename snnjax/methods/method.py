@@ -78,7 +78,7 @@ def single(objective: Objective) -> Method:
     "leave step aside",
   )
 
-  def staged(
+  def staged_objective(
     variables: Variables,
     stage: Stage,
     key: Key,
@@ -94,7 +94,7 @@ def single(objective: Objective) -> Method:
     updates=1,
     init=lambda batch: (),
     begin=lambda carried, batch: Stage(),
-    objective=staged,
+    objective=staged_objective,
     advance=lambda key, stage, gradient: stage,
     finish=lambda stage: (),
   )

@@ -40,6 +40,8 @@ def convolutional_layers(
     standardize: mean and std per channel of the raw inputs, or None.
     shrink: side of an average pool before everything else; 1 for none.
   """
+  # Before standardising and everything else: a pool of raw pixels is cheap, and
+  # a mean of standardised pixels is the standardised mean.
   layers: list[nn.Module] = [Images(name="images")]
   if shrink > 1:
     layers.append(AveragePool(shrink, name="shrink"))

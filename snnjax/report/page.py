@@ -99,9 +99,9 @@ def _paragraphs(text: str, kind: str = "") -> str:
 
 def _alarms(alarms: Sequence[Alarm]) -> str:
   summary = verdict(alarms)
-  fired = "".join(map(_fired, wording.group_alarms(alarms, State.FIRED)))
+  fired = "".join(map(_alarm_box, wording.group_alarms(alarms, State.FIRED)))
   quiet = "".join(
-    _quiet(state, wording.group_alarms(alarms, state))
+    _check_list(state, wording.group_alarms(alarms, state))
     for state in State
     if state is not State.FIRED
   )
@@ -112,7 +112,7 @@ def _alarms(alarms: Sequence[Alarm]) -> str:
   )
 
 
-def _fired(group: list[Alarm]) -> str:
+def _alarm_box(group: list[Alarm]) -> str:
   first = group[0]
   return (
     f'<div class="alarm" role="alert"><h3>{_text(first.name)}</h3>\n'
@@ -123,7 +123,7 @@ def _fired(group: list[Alarm]) -> str:
   )
 
 
-def _quiet(state: State, groups: list[list[Alarm]]) -> str:
+def _check_list(state: State, groups: list[list[Alarm]]) -> str:
   """A list of checks; what is open is shown, what is settled is folded."""
   if not groups:
     return ""
