@@ -57,7 +57,7 @@ def describe(value: Any) -> str:
 def check_array(
   name: str, value: Any, wanted: str, advice: str = "", **sizes: int
 ) -> dict[str, int]:
-  """Raises unless an array has the shape, and the type, that a text says.
+  """Raises unless an array has the shape and type that `wanted` describes.
 
   An axis is a number, or a name for any length; a name that comes again, or
   that is among `sizes`, stands for one length. ``...`` stands for any number
@@ -169,9 +169,9 @@ def check_network(network: Any) -> None:
 def check_takes(
   name: str, function: Any, parameters: tuple[str, ...], advice: str
 ) -> None:
-  """Raises unless a function can be called with so many positional arguments.
+  """Raises unless a function can be called with these positional arguments.
 
-  A class is refused: what it makes may be such a function, it is not.
+  A class is refused: its instances may be such functions, the class is not.
 
   Args:
     name: what to call the function in the message.
@@ -194,7 +194,7 @@ def check_takes(
 
 
 def _signature(function: Callable) -> inspect.Signature | None:
-  """The arguments of a function; None of a builtin that does not tell."""
+  """The arguments of a function; None for a builtin without a signature."""
   try:
     return inspect.signature(function)
   except (TypeError, ValueError):
@@ -309,7 +309,7 @@ def check_logits(logits: Any, name: str = "logits_fn") -> None:
 
 
 def check_loss(function: Any, name: str = "loss") -> None:
-  """Raises unless a function takes what a loss that attacks ascend takes.
+  """Raises unless a function takes the arguments of an attack's loss.
 
   Args:
     function: the caller's.
@@ -357,7 +357,7 @@ def check_losses(values: Any, size: int, name: str = "loss") -> None:
 
 
 def check_attack(attack: Any, name: str = "attack") -> None:
-  """Raises unless this is an attack, and not what makes one.
+  """Raises unless this is an attack; a function that builds one is refused.
 
   Raises:
     ValueError: if it does not take a key, inputs and labels.

@@ -38,7 +38,7 @@ _BITS = 32  # of one draw
 
 
 class Certificates(NamedTuple):
-  """What is certain of each example, NumPy arrays [B].
+  """The certified class and radius of each example, NumPy arrays [B].
 
   Attributes:
     prediction: the smoothed class; -1 where no class is certain to have the
@@ -149,7 +149,7 @@ def _check_rates(inputs: Inputs, fixed: Collection[str] = ()) -> None:
 
 
 def _modalities(inputs: Inputs, fixed: Collection[str]) -> dict[str, Array]:
-  """The arrays that are drawn, by what to call them."""
+  """The arrays that are drawn, by their names in error messages."""
   if not isinstance(inputs, Mapping):
     return {"inputs": inputs}
   return {

@@ -31,7 +31,7 @@ _TINY = 1e-4  # keeps the sharpness of a drive that is always zero finite
 
 
 class Moments(NamedTuple):
-  """What is remembered of the drives of one layer, each [T, B, ...].
+  """Running means of the drives of one layer, each [T, B, ...].
 
   Attributes:
     size: M, the exponential mean of |u|.
@@ -157,7 +157,7 @@ def assg_rule(
   decay: Constant = 0.9,
   detach_reset: bool = True,
 ) -> Assg:
-  """Returns the adaptive rule without a past.
+  """Returns the adaptive rule with no moments yet.
 
   Args:
     family: the surrogate's shape.

@@ -14,9 +14,9 @@ from snnjax.evaluation.summary import summarize_attacks
 
 
 class State(enum.Enum):
-  """Where an alarm stands.
+  """Whether an alarm fired, or how far its check came.
 
-  Only what was measured, on enough examples to tell, has passed.
+  A check has passed only if it was measured on enough examples to decide.
   """
 
   FIRED = "fired"
@@ -27,7 +27,7 @@ class State(enum.Enum):
 
 
 class Alarm(NamedTuple):
-  """What one check found.
+  """The result of one check.
 
   Attributes:
     name: the check's name, in words.
@@ -63,7 +63,7 @@ class Alarm(NamedTuple):
 
 
 class Measurements(NamedTuple):
-  """What the alarms look at; None where it was not measured.
+  """The numbers that alarms are decided by; None where not measured.
 
   Names that end in ``_robust`` are booleans [N], one per example: correct, and
   not broken by the attack. The fields are the parameters of the functions in

@@ -42,7 +42,7 @@ _NO_GRADIENT = Unmeasured("no gradient was looked at")
 def one_step_beats_many(
   one_step_robust: np.ndarray, many_steps_robust: np.ndarray
 ) -> Decision:
-  """Fires if many steps leave over half a point more than one step does."""
+  """Fires if many steps leave over half a point more accuracy than one step."""
   one_step, many_steps = check_paired(
     one_step_robust=one_step_robust, many_steps_robust=many_steps_robust
   )
@@ -56,7 +56,7 @@ def one_step_beats_many(
 def steps_not_converged(
   steps_robust: np.ndarray, doubled_steps_robust: np.ndarray
 ) -> Decision:
-  """Fires if twice the steps break over one point more."""
+  """Fires if twice the steps break over one point more of the examples."""
   return _broken_beyond(
     {"steps": steps_robust}, {"doubled_steps": doubled_steps_robust}
   )
@@ -65,7 +65,7 @@ def steps_not_converged(
 def accuracy_rises(
   epsilons: Sequence[float], epsilon_robust: Sequence[np.ndarray]
 ) -> Decision:
-  """Fires if one radius leaves over half a point more than a smaller one.
+  """Fires if an accuracy is over half a point above that at a smaller radius.
 
   With R radii there are R (R - 1) / 2 pairs: the confidence in each is such
   that all intervals together are right 95 times of 100.
@@ -113,7 +113,7 @@ def accuracy_rises(
 def survives_any_epsilon(
   large_epsilon_robust: np.ndarray, constant_correct: np.ndarray
 ) -> Decision:
-  """Fires if linf 0.5 leaves over two points more than a constant answer.
+  """Fires if linf 0.5 leaves over two points above a constant answer.
 
   The constant is the most frequent class, and `constant_correct` says of
   which examples it is the label.
@@ -132,7 +132,11 @@ def survives_any_epsilon(
 def gradient_free_beats_white_box(
   white_box_robust: np.ndarray, gradient_free_robust: Mapping[str, np.ndarray]
 ) -> Decision:
-  """Fires if attacks without the gradient break over one point beyond it."""
+  """Fires if attacks without gradients break over one point of the survivors.
+
+  Survivors withstand the attack with the gradient; the point is of all
+  examples.
+  """
   if not gradient_free_robust:
     return Unmeasured("no attack without a gradient was run")
   return _broken_beyond({"white_box": white_box_robust}, gradient_free_robust)
@@ -160,10 +164,10 @@ def gradients_vanish(zero_gradient: Mapping[str, np.ndarray]) -> Decision:
 def own_rule_is_weak(
   own_rule_robust: np.ndarray, all_rules_robust: np.ndarray, rules: int
 ) -> Decision:
-  """Fires if four or more rules break over five points more than one.
+  """Fires if four or more rules together break over five points more.
 
-  The one is the rule whose result would be reported alone, usually that of
-  training. With fewer than four rules nothing can be said.
+  More than the rule whose result would be reported alone, usually that of
+  training. With fewer than four rules the check is not measured.
   """
   if rules < MINIMUM_RULES:
     return Unmeasured(
@@ -304,7 +308,7 @@ def _share(marked: np.ndarray) -> float:
 
 
 def _none_of(name: str, count: int, total: int) -> Decision:
-  """Fires if there is any; decides nothing where none could be."""
+  """Fires if the count is above 0; unmeasured if nothing was looked at."""
   if not (total or count):
     return Unmeasured("nothing was looked at")
   return Finding(count > 0, {name: count, "of": total})

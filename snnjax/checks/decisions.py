@@ -26,14 +26,14 @@ class Finding(NamedTuple):
 
 
 class Undecided(NamedTuple):
-  """The numbers leave the question open; what would close it, in words."""
+  """The numbers do not decide; `reason` says what would, in words."""
 
   reason: str
   evidence: Mapping[str, float]
 
 
 class Unmeasured(NamedTuple):
-  """There is nothing to decide by, and why, in words."""
+  """Nothing was measured to decide by; `reason` says why, in words."""
 
   reason: str
 
@@ -167,7 +167,7 @@ def _verdict(shown: Interval, limit: float, either: bool) -> bool | None:
 def _remedy(
   interval: Callable[[int], Interval], total: int, limit: float, either: bool
 ) -> str:
-  """Says how many examples would decide, should the shares stay."""
+  """Says how many examples would decide, if their shares stayed the same."""
   size = total
   # Doubling, then bisection: whether an interval of `size` examples decides
   # is monotone in the size but for rounding.

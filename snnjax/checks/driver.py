@@ -32,7 +32,7 @@ from snnjax.interfaces import PyTree
 
 
 class Effort(NamedTuple):
-  """How much is spent.
+  """How many draws and queries the measurements may use.
 
   Attributes:
     restarts: how many random starts to compare with one.

@@ -8,7 +8,7 @@ from snnjax.checks.alarms import Alarm, State
 
 
 class Tone(enum.Enum):
-  """How a sentence about alarms is meant."""
+  """Whether a sentence about alarms is bad news, open or good news."""
 
   FIRED = "fired"
   OPEN = "open"
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 
   @property
   def text(self) -> str:
-    """Both, as one line."""
+    """The sentence and the counts, as one line."""
     return " ".join(part for part in (self.sentence, self.counts) if part)
 
 

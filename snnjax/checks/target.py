@@ -72,7 +72,7 @@ class Subject(NamedTuple):
 
 
 class Examples(NamedTuple):
-  """What is attacked.
+  """The examples that are attacked.
 
   Attributes:
     key: a typed key, scalar or [B].

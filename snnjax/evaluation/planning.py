@@ -49,7 +49,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """One attack on one cell: what an evaluation has an `Outcome` of.
+  """One attack on one cell; an evaluation has one `Outcome` for each.
 
   Attributes:
     target: what is attacked; see `Cell`.
@@ -123,7 +123,7 @@ class Plan:
 
   @functools.cached_property
   def alone(self) -> tuple[SuiteAttack, ...]:
-    """PGD under single rules on all examples, by which rules compare."""
+    """PGD under each single rule on all examples, to compare the rules."""
     return tuple(
       attack
       for attack in self.attacks
@@ -135,7 +135,7 @@ class Plan:
 
   @functools.cached_property
   def beside(self) -> tuple[Case, ...]:
-    """The cases on no cell of the plan."""
+    """The cases that lie on no cell of the plan, such as a far radius."""
     return tuple(case for case in self.cases if case.cell not in self.cells)
 
   def levels(self, target: str) -> tuple[Cell, ...]:
@@ -231,7 +231,7 @@ def cells(radii: Mapping[str, Sequence[float]]) -> tuple[Cell, ...]:
 
 
 def plan(attacks: Iterable[SuiteAttack], grid: Sequence[Cell]) -> Plan:
-  """Returns every attack on every cell that its suite has it on.
+  """Returns the plan that runs every attack on the cells it is meant for.
 
   Args:
     attacks: from `attacks.expand_rules`.
@@ -261,7 +261,7 @@ def plan(attacks: Iterable[SuiteAttack], grid: Sequence[Cell]) -> Plan:
 
 
 def _meets(attack: SuiteAttack, cell: Cell, count: int) -> bool:
-  """Whether a suite has an attack on a cell, of as many radii."""
+  """Whether an attack is meant for a cell, where there are `count` radii."""
   for level in attack.levels:
     if not -count <= level < count:
       raise SuiteError(
@@ -300,7 +300,7 @@ def to_plain(plan: Plan) -> dict[str, Any]:
 
 
 def from_plain(plain: Mapping[str, Any]) -> Plan:
-  """Returns the plan that `to_plain` made plain.
+  """Returns the plan that `to_plain` wrote.
 
   Raises:
     KeyError: a part is missing.
@@ -332,7 +332,7 @@ def _cell(target: Any, level: Any, radii: Sequence[Any]) -> Cell:
 
 
 def _attack(values: Mapping[str, Any]) -> SuiteAttack:
-  """An attack whose sequences JSON made lists."""
+  """Returns an attack from JSON, which has made lists of its tuples."""
 
   def tuples(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {

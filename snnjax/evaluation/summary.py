@@ -165,7 +165,9 @@ def summarize(evaluation: Evaluation, confidence: float = 0.95) -> Summary:
 def summarize_attacks(
   evaluation: Evaluation, confidence: float = 0.95
 ) -> Mapping[str, AttackSummary]:
-  """Returns the numbers of each attack, outputs outside counted as such.
+  """Returns the numbers of each attack, by name.
+
+  It raises nothing for outputs outside ball or box: it counts them.
 
   Args:
     evaluation: from `evaluate` or `collect`.

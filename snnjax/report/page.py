@@ -124,7 +124,7 @@ def _alarm_box(group: list[Alarm]) -> str:
 
 
 def _check_list(state: State, groups: list[list[Alarm]]) -> str:
-  """A list of checks; what is open is shown, what is settled is folded."""
+  """A list of checks: unfolded while they are undecided or not checked."""
   if not groups:
     return ""
   shown = " open" if state in (State.UNDECIDED, State.NOT_CHECKED) else ""
@@ -170,7 +170,7 @@ def _table(table: Table) -> str:
 
 
 def _mark(column: Column, table: Table) -> str:
-  """Numbers are set flush right; what is short is not broken into lines."""
+  """A column's class: numbers are set flush right, short texts unbroken."""
   if wording.is_numeric(column, table.rows):
     return ' class="number"'
   cells = [wording.cell(row, column) for row in table.rows]
