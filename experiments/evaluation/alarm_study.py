@@ -190,7 +190,7 @@ def load(
   setup = part(_SETUP)
   parts = (decoded(part(name)) for name in setup["parts"].tolist())
   return Found(
-    checks.merged(*parts), len(setup["indices"]), str(setup["attacked"])
+    checks.merge(*parts), len(setup["indices"]), str(setup["attacked"])
   )
 
 
@@ -218,7 +218,7 @@ def completed(
     examples=found.examples,
     where=found.attacked,
   )
-  return checks.graver(alarms, more)
+  return checks.keep_graver(alarms, more)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.attacks.threats import ravel
 from snnjax.interfaces import Array, AttackResult, Inputs, Labels
 
@@ -31,7 +31,7 @@ def check_keep(keep: Any) -> None:
   if not isinstance(keep, Keep):
     raise ValueError(
       "keep must be a rule such as attacks.success_then_loss; got "
-      f"{described(keep)}: attacks.Keep(replaces) makes one of a function "
+      f"{describe(keep)}: attacks.Keep(replaces) makes one of a function "
       "(best, new) -> [B]"
     )
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng, vectors
-from snnjax.arguments import as_labels, check_attack, checked_attacks
+from snnjax.arguments import as_labels, check_attack, check_attacks
 from snnjax.attacks.admission import admit_result, checked_labels
 from snnjax.attacks.candidates import candidate, keep_better, success_then_loss
 from snnjax.attacks.oracles import (
@@ -38,7 +38,7 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
   Raises:
     ValueError: if there is no attack.
   """
-  attacks = checked_attacks(attacks)
+  attacks = check_attacks(attacks)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     size = prng.batch_size(inputs)
@@ -119,7 +119,7 @@ def transfer(
     Nicolas Papernot, Patrick McDaniel, Ian Goodfellow, 2016,
     "Transferability in machine learning", arXiv 1605.07277.
   """
-  attacks = checked_attacks(attacks)
+  attacks = check_attacks(attacks)
   oracle = as_oracle(target, loss, margin_loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:

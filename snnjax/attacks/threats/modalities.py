@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.arguments import check_takes, described
+from snnjax.arguments import check_takes, describe
 from snnjax.attacks.threats import norms, ravel
 from snnjax.attacks.threats.threat import (
   UNIT_BOX,
@@ -38,7 +38,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     raise ValueError(
       "threats must be a mapping from each modality to its threat, "
       '{"image": attacks.linf(8 / 255), ...}; got '
-      f"{described(threats)}"
+      f"{describe(threats)}"
     )
   if not threats:
     raise ValueError("threats must name at least one modality; got none")

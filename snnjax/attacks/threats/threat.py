@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng, vectors
-from snnjax.arguments import check_per_example, described
+from snnjax.arguments import check_per_example, describe
 from snnjax.attacks.threats import norms, ravel
 from snnjax.interfaces import Array, Inputs, Key, PyTree
 from snnjax.validation import (
@@ -192,7 +192,7 @@ def check_threat(threat: Any, name: str = "threat") -> None:
   if callable(threat) and hasattr(threat, "__name__"):
     example = f"attacks.{threat.__name__}(radius)"
   raise ValueError(
-    f"{name} must be a threat; got {described(threat)}: {say}{example}"
+    f"{name} must be a threat; got {describe(threat)}: {say}{example}"
   )
 
 
