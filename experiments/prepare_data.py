@@ -105,7 +105,7 @@ def run(
       name,
       data_dir,
       overwrite=overwrite,
-      splits=None if splits is None else split_names.parsed(splits),
+      splits=None if splits is None else split_names.parse(splits),
       hold_out=hold_out,
       seed=seed,
       progress=stopping.asking(report, should_stop),
@@ -124,7 +124,7 @@ def line(one: "manifest.Prepared") -> str:
   noted, made = one.manifest, one.manifest["made"]
   formats = "".join(f", {kind}" for kind in made["formats"])
   told = "".join(
-    f"  {split}: {counts.told(counted, noted['classes'])}\n"
+    f"  {split}: {counts.describe(counted, noted['classes'])}\n"
     for split, counted in sorted(
       noted["counts"].items(), key=lambda item: (item[0] != "train", item[0])
     )
@@ -138,7 +138,7 @@ def line(one: "manifest.Prepared") -> str:
 def _list() -> None:
   from snnjax.data import manifest
 
-  found = manifest.found(_DATA_DIR.value)
+  found = manifest.list_prepared(_DATA_DIR.value)
   terminal.out(
     f"{len(found)} data sets in {manifest.data_folder(_DATA_DIR.value)}\n"
   )

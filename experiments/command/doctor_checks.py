@@ -278,7 +278,7 @@ def _data(data_dir: str | None) -> list[Finding]:
   details: dict[str, Any] = {"test": len(digits.labels)}
   found = [Finding(f"data {registry.EMBEDDED}", State.FINE, words, details)]
   folder = manifest.data_folder(data_dir)
-  prepared = manifest.found(data_dir)
+  prepared = manifest.list_prepared(data_dir)
   for one in prepared:
     splits = ", ".join(f"{name} {size}" for name, size in one.splits.items())
     details = {

@@ -1,4 +1,4 @@
-"""Ends work where SIGTERM asked for it; see `lifecycle.stop_on_sigterm`."""
+"""Ends work where SIGTERM asked for it; see `exits.stop_on_sigterm`."""
 
 from collections.abc import Callable
 

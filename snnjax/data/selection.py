@@ -15,7 +15,7 @@ import numpy as np
 from snnjax import prng
 
 
-@enum.unique  # two of one number would be one order
+@enum.unique  # purposes of one number would share one order
 class Purpose(enum.IntEnum):
   """What one seed is used for: the top word of Philox's counter."""
 
@@ -74,6 +74,8 @@ def stratified(
   classes = np.asarray(labels)[mixed]
   counts = np.bincount(classes)
   grouped = np.argsort(classes, kind="stable")
+  # The rank of an example within its class: its position in the order grouped
+  # by class, less the position at which its class begins there.
   rank = np.empty(len(classes), np.int64)
   begins = np.cumsum(counts) - counts
   rank[grouped] = np.arange(len(classes)) - np.repeat(begins, counts)
