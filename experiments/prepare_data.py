@@ -98,7 +98,7 @@ def run(
 
   with (
     exits.stop_on_sigterm() as should_stop,
-    exits.reading_data(),
+    exits.blame_data(),
   ):
     return prepare.prepare(
       source,
@@ -108,7 +108,7 @@ def run(
       splits=None if splits is None else split_names.parse(splits),
       hold_out=hold_out,
       seed=seed,
-      progress=stopping.asking(report, should_stop),
+      progress=stopping.make_interruptible(report, should_stop),
     )
 
 
@@ -174,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch.plain(main, devices=False)
+  launch.run_plain(main, devices=False)

@@ -3,9 +3,11 @@
 An order sorts the examples by the raw 64-bit words of a Philox generator.
 Philox words are fixed by the algorithm, so the order is the same on every
 machine and with every version of NumPy, which promises that of its bit
-generators but not of `permutation`. A stratified order has in each of its
-beginnings as many examples of every class as the class' share says: every
-subset is such a beginning, so that a smaller one lies within a larger one.
+generators but not of `permutation`.
+
+A stratified order mixes the classes evenly: its first m examples have every
+class in proportion, for any m. A subset is always such a beginning, so a
+smaller subset lies within a larger one.
 """
 
 import enum
