@@ -33,7 +33,9 @@ def test_python_runs(tmp_path, capsys):
   path = tmp_path / "readme.py"
   path.write_text("\n".join(PYTHON))
   names = runpy.run_path(str(path), run_name="__main__")
-  first, gini, second = capsys.readouterr().out.splitlines()
+  first, *worst, gini, second = capsys.readouterr().out.splitlines()
+  told = r"inputs 0\.0\d+ Interval\(estimate=\S+, low=\S+, high=\S+\)"
+  assert [bool(re.fullmatch(told, line)) for line in worst] == [True, True]
   for line in (first, second):
     assert re.fullmatch(r"robust .*\], clean .*\], 4 examples", line)
   assert gini.startswith("[")

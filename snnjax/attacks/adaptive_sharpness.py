@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import described
-from snnjax.attacks.oracles import Oracle, eot, remembering
+from snnjax.attacks.oracles import Oracle, eot, with_memory
 from snnjax.backward.assg import Assg, Moments, assg_rule
 from snnjax.interfaces import (
   Array,
@@ -80,14 +80,14 @@ def assg(
     def probe(
       moments: Mapping[str, Moments], key: Key, inputs: Inputs, labels: Labels
     ) -> tuple[Scored, Mapping[str, Moments]]:
-      own = dataclasses.replace(rule, moments=moments, frozen=frozen)
-      result = network.apply(variables, inputs, rule=own, key=key)
-      seen = {
-        layer: own.updated(layer, trace.drive)
+      adapted_rule = dataclasses.replace(rule, moments=moments, frozen=frozen)
+      result = network.apply(variables, inputs, rule=adapted_rule, key=key)
+      moments_after = {
+        layer: adapted_rule.updated(layer, trace.drive)
         for layer, trace in result.traces.items()
       }
-      return Scored(loss(result.logits, labels), result.logits), seen
+      return Scored(loss(result.logits, labels), result.logits), moments_after
 
-    return remembering(init, probe, targeted)
+    return with_memory(init, probe, targeted)
 
   return eot(oracle(False), draws, later=oracle(True))

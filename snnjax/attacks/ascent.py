@@ -91,10 +91,10 @@ def ascend(
   _check_stepper(stepper)
   run = search(
     source,
-    _stepping(stepper, start),
+    _stepper_proposer(stepper, start),
     threat,
     loss=loss,
-    steps=_tries(steps, start),
+    steps=_tried_points(steps, start),
     keep=keep,
     until=until,
   )
@@ -137,10 +137,10 @@ def ascend_recorded(
   _check_stepper(stepper)
   run = search_recorded(
     source,
-    _stepping(stepper, start),
+    _stepper_proposer(stepper, start),
     threat,
     loss=loss,
-    steps=_tries(steps, start),
+    steps=_tried_points(steps, start),
     record=record,
     keep=keep,
   )
@@ -175,7 +175,7 @@ def choose_start(
   return threat.sample if random_start else None
 
 
-def _tries(steps: int, start: Start | None) -> int:
+def _tried_points(steps: int, start: Start | None) -> int:
   """Returns how many points a run tries beside the clean input."""
   check_count("steps", steps, least=0)
   return steps if start is None else steps + 1
@@ -190,7 +190,7 @@ def _check_stepper(stepper: Any) -> None:
     )
 
 
-def _stepping(
+def _stepper_proposer(
   stepper: optax.GradientTransformation, start: Start | None
 ) -> Proposer:
   """Returns the proposer that goes where a stepper leads."""
@@ -203,7 +203,7 @@ def _stepping(
     if start is None:
       return None, stepper.init(origin)
     first = start(keys, origin)
-    return first, stepper.init(ravel.widened(first))
+    return first, stepper.init(ravel.widen(first))
 
   def propose(keys: Key, point: Point, memory: Memory) -> tuple[Inputs, Memory]:
     del keys

@@ -1,4 +1,4 @@
-"""Results of attacks: which of two to keep, and what both have cost."""
+"""Results of attacks: which of two to keep, and how many probes both took."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -36,13 +36,13 @@ def check_keep(keep: Any) -> None:
     )
 
 
-def _value(loss: Array) -> Array:
-  """Returns losses that compare: NaN is worse than everything."""
+def _comparable(loss: Array) -> Array:
+  """Returns losses with -infinity for NaN, which is less than all others."""
   return jnp.where(jnp.isnan(loss), -jnp.inf, loss)
 
 
 def _higher(best: AttackResult, new: AttackResult) -> Array:
-  return _value(new.loss) > _value(best.loss)
+  return _comparable(new.loss) > _comparable(best.loss)
 
 
 def _success_first(best: AttackResult, new: AttackResult) -> Array:
@@ -84,8 +84,12 @@ def nearest_success(distance: Callable[[AttackResult], Array]) -> Keep:
 
 
 def no_candidate(inputs: Inputs, labels: Labels) -> AttackResult:
-  """Returns what any candidate with a loss replaces; it cost no probe."""
-  dtype = ravel.wide(*jax.tree.leaves(inputs))
+  """Returns the result to begin with: any candidate with a loss replaces it.
+
+  Its loss is -infinity and its iterations are 0, so that a loop need not try a
+  first point outside of it.
+  """
+  dtype = ravel.wide_dtype(*jax.tree.leaves(inputs))
   return AttackResult(
     inputs,
     jnp.full_like(labels, -jnp.inf, dtype),
@@ -94,14 +98,14 @@ def no_candidate(inputs: Inputs, labels: Labels) -> AttackResult:
   )
 
 
-def known(result: AttackResult) -> AttackResult:
-  """Returns a result whose loss is NaN where no candidate had a loss."""
+def mark_unknown(result: AttackResult) -> AttackResult:
+  """Returns a result with the loss NaN where no candidate had a loss."""
   loss = jnp.where(result.loss == -jnp.inf, jnp.nan, result.loss)
   return result._replace(loss=loss)
 
 
 def candidate(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
-  """Returns points as a result that cost one probe.
+  """Returns points as a result, which took one probe of the network.
 
   Args:
     inputs: [B, ...] or a mapping of such arrays.
@@ -114,10 +118,11 @@ def candidate(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
 def keep_better(
   keep: Keep, best: AttackResult, new: AttackResult
 ) -> AttackResult:
-  """Returns the better of two results, the new one found after the best one.
+  """Returns the better of two results of one search, for each example.
 
-  Its `iterations` are those of both; where the best one so far had succeeded,
-  only its own, unless the rule counts after a success.
+  Its `iterations` are the probes of both, the cost of the search up to here.
+  Where the best result had succeeded before, the search could have ended: then
+  the new probes do not count, unless the rule counts after a success.
 
   Args:
     keep: chooses.

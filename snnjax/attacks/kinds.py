@@ -20,13 +20,10 @@ from snnjax.attacks.gradient.fgsm_pgd import fgsm, mi_fgsm, pgd, random_noise
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from snnjax.attacks.minimum_norm.deepfool import deepfool
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
-from snnjax.attacks.minimum_norm.minimum_norm import (
-  MinimalAttack,
-  as_attack,
-  deepfool,
-)
+from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
 from snnjax.attacks.oracles import Oracle, eot, white_box
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
@@ -185,13 +182,13 @@ def _nearest(
   *,
   restarts: bool = False,
 ) -> Callable[[Request], Attack]:
-  """A minimal-norm attack, its results as far as the budget allows them.
+  """Returns the builder of a minimal-norm attack under a budget.
 
   Args:
-    attack: what makes it of logits and a threat.
-    option: of the suite that it takes.
-    argument: under which name it takes the option.
-    restarts: whether it has random starts.
+    attack: builds it from logits and a threat.
+    option: name of the suite's option.
+    argument: name of the attack's argument that takes it.
+    restarts: whether the attack takes them.
   """
 
   def build(request: Request) -> Attack:

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.arguments import as_labels
-from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.admission import admit_result, checked_labels
 from snnjax.attacks.candidates import (
   Keep,
   candidate,
   check_keep,
   keep_better,
-  known,
+  mark_unknown,
   no_candidate,
   success_then_loss,
 )
@@ -187,7 +187,7 @@ def with_restarts(
 
     # From nothing, not from a first run: that would compile the attack twice.
     none = no_candidate(inputs, labels)
-    return known(jax.lax.scan(again, none, jnp.arange(restarts))[0])
+    return mark_unknown(jax.lax.scan(again, none, jnp.arange(restarts))[0])
 
   return runs
 
@@ -215,42 +215,44 @@ def _loop(
   def attack(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    origin = ravel.widened(inputs)
+    origin = ravel.widen(inputs)
     first, memory = proposer.init(prng.fold_in(keys, 0), origin, labels)
 
     def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
-      asked, moved = prng.split(prng.fold_in(keys, index + 1))
-      probe, state = oracle.grad(asked, carry.oracle, carry.inputs, labels)
+      probe_keys, proposer_keys = prng.split(prng.fold_in(keys, index + 1))
+      probe, state = oracle.grad(probe_keys, carry.oracle, carry.inputs, labels)
       new = candidate(carry.inputs, probe.loss, ~probe.correct)
       best = keep_better(keep, carry.best, new)
-      here = ravel.widened(carry.inputs)
-      point = Point(here, _usable(probe), origin, labels, index)
-      ahead, after = proposer.propose(moved, point, carry.memory)
-      ahead = jax.tree.map(_finite, ahead, here)
-      # The clean input comes before a first point, which nobody proposed.
+      here = ravel.widen(carry.inputs)
+      point = Point(here, _zero_infinite(probe), origin, labels, index)
+      ahead, after = proposer.propose(proposer_keys, point, carry.memory)
+      ahead = jax.tree.map(_finite_or, ahead, here)
+      # The clean input is always tried first; where the walk begins elsewhere,
+      # its first point follows, and not what was proposed from the clean input.
       clean = index == 0
       if first is not None:
         ahead, after = _select(clean, (first, memory), (ahead, after))
       ahead = threat.project(ahead, inputs)
       if first is not None:
+        # The oracle's memory of the clean input is no memory of the walk.
         state = _select(clean, oracle.init(ahead), state)
       return _Carry(ahead, after, state, best), record(carry.inputs, probe)
 
     none = no_candidate(inputs, labels)
     start = _Carry(inputs, memory, oracle.init(inputs), none)
     if until is not None:
-      best, records = _stopped(until, step, start, steps).best, ()
+      best, records = _run_until(until, step, start, steps).best, ()
     else:
       end, records = jax.lax.scan(step, start, jnp.arange(steps + 1))
       best = end.best
-    return admitted(threat, best, inputs), records
+    return admit_result(threat, best, inputs), records
 
   return attack
 
 
-def _stopped(
+def _run_until(
   until: Until,
   step: Callable[[_Carry, Array], tuple[_Carry, PyTree]],
   start: _Carry,
@@ -277,16 +279,17 @@ def _no_record(inputs: Inputs, probe: Probe) -> tuple[()]:
   return ()
 
 
-def _usable(probe: Probe) -> Probe:
+def _zero_infinite(probe: Probe) -> Probe:
   """Zeroes what is not finite: it must not spoil the whole direction."""
   slope = jax.tree.map(
     lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0),
-    ravel.widened(probe.gradient),
+    ravel.widen(probe.gradient),
   )
   return probe._replace(gradient=slope)
 
 
-def _finite(moved: Array, here: Array) -> Array:
+def _finite_or(moved: Array, here: Array) -> Array:
+  """Returns `moved` where it is finite, `here` elsewhere."""
   return jnp.where(jnp.isfinite(moved), moved, here)
 
 

@@ -55,7 +55,7 @@ def adam() -> optax.GradientTransformation:
   return optax.GradientTransformation(inner.init, update)
 
 
-def normalized() -> optax.GradientTransformation:
+def divide_by_mean() -> optax.GradientTransformation:
   """Returns g / mean |g|, for each example and modality; 0 where g is 0."""
 
   def one(gradient: Array) -> Array:
@@ -66,7 +66,7 @@ def normalized() -> optax.GradientTransformation:
   return optax.stateless(lambda gradient, params: jax.tree.map(one, gradient))
 
 
-def scaled(
+def scale_steps(
   step_size: ravel.Amounts,
 ) -> optax.GradientTransformation:
   """Returns `step_size` times the direction.

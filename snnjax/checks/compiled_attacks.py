@@ -15,8 +15,8 @@ import optax
 
 from snnjax import attacks, losses, prng
 from snnjax.attacks.candidates import success_then_loss
-from snnjax.attacks.oracles import withstood
-from snnjax.attacks.steppers import scaled, steepest
+from snnjax.attacks.oracles import withstands
+from snnjax.attacks.steppers import scale_steps, steepest
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.ravel import Amounts
 from snnjax.attacks.threats.threat import Threat
@@ -148,7 +148,7 @@ def _ascent(
   sizes = jax.tree.map(lambda r: choice.share * r, choice.radius)
   return attacks.ascend(
     oracle,
-    optax.chain(steepest(threat), scaled(sizes)),
+    optax.chain(steepest(threat), scale_steps(sizes)),
     threat,
     steps=steps,
     start=lambda key, clean: first,
@@ -202,7 +202,7 @@ def _asked(loss: ScoredLossFn) -> attacks.Oracle:
     key: Key, state: tuple[()], inputs: Inputs, labels: Labels
   ) -> tuple[attacks.Probe, tuple[()]]:
     scored = loss(key, inputs, labels)
-    correct = withstood(scored.logits, labels)
+    correct = withstands(scored.logits, labels)
     nothing = jax.tree.map(jnp.zeros_like, inputs)
     return attacks.Probe(scored.loss, nothing, correct), state
 

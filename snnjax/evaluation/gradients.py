@@ -10,7 +10,7 @@ import optax
 
 from snnjax import attacks, input_gradients, losses, sparsity, vulnerability
 from snnjax.attacks import Threat
-from snnjax.attacks.steppers import scaled, steepest
+from snnjax.attacks.steppers import scale_steps, steepest
 from snnjax.evaluation.planning import WHOLE
 from snnjax.evaluation.steps import partial
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
@@ -171,7 +171,7 @@ def measure_gradients(
   ) -> GradientStudy:
     attack = attacks.ascend_recorded(
       attacks.white_box(losses.scored(logits, losses.cross_entropy)),
-      optax.chain(steepest(threat), scaled(step_size)),
+      optax.chain(steepest(threat), scale_steps(step_size)),
       threat,
       steps=steps,
       start=threat.sample,

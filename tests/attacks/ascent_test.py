@@ -166,7 +166,7 @@ def test_records_follow_the_attack():
   threat = attacks.linf(0.1)
   attack = attacks.ascend_recorded(
     linear,
-    optax.chain(steppers.steepest(threat), steppers.scaled(0.04)),
+    optax.chain(steppers.steepest(threat), steppers.scale_steps(0.04)),
     threat,
     steps=3,
     record=lambda inputs, probe: {
@@ -318,7 +318,7 @@ def test_normalized_divides_by_the_mean_of_each_modality():
     "image": jnp.array([[1.0, -3.0], [0.0, 0.0]]),
     "events": jnp.array([[10.0], [2.0]]),
   }
-  stepper = steppers.normalized()
+  stepper = steppers.divide_by_mean()
   out, _ = stepper.update(gradient, stepper.init(gradient))
   np.testing.assert_allclose(out["image"], [[0.5, -1.5], [0, 0]])
   np.testing.assert_allclose(out["events"], [[1], [1]])
@@ -326,7 +326,7 @@ def test_normalized_divides_by_the_mean_of_each_modality():
 
 def test_step_sizes_by_modality():
   direction = {"image": jnp.ones((2, 2)), "events": jnp.ones((2, 3))}
-  stepper = steppers.scaled({"image": 0.1, "events": 2.0})
+  stepper = steppers.scale_steps({"image": 0.1, "events": 2.0})
   out, _ = stepper.update(direction, stepper.init(direction))
   np.testing.assert_allclose(out["image"], 0.1)
   np.testing.assert_allclose(out["events"], 2)
@@ -366,7 +366,7 @@ FACTOR = {"step_size": 0.1, "steps": 1}
     (lambda: attacks.r_fgsm(linear, LINF, share=1.0), "share must lie"),
     (lambda: attacks.random_noise(linear, LINF, draws=0), "draws must"),
     (lambda: attacks.eot(linear, 0), "draws must"),
-    (lambda: steppers.scaled(float("nan")), "step_size must"),
+    (lambda: steppers.scale_steps(float("nan")), "step_size must"),
   ],
 )
 def test_bad_arguments_are_named(build, says):

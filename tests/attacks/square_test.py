@@ -37,7 +37,7 @@ def test_windows_lie_anywhere_and_have_their_size():
 @pytest.mark.parametrize("decay", [2, 4])
 def test_a_dipole_is_two_pyramids_of_opposite_sign(decay):
   sides = jnp.array([6, 5])
-  places = patches.tiled((6, 5), (6, 5))
+  places = patches.place_in_tile((6, 5), (6, 5))
   shape = patches.dipole(places, sides, jnp.array(0), decay)
   shape = np.asarray(shape[..., 0])
   assert np.all(shape[:3] > 0)
@@ -80,14 +80,14 @@ def authors_meta_pyramid(side, order):
 @pytest.mark.parametrize("side", [3, 5, 7])
 def test_the_windows_are_the_authors(order, side):
   """An empty perturbation becomes one window with the authors' weights."""
-  window = square_moves.Window((side, side), jnp.array([side, side]))
+  patch = square_moves.Patch((side, side), jnp.array([side, side]))
   delta = jnp.zeros((side, side))
   wanted = authors_meta_pyramid(side, order)
   # A dipole of either direction and sign.
   wanted = [s * w for s in (1, -1) for w in (wanted, wanted.T)]
   for seed in range(4):
-    moved = square_moves.moved(
-      jax.random.key(seed), jnp.ones(()), delta, window, order
+    moved = square_moves.move_mass(
+      jax.random.key(seed), jnp.ones(()), delta, patch, order
     )
     gaps = [np.abs(np.asarray(moved) - each).max() for each in wanted]
     assert min(gaps) < 1e-6, gaps
@@ -98,11 +98,11 @@ def test_the_windows_are_the_authors(order, side):
 def test_a_move_spends_the_budget_and_changes_two_windows(order, channels):
   rng = np.random.default_rng(0)
   delta = jnp.asarray(rng.normal(size=(9, 9, channels)) / 60, jnp.float32)
-  window = square_moves.Window((9, 9), jnp.array([3, 3]))
+  patch = square_moves.Patch((9, 9), jnp.array([3, 3]))
   key = jax.random.key(order)
   ball = Block(order, delta.size)
   radius = jnp.array(np.sum(np.abs(delta) ** order) ** (1 / order) + 0.1)
-  moved = square_moves.changed([ball], key, [radius], [delta], [window])[0]
+  moved = square_moves.change_patch([ball], key, [radius], [delta], [patch])[0]
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)
   if order == 1 and channels > 1:
     assert norm > radius  # what the projection takes from everywhere

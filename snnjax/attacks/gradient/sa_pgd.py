@@ -26,12 +26,12 @@ class StableState(NamedTuple):
   """What the stepper remembers.
 
   Attributes:
-    made: how many steps were made.
+    steps_made: how many steps were made.
     momentum: m, like the inputs.
     square: w, like the inputs, or [B] where it is one per example.
   """
 
-  made: Array
+  steps_made: Array
   momentum: Inputs
   square: Any
 
@@ -61,8 +61,8 @@ def stable_steps(
   schedule = halvings(steps)
 
   def init(params: Inputs) -> StableState:
-    nothing = jax.tree.map(jnp.zeros_like, params)
-    return StableState(jnp.zeros((), int), nothing, nothing)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return StableState(jnp.zeros((), int), zeros, zeros)
 
   def update(
     gradient: Inputs, state: StableState, params: Inputs | None = None
@@ -83,11 +83,11 @@ def stable_steps(
       w, eta = pair
       return jnp.clip(eta * m / (jnp.sqrt(w) + _TINY), -eta, eta)
 
-    sizes = _sizes(step_size, schedule, state.made, gradient)
+    sizes = _sizes(step_size, schedule, state.steps_made, gradient)
     moves = jax.tree.map(
       lambda m, w, eta: step(m, (w, eta)), momentum, square, sizes
     )
-    return moves, StableState(state.made + 1, momentum, square)
+    return moves, StableState(state.steps_made + 1, momentum, square)
 
   return optax.GradientTransformation(init, update)
 
@@ -121,10 +121,8 @@ def stable_directions(
 
   def init(params: Inputs) -> StableState:
     matrix = ravel.ravel_examples(params)[0]
-    nothing = jax.tree.map(jnp.zeros_like, params)
-    return StableState(
-      jnp.zeros((), int), nothing, jnp.zeros_like(matrix[:, 0])
-    )
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return StableState(jnp.zeros((), int), zeros, jnp.zeros_like(matrix[:, 0]))
 
   def dual(gradient: Inputs, params: Inputs) -> Array:
     along = ravel.ravel_examples(threat.ascent(gradient, params))[0]
@@ -147,13 +145,13 @@ def stable_directions(
     square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
     share = jnp.clip(steady, 0, 1)
-    sizes = _sizes(step_size, schedule, state.made, gradient)
+    sizes = _sizes(step_size, schedule, state.steps_made, gradient)
     moves = jax.tree.map(
       lambda d, eta: eta * vectors.column(share, d) * d,
       threat.ascent(momentum, params),
       sizes,
     )
-    return moves, StableState(state.made + 1, momentum, square)
+    return moves, StableState(state.steps_made + 1, momentum, square)
 
   return optax.GradientTransformation(init, update)
 

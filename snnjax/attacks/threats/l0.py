@@ -156,20 +156,20 @@ def l0(
     if is_concrete(bound) and not np.all(np.isfinite(bound)):
       raise ValueError(f"box must be finite for an l0 threat; got {box}")
 
-  given = _Budget(sites, box, site_axes)
+  settings = _Settings(sites, box, site_axes)
   return Threat(
-    project=functools.partial(_project, given),
-    sample=functools.partial(_sample, given),
+    project=functools.partial(_project, settings),
+    sample=functools.partial(_sample, settings),
     ascent=_ascent,
-    contains=functools.partial(_contains, given),
-    distance=functools.partial(_distance, given),
+    contains=functools.partial(_contains, settings),
+    distance=functools.partial(_distance, settings),
     radius=sites,
     box=box,
     times=lambda factor: l0(factor * sites, box, site_axes),
   )
 
 
-class _Budget(NamedTuple):
+class _Settings(NamedTuple):
   """What `l0` was given; it has what a `Threat` has to offer to helpers."""
 
   radius: float | Array
@@ -177,28 +177,28 @@ class _Budget(NamedTuple):
   site_axes: ravel.Amounts
 
 
-def _project(given: _Budget, candidate: Inputs, origin: Inputs) -> Inputs:
+def _project(settings: _Settings, candidate: Inputs, origin: Inputs) -> Inputs:
   center, restore = ravel.ravel_examples(origin)
   moved = ravel.ravel_examples(candidate)[0].astype(center.dtype)
   wanted = jnp.where(jnp.isfinite(moved), moved, center)
-  moved = jnp.clip(wanted, *walls(given.box, origin))
-  sites = sites_of(origin, given.site_axes)
+  moved = jnp.clip(wanted, *walls(settings.box, origin))
+  sites = sites_of(origin, settings.site_axes)
   # d^2 - w^2 by factors: the squares of far candidates would cancel.
   gain = (moved - center) * ((wanted - center) + (wanted - moved))
-  kept = largest(sites.total(gain), budget(given.radius, center))
-  near = jnp.where(sites.spread(kept), moved, center)
-  return ravel.stored(restore(near), origin)
+  allowed = largest(sites.total(gain), budget(settings.radius, center))
+  near = jnp.where(sites.spread(allowed), moved, center)
+  return ravel.store_like(restore(near), origin)
 
 
-def _sample(given: _Budget, key: Key, origin: Inputs) -> Inputs:
+def _sample(settings: _Settings, key: Key, origin: Inputs) -> Inputs:
   center, restore = ravel.ravel_examples(origin)
   keys = prng.example_keys(key, center.shape[0])
   where, what = prng.split(keys)
-  count = budget(given.radius, center)
-  mask = random_sites(where, origin, given.site_axes, count)
-  values = uniform_rows(what, *walls(given.box, origin))
-  mask = sites_of(origin, given.site_axes).spread(mask)
-  return ravel.stored(restore(jnp.where(mask, values, center)), origin)
+  count = budget(settings.radius, center)
+  mask = random_sites(where, origin, settings.site_axes, count)
+  values = uniform_rows(what, *walls(settings.box, origin))
+  mask = sites_of(origin, settings.site_axes).spread(mask)
+  return ravel.store_like(restore(jnp.where(mask, values, center)), origin)
 
 
 def _ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
@@ -209,22 +209,22 @@ def _ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
   return restore(slope / jnp.where(size > 0, size, 1))
 
 
-def _distance(given: _Budget, candidate: Inputs, origin: Inputs) -> Array:
+def _distance(settings: _Settings, candidate: Inputs, origin: Inputs) -> Array:
   moved, center = (
     ravel.ravel_examples(candidate)[0],
     ravel.ravel_examples(origin)[0],
   )
   changed = (moved != center).astype(center.dtype)
-  total = sites_of(origin, given.site_axes).total(changed)
+  total = sites_of(origin, settings.site_axes).total(changed)
   return jnp.sum((total > 0).astype(center.dtype), 1)
 
 
-def _contains(given: _Budget, candidate: Inputs, origin: Inputs) -> Array:
+def _contains(settings: _Settings, candidate: Inputs, origin: Inputs) -> Array:
   moved = ravel.ravel_examples(candidate)[0]
-  limit = budget(given.radius, moved)[:, 0]
-  near = _distance(given, candidate, origin) <= limit
-  kind = ravel.coarsest(candidate)
-  return near & jnp.all(in_box(moved, *walls(given.box, origin), kind), 1)
+  limit = budget(settings.radius, moved)[:, 0]
+  near = _distance(settings, candidate, origin) <= limit
+  kind = ravel.coarsest_dtype(candidate)
+  return near & jnp.all(in_box(moved, *walls(settings.box, origin), kind), 1)
 
 
 def random_sites(

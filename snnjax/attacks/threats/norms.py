@@ -242,7 +242,7 @@ def project(
   return jnp.clip(candidate, lower, upper)
 
 
-def _shrunk(delta: Array, norm: Array, radius: Array) -> Array:
+def _shrink(delta: Array, norm: Array, radius: Array) -> Array:
   """Scales `delta` to `radius` where its `norm` [B, 1] exceeds it."""
   outside = norm > radius
   return delta * jnp.where(outside, radius / jnp.where(outside, norm, 1), 1)
@@ -255,7 +255,7 @@ def _l2_project(
   norm = vectors.l2_norm(delta)[:, None]
   # Clipping after scaling only shortens: the origin lies inside the box.
   scaled = jnp.where(
-    norm > radius, origin + _shrunk(delta, norm, radius), candidate
+    norm > radius, origin + _shrink(delta, norm, radius), candidate
   )
   return jnp.clip(scaled, room.lower, room.upper)
 
@@ -285,21 +285,21 @@ def l1_box_project(
   magnitude = jnp.abs(delta)
   wall = jnp.where(delta > 0, room.upper - origin, origin - room.lower)
 
-  def kept(threshold: Array) -> Array:
+  def lengths_over(threshold: Array) -> Array:
     return jnp.clip(magnitude - threshold, 0, wall)
 
-  def over(threshold: Array) -> Array:
-    return jnp.sum(kept(threshold), 1, keepdims=True) > radius
+  def is_too_long(threshold: Array) -> Array:
+    return jnp.sum(lengths_over(threshold), 1, keepdims=True) > radius
 
-  inside = ~over(jnp.zeros_like(delta[:, :1]))
+  inside = ~is_too_long(jnp.zeros_like(delta[:, :1]))
   # `last_true` is the largest threshold that leaves too much.
-  enough = orders.next_above(orders.last_true(over, delta[:, :1]))
+  enough = orders.next_above(orders.last_true(is_too_long, delta[:, :1]))
   threshold = jnp.where(inside, 0, enough)
-  length = kept(threshold)
+  length = lengths_over(threshold)
   # Sums in another order may still be over by an ulp.
-  length = _shrunk(length, jnp.sum(length, 1, keepdims=True), radius)
+  length = _shrink(length, jnp.sum(length, 1, keepdims=True), radius)
   moved = origin + jnp.sign(delta) * length
-  moved = ravel.held_back(moved, origin, jnp.abs(moved - origin) > length)
+  moved = ravel.step_back(moved, origin, jnp.abs(moved - origin) > length)
   unchanged = inside & (magnitude <= wall)
   return jnp.clip(
     jnp.where(unchanged, candidate, moved), room.lower, room.upper

@@ -1,7 +1,7 @@
 """Pytrees of inputs as one matrix [B, D], and values given per modality.
 
 Attacks compute in float32 at least, whatever the inputs' type: a matrix here,
-and what `widened` returns. A point that is tried is `stored` in the inputs'
+and what `widen` returns. A point that is tried is `store_like` in the inputs'
 own type first, so that what is judged is what is returned.
 """
 
@@ -20,24 +20,24 @@ from snnjax.prng import batch_size
 Amounts: TypeAlias = float | Array | Mapping[str, float | Array]
 
 
-def wide(*arrays: Any) -> jnp.dtype:
+def wide_dtype(*arrays: Any) -> jnp.dtype:
   """Returns the type to compute in: float64 if one is of it, or float32."""
   double = any(jnp.result_type(array) == jnp.float64 for array in arrays)
   return jnp.dtype(jnp.float64 if double else jnp.float32)
 
 
-def widened(tree: Any) -> Any:
+def widen(tree: Any) -> Any:
   """Returns arrays in float32, or in float64 if they are of it."""
-  return jax.tree.map(lambda leaf: jnp.asarray(leaf, wide(leaf)), tree)
+  return jax.tree.map(lambda leaf: jnp.asarray(leaf, wide_dtype(leaf)), tree)
 
 
-def coarsest(inputs: Inputs) -> jnp.dtype:
+def coarsest_dtype(inputs: Inputs) -> jnp.dtype:
   """Returns the type of least precision among the arrays'."""
   kinds = [jnp.result_type(leaf) for leaf in jax.tree.leaves(inputs)]
   return max(kinds, key=lambda kind: float(jnp.finfo(kind).eps))
 
 
-def held_back(moved: Array, origin: Array, too_far: Array) -> Array:
+def step_back(moved: Array, origin: Array, too_far: Array) -> Array:
   """Returns points one float nearer to their origin where they are too far.
 
   An addition rounds to the nearest float, half of the time away from the
@@ -54,7 +54,7 @@ def held_back(moved: Array, origin: Array, too_far: Array) -> Array:
   return moved + jnp.where(too_far, back, 0)
 
 
-def stored(points: Any, origin: Any) -> Any:
+def store_like(points: Any, origin: Any) -> Any:
   """Returns points in the types of their origins, rounded towards these.
 
   So a point of a ball around its origin, or of a box that holds the origin,
@@ -65,7 +65,7 @@ def stored(points: Any, origin: Any) -> Any:
     origin: a tree like it.
   """
 
-  def one(point: Array, home: Array) -> Array:
+  def store(point: Array, home: Array) -> Array:
     kind = jnp.result_type(home)
     point = jnp.asarray(point)
     if point.dtype == kind:
@@ -76,9 +76,9 @@ def stored(points: Any, origin: Any) -> Any:
     near = lax.reduce_precision(point, limits.nexp, limits.nmant)
     start = jnp.asarray(home, point.dtype)
     too_far = jnp.abs(near - start) > jnp.abs(point - start)
-    return held_back(near.astype(kind), jnp.asarray(home), too_far)
+    return step_back(near.astype(kind), jnp.asarray(home), too_far)
 
-  return jax.tree.map(one, points, origin)
+  return jax.tree.map(store, points, origin)
 
 
 def ravel_examples(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
@@ -94,7 +94,7 @@ def ravel_examples(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
   """
   size = batch_size(inputs)
   leaves, structure = jax.tree.flatten(inputs)
-  kind = wide(*leaves)
+  kind = wide_dtype(*leaves)
   rows = [jnp.reshape(jnp.asarray(leaf, kind), (size, -1)) for leaf in leaves]
   ends = [0]
   for row in rows:
@@ -161,11 +161,11 @@ def row(bound: Amounts, inputs: Inputs) -> Array:
   """
   if not isinstance(bound, Mapping) and jnp.ndim(bound) == 0:
     return jnp.reshape(jnp.asarray(bound), (1, 1))
-  each = broadcast_modalities("box", bound, inputs)
+  bounds = broadcast_modalities("box", bound, inputs)
   rows = map_modalities(
     lambda leaf, b: jnp.broadcast_to(jnp.asarray(b), (1, *leaf.shape[1:])),
     inputs,
-    each,
+    bounds,
   )
   return ravel_examples(rows)[0]
 
@@ -173,7 +173,7 @@ def row(bound: Amounts, inputs: Inputs) -> Array:
 def select_examples(take: Array, new: Any, old: Any) -> Any:
   """Returns the examples of `new` where `take` [B] is true, of `old` else."""
 
-  def one(fresh: Array, held: Array) -> Array:
-    return jnp.where(vectors.column(take, held), fresh, held)
+  def choose(fresh: Array, stale: Array) -> Array:
+    return jnp.where(vectors.column(take, stale), fresh, stale)
 
-  return jax.tree.map(one, new, old)
+  return jax.tree.map(choose, new, old)

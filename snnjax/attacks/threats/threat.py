@@ -44,7 +44,7 @@ class Threat(NamedTuple):
     ascent: ``(gradient, candidate) -> direction``, the unit step along which
       the gradient promises most; zero where the gradient is.
     contains: ``(candidate, origin) -> [B]`` booleans, inside ball and box up
-      to what rounding does to the projection, `balls.slack`. Not finite is
+      to what rounding does to the projection, `norms.slack`. Not finite is
       not contained. Of the origin itself it tells whether it is in the box.
     distance: ``(candidate, origin) -> [B]``, in the threat's norm.
     radius: the budget, for the array or for each modality.
@@ -147,7 +147,7 @@ def box_only(box: Any = UNIT_BOX) -> Threat:
     closed = jnp.isfinite(bounds.lower) & jnp.isfinite(bounds.upper)
     lower, upper = (jnp.where(closed, bound, 0) for bound in bounds)
     points = norms.uniform_rows(keys, lower, upper)
-    return ravel.stored(restore(jnp.where(closed, points, center)), origin)
+    return ravel.store_like(restore(jnp.where(closed, points, center)), origin)
 
   return _around(np.inf, _sign, np.inf, ends)._replace(
     sample=sample,
@@ -320,7 +320,7 @@ def _around(
     # A clean input that rounding put behind a wall may stay where it is.
     lower, upper = walls(box, inputs)
     matrix = ravel.ravel_examples(inputs)[0]
-    inside = in_box(matrix, lower, upper, ravel.coarsest(inputs))
+    inside = in_box(matrix, lower, upper, ravel.coarsest_dtype(inputs))
     return norms.Room(
       jnp.where(inside, jnp.minimum(lower, matrix), lower),
       jnp.where(inside, jnp.maximum(upper, matrix), upper),
@@ -332,7 +332,7 @@ def _around(
       ravel.ravel_examples(candidate)[0].astype(center.dtype), center
     )
     near = norms.project(moved, center, room(origin), radius(center), order)
-    return ravel.stored(restore(near), origin)
+    return ravel.store_like(restore(near), origin)
 
   def sample(key: Key, origin: Inputs) -> Inputs:
     center, restore = ravel.ravel_examples(origin)
@@ -345,7 +345,7 @@ def _around(
     )
     moved = center + radius(center) * unit
     near = norms.project(moved, center, room(origin), radius(center), order)
-    return ravel.stored(restore(near), origin)
+    return ravel.store_like(restore(near), origin)
 
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
     slope, restore = ravel.ravel_examples(gradient)
@@ -393,5 +393,5 @@ def _around(
 
 def _inside(inputs: Inputs, box: Any) -> Array:
   """Returns which examples are finite and in a box, up to rounding, [B]."""
-  matrix, kind = ravel.ravel_examples(inputs)[0], ravel.coarsest(inputs)
+  matrix, kind = ravel.ravel_examples(inputs)[0], ravel.coarsest_dtype(inputs)
   return jnp.all(in_box(matrix, *walls(box, inputs), kind), 1)

@@ -171,9 +171,9 @@ def _shifted_inputs(inputs: Array, kernel: Array, pads: Pads) -> Array:
   height, width = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
 
   def term(row: int, column: int, channel: int) -> Array:
-    window = padded[:, row : row + height, column : column + width]
+    shifted = padded[:, row : row + height, column : column + width]
     taps = kernel[row, column, channel].reshape(1, 1, 1, -1)
-    return window[..., channel : channel + 1] * taps
+    return shifted[..., channel : channel + 1] * taps
 
   taps = itertools.product(range(kh), range(kw), range(channels))
   return functools.reduce(operator.add, itertools.starmap(term, taps))
@@ -191,8 +191,8 @@ def _shifted_outputs(
 
   def term(row: int, column: int) -> Array:
     first = (row * kw + column) * features
-    window = products[:, row : row + height, column : column + width]
-    return window[..., first : first + features]
+    shifted = products[:, row : row + height, column : column + width]
+    return shifted[..., first : first + features]
 
   offsets = itertools.product(range(kh), range(kw))
   return functools.reduce(operator.add, itertools.starmap(term, offsets))
