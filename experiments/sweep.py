@@ -12,7 +12,8 @@ With both, every run of the list is run with every combination of the grid.
 
 The same command, started several times at once, shares the work: each process
 takes runs that are free. Stopped at any moment, it goes on from there when it
-is started again; what another process was killed in is taken over.
+is started again; what another process was killed in is taken over. ``--status``
+says which runs are done, failed, busy and free, and runs none.
 
 The results are in ``DIR/table``, as HTML, Markdown, JSON, CSV and a picture:
 means over seeds with their intervals, and every single run. A run that fails
@@ -36,6 +37,9 @@ _RUNS = flags.DEFINE_string(
   "runs", None, "Python file whose get_runs() lists runs, as mappings."
 )
 _RETRY = flags.DEFINE_bool("retry", False, "Run again what failed before.")
+_STATUS = flags.DEFINE_bool(
+  "status", False, "Say how every run stands, and run none."
+)
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:
@@ -43,6 +47,9 @@ def run(config: Config, workdir: pathlib.Path) -> None:
   from experiments.sweeping import grid, sweep_run
 
   listed = grid.read_runs(_RUNS.value) if _RUNS.value else ()
+  if _STATUS.value:
+    sweep_run.tell(config, workdir, _GRID.value, listed=listed)
+    return
   code = sweep_run.run(
     config, workdir, _GRID.value, listed=listed, retry=_RETRY.value
   )
@@ -51,7 +58,7 @@ def run(config: Config, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(
+  launch.run_configured(
     run,
     default="base",
     keys=launch.Keys(

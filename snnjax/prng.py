@@ -23,8 +23,8 @@ def check_seed(seed: int, name: str = "seed") -> int:
   Raises:
     ValueError: if it is anything else, naming it.
   """
-  whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-  if not whole or not 0 <= seed < _SEEDS:
+  is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+  if not is_integer or not 0 <= seed < _SEEDS:
     raise ValueError(
       f"{name} must be a whole number in 0..{_SEEDS - 1}; got {seed!r}"
     )

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,9 @@ from snnjax import (
   models,
   neurons,
   prng,
+  readouts,
+  regularizers,
+  sparsity,
   surrogates,
   training,
 )
@@ -191,6 +195,57 @@ def test_an_oracle_comes_with_a_loss_of_its_own():
   for make in (attacks.pgd, attacks.auto_pgd, attacks.spgd):
     with pytest.raises(ValueError, match=says):
       make(ORACLE, attacks.linf(EPSILON), loss=losses.dlr, steps=1)
+
+
+GRADIENTS = {
+  "per_example": input_gradients.per_example,
+  "summed": input_gradients.summed,
+  "directional_derivative": input_gradients.directional_derivative,
+  "finite_difference": lambda fn, loss=None: input_gradients.finite_difference(
+    fn, 0.1, loss
+  ),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_input_gradients_take_a_loss_or_a_logits_function(name):
+  make = GRADIENTS[name]
+  along = [INPUTS] if "_" in name.replace("per_example", "") else []
+  whole = make(losses.composed(logits, losses.dlr))
+  parts = make(without_key, losses.dlr)
+  programs = {
+    str(jax.make_jaxpr(one)(KEY, INPUTS, LABELS, *along))
+    for one in (whole, parts)
+  }
+  assert len(programs) == 1
+  with pytest.raises(ValueError, match=r"fn must .* say what: per_example"):
+    make(logits)
+  with pytest.raises(ValueError, match=r"loss must be a function of \(logits"):
+    make(logits, LOSS)
+  with pytest.raises(ValueError, match=r"logits_fn must .*\(key, inputs, la"):
+    make(LOSS, losses.dlr)
+  mean = make(logits, lambda z, y: jnp.mean(losses.dlr(z, y)))
+  with pytest.raises(ValueError, match=r"loss must return one number per ex"):
+    jax.eval_shape(mean, KEY, INPUTS, LABELS, *along)
+  with pytest.raises(ValueError, match=r"fn must return .*; got a Scored"):
+    jax.eval_shape(make(LOSS), KEY, INPUTS, LABELS, *along)
+
+
+def test_penalties_take_a_logits_function_with_or_without_more():
+  programs = set()
+  for function in (logits, without_key, lambda key, x: (logits(key, x), None)):
+    penalize = regularizers.gradient_penalty(function)
+    programs.add(str(jax.make_jaxpr(penalize)(KEY, INPUTS, LABELS)))
+  assert len(programs) == 1
+  with pytest.raises(ValueError, match="forward must be a function of"):
+    regularizers.gradient_penalty(LOSS)
+  for wrong, says in (
+    (forward, "a Scored; return its attribute logits"),
+    (lambda x: (logits(None, x), 0, 0), "forward must return .* or a pair"),
+    (lambda x: logits(None, x)[:, 0], r"got shape \(4,\)"),
+  ):
+    with pytest.raises(ValueError, match=says):
+      jax.eval_shape(regularizers.gradient_penalty(wrong), KEY, INPUTS, LABELS)
 
 
 WRONG_SCORED = {
@@ -461,6 +516,131 @@ def test_what_is_no_rule_is_told(rule, says):
     assert "\n" not in str(error.value)
 
 
+RULE = backward.Bptt(surrogates.atan())
+CURRENTS = jnp.ones((2, 3, 4))
+STEEPEST = attacks.steppers.steepest(THREAT)
+
+
+def variables():
+  return NETWORK.init(jax.random.key(0), INPUTS)
+
+
+def body(**changed):
+  given = {"neuron": neurons.lif(), "encoder": encoders.direct(2)} | changed
+  return models.mlp((4,), **given)
+
+
+# What is easily mistaken for another thing, and what is said of it.
+MISTAKES = {
+  "losses as source": (
+    lambda: attacks.pgd(
+      lambda key, x, y: losses.cross_entropy(logits(key, x), y), THREAT, steps=1
+    ),
+    r"source must be .*\(key, x, y\)\..*attacks\.white_box\(loss\)",
+  ),
+  "logits as a scored loss": (
+    lambda: attacks.white_box(logits),
+    r"which takes \(key, inputs\)\. losses\.scored\(logits_fn, losses",
+  ),
+  "a radius as threat": (
+    lambda: attacks.pgd(logits, 0.1, steps=1),
+    r"threat must be a threat; got 0\.1: a threat is attacks\.linf\(8 / 255\)",
+  ),
+  "a name as threat": (
+    lambda: attacks.pgd(logits, "linf", steps=1),
+    r"got 'linf': a threat is attacks\.linf\(8 / 255\)",
+  ),
+  "a surrogate as rule": (
+    lambda: NETWORK.apply(variables(), INPUTS, rule=surrogates.atan()),
+    r"got a Surrogate, .*backward\.Bptt\(surrogates\.atan\(\)\) is a rule",
+  ),
+  "a neuron's factory": (
+    lambda: body(neuron=neurons.lif),
+    r"got the function lif: call it, neurons\.lif\(\)",
+  ),
+  "a neuron's factory under a rule": (
+    lambda: RULE(neurons.lif, CURRENTS),
+    r"got the function lif: call it, neurons\.lif\(\)",
+  ),
+  "inputs outside the box": (
+    lambda: attacks.fgsm(logits, THREAT)(KEY, INPUTS * 4 - 2, LABELS),
+    r"inputs must lie in the box \(0\.0, 1\.0\).*normalisation inside",
+  ),
+  "a network as source": (
+    lambda: attacks.fgsm(NETWORK, THREAT),
+    "source must be a function of .*got a Network",
+  ),
+  "an encoder's factory": (
+    lambda: body(encoder=encoders.direct),
+    r"encoder must be an Encoder; got the function direct\. encoders\.direct",
+  ),
+  "steps as encoder": (lambda: body(encoder=8), "an Encoder; got 8"),
+  "a readout's factory": (
+    lambda: body(readout=readouts.membrane),
+    r"a Readout; got the function membrane\. readouts\.mean\(\) is one",
+  ),
+  "apply as network": (
+    lambda: models.classifier(NETWORK.apply, variables(), rule=RULE),
+    r"network must be a Network; got the function apply\. models\.mlp",
+  ),
+  "weights as network": (
+    lambda: methods.vanilla(variables(), rule=RULE),
+    "network must be a Network; got a dict",
+  ),
+  "a surrogate as a method's rule": (
+    lambda: methods.sr(NETWORK, rule=surrogates.atan()),
+    "rule must be a function of .*got a Surrogate",
+  ),
+  "an attack to craft": (
+    lambda: methods.adversarial(
+      methods.vanilla(NETWORK, rule=RULE),
+      NETWORK,
+      attacks.fgsm(logits, THREAT),
+      rule=RULE,
+    ),
+    r"craft must be a function of \(logits_fn\).*functools\.partial",
+  ),
+  "a rate as optimiser": (
+    lambda: training.make_train_step(methods.vanilla(NETWORK, rule=RULE), 0.1),
+    r"tx must be an optax transformation; got 0\.1\. optax\.adam",
+  ),
+  "a stepper's factory": (
+    lambda: attacks.ascend(logits, attacks.steppers.steepest, THREAT, steps=1),
+    r"stepper must be .*the function steepest\. attacks\.steppers\.steepest",
+  ),
+  "stepper and threat exchanged": (
+    lambda: attacks.ascend(logits, THREAT, STEEPEST, steps=1),
+    "stepper must be an optax transformation; got a Threat",
+  ),
+  "a radius to a stepper": (
+    lambda: attacks.steppers.steepest(0.1),
+    r"threat must be a threat; got 0\.1",
+  ),
+  "a loss as confidence": (
+    lambda: regularizers.gradient_penalty(
+      logits, confidence=losses.cross_entropy
+    ),
+    r"confidence must be .*rival\).*losses\.margin is one",
+  ),
+  "a name as direction": (
+    lambda: regularizers.gradient_penalty(logits, direction="sign"),
+    r"direction must be .*got 'sign'\. regularizers\.sign_direction is one",
+  ),
+  "modalities as one array": (
+    lambda: sparsity.gini({"image": INPUTS}),
+    r"gradients must be an array \[B, D, \.\.\.\]; got a dict",
+  ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told_what_to_pass(mistake):
+  make, says = MISTAKES[mistake]
+  with pytest.raises(ValueError, match=says) as error:
+    make()
+  assert "\n" not in str(error.value)
+
+
 def test_what_is_no_surrogate_is_told():
   says = r"surrogate must be a Surrogate.*the function atan: call it"
   variables = NETWORK.init(jax.random.key(0), INPUTS)
@@ -553,13 +733,13 @@ def test_labels_may_be_a_list():
   whole = attacks.worst_of([attack])
   for one in (attack, whole, attacks.transfer([attack], logits)):
     found, again = (one(KEY, INPUTS, given) for given in (listed, LABELS))
-    jax.tree.map(np.testing.assert_array_equal, found, again)
+    chex.assert_trees_all_equal(found, again)
   cases = {"noise": lambda: CASE}
   found, again = (
     evaluation.evaluate(cases, logits, INPUTS, given, key=KEY)
     for given in (listed, LABELS)
   )
-  jax.tree.map(np.testing.assert_array_equal, found.clean, again.clean)
+  chex.assert_trees_all_equal(found.clean, again.clean)
 
 
 @pytest.mark.parametrize(
@@ -608,7 +788,7 @@ def test_gradients_checks_and_training_take_a_list():
     slopes(jax.random.clone(key), INPUTS, LABELS),
   )
   examples = checks.Examples(key, INPUTS, listed)
-  np.testing.assert_array_equal(examples.taken([1, 0]).labels, LABELS[:2][::-1])
+  np.testing.assert_array_equal(examples.take([1, 0]).labels, LABELS[:2][::-1])
   subject = checks.Subject(logits, {"own": logits}, attacks.linf, 0.1, steps=1)
   assert measurements.measure_noise(subject, examples, draws=1)
 
@@ -663,15 +843,15 @@ def test_blocks_that_an_image_is_too_small_for_are_named(channels):
   network = models.cnn(
     channels, neuron=neurons.lif(), encoder=encoders.direct(2)
   )
-  says = "layer 'pool4' averages windows of 2x2, but its images are 1x1.*fewer"
+  says = "layer 'pool4' averages squares of 2x2, but its images are 1x1.*fewer"
   with pytest.raises(ValueError, match=says):
     network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 
 
 def test_what_a_value_is_is_said_in_few_words():
-  assert arguments.described(np.ones((2, 3))) == "an array float64[2, 3]"
-  assert arguments.described(functools.partial(print)) == "a partial"
-  assert arguments.described(len) == "the function len"
+  assert arguments.describe(np.ones((2, 3))) == "an array float64[2, 3]"
+  assert arguments.describe(functools.partial(print)) == "a partial"
+  assert arguments.describe(len) == "the function len"
   with pytest.raises(ValueError, match="got a list"):
     prng.batch_size([[0.0]])
 

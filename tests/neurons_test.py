@@ -183,7 +183,7 @@ def test_what_is_no_neuron_is_told(wrong, use):
   with pytest.raises(ValueError, match=f"neuron must be a Neuron; .*{says}"):
     USES[use](neuron)
   with pytest.raises(ValueError, match=r"a Trainable: .* build\(parameters"):
-    RULE("", neurons.plif(), MANY, None)
+    RULE(neurons.plif(), MANY)
 
 
 BY_CHANNEL = jnp.asarray([0.3, 0.9, 0.6])

@@ -28,11 +28,19 @@ def test_every_block_has_a_language_that_is_tested_here():
   assert {"python", "sh"} <= languages <= {"python", "sh", "text", "json"}
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_python_runs(code, tmp_path):
+def test_python_runs(tmp_path, capsys):
+  """All blocks in the order they are read in: they share their names."""
   path = tmp_path / "readme.py"
-  path.write_text(code)
-  runpy.run_path(str(path), run_name="__main__")
+  path.write_text("\n".join(PYTHON))
+  names = runpy.run_path(str(path), run_name="__main__")
+  first, *worst, gini, second = capsys.readouterr().out.splitlines()
+  told = r"inputs 0\.0\d+ Interval\(estimate=\S+, low=\S+, high=\S+\)"
+  assert [bool(re.fullmatch(told, line)) for line in worst] == [True, True]
+  for line in (first, second):
+    assert re.fullmatch(r"robust .*\], clean .*\], 4 examples", line)
+  assert gini.startswith("[")
+  assert names["slope"].shape == (784, 10)
+  assert 0 < names["spikes"].mean() < 1
 
 
 # A binary up to where its work begins: its flags are read, the configuration
@@ -53,7 +61,7 @@ def only_read(prepare, *_, **__):
   prepare(sys.argv)
   sys.exit(0)
 
-launch.parse, launch._start = checked, only_read
+launch.parse, launch.start = checked, only_read
 runpy.run_module(sys.argv[1], {}, "__main__", alter_sys=True)
 """
 BINARIES = [

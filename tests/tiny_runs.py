@@ -150,8 +150,9 @@ def finished(binary, *arguments, environment=None):
 _SERVER = """
 import os, sys
 import orbax.checkpoint
-from experiments.command import exits, launch
+from experiments.command import exits
 from experiments.evaluation import evaluation_run
+from experiments.runs import launch
 from experiments.training import loop
 from absl import flags
 launch.define(flags.FLAGS, "base", {})

@@ -128,7 +128,7 @@ def measure(
   }
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
-  stopping.before("the alarms are checked", should_stop)
+  stopping.stop_before("the alarms are checked", should_stop)
   cell = plan.strongest
   reported = _reported(plan, cell, evaluation, count)
   examples = checks.Examples(
@@ -190,7 +190,7 @@ def load(
   setup = part(_SETUP)
   parts = (decoded(part(name)) for name in setup["parts"].tolist())
   return Found(
-    checks.merged(*parts), len(setup["indices"]), str(setup["attacked"])
+    checks.merge(*parts), len(setup["indices"]), str(setup["attacked"])
   )
 
 
@@ -218,7 +218,7 @@ def completed(
     examples=found.examples,
     where=found.attacked,
   )
-  return checks.graver(alarms, more)
+  return checks.keep_graver(alarms, more)
 
 
 @functools.cache

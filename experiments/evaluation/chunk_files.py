@@ -46,7 +46,9 @@ class Agenda:
   @functools.cached_property
   def stages(self) -> Mapping[str, tuple[str, ...]]:
     """By path of each case, the stages whose victims it does not meet."""
-    return evaluating.spared(tuple(self.plan.by_path), self.plan.survivors)
+    return evaluating.earlier_stages(
+      tuple(self.plan.by_path), self.plan.survivors
+    )
 
 
 class Kept(NamedTuple):
@@ -212,9 +214,9 @@ def next_number(folder: Workdir) -> int:
 
 
 def lacks(agenda: Agenda, kept: Sequence[Kept]) -> list[evaluating.Lack]:
-  """Returns the stages that lack examples; see `evaluation.lacking`."""
+  """Returns the stages that lack examples; see `evaluation.find_lacks`."""
   chunks = [each.chunk for each in kept]
-  return evaluating.lacking(agenda.indices, agenda.stages, chunks)
+  return evaluating.find_lacks(agenda.indices, agenda.stages, chunks)
 
 
 def collected(

@@ -41,13 +41,15 @@ def alarms(found: Iterable[Alarm]) -> str:
       *(
         f"- {group[0].name} ({wording.severity(group[0])}): "
         f"{wording.subjects(group)}. Remedy: {group[0].remedy}"
-        for group in wording.grouped(kept, State.FIRED)
+        for group in wording.group_alarms(kept, State.FIRED)
       ),
       *(
         f"- {state.value}: "
-        + "; ".join(group[0].name for group in wording.grouped(kept, state))
+        + "; ".join(
+          group[0].name for group in wording.group_alarms(kept, state)
+        )
         for state in (State.UNDECIDED, State.NOT_CHECKED)
-        if wording.grouped(kept, state)
+        if wording.group_alarms(kept, state)
       ),
     ]
   )

@@ -247,7 +247,7 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     if there is not None:
       radii[cell.radius] = there
   every = [case for cell in levels for case in plan.on(cell)]
-  measured = checks.measured(only(evaluation, every))._replace(
+  measured = checks.read_evaluation(only(evaluation, every))._replace(
     reported_robust=robust(ran),
     one_step_robust=robust(plan.on(strongest, "fgsm")),
     many_steps_robust=robust(rules[:1]),
@@ -327,7 +327,7 @@ def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   """
   study = assessed.study
 
-  def everywhere(metrics: gradients.Metrics) -> np.ndarray:
+  def everywhere(metrics: gradients.ModalityMetrics) -> np.ndarray:
     zero = [each.is_zero for each in metrics.values()]
     return np.logical_and.reduce(zero).astype(bool)
 

@@ -9,7 +9,7 @@ import errno
 import pathlib
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.building.shared import Shared
@@ -72,13 +72,39 @@ def run(
     except (workdir.Preempted, KeyboardInterrupt):
       say(f"\nstopped; {sweep.standing()}")
       raise
-    record, place = sweep.publish()
-    shown = next(iter(record.tables()))
-    say(f"\n{record.summary}\n\n{console.table(shown)}\n")
-    say(f"{console.alarms(record.alarms)}\n")
-    say(f"table: {place}")
+    with claims.writing_table(path):
+      record = sweep.record()
+      shown = next(iter(record.tables()))
+      say(f"\n{record.summary}\n\n{console.table(shown)}\n")
+      say(f"{console.alarms(record.alarms)}\n")
+      say(f"table: {sweep.write(record)}")
   codes = [each.code for each in sweep.outcomes() if each.code]
   return codes[0] if codes else ExitCode.DONE
+
+
+def tell(
+  config: Config,
+  path: pathlib.Path,
+  axes: Sequence[str],
+  *,
+  listed: Sequence[Mapping[str, Any]] = (),
+) -> None:
+  """Says how every run of a sweep stands; runs none and writes nothing.
+
+  Args:
+    config: as in `run`.
+    path: as in `run`.
+    axes: as in `run`.
+    listed: as in `run`.
+
+  Raises:
+    UsageError: there is no run, or one does not fit the configuration.
+  """
+  sweep = Sweep(grid.cells(config, axes, listed), path, config.seed)
+  sweep.look()
+  for each in sweep.outcomes():
+    say(f"{each.status:6}  {each.cell.name}  {each.reason}".rstrip())
+  say(sweep.standing())
 
 
 class Sweep:
@@ -122,11 +148,17 @@ class Sweep:
       for cell in self._cells
     ]
 
-  def standing(self, mine: int = 0) -> str:
+  def look(self) -> None:
+    """Notes which of the runs that were left have ended."""
+    for cell in self._left():
+      outcome = self._outcome(cell)
+      if outcome is not None:
+        self._ended[cell.name] = outcome
+
+  def standing(self) -> str:
     """Returns how many runs are done, failed, busy and free, and the time left.
 
-    Args:
-      mine: of the busy ones, how many this process is about to begin.
+    What this process has in hand is busy too.
     """
     now = self.outcomes()
     statuses = [each.status for each in now]
@@ -141,9 +173,8 @@ class Sweep:
     if known and busy + free:
       # Of those in hand half is left, on the mean. The median, as the first
       # run of an architecture compiles.
-      workers = max(busy + mine, 1)
-      pieces = (free - mine) + (busy + mine) / 2
-      left = statistics.median(known) * max(pieces, 0.5) / workers
+      workers = max(busy, 1)
+      left = statistics.median(known) * (free + busy / 2) / workers
       text += f"; about {duration(left)} left for {workers} at work"
     return text
 
@@ -156,7 +187,7 @@ class Sweep:
     Raises:
       Preempted: as `should_stop` wanted.
     """
-    self._look(self._cells)
+    self.look()
     say(f"sweep: {self.standing()}")
     if len(self._ended) < len(self._cells):
       say(
@@ -165,58 +196,53 @@ class Sweep:
       )
     waiting = ""
     while left := self._left():
-      stopping.before(f"one of {len(left)} runs that are left", should_stop)
+      stopping.stop_before(
+        f"one of {len(left)} runs that are left", should_stop
+      )
       if time.monotonic() - self._written > _TABLE_EVERY:
-        self._publish_unfinished()
+        self._write_unfinished()
       before = len(self._ended)
       for cell in self._preferred(left):
         if self._take(cell):
           waiting = ""
           break
       else:
-        self._look(left)
+        self.look()
         if len(self._ended) == before:
-          now = f"{len(left)} are run elsewhere; waiting for them"
+          now = f"waiting for {len(left)} that others have in hand"
           if now != waiting:
             say(f"sweep: {now}")
           waiting = now
           time.sleep(_LOOK_AGAIN)
 
-  def publish(self) -> tuple[Record, pathlib.Path]:
-    """Writes the table of all that is known now; one process at a time.
+  def record(self) -> Record:
+    """Returns the report on all that is known now, here or elsewhere.
 
-    What others have ended meanwhile is read first, under the table's lock: no
-    table is older than the one that it replaces.
+    Under `claims.writing_table`, no table is older than the one it replaces.
+    """
+    self.look()
+    return table.record(self.outcomes(), self._seed)
 
-    Returns:
-      The record, and the page.
+  def write(self, record: Record) -> pathlib.Path:
+    """Writes a report into the sweep's folder, and returns its page.
 
     Raises:
       OSError: it cannot be written; on a read-only disk the same one may be
         there already.
     """
-    with claims.writing_table(self._path):
-      self._look(self._left())
-      record = table.record(self.outcomes(), self._seed)
-      self._written = time.monotonic()
-      return record, _written(record, self._path / FOLDER)
+    self._written = time.monotonic()
+    return _written(record, self._path / FOLDER)
 
-  def _publish_unfinished(self) -> None:
+  def _write_unfinished(self) -> None:
     """Writes the table so far; the sweep goes on where that fails."""
     try:
-      self.publish()
+      with claims.writing_table(self._path):
+        self.write(self.record())
     except OSError as error:
       terminal.err(f"no table yet: {exits.message(error)}\n")
 
   def _left(self) -> list[Cell]:
     return [cell for cell in self._cells if cell.name not in self._ended]
-
-  def _look(self, cells: Iterable[Cell]) -> None:
-    """Notes which of some runs have ended."""
-    for cell in cells:
-      outcome = self._outcome(cell)
-      if outcome is not None:
-        self._ended[cell.name] = outcome
 
   def _preferred(self, cells: Sequence[Cell]) -> list[Cell]:
     """The runs that nobody has in hand, those first that compile least.
@@ -245,7 +271,7 @@ class Sweep:
       outcome = self._outcome(cell)
       if outcome is None:
         number = 1 + self._cells.index(cell)
-        say(f"\nsweep: {self.standing(mine=1)}")
+        say(f"\nsweep: {self.standing()}")
         say(f"run {number} of {len(self._cells)}: {cell.name}")
         self._shared.get("shapes", self._shapes[cell.name], lambda: True)
         outcome = self._attempt(cell, place)

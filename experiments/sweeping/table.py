@@ -28,8 +28,8 @@ _SHARES = {
 }
 _DRAWN = 14  # groups in one picture: each colour with two marks
 _OVER_SEEDS = (
-  "Means over the seeds of a group, with 95 % t intervals (Student's): where "
-  "the mean of other seeds would lie, on the same test examples."
+  "Means over the seeds of a group, with 95 % t intervals (Student's) of the "
+  "mean over all seeds that there could be, on the same test examples."
 )
 
 

@@ -39,13 +39,13 @@ from snnjax.attacks.gradient.slide import slide
 from snnjax.attacks.latents import LatentResult, latent_attack, through
 from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from snnjax.attacks.minimum_norm.deepfool import deepfool
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
 from snnjax.attacks.minimum_norm.minimum_norm import (
   MinimalAttack,
   MinimalResult,
   as_attack,
-  deepfool,
 )
 from snnjax.attacks.oracles import Oracle, Probe, Source, eot, white_box
 from snnjax.attacks.perceptual import (
@@ -61,7 +61,8 @@ from snnjax.attacks.rule_suites import (
   quick_suite,
   standard_suite,
 )
-from snnjax.attacks.sparse.greedy import corner_search, jsma
+from snnjax.attacks.sparse.corner_search import corner_search
+from snnjax.attacks.sparse.jsma import jsma
 from snnjax.attacks.sparse.sigma_zero import sigma_zero
 from snnjax.attacks.sparse.sparse_pgd import pgd_l0, spgd
 from snnjax.attacks.sparse.sparse_rs import sparse_rs

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import described
-from snnjax.attacks.oracles import Oracle, eot, remembering
+from snnjax.arguments import describe
+from snnjax.attacks.oracles import Oracle, eot, with_memory
 from snnjax.backward.assg import Assg, Moments, assg_rule
 from snnjax.interfaces import (
   Array,
@@ -59,7 +59,7 @@ def assg(
   if not isinstance(given, Assg):
     raise ValueError(
       "rule must be an adaptive rule, as assg_rule() makes one; got "
-      f"{described(given)}"
+      f"{describe(given)}"
     )
 
   def init(inputs: Inputs) -> Mapping[str, Moments]:
@@ -80,14 +80,14 @@ def assg(
     def probe(
       moments: Mapping[str, Moments], key: Key, inputs: Inputs, labels: Labels
     ) -> tuple[Scored, Mapping[str, Moments]]:
-      own = dataclasses.replace(rule, moments=moments, frozen=frozen)
-      result = network.apply(variables, inputs, rule=own, key=key)
-      seen = {
-        layer: own.updated(layer, trace.drive)
+      adapted_rule = dataclasses.replace(rule, moments=moments, frozen=frozen)
+      result = network.apply(variables, inputs, rule=adapted_rule, key=key)
+      moments_after = {
+        layer: adapted_rule.update(layer, trace.drive)
         for layer, trace in result.traces.items()
       }
-      return Scored(loss(result.logits, labels), result.logits), seen
+      return Scored(loss(result.logits, labels), result.logits), moments_after
 
-    return remembering(init, probe, targeted)
+    return with_memory(init, probe, targeted)
 
   return eot(oracle(False), draws, later=oracle(True))

@@ -1,15 +1,15 @@
-"""What an attack takes, and what it may claim of what it found."""
+"""The checks at both ends of an attack: what it is given, what it claims."""
 
 import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.arguments import as_labels, check_per_example
-from snnjax.attacks.candidates import known
+from snnjax.attacks.candidates import mark_unknown
 from snnjax.attacks.threats.threat import Threat, check_inputs
 from snnjax.interfaces import AttackResult, Inputs, Labels
 
 
-def taken(threat: Threat, inputs: Inputs, labels: Labels) -> Labels:
+def checked_labels(threat: Threat, inputs: Inputs, labels: Labels) -> Labels:
   """Returns the labels of a batch that can be attacked under a threat.
 
   Args:
@@ -31,7 +31,7 @@ def taken(threat: Threat, inputs: Inputs, labels: Labels) -> Labels:
   return as_labels(labels, size)
 
 
-def admitted(
+def admit_result(
   threat: Threat, result: AttackResult, origin: Inputs
 ) -> AttackResult:
   """Returns a result that claims no success outside its threat.
@@ -45,10 +45,11 @@ def admitted(
     result: what the attack found.
     origin: the clean inputs.
   """
+  # A ball around a clean input outside its box may not meet the box at all.
   inside = threat.contains(origin, origin)
   inside &= threat.contains(result.inputs, origin)
-  told = known(result)
-  return told._replace(
-    loss=jnp.where(inside, told.loss, jnp.nan),
-    success=told.success & inside,
+  result = mark_unknown(result)
+  return result._replace(
+    loss=jnp.where(inside, result.loss, jnp.nan),
+    success=result.success & inside,
   )

@@ -1,13 +1,14 @@
 """Gradient ascent by optax steppers, as a proposer of the one loop."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from snnjax import prng
+from snnjax.arguments import describe
 from snnjax.attacks.candidates import Keep, success_then_loss
 from snnjax.attacks.loop import (
   Memory,
@@ -20,10 +21,11 @@ from snnjax.attacks.loop import (
   search_recorded,
   with_restarts,
 )
-from snnjax.attacks.oracles import Oracle
+from snnjax.attacks.oracles import Source
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Attack, AttackResult, Inputs, Key, Labels, PyTree
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 Start = Callable[[Key, Inputs], Inputs]
@@ -43,10 +45,11 @@ class Destination(NamedTuple):
 
 
 def ascend(
-  oracle: Oracle,
+  source: Source,
   stepper: optax.GradientTransformation,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   restarts: int = 1,
   start: Start | None = None,
@@ -64,12 +67,13 @@ def ascend(
   `success_then_loss`.
 
   Args:
-    oracle: the losses and gradients.
+    source: a logits function, or an oracle.
     stepper: turns gradients into steps that are *added*, or names the next
       iterate as a `Destination`; it is given the iterate as `params` and
       `value`, `correct` and `origin` as extra arguments, in float32 at least.
       Built on `threat` as a rule.
     threat: where the iterates may go.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many gradient steps; 0 only tries the starting points.
     restarts: how many independent runs.
     start: ``(key, clean) -> first iterate``, projected before it is tried;
@@ -81,15 +85,16 @@ def ascend(
     ``(key, inputs, labels) -> AttackResult``.
 
   Raises:
-    TypeError: if an argument is something else.
-    ValueError: if `steps` or `restarts` are not such counts; from the attack,
-      if inputs or labels do not fit, see `check_inputs`.
+    ValueError: if an argument is something else; from the attack, if inputs
+      or labels do not fit, see `check_inputs`.
   """
+  _check_stepper(stepper)
   run = search(
-    oracle,
-    _stepping(stepper, start),
+    source,
+    _stepper_proposer(stepper, start),
     threat,
-    steps=_tries(steps, start),
+    loss=loss,
+    steps=_tried_points(steps, start),
     keep=keep,
     until=until,
   )
@@ -97,10 +102,11 @@ def ascend(
 
 
 def ascend_recorded(
-  oracle: Oracle,
+  source: Source,
   stepper: optax.GradientTransformation,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   record: Record,
   start: Start | None = None,
@@ -109,9 +115,10 @@ def ascend_recorded(
   """Returns `ascend` with one run that also records every iterate.
 
   Args:
-    oracle: the losses and gradients.
+    source: a logits function, or an oracle.
     stepper: as in `ascend`.
     threat: where the iterates may go.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many gradient steps.
     record: ``(inputs, probe) -> pytree``, called on the first iterate and
       after every step: sparsity along the attack is
@@ -125,14 +132,15 @@ def ascend_recorded(
     `ascend`.
 
   Raises:
-    TypeError: as `ascend`.
     ValueError: as `ascend`.
   """
+  _check_stepper(stepper)
   run = search_recorded(
-    oracle,
-    _stepping(stepper, start),
+    source,
+    _stepper_proposer(stepper, start),
     threat,
-    steps=_tries(steps, start),
+    loss=loss,
+    steps=_tried_points(steps, start),
     record=record,
     keep=keep,
   )
@@ -167,13 +175,22 @@ def choose_start(
   return threat.sample if random_start else None
 
 
-def _tries(steps: int, start: Start | None) -> int:
+def _tried_points(steps: int, start: Start | None) -> int:
   """Returns how many points a run tries beside the clean input."""
   check_count("steps", steps, least=0)
   return steps if start is None else steps + 1
 
 
-def _stepping(
+def _check_stepper(stepper: Any) -> None:
+  """Raises ValueError unless this is a stepper, and not what makes one."""
+  if not (hasattr(stepper, "init") and hasattr(stepper, "update")):
+    raise ValueError(
+      "stepper must be an optax transformation; got "
+      f"{describe(stepper)}. attacks.steppers.steepest(threat) is one"
+    )
+
+
+def _stepper_proposer(
   stepper: optax.GradientTransformation, start: Start | None
 ) -> Proposer:
   """Returns the proposer that goes where a stepper leads."""
@@ -186,7 +203,7 @@ def _stepping(
     if start is None:
       return None, stepper.init(origin)
     first = start(keys, origin)
-    return first, stepper.init(ravel.widened(first))
+    return first, stepper.init(ravel.widen(first))
 
   def propose(keys: Key, point: Point, memory: Memory) -> tuple[Inputs, Memory]:
     del keys

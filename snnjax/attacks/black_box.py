@@ -93,23 +93,26 @@ def _differences(
     keys = prng.example_keys(key, center.shape[0])
 
     def loss_at(key: Key, matrix: Array) -> Array:
-      point = ravel.stored(restore(matrix), inputs)
+      point = ravel.store_like(restore(matrix), inputs)
       return oracle.grad(key, state, point, labels)[0].loss
 
     def add(total: Array, index: Array) -> tuple[Array, None]:
-      drawn, asked = prng.split(prng.fold_in(keys, index))
+      noise_keys, probe_keys = prng.split(prng.fold_in(keys, index))
       noise = prng.per_example(
-        lambda k: draw(k, center.shape[1:], center.dtype), drawn
+        lambda k: draw(k, center.shape[1:], center.dtype), noise_keys
       )
 
       def side(sign: Array) -> Array:
         # Both sides see the same randomness of the network.
-        return loss_at(jax.random.clone(asked), center + sign * width * noise)
+        return loss_at(
+          jax.random.clone(probe_keys), center + sign * width * noise
+        )
 
       above, below = jax.lax.map(side, jnp.asarray([1, -1], center.dtype))
       slope = (above - below).astype(center.dtype)
       return total + slope[:, None] * noise, None
 
+    # A scan: memory for one direction, however many there are.
     start = jnp.zeros_like(center)
     total, _ = jax.lax.scan(add, start, jnp.arange(1, draws + 1))
     here, memory = oracle.grad(prng.fold_in(keys, 0), state, inputs, labels)

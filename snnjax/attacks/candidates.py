@@ -1,4 +1,4 @@
-"""Results of attacks: which of two to keep, and what both have cost."""
+"""Results of attacks: which of two to keep, and how many probes both took."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.attacks.threats import ravel
 from snnjax.interfaces import Array, AttackResult, Inputs, Labels
 
@@ -27,22 +27,22 @@ class Keep(NamedTuple):
 
 
 def check_keep(keep: Any) -> None:
-  """Raises TypeError unless this is a rule, where a function would not do."""
+  """Raises ValueError unless this is a rule, where a function would not do."""
   if not isinstance(keep, Keep):
-    raise TypeError(
+    raise ValueError(
       "keep must be a rule such as attacks.success_then_loss; got "
-      f"{described(keep)}: attacks.Keep(replaces) makes one of a function "
+      f"{describe(keep)}: attacks.Keep(replaces) makes one of a function "
       "(best, new) -> [B]"
     )
 
 
-def _value(loss: Array) -> Array:
-  """Returns losses that compare: NaN is worse than everything."""
+def _comparable(loss: Array) -> Array:
+  """Returns losses with -infinity for NaN, which is less than all others."""
   return jnp.where(jnp.isnan(loss), -jnp.inf, loss)
 
 
 def _higher(best: AttackResult, new: AttackResult) -> Array:
-  return _value(new.loss) > _value(best.loss)
+  return _comparable(new.loss) > _comparable(best.loss)
 
 
 def _success_first(best: AttackResult, new: AttackResult) -> Array:
@@ -75,6 +75,7 @@ def nearest_success(distance: Callable[[AttackResult], Array]) -> Keep:
   """
 
   def replaces(best: AttackResult, new: AttackResult) -> Array:
+    # A search for the nearest is not after high losses: they break ties only.
     before, after = distance(best), distance(new)
     nearer = (after < before) | ((after == before) & _higher(best, new))
     better = new.success & (nearer | ~best.success)
@@ -84,8 +85,12 @@ def nearest_success(distance: Callable[[AttackResult], Array]) -> Keep:
 
 
 def no_candidate(inputs: Inputs, labels: Labels) -> AttackResult:
-  """Returns what any candidate with a loss replaces; it cost no probe."""
-  dtype = ravel.wide(*jax.tree.leaves(inputs))
+  """Returns the result to begin with: any candidate with a loss replaces it.
+
+  Its loss is -infinity and its iterations are 0, so that a loop need not try a
+  first point outside of it.
+  """
+  dtype = ravel.wide_dtype(*jax.tree.leaves(inputs))
   return AttackResult(
     inputs,
     jnp.full_like(labels, -jnp.inf, dtype),
@@ -94,14 +99,14 @@ def no_candidate(inputs: Inputs, labels: Labels) -> AttackResult:
   )
 
 
-def known(result: AttackResult) -> AttackResult:
-  """Returns a result whose loss is NaN where no candidate had a loss."""
+def mark_unknown(result: AttackResult) -> AttackResult:
+  """Returns a result with the loss NaN where no candidate had a loss."""
   loss = jnp.where(result.loss == -jnp.inf, jnp.nan, result.loss)
   return result._replace(loss=loss)
 
 
 def candidate(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
-  """Returns points as a result that cost one probe.
+  """Returns points as a result, which took one probe of the network.
 
   Args:
     inputs: [B, ...] or a mapping of such arrays.
@@ -114,10 +119,11 @@ def candidate(inputs: Inputs, loss: Array, success: Array) -> AttackResult:
 def keep_better(
   keep: Keep, best: AttackResult, new: AttackResult
 ) -> AttackResult:
-  """Returns the better of two results, the new one found after the best one.
+  """Returns the better of two results of one search, for each example.
 
-  Its `iterations` are those of both; where the best one so far had succeeded,
-  only its own, unless the rule counts after a success.
+  Its `iterations` are the probes of both, the cost of the search up to here.
+  Where the best result had succeeded before, the search could have ended: then
+  the new probes do not count, unless the rule counts after a success.
 
   Args:
     keep: chooses.
@@ -127,5 +133,6 @@ def keep_better(
   new = new._replace(loss=new.loss.astype(best.loss.dtype))
   better = ravel.select_examples(keep.replaces(best, new), new, best)
   over = best.success & (not keep.counts_after_success)
+  # Also where the best one stays: the probes of the other were made.
   spent = best.iterations + jnp.where(over, 0, new.iterations)
   return better._replace(iterations=spent)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng, vectors
-from snnjax.arguments import as_labels, check_attack, checked_attacks
-from snnjax.attacks.admission import admitted, taken
+from snnjax.arguments import as_labels, check_attack, check_attacks
+from snnjax.attacks.admission import admit_result, checked_labels
 from snnjax.attacks.candidates import candidate, keep_better, success_then_loss
 from snnjax.attacks.oracles import (
   Oracle,
@@ -38,16 +38,16 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
   Raises:
     ValueError: if there is no attack.
   """
-  attacks = checked_attacks(attacks)
+  attacks = check_attacks(attacks)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     size = prng.batch_size(inputs)
     keys, labels = prng.example_keys(key, size), as_labels(labels, size)
-    held = attacks[0](prng.fold_in(keys, 0), inputs, labels)
-    for index, each in enumerate(attacks[1:], 1):
-      new = each(prng.fold_in(keys, index), inputs, labels)
-      held = keep_better(success_then_loss, held, new)
-    return held
+    best = attacks[0](prng.fold_in(keys, 0), inputs, labels)
+    for index, single in enumerate(attacks[1:], 1):
+      new = single(prng.fold_in(keys, index), inputs, labels)
+      best = keep_better(success_then_loss, best, new)
+    return best
 
   return attack
 
@@ -84,6 +84,7 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
       ),
       strict=True,
     )
+    # Unit length first: else the rule with the largest gradients decides alone.
     restore = ravel.ravel_examples(probes[0].gradient)[1]
     units = [
       vectors.unit(ravel.ravel_examples(probe.gradient)[0]) for probe in probes
@@ -99,7 +100,7 @@ def gradient_mean(oracles: Sequence[Oracle]) -> Oracle:
 def transfer(
   attacks: Sequence[Attack], target: Source, *, loss: LogitsLoss | None = None
 ) -> Attack:
-  """Returns the attack on stand-ins, judged on the target alone.
+  """Returns the attack on stand-ins, whose success on the target counts.
 
   No gradient of the target is used: where this beats the white-box attack,
   the target's gradient is masked. Its iterations are queries of the target.
@@ -118,19 +119,22 @@ def transfer(
     Nicolas Papernot, Patrick McDaniel, Ian Goodfellow, 2016,
     "Transferability in machine learning", arXiv 1605.07277.
   """
-  attacks = checked_attacks(attacks)
+  attacks = check_attacks(attacks)
   oracle = as_oracle(target, loss, margin_loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     check_floating(inputs)
     size = prng.batch_size(inputs)
     keys, labels = prng.example_keys(key, size), as_labels(labels, size)
-    points, asked = [inputs], [prng.fold_in(keys, 0)]
-    for index, each in enumerate(attacks, 1):
-      own = prng.fold_in(keys, index)
-      points.append(each(prng.fold_in(own, 0), inputs, labels).inputs)
-      asked.append(prng.fold_in(own, 1))
-    best, *others = _judged_in_turn(oracle, asked, points, labels)
+    # The clean input competes, under a key of its own.
+    points, probe_keys = [inputs], [prng.fold_in(keys, 0)]
+    for index, stand_in in enumerate(attacks, 1):
+      stand_in_keys = prng.fold_in(keys, index)
+      points.append(
+        stand_in(prng.fold_in(stand_in_keys, 0), inputs, labels).inputs
+      )
+      probe_keys.append(prng.fold_in(stand_in_keys, 1))
+    best, *others = _probe_in_turn(oracle, probe_keys, points, labels)
     for new in others:
       best = keep_better(success_then_loss, best, new)
     return best
@@ -145,15 +149,15 @@ def within(
   *,
   loss: LogitsLoss | None = None,
 ) -> Attack:
-  """Returns a minimal-norm attack's results as far as a threat allows them.
+  """Returns a minimal-norm attack under a budget.
 
-  What the attack found is projected into the threat and tried again; the
-  clean input competes. An evaluation refuses results beyond a budget, which
-  those of a bare minimal-norm attack are where none was found within it.
+  Its results are projected into the threat and tried again there; the clean
+  input competes. Without this an evaluation refuses the attack: some of its
+  nearest adversarial examples lie beyond the budget.
 
   Args:
     attack: one without a budget, as a rule.
-    source: judges the projected points: a logits function, or an oracle.
+    source: decides on the projected points: a logits function, or an oracle.
     threat: the budget.
     loss: of a logits function, see `Source`; None is the margin loss.
 
@@ -165,20 +169,20 @@ def within(
   oracle = as_oracle(source, loss, margin_loss)
 
   def bounded(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    found = attack(prng.fold_in(keys, 0), inputs, labels)
-    near = threat.project(found.inputs, inputs)
-    asked = [prng.fold_in(keys, index) for index in (1, 2)]
-    clean, new = _judged_in_turn(oracle, asked, [inputs, near], labels)
-    new = new._replace(iterations=found.iterations + new.iterations)
+    result = attack(prng.fold_in(keys, 0), inputs, labels)
+    near = threat.project(result.inputs, inputs)
+    probe_keys = [prng.fold_in(keys, index) for index in (1, 2)]
+    clean, new = _probe_in_turn(oracle, probe_keys, [inputs, near], labels)
+    new = new._replace(iterations=result.iterations + new.iterations)
     best = keep_better(success_then_loss, clean, new)
-    return admitted(threat, best, inputs)
+    return admit_result(threat, best, inputs)
 
   return bounded
 
 
-def judged(
+def probe_points(
   oracle: Oracle, key: Key, inputs: Inputs, labels: Labels
 ) -> AttackResult:
   """Returns points as an attack's result, with the loss and success there."""
@@ -186,25 +190,25 @@ def judged(
   return candidate(inputs, probe.loss, ~probe.correct)
 
 
-def _judged_in_turn(
+def _probe_in_turn(
   oracle: Oracle, keys: Sequence[Key], points: Sequence[Inputs], labels: Labels
 ) -> list[AttackResult]:
-  """Returns `judged` of several batches, the network once in the program."""
+  """Returns `probe_points` of several batches; the network is compiled once."""
 
-  def one(turn: tuple[Key, Inputs]) -> AttackResult:
+  def probe(turn: tuple[Key, Inputs]) -> AttackResult:
     key, inputs = turn
-    return judged(oracle, key, inputs, labels)
+    return probe_points(oracle, key, inputs, labels)
 
   turns = (jnp.stack(keys), jax.tree.map(lambda *row: jnp.stack(row), *points))
-  results = jax.lax.map(one, turns)
+  results = jax.lax.map(probe, turns)
   return [
     jax.tree.map(lambda leaf, place=place: leaf[place], results)
     for place in range(len(points))
   ]
 
 
-class Chosen(NamedTuple):
-  """A hyper-parameter and the evidence for it.
+class TunedValue(NamedTuple):
+  """A tuned hyper-parameter and the evidence for it.
 
   Attributes:
     value: the chosen one.
@@ -227,7 +231,7 @@ def choose_sharpness(
   *,
   tuning_indices: Collection[int],
   reported_indices: Collection[int] = (),
-) -> Chosen:
+) -> TunedValue:
   """Returns the candidate whose attack breaks most held-out examples.
 
   Ties go to the higher mean loss. All candidates share one compilation.
@@ -255,6 +259,7 @@ def choose_sharpness(
       f"tuning_indices must name the {size} tuning examples; got "
       f"{len(tuning_indices)}"
     )
+  # A value tuned on the reported examples would flatter the attack.
   shared = indices & {int(index) for index in reported_indices}
   if shared:
     raise ValueError(
@@ -262,6 +267,7 @@ def choose_sharpness(
       f"{min(shared)}"
     )
 
+  # The value is traced, so that one program serves all candidates.
   @jax.jit
   def score(value: Array, inputs: Inputs, labels: Labels) -> tuple:
     result = build(value)(key, inputs, labels)
@@ -281,6 +287,7 @@ def choose_sharpness(
       f"is NaN for the candidates {unknown}: logits that are not finite, "
       "labels that name no class, or inputs outside the box"
     )
+  # (success rate, mean loss): ties of the first go to the second.
   best = max(scores, key=lambda value: scores[value])
   successes = {value: success for value, (success, _) in scores.items()}
-  return Chosen(best, successes, indices)
+  return TunedValue(best, successes, indices)

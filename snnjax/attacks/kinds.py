@@ -20,13 +20,10 @@ from snnjax.attacks.gradient.fgsm_pgd import fgsm, mi_fgsm, pgd, random_noise
 from snnjax.attacks.gradient.sa_pgd import sa_pgd, sa_pgd_steepest
 from snnjax.attacks.gradient.slide import slide
 from snnjax.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from snnjax.attacks.minimum_norm.deepfool import deepfool
 from snnjax.attacks.minimum_norm.ead import ead
 from snnjax.attacks.minimum_norm.fab import fab, targeted_fab
-from snnjax.attacks.minimum_norm.minimum_norm import (
-  MinimalAttack,
-  as_attack,
-  deepfool,
-)
+from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
 from snnjax.attacks.oracles import Oracle, eot, white_box
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
@@ -47,10 +44,10 @@ TARGETED_LOSSES = {
 
 
 class Request(NamedTuple):
-  """What a builder is given.
+  """What an attack is built from: the arguments of every builder in `KINDS`.
 
   Attributes:
-    source: ``loss on logits -> oracle`` under the attack's backward rule.
+    source: ``loss on logits -> oracle``, under the attack's backward rule.
     logits: ``(key, inputs) -> [B, C]`` under that rule.
     threat: the budget.
     radii: of the budget; may be traced.
@@ -74,7 +71,7 @@ class Request(NamedTuple):
   stand_ins: tuple[LogitsFn, ...] = ()
 
   @property
-  def ascended(self) -> Oracle:
+  def loss_oracle(self) -> Oracle:
     """The oracle of the loss that the suite names."""
     return self.source(LOSSES[self.loss])
 
@@ -83,13 +80,14 @@ class Kind(NamedTuple):
   """One row of the table of attacks.
 
   Attributes:
-    make: the builder.
-    losses: what it may ascend, the default first; () if it has none.
+    make: the builder, ``request -> attack``.
+    losses: names of the losses that it may ascend, the default first; () if
+      it has a loss of its own.
     steps: the default number of steps; "steps" or "random_draws", the suite's
       number of that name; None if the kind takes no such number.
     restarts: whether it can restart.
-    oracle: whether it follows any oracle; one that asks the network itself
-      takes neither adaptive rules nor means over rules or draws.
+    oracle: whether it follows any oracle. An attack that asks the network
+      itself takes neither adaptive rules nor means over rules or draws.
     options: the names and defaults of what else it takes.
   """
 
@@ -107,7 +105,7 @@ def _step_size(request: Request) -> Radii:
 
 def _pgd(request: Request) -> Attack:
   return pgd(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     steps=request.steps,
     restarts=request.restarts,
@@ -116,7 +114,7 @@ def _pgd(request: Request) -> Attack:
 
 def _mi_fgsm(request: Request) -> Attack:
   return mi_fgsm(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     step_size=_step_size(request),
     steps=request.steps,
@@ -124,7 +122,7 @@ def _mi_fgsm(request: Request) -> Attack:
 
 
 def _fgsm(request: Request) -> Attack:
-  return fgsm(request.ascended, request.threat)
+  return fgsm(request.loss_oracle, request.threat)
 
 
 def _random(request: Request) -> Attack:
@@ -138,7 +136,7 @@ def _random(request: Request) -> Attack:
 
 def _apgd(request: Request) -> Attack:
   return auto_pgd(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     steps=request.steps,
     restarts=request.restarts,
@@ -161,7 +159,7 @@ def _sa_pgd(request: Request) -> Attack:
   published = set(norm_of(request.threat).orders) == {math.inf}
   make = sa_pgd if published else sa_pgd_steepest
   return make(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     steps=request.steps,
     restarts=request.restarts,
@@ -170,7 +168,7 @@ def _sa_pgd(request: Request) -> Attack:
 
 def _slide(request: Request) -> Attack:
   return slide(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     step_size=_step_size(request),
     steps=request.steps,
@@ -185,13 +183,13 @@ def _nearest(
   *,
   restarts: bool = False,
 ) -> Callable[[Request], Attack]:
-  """A minimal-norm attack, its results as far as the budget allows them.
+  """Returns the builder of a minimal-norm attack under a budget.
 
   Args:
-    attack: what makes it of logits and a threat.
-    option: of the suite that it takes.
-    argument: under which name it takes the option.
-    restarts: whether it has random starts.
+    attack: builds it from logits and a threat.
+    option: name of the suite's option.
+    argument: name of the attack's argument that takes it.
+    restarts: whether the attack takes them.
   """
 
   def build(request: Request) -> Attack:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.admission import admit_result, checked_labels
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -79,7 +79,7 @@ def through(
   ) -> tuple[Probe, OracleState]:
     inputs, pull = jax.vjp(decode, latent)
     probe, state = oracle.grad(key, state, inputs, labels)
-    slope = _typed(probe.gradient, inputs)
+    slope = _cast_like(probe.gradient, inputs)
     (gradient,) = guard(decode, latent)(pull(slope))
     return probe._replace(gradient=gradient), state
 
@@ -131,26 +131,29 @@ def latent_attack(
   oracle = as_oracle(source, loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> LatentResult:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
 
-    def decoded(latent: Latent) -> Inputs:
+    def decode_checked(latent: Latent) -> Inputs:
       points = decode(latent, inputs)
       _check_alike(points, inputs)
       return points
 
     first = start(prng.fold_in_name(keys, "latent"), inputs)
-    run = search(through(decoded, _projected(oracle, threat, inputs)))
-    found = run(keys, first, labels)
-    near = threat.project(decoded(found.inputs), inputs)
-    result = admitted(threat, found._replace(inputs=near), inputs)
-    return LatentResult(*result, found.inputs)
+    run = search(
+      through(decode_checked, _projected_oracle(oracle, threat, inputs))
+    )
+    on_latents = run(keys, first, labels)
+    latent = on_latents.inputs
+    near = threat.project(decode_checked(latent), inputs)
+    result = admit_result(threat, on_latents._replace(inputs=near), inputs)
+    return LatentResult(*result, latent)
 
   return attack
 
 
-def _projected(oracle: Oracle, threat: Threat, origin: Inputs) -> Oracle:
-  """Returns the oracle that asks another at points projected into a threat."""
+def _projected_oracle(oracle: Oracle, threat: Threat, origin: Inputs) -> Oracle:
+  """Returns an oracle that projects its points before it asks another one."""
 
   def project(points: Inputs) -> Inputs:
     return threat.project(points, origin)
@@ -160,26 +163,27 @@ def _projected(oracle: Oracle, threat: Threat, origin: Inputs) -> Oracle:
   ) -> tuple[Probe, OracleState]:
     near, pull = jax.vjp(project, points)
     probe, state = oracle.grad(key, state, near, labels)
-    (outside,) = pull(_typed(probe.gradient, near))
-    # On the wall itself a projection has half a slope, or none.
+    (outside,) = pull(_cast_like(probe.gradient, near))
+    # Inside nothing is projected, and the slope is the source's own: on the
+    # wall itself the projection's derivative would be half of it, or none.
     inside = threat.contains(points, origin)
-    slope = _typed(probe.gradient, points)
+    slope = _cast_like(probe.gradient, points)
     gradient = ravel.select_examples(inside, slope, outside)
     return probe._replace(gradient=gradient), state
 
   return Oracle(lambda points: oracle.init(project(points)), grad)
 
 
-def _typed(gradient: Inputs, points: Inputs) -> Inputs:
-  """An oracle may answer in a wider type than that of what it was asked."""
+def _cast_like(gradient: Inputs, points: Inputs) -> Inputs:
+  """Returns a gradient in the points' types: an oracle's may be a wider one."""
   return jax.tree.map(lambda g, x: g.astype(x.dtype), gradient, points)
 
 
 def _check_alike(decoded: Inputs, inputs: Inputs) -> None:
   """Raises ValueError unless decoded inputs have the clean ones' shapes."""
-  came, wanted = (jax.tree.map(jnp.shape, tree) for tree in (decoded, inputs))
-  if came != wanted:
+  shapes, wanted = (jax.tree.map(jnp.shape, tree) for tree in (decoded, inputs))
+  if shapes != wanted:
     raise ValueError(
       f"decode must return inputs like the clean ones, of shape {wanted}; got "
-      f"{came}"
+      f"{shapes}"
     )

@@ -14,17 +14,23 @@ import jax.numpy as jnp
 
 from snnjax import prng
 from snnjax.arguments import as_labels
-from snnjax.attacks.admission import admitted, taken
+from snnjax.attacks.admission import admit_result, checked_labels
 from snnjax.attacks.candidates import (
   Keep,
   candidate,
   check_keep,
   keep_better,
-  known,
+  mark_unknown,
   no_candidate,
   success_then_loss,
 )
-from snnjax.attacks.oracles import Oracle, OracleState, Probe, check_oracle
+from snnjax.attacks.oracles import (
+  Oracle,
+  OracleState,
+  Probe,
+  Source,
+  as_oracle,
+)
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import (
@@ -36,6 +42,7 @@ from snnjax.interfaces import (
   Labels,
   PyTree,
 )
+from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count
 
 Memory = Any
@@ -80,10 +87,11 @@ class Proposer(NamedTuple):
 
 
 def search(
-  oracle: Oracle,
+  source: Source,
   proposer: Proposer,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   keep: Keep = success_then_loss,
   until: Until | None = None,
@@ -97,10 +105,11 @@ def search(
   elsewhere, that nobody asks for.
 
   Args:
-    oracle: the losses and gradients. Its state starts anew at the first point
-      if the walk does not begin at the clean input.
+    source: a logits function, or an oracle. The oracle's state starts anew at
+      the first point if the walk does not begin at the clean input.
     proposer: proposes the points.
     threat: where they may lie.
+    loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many points to try beside the clean input.
     keep: chooses among the points, for each example.
     until: ``best -> [B]``, which examples are done: they keep what they have,
@@ -108,19 +117,21 @@ def search(
       without a reverse derivative. None takes every step.
 
   Raises:
-    TypeError: if an argument is something else.
-    ValueError: if `steps` is not a whole number of at least 0; from the
-      attack, if inputs or labels do not fit, see `check_inputs`.
+    ValueError: if an argument is something else, or `steps` is not a whole
+      number of at least 0; from the attack, if inputs or labels do not fit,
+      see `check_inputs`.
   """
+  oracle = as_oracle(source, loss)
   run = _loop(oracle, proposer, threat, steps, keep, _no_record, until)
   return lambda key, inputs, labels: run(key, inputs, labels)[0]
 
 
 def search_recorded(
-  oracle: Oracle,
+  source: Source,
   proposer: Proposer,
   threat: Threat,
   *,
+  loss: LogitsLoss | None = None,
   steps: int,
   record: Record,
   keep: Keep = success_then_loss,
@@ -128,9 +139,10 @@ def search_recorded(
   """Returns `search` that also records every point it tries.
 
   Args:
-    oracle: as in `search`.
+    source: as in `search`.
     proposer: as in `search`.
     threat: as in `search`.
+    loss: as in `search`.
     steps: as in `search`.
     record: ``(inputs, probe) -> pytree``, called on every point; it sees the
       gradient as the oracle gave it.
@@ -141,9 +153,9 @@ def search_recorded(
     leading axis of steps + 1, that of the clean input first.
 
   Raises:
-    TypeError: as `search`.
     ValueError: as `search`.
   """
+  oracle = as_oracle(source, loss)
   return _loop(oracle, proposer, threat, steps, keep, record, None)
 
 
@@ -158,8 +170,7 @@ def with_restarts(
     keep: chooses among the results of the runs.
 
   Raises:
-    TypeError: if `keep` is no rule.
-    ValueError: if `restarts` is not a positive whole number.
+    ValueError: if `restarts` is not a positive whole number or `keep` no rule.
   """
   check_count("restarts", restarts)
   check_keep(keep)
@@ -176,7 +187,7 @@ def with_restarts(
 
     # From nothing, not from a first run: that would compile the attack twice.
     none = no_candidate(inputs, labels)
-    return known(jax.lax.scan(again, none, jnp.arange(restarts))[0])
+    return mark_unknown(jax.lax.scan(again, none, jnp.arange(restarts))[0])
 
   return runs
 
@@ -197,7 +208,6 @@ def _loop(
   record: Record,
   until: Until | None,
 ) -> RecordedAttack:
-  check_oracle(oracle)
   check_threat(threat)
   check_count("steps", steps, least=0)
   check_keep(keep)
@@ -205,42 +215,45 @@ def _loop(
   def attack(
     key: Key, inputs: Inputs, labels: Labels
   ) -> tuple[AttackResult, PyTree]:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    origin = ravel.widened(inputs)
+    origin = ravel.widen(inputs)
     first, memory = proposer.init(prng.fold_in(keys, 0), origin, labels)
 
     def step(carry: _Carry, index: Array) -> tuple[_Carry, PyTree]:
-      asked, moved = prng.split(prng.fold_in(keys, index + 1))
-      probe, state = oracle.grad(asked, carry.oracle, carry.inputs, labels)
+      probe_keys, proposer_keys = prng.split(prng.fold_in(keys, index + 1))
+      probe, state = oracle.grad(probe_keys, carry.oracle, carry.inputs, labels)
       new = candidate(carry.inputs, probe.loss, ~probe.correct)
       best = keep_better(keep, carry.best, new)
-      here = ravel.widened(carry.inputs)
-      point = Point(here, _usable(probe), origin, labels, index)
-      ahead, after = proposer.propose(moved, point, carry.memory)
-      ahead = jax.tree.map(_finite, ahead, here)
-      # The clean input comes before a first point, which nobody proposed.
+      here = ravel.widen(carry.inputs)
+      point = Point(here, _zero_infinite(probe), origin, labels, index)
+      ahead, after = proposer.propose(proposer_keys, point, carry.memory)
+      # A step that is not finite is none; the rest of the example still moves.
+      ahead = jax.tree.map(_finite_or, ahead, here)
+      # The clean input is always tried first; where the walk begins elsewhere,
+      # its first point follows, and not what was proposed from the clean input.
       clean = index == 0
       if first is not None:
         ahead, after = _select(clean, (first, memory), (ahead, after))
       ahead = threat.project(ahead, inputs)
       if first is not None:
+        # The oracle's memory of the clean input is no memory of the walk.
         state = _select(clean, oracle.init(ahead), state)
       return _Carry(ahead, after, state, best), record(carry.inputs, probe)
 
     none = no_candidate(inputs, labels)
     start = _Carry(inputs, memory, oracle.init(inputs), none)
     if until is not None:
-      best, records = _stopped(until, step, start, steps).best, ()
+      best, records = _run_until(until, step, start, steps).best, ()
     else:
       end, records = jax.lax.scan(step, start, jnp.arange(steps + 1))
       best = end.best
-    return admitted(threat, best, inputs), records
+    return admit_result(threat, best, inputs), records
 
   return attack
 
 
-def _stopped(
+def _run_until(
   until: Until,
   step: Callable[[_Carry, Array], tuple[_Carry, PyTree]],
   start: _Carry,
@@ -267,18 +280,21 @@ def _no_record(inputs: Inputs, probe: Probe) -> tuple[()]:
   return ()
 
 
-def _usable(probe: Probe) -> Probe:
+def _zero_infinite(probe: Probe) -> Probe:
   """Zeroes what is not finite: it must not spoil the whole direction."""
   slope = jax.tree.map(
     lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0),
-    ravel.widened(probe.gradient),
+    ravel.widen(probe.gradient),
   )
   return probe._replace(gradient=slope)
 
 
-def _finite(moved: Array, here: Array) -> Array:
+def _finite_or(moved: Array, here: Array) -> Array:
+  """Returns `moved` where it is finite, `here` elsewhere."""
   return jnp.where(jnp.isfinite(moved), moved, here)
 
 
 def _select(take: Array, new: PyTree, old: PyTree) -> PyTree:
-  return jax.tree.map(lambda one, other: jnp.where(take, one, other), new, old)
+  return jax.tree.map(
+    lambda fresh, stale: jnp.where(take, fresh, stale), new, old
+  )

@@ -15,7 +15,7 @@ from snnjax import prng
 from snnjax.arguments import (
   check_loss,
   check_scored,
-  described,
+  describe,
   logits_function,
 )
 from snnjax.attacks.threats import ravel
@@ -83,7 +83,7 @@ _SOURCE = (
 )
 
 
-def withstood(logits: Array, labels: Labels, targeted: bool = False) -> Array:
+def withstands(logits: Array, labels: Labels, targeted: bool = False) -> Array:
   """Returns whether an attack has not succeeded at these logits, [B].
 
   Logits that are not finite predict nothing: an attack on a label has
@@ -121,15 +121,15 @@ def white_box(loss: ScoredLossFn, targeted: bool = False) -> Oracle:
   ) -> tuple[Scored, tuple[()]]:
     return loss(key, inputs, labels), memory
 
-  return remembering(lambda inputs: (), probe, targeted)
+  return with_memory(lambda inputs: (), probe, targeted)
 
 
-def remembering(
+def with_memory(
   init: Callable[[Inputs], Memory],
   probe: Callable[[Memory, Key, Inputs, Labels], tuple[Scored, Memory]],
   targeted: bool = False,
 ) -> Oracle:
-  """Returns the oracle that differentiates a loss with a memory.
+  """Returns the oracle that differentiates a loss and carries a memory.
 
   Args:
     init: ``inputs -> memory``, before the first probe.
@@ -150,9 +150,9 @@ def remembering(
     watched = guard(total, inputs)
     gradient, (scored, memory) = watched(jax.grad(total, has_aux=True)(inputs))
     # Not in the network's type, which may be too coarse for sums and ties.
-    value = jnp.asarray(scored.loss, ravel.wide(scored.loss))
+    value = jnp.asarray(scored.loss, ravel.wide_dtype(scored.loss))
     loss = jnp.where(are_classes(scored.logits, labels), value, jnp.nan)
-    correct = withstood(scored.logits, labels, targeted)
+    correct = withstands(scored.logits, labels, targeted)
     return Probe(sign * loss, gradient, correct), memory
 
   return Oracle(init=init, grad=grad)
@@ -181,7 +181,7 @@ def as_oracle(
   if loss is not None:
     raise ValueError(
       f"loss must be None beside an oracle, which has its own; got "
-      f"{described(loss)}. Give it to what made the oracle"
+      f"{describe(loss)}. Give it to what made the oracle"
     )
   return source
 
@@ -190,7 +190,7 @@ def check_oracle(oracle: Oracle, name: str = "oracle") -> None:
   """Raises ValueError unless this is an oracle, where a loss would not do."""
   if not isinstance(oracle, Oracle):
     raise ValueError(
-      f"{name} must be an oracle; got {described(oracle)}: "
+      f"{name} must be an oracle; got {describe(oracle)}: "
       "attacks.white_box(loss) makes one of a loss"
     )
 
@@ -234,16 +234,18 @@ def eot(
         prng.fold_in(key, index), memory, inputs, labels
       )
       hits = probe.correct.astype(probe.loss.dtype)
-      return (probe.loss, ravel.widened(probe.gradient), hits), memory
+      return (probe.loss, ravel.widen(probe.gradient), hits), memory
 
     def add(
       carry: tuple[Sums, OracleState], index: Array
     ) -> tuple[tuple[Sums, OracleState], None]:
       sums, memory = carry
-      new, moved = draw(later or first, memory, index)
+      new, memory_new = draw(later or first, memory, index)
       if later is None:
         memory = jax.tree.map(
-          lambda one, other: jnp.where(index == 0, one, other), moved, memory
+          lambda fresh, stale: jnp.where(index == 0, fresh, stale),
+          memory_new,
+          memory,
         )
       sums = jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, new)
       return (sums, memory), None
@@ -254,14 +256,14 @@ def eot(
     if alone:
       start = draw(first, state, 0)
     else:
-      slope = jax.tree.map(jnp.zeros_like, ravel.widened(inputs))
-      none = jnp.zeros(labels.shape, ravel.wide(*jax.tree.leaves(inputs)))
+      slope = jax.tree.map(jnp.zeros_like, ravel.widen(inputs))
+      none = jnp.zeros(labels.shape, ravel.wide_dtype(*jax.tree.leaves(inputs)))
       start = ((none, slope, none), state)
-    sums, kept = start
+    sums, memory_after = start
     if draws > 1:
-      counted = jnp.arange(1 if alone else 0, draws)
-      sums, kept = jax.lax.scan(add, start, counted)[0]
+      indices = jnp.arange(1 if alone else 0, draws)
+      sums, memory_after = jax.lax.scan(add, start, indices)[0]
     loss, gradient, hits = jax.tree.map(lambda leaf: leaf / draws, sums)
-    return Probe(loss, gradient, hits >= 0.5), kept
+    return Probe(loss, gradient, hits >= 0.5), memory_after
 
   return Oracle(init=first.init, grad=grad)

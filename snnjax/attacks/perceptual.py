@@ -24,9 +24,7 @@ FLOOR = 1 / 255  # one grey level
 _IMAGE_AXES = 4
 
 
-def sensitivity(
-  inputs: Inputs, window: int = 3, floor: float = FLOOR
-) -> Inputs:
+def sensitivity(inputs: Inputs, side: int = 3, floor: float = FLOOR) -> Inputs:
   """Returns 1 / (standard deviation of each pixel's neighbourhood).
 
   Changes are seen in smooth regions and lost in busy ones. Each channel, and
@@ -35,14 +33,14 @@ def sensitivity(
 
   Args:
     inputs: [B, ..., H, W, C], or a mapping of such arrays.
-    window: side n of the n x n neighbourhood, odd.
+    side: side n of the n x n neighbourhood, odd.
     floor: the smallest standard deviation, in raw units.
 
   Returns:
     Like the inputs, positive, in float32 at least.
 
   Raises:
-    ValueError: if the window is even or an array has no height and width.
+    ValueError: if `side` is even or an array has no height and width.
 
   References:
     Bo Luo, Yannan Liu, Lingxiao Wei, Qiang Xu, 2018, "Towards imperceptible
@@ -52,17 +50,17 @@ def sensitivity(
   Differs from the paper by the floor: a constant neighbourhood would have an
     infinite sensitivity there.
   """
-  check_count("window", window)
+  check_count("side", side)
   check_positive("floor", floor)
-  if window % 2 == 0:
-    raise ValueError(f"window must be odd; got {window}")
+  if side % 2 == 0:
+    raise ValueError(f"side must be odd; got {side}")
 
-  def one(images: Array) -> Array:
+  def of_images(images: Array) -> Array:
     if images.ndim < _IMAGE_AXES:
       raise ValueError(
         f"inputs must be images [B, ..., H, W, C]; got shape {images.shape}"
       )
-    size = (1,) * (images.ndim - 3) + (window, window, 1)
+    size = (1,) * (images.ndim - 3) + (side, side, 1)
 
     def total(values: Array) -> Array:
       return jax.lax.reduce_window(
@@ -78,13 +76,13 @@ def sensitivity(
     variance = total(jnp.square(centred)) / count - jnp.square(mean)
     return 1 / jnp.maximum(jnp.sqrt(jnp.maximum(variance, 0)), floor)
 
-  return jax.tree.map(one, ravel.widened(inputs))
+  return jax.tree.map(of_images, ravel.widen(inputs))
 
 
 def perceptual_distance(
   candidate: Inputs,
   origin: Inputs,
-  window: int = 3,
+  side: int = 3,
   floor: float = FLOOR,
 ) -> Array:
   """Returns ``sum_i |delta_i| * sensitivity_i(origin)``, [B].
@@ -92,7 +90,7 @@ def perceptual_distance(
   Args:
     candidate: changed images [B, ..., H, W, C], or a mapping of them.
     origin: the clean images.
-    window: as in `sensitivity`.
+    side: as in `sensitivity`.
     floor: as in `sensitivity`.
 
   Raises:
@@ -101,7 +99,7 @@ def perceptual_distance(
   References:
     Luo et al. 2018, arXiv 1801.04693.
   """
-  weight = ravel.ravel_examples(sensitivity(origin, window, floor))[0]
+  weight = ravel.ravel_examples(sensitivity(origin, side, floor))[0]
   delta = ravel.ravel_examples(candidate)[0] - ravel.ravel_examples(origin)[0]
   return jnp.sum(jnp.abs(delta) * weight, 1)
 
@@ -126,8 +124,8 @@ def noise_tolerance(logits: Array, labels: Labels) -> Array:
   """
   check_labels(logits, labels)
   chosen = jax.nn.one_hot(rival(logits, labels), logits.shape[1], dtype=bool)
-  own = jnp.max(jnp.where(chosen, logits, -jnp.inf), 1)
-  return own - jnp.max(jnp.where(chosen, -jnp.inf, logits), 1)
+  chosen_logit = jnp.max(jnp.where(chosen, logits, -jnp.inf), 1)
+  return chosen_logit - jnp.max(jnp.where(chosen, -jnp.inf, logits), 1)
 
 
 def imperceptible(
@@ -138,7 +136,7 @@ def imperceptible(
   step_size: float,
   pixels: int = 1,
   box: Bounds = UNIT_BOX,
-  window: int = 3,
+  side: int = 3,
   floor: float = FLOOR,
 ) -> Attack:
   """Returns the greedy attack on noise tolerance per perceptual distance.
@@ -154,7 +152,7 @@ def imperceptible(
     step_size: the change of a value in one step, in raw units.
     pixels: how many values one step changes.
     box: smallest and largest values of an input.
-    window: as in `sensitivity`.
+    side: as in `sensitivity`.
     floor: as in `sensitivity`.
 
   Raises:
@@ -181,18 +179,18 @@ def imperceptible(
 
   def init(keys: Key, origin: Inputs, labels: Labels) -> tuple[None, Array]:
     del keys, labels
-    return None, ravel.ravel_examples(sensitivity(origin, window, floor))[0]
+    return None, ravel.ravel_examples(sensitivity(origin, side, floor))[0]
 
   def propose(keys: Key, point: Point, weight: Array) -> tuple[Inputs, Array]:
     del keys
-    moved = _bought(point, weight, budget, step_size, pixels, box)
+    moved = _buy_changes(point, weight, budget, step_size, pixels, box)
     return moved, weight
 
   proposer = Proposer(init, propose)
   return search(white_box(scored), proposer, box_only(box), steps=steps)
 
 
-def _bought(
+def _buy_changes(
   point: Point,
   weight: Array,
   budget: float | Array,
@@ -207,13 +205,16 @@ def _bought(
   gradient = ravel.ravel_examples(point.probe.gradient)[0]
   lower, upper = walls(box, point.origin)
   moved = jnp.clip(here + step_size * jnp.sign(gradient), lower, upper)
+  # A step back towards the clean value is free, and later gives room.
   cost = (jnp.abs(moved - center) - jnp.abs(here - center)) * weight
+  # A value at its wall gains nothing, whatever its gradient.
   gain = jnp.where(moved == here, 0, jnp.abs(gradient) / weight)
   best, columns = jax.lax.top_k(gain, min(pixels, gain.shape[1]))
   spent = jnp.sum(jnp.abs(here - center) * weight, 1, keepdims=True)
   price = jnp.maximum(jnp.take_along_axis(cost, columns, 1), 0)
   room = jnp.reshape(jnp.asarray(budget, here.dtype), (-1, 1)) - spent
-  bought = (jnp.cumsum(price, 1) <= room) & (best > 0)
+  # Best first: as many as fit together into what is left of the budget.
+  affordable = (jnp.cumsum(price, 1) <= room) & (best > 0)
   rows = jnp.arange(here.shape[0])[:, None]
-  taken = jnp.zeros(here.shape, bool).at[rows, columns].set(bought)
-  return restore(jnp.where(taken, moved, here))
+  changing = jnp.zeros(here.shape, bool).at[rows, columns].set(affordable)
+  return restore(jnp.where(changing, moved, here))

@@ -37,13 +37,13 @@ class SuiteAttack(NamedTuple):
   Attributes:
     kind: which attack, a key of `kinds.KINDS`.
     rules: names of backward rules.
-    name: of its results; the kind, if empty.
+    name: what its results are called; the kind, if empty.
     mix: "each" rule on its own, their "gradient_mean", or "worst_of" them per
       example as one attack.
     loss: what is ascended; the kind's first, if empty.
     steps: gradient steps, queries or draws; the kind's default, if None.
     restarts: runs from random starts, the worst per example.
-    draws: of a random encoder that each gradient averages.
+    draws: how many draws of a random encoder each gradient averages.
     meets: "all" examples, or "survivors" of the attacks before it on the same
       target at the same radius.
     targets: modalities or "both"; () is all of them.
@@ -66,16 +66,17 @@ class SuiteAttack(NamedTuple):
 
 
 def quick_suite(
-  rules: Iterable[str], own: str | None = None
+  rules: Iterable[str], trained_rule: str | None = None
 ) -> tuple[SuiteAttack, ...]:
   """Returns PGD under every rule, FGSM and noise, all on every example.
 
   Args:
     rules: names of backward rules.
-    own: of the rule that the network was trained by; the first by default.
+    trained_rule: name of the rule that the network was trained by; the first
+      by default.
   """
   every = tuple(rules)
-  first = (own or every[0],)
+  first = (trained_rule or every[0],)
   return (
     SuiteAttack("pgd", every),
     SuiteAttack("fgsm", first),
@@ -84,7 +85,9 @@ def quick_suite(
 
 
 def standard_suite(
-  rules: Iterable[str], own: str | None = None, adaptive: str | None = None
+  rules: Iterable[str],
+  trained_rule: str | None = None,
+  adaptive: str | None = None,
 ) -> tuple[SuiteAttack, ...]:
   """Returns what a robust accuracy should have withstood.
 
@@ -96,20 +99,22 @@ def standard_suite(
 
   Args:
     rules: names of backward rules.
-    own: of the rule that the network was trained by; the first by default.
-    adaptive: of a rule that adapts to the attack, such as ASSG
-      (`snnjax.backward.assg.assg`); without one, `own` takes its place.
+    trained_rule: name of the rule that the network was trained by; the first
+      by default.
+    adaptive: name of a rule that adapts to the attack, such as ASSG
+      (`snnjax.backward.assg.assg`); without one, `trained_rule` takes
+      its place.
   """
   every = tuple(rules)
-  own = own or every[0]
-  strong = adaptive or own
+  trained_rule = trained_rule or every[0]
+  strong = adaptive or trained_rule
   later = (
     SuiteAttack("sa_pgd", (strong,), steps=50),
-    SuiteAttack("apgd", (own,), "apgd_ce", steps=50),
-    SuiteAttack("fab_t", (own,), steps=10, options={"rivals": 3}),
+    SuiteAttack("apgd", (trained_rule,), "apgd_ce", steps=50),
+    SuiteAttack("fab_t", (trained_rule,), steps=10, options={"rivals": 3}),
     SuiteAttack(
       "pgd",
-      tuple(dict.fromkeys((own, strong))),
+      tuple(dict.fromkeys((trained_rule, strong))),
       "pgd_mean",
       "gradient_mean",
       loss="margin",
@@ -117,11 +122,11 @@ def standard_suite(
     SuiteAttack(
       "apgd", (strong,), "apgd_dlr", loss="dlr", steps=50, restarts=2
     ),
-    SuiteAttack("apgd_t", (own,), steps=50, options={"rivals": 3}),
-    SuiteAttack("square", (own,), steps=1000, levels=(-1,)),
+    SuiteAttack("apgd_t", (trained_rule,), steps=50, options={"rivals": 3}),
+    SuiteAttack("square", (trained_rule,), steps=1000, levels=(-1,)),
   )
   return (
-    *quick_suite(dict.fromkeys((*every, strong)), own),
+    *quick_suite(dict.fromkeys((*every, strong)), trained_rule),
     *(attack._replace(meets="survivors") for attack in later),
   )
 
@@ -133,13 +138,13 @@ def with_defaults(
   random_draws: int = 10,
   adaptive: Collection[str] = (),
 ) -> SuiteAttack:
-  """Returns an attack with its defaults filled in, all of it allowed.
+  """Returns an attack with its defaults filled in and its values checked.
 
   Args:
     attack: of a suite.
-    steps: of kinds whose number of steps is the suite's.
-    random_draws: of random noise.
-    adaptive: those of the rules that adapt to the attack.
+    steps: the number of steps of kinds that take the suite's.
+    random_draws: the number of draws of random noise.
+    adaptive: names of the rules that adapt to the attack.
 
   Raises:
     SuiteError: a value is not allowed.
@@ -149,7 +154,7 @@ def with_defaults(
     raise SuiteError("kind", attack.kind, _one_of(KINDS))
   numbers = {"steps": steps, "random_draws": random_draws}
   usual = numbers[kind.steps] if isinstance(kind.steps, str) else kind.steps
-  whole = attack._replace(
+  filled = attack._replace(
     name=attack.name or attack.kind,
     rules=_tuple("rules", attack.rules),
     loss=attack.loss or (kind.losses[0] if kind.losses else ""),
@@ -158,15 +163,15 @@ def with_defaults(
     levels=_tuple("levels", attack.levels),
     options=_options(kind, attack.options),
   )
-  _check(kind, whole, adaptive)
-  return whole
+  _check(kind, filled, adaptive)
+  return filled
 
 
 def expand_rules(suite: Iterable[SuiteAttack]) -> tuple[SuiteAttack, ...]:
   """Returns the attacks as they are run, each one program.
 
-  One that runs under several rules on their own becomes as many, with the rule
-  behind its name: ``pgd/rga``.
+  An attack that runs under "each" of several rules becomes one attack per rule,
+  with the rule behind its name: ``pgd/rga``.
 
   Args:
     suite: attacks from `with_defaults`, in their order.
@@ -241,8 +246,8 @@ def _options(kind: Kind, options: Any) -> dict[str, Any]:
   unknown = [key for key in options if key not in kind.options]
   if unknown:
     raise SuiteError("options", unknown, _one_of(kind.options))
-  whole = dict(kind.options) | dict(options)
-  for key, value in whole.items():
+  filled = dict(kind.options) | dict(options)
+  for key, value in filled.items():
     default = kind.options[key]
     fits = type(value) is type(default)
     if isinstance(value, int | float):
@@ -253,7 +258,7 @@ def _options(kind: Kind, options: Any) -> dict[str, Any]:
       wanted = {int: "a count above 0", float: "a number above 0"}
       allowed = wanted.get(type(default), "a tuple of names")
       raise SuiteError(f"options.{key}", value, allowed)
-  return whole
+  return filled
 
 
 def _tuple(key: str, values: Any) -> tuple:

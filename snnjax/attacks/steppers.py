@@ -1,9 +1,9 @@
 """Steppers: optax transformations that turn gradients into ascent steps.
 
 `snnjax.attacks.ascend` calls ``update(gradient, state, inputs, value=loss,
-correct=correct, origin=clean)`` and adds what comes back, so any optax
-transformation is a stepper, and one that adapts to an example's progress takes
-these as extra arguments. Everything here treats every example on its own.
+correct=correct, origin=clean)`` and adds what it returns, so any optax
+transformation is a stepper; one that adapts to an example's progress takes the
+keywords as extra arguments. Everything here treats every example on its own.
 """
 
 import jax
@@ -14,7 +14,7 @@ import optax
 from snnjax import vectors
 from snnjax.arguments import check_per_example
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.threat import Threat
+from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Array, Inputs
 from snnjax.prng import batch_size
 from snnjax.validation import check_range
@@ -25,7 +25,11 @@ def steepest(threat: Threat) -> optax.GradientTransformation:
 
   Args:
     threat: whose `ascent` to follow.
+
+  Raises:
+    ValueError: if it is none.
   """
+  check_threat(threat)
 
   def update(
     gradient: Inputs, state: optax.OptState, params: Inputs | None = None
@@ -51,21 +55,26 @@ def adam() -> optax.GradientTransformation:
   return optax.GradientTransformation(inner.init, update)
 
 
-def normalized() -> optax.GradientTransformation:
-  """Returns g / mean |g|, for each example and modality; 0 where g is 0."""
+def divide_by_mean() -> optax.GradientTransformation:
+  """Returns the stepper g / mean |g|, per example and modality.
 
-  def one(gradient: Array) -> Array:
+  A gradient of 0 stays 0.
+  """
+
+  def divide(gradient: Array) -> Array:
     axes = tuple(range(1, gradient.ndim))
     size = jnp.mean(jnp.abs(gradient), axes, keepdims=True)
     return gradient / jnp.where(size > 0, size, 1)
 
-  return optax.stateless(lambda gradient, params: jax.tree.map(one, gradient))
+  return optax.stateless(
+    lambda gradient, params: jax.tree.map(divide, gradient)
+  )
 
 
-def scaled(
+def scale_steps(
   step_size: ravel.Amounts,
 ) -> optax.GradientTransformation:
-  """Returns `step_size` times the direction.
+  """Returns the stepper that multiplies directions by a step size.
 
   Args:
     step_size: one for all, or one for each modality; a scalar, or [B], one
@@ -84,10 +93,10 @@ def scaled(
     check_per_example("step_size", step_size, batch_size(direction))
     sizes = ravel.broadcast_modalities("step_size", step_size, direction)
 
-    def one(leaf: Array, size: float | Array) -> Array:
+    def multiply(leaf: Array, size: float | Array) -> Array:
       return leaf * vectors.column(jnp.asarray(size, leaf.dtype), leaf)
 
-    return ravel.map_modalities(one, direction, sizes)
+    return ravel.map_modalities(multiply, direction, sizes)
 
   return optax.stateless(update)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from snnjax import losses
-from snnjax.arguments import described, logits_function
+from snnjax.arguments import describe, logits_function
 from snnjax.attacks.combinators import within
 from snnjax.attacks.gradient.auto_pgd import (
   TargetedLoss,
@@ -26,7 +26,7 @@ from snnjax.interfaces import AnyLogitsFn, Attack, LogitsFn
 
 OfRadius = Callable[[Any], Threat]  # radius, or one per modality -> threat
 
-_SCHEDULE = 10_000  # the queries over which Square's windows shrink
+_SCHEDULE = 10_000  # the queries over which Square's patches shrink
 
 
 class Effort(NamedTuple):
@@ -72,13 +72,13 @@ def threat_of(threat: Threat | OfRadius, epsilon: Any = None) -> Threat:
   if not callable(threat):
     raise ValueError(
       "threat must be a norm, such as attacks.linf, with epsilon, or a ready "
-      f"threat, attacks.linf(8 / 255); got {described(threat)}"
+      f"threat, attacks.linf(8 / 255); got {describe(threat)}"
     )
   if epsilon is None:
     raise ValueError("epsilon must be given where threat is a norm; got None")
-  made = threat(epsilon)
-  check_threat(made, f"threat({epsilon})")
-  return made
+  ready = threat(epsilon)
+  check_threat(ready, f"threat({epsilon})")
+  return ready
 
 
 def autoattack_standard(
@@ -114,6 +114,7 @@ def autoattack_standard(
   `square`.
   """
   parts = _Parts(logits_function(logits_fn), threat_of(threat, epsilon), effort)
+  # The authors' numbers under l1, where one run is three shorter ones.
   few = 5 if parts.sparse else 9
   return {
     "apgd_ce": parts.apgd(losses.cross_entropy, 5 if parts.sparse else 1),

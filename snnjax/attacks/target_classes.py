@@ -10,7 +10,7 @@ from snnjax.arguments import as_labels
 from snnjax.attacks.candidates import (
   Keep,
   keep_better,
-  known,
+  mark_unknown,
   no_candidate,
   success_then_loss,
 )
@@ -26,6 +26,7 @@ from snnjax.interfaces import (
 )
 from snnjax.validation import check_count
 
+# (key, inputs, labels, rivals) -> the result of the attack on these rivals
 Towards = Callable[[Key, Inputs, Labels, Labels], AttackResult]
 
 
@@ -37,8 +38,8 @@ def strongest_rivals(logits: Array, labels: Labels, count: int) -> Labels:
     labels: [B].
     count: how many, at most C - 1.
   """
-  own = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
-  return jax.lax.top_k(jnp.where(own, -jnp.inf, logits), count)[1]
+  is_label = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
+  return jax.lax.top_k(jnp.where(is_label, -jnp.inf, logits), count)[1]
 
 
 def over_targets(
@@ -54,8 +55,8 @@ def over_targets(
       input.
     towards: ``(key, inputs, labels, rivals [B]) -> AttackResult``.
     targets: how many rivals; C - 1 if there are fewer.
-    keep: ``(held, new) -> [B]``, whether an attack's result replaces the best
-      of those before.
+    keep: the rule by which an attack's result replaces the best of those
+      before.
 
   Raises:
     ValueError: if `targets` is not a positive whole number.
@@ -70,16 +71,21 @@ def over_targets(
     count = min(targets, logits.shape[1] - 1)
     ranked = strongest_rivals(logits, labels, count)
 
-    def again(
-      held: AttackResult, turn: tuple[Array, Labels]
+    # In a scan, so that the network is compiled once for all rivals.
+    def attack_rival(
+      best: AttackResult, turn: tuple[Array, Labels]
     ) -> tuple[AttackResult, None]:
       index, rivals = turn
       new = towards(prng.fold_in(keys, index), inputs, labels, rivals)
-      return keep_better(keep, held, new), None
+      return keep_better(keep, best, new), None
 
     turns = (jnp.arange(1, count + 1), ranked.T)
-    found = jax.lax.scan(again, no_candidate(inputs, labels), turns)[0]
+    best_of_all = jax.lax.scan(
+      attack_rival, no_candidate(inputs, labels), turns
+    )[0]
     # The ranking is a query, too.
-    return known(found._replace(iterations=found.iterations + 1))
+    return mark_unknown(
+      best_of_all._replace(iterations=best_of_all.iterations + 1)
+    )
 
   return attack

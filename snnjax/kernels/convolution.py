@@ -46,15 +46,18 @@ def convolve(
     ValueError: if the shapes, the strides or the padding do not fit.
   """
   pads = _pads(inputs, kernel, strides, padding)
-  if tuple(strides) != (1, 1) or not _covered(inputs, kernel):
+  # The primitives know stride 1 alone: it is what all networks here use.
+  if tuple(strides) != (1, 1) or not _primitives_apply(inputs, kernel):
     return convolve_reference(inputs, kernel, strides=strides, padding=pads)
-  window = primitives.Window(
+  geometry = primitives.Geometry(
     pads,
     (kernel.shape[0], kernel.shape[1]),
+    # Part of the primitive, as `jax.lax` makes it part of its own: the context
+    # that set it has ended when the primitive is lowered.
     jax.config.values["jax_default_matmul_precision"],
   )
   return primitives.convolution(
-    inputs[None], kernel[None], window=window, transposed=False
+    inputs[None], kernel[None], geometry=geometry, transposed=False
   )[0]
 
 
@@ -71,8 +74,10 @@ def convolve_reference(
   )
 
 
-def _covered(inputs: Array, kernel: Array) -> bool:
+def _primitives_apply(inputs: Array, kernel: Array) -> bool:
   """Whether the primitives apply: switched on, one floating type, no mesh."""
+  # Where mesh axes are part of types, `jax.lax` knows what its results are
+  # typed with; the primitives do not.
   same = inputs.dtype == kernel.dtype
   floats = same and jnp.issubdtype(inputs.dtype, jnp.floating)
   placed = typed_axes(inputs) | typed_axes(kernel)

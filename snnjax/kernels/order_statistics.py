@@ -23,6 +23,8 @@ def ascending(values: Array) -> Array:
   Args:
     values: [B, D], of a floating type.
   """
+  # NaNs have many bit patterns, of both signs: one of them is put in place of
+  # all, so that they sort to the end.
   canonical = jnp.where(jnp.isnan(values), jnp.nan, values)
   return _float_of(jnp.sort(_place_of(canonical), axis=1), values.dtype)
 
@@ -50,20 +52,26 @@ def last_true(holds: Callable[[Array], Array], like: Array) -> Array:
   Returns:
     The floats; -infinity where the condition holds nowhere above it.
   """
+  # A condition is monotone in the floats, and so in their places: integers of
+  # as many bits, in the same order.
   signed = _integer(like.dtype)
   bits = jnp.iinfo(signed).bits
 
-  def decide(index: Array, found: Array) -> Array:
-    # From the top: the first bit is the sign, flipped so that places ascend.
+  def decide(index: Array, place: Array) -> Array:
+    # Bits are tried from the top, and a bit stays set if the condition still
+    # holds: binary search without comparisons of floats. The first is the
+    # sign; `lowest` starts with it set, so that flipping it means "not
+    # negative".
     bit = lax.shift_left(
       jnp.ones((), signed), (bits - 1 - index).astype(signed)
     )
-    trial = found ^ bit
-    return jnp.where(holds(_float_of(trial, like.dtype)), trial, found)
+    trial = place ^ bit
+    return jnp.where(holds(_float_of(trial, like.dtype)), trial, place)
 
+  # The place below that of -infinity: a NaN, should the condition hold nowhere.
   lowest = jnp.full_like(like, jnp.iinfo(signed).min, signed)
-  found = _float_of(lax.fori_loop(0, bits, decide, lowest), like.dtype)
-  return jnp.where(jnp.isnan(found), -jnp.inf, found)
+  floats = _float_of(lax.fori_loop(0, bits, decide, lowest), like.dtype)
+  return jnp.where(jnp.isnan(floats), -jnp.inf, floats)
 
 
 def kth_largest(values: Array, count: Array | int) -> Array:
@@ -77,13 +85,13 @@ def kth_largest(values: Array, count: Array | int) -> Array:
     The values; -infinity where a row has fewer.
   """
 
-  def reached(floats: Array) -> Array:
+  def enough(floats: Array) -> Array:
     # At most 2^24 of a row: whole numbers are exact in float32.
     reach = jnp.sum(values >= floats, 1, keepdims=True)
     return reach.astype(jnp.result_type(count)) >= count
 
-  found = last_true(reached, values[:, :1])
-  return jnp.where(found == 0, 0, found)
+  values_at_rank = last_true(enough, values[:, :1])
+  return jnp.where(values_at_rank == 0, 0, values_at_rank)
 
 
 def next_above(values: Array) -> Array:
@@ -97,14 +105,14 @@ def _integer(dtype: jnp.dtype) -> np.dtype:
 
 def _place_of(values: Array) -> Array:
   """Returns integers in the order of the floats."""
-  return _flipped(lax.bitcast_convert_type(values, _integer(values.dtype)))
+  return _flip(lax.bitcast_convert_type(values, _integer(values.dtype)))
 
 
 def _float_of(places: Array, dtype: jnp.dtype) -> Array:
-  return lax.bitcast_convert_type(_flipped(places), dtype)
+  return lax.bitcast_convert_type(_flip(places), dtype)
 
 
-def _flipped(integers: Array) -> Array:
+def _flip(integers: Array) -> Array:
   """Reverses the negative ones, whose floats have sign and magnitude."""
   return jnp.where(
     integers < 0, integers ^ jnp.iinfo(integers.dtype).max, integers

@@ -55,11 +55,11 @@ def neuron_scan(
     return neuron_scan_reference(charge, fire, state, inputs)
   if unroll is None:
     unroll = steps <= _MOST_STEPS
-  form = _spelled_out if unroll else _looped
+  form = _run_unrolled if unroll else _run_loop
   return form(charge, fire, state, inputs, steps)
 
 
-def _looped(
+def _run_loop(
   charge: Charge, fire: Fire, state: PyTree, inputs: PyTree, steps: int
 ) -> tuple[PyTree, PyTree]:
   """Runs a loop whose body fires and then charges for the next step.
@@ -77,9 +77,11 @@ def _looped(
     carry: tuple[PyTree, PyTree], t: Array
   ) -> tuple[tuple[PyTree, PyTree], PyTree]:
     state, outputs = fire(carry[0], at(t))
-    # The last step charges for nobody.
+    # The body charges for the step after it; the last one has none, and what
+    # it charges, with its own inputs again, is dropped.
     return (charge(state, at(jnp.minimum(t + 1, steps - 1))), state), outputs
 
+  # The backward pass keeps the carry of each step and computes the rest again.
   # A loop's body is never merged with its recomputation, so no guard is needed.
   light = jax.checkpoint(body, prevent_cse=False)
   first = (charge(state, at(0)), state)
@@ -87,38 +89,39 @@ def _looped(
   return state, outputs
 
 
-def _spelled_out(
+def _run_unrolled(
   charge: Charge, fire: Fire, state: PyTree, inputs: PyTree, steps: int
 ) -> tuple[PyTree, PyTree]:
   """Runs one step after the other, without a loop."""
-  # Traced and differentiated once, not T times.
+  # Under `jit` the step is traced and differentiated once, not T times.
   once = jax.jit(_step(charge, fire))
   leaves, tree = jax.tree.flatten(inputs)
-  slices = [_taken_apart(leaf) for leaf in leaves]
+  slices = [_split_steps(leaf) for leaf in leaves]
   outputs = []
   for t in range(steps):
-    now = jax.tree.unflatten(tree, [each[t] for each in slices])
+    now = jax.tree.unflatten(tree, [leaf[t] for leaf in slices])
     state, output = once(state, now)
     outputs.append(output)
-  return state, jax.tree.map(lambda *each: _put_together(each), *outputs)
+  return state, jax.tree.map(lambda *steps: _stack_steps(steps), *outputs)
 
 
-def _taken_apart(sequence: Array) -> list[Array]:
-  """Splits [T, B, ...] into T arrays [B, ...].
+def _split_steps(sequence: Array) -> list[Array]:
+  """Splits [T, B, ...] into T arrays [B, ...], the same as ``list(sequence)``.
 
-  Not by indexing, and where there are feature axes along the second axis of
-  [B, T, ...]: layers merge the batch with time in that order, and the
-  gradient, a concatenation, is then in the order in which the layer below
-  reads it. XLA makes one that is transposed afterwards a loop that looks its
-  step up for every element.
+  Where the arrays have feature axes, [B, T, ...] is split along its second
+  axis instead of indexing [T, B, ...] along its first.
   """
+  # The gradient of a split is a concatenation. Layers merge batch and time in
+  # the order [B, T], so this one is already in the order in which the layer
+  # below reads it. Were it transposed afterwards, XLA would make a loop that
+  # looks its step up for every element.
   steps = sequence.shape[0]
   axis = 1 if sequence.ndim > 2 else 0
   parts = lax.split(jnp.moveaxis(sequence, 0, axis), (1,) * steps, axis)
   return [lax.squeeze(part, (axis,)) for part in parts]
 
 
-def _put_together(outputs: Sequence[Array]) -> Array:
+def _stack_steps(outputs: Sequence[Array]) -> Array:
   """Stacks T arrays [B, ...] into [T, B, ...], by way of [B, T, ...]."""
   axis = 1 if outputs[0].ndim > 1 else 0
   return jnp.moveaxis(jnp.stack(outputs, axis), axis, 0)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import jax
 from jax import lax
 
+from snnjax.arguments import check_network, check_takes
+from snnjax.backward.rules import check_rule
 from snnjax.interfaces import (
   Array,
   Attack,
@@ -48,6 +50,14 @@ def adversarial(
       threat=linf(8 / 255), steps=7)``.
     rule: the backward rule that the attack differentiates under.
   """
+  check_network(network)
+  check_rule(rule)
+  check_takes(
+    "craft",
+    craft,
+    ("logits_fn",),
+    "functools.partial(attacks.fgsm, threat=threat) is one",
+  )
   inner = as_method(method)
 
   def on_adversarial(

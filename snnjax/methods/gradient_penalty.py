@@ -10,6 +10,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import lax
 
+from snnjax.arguments import check_network
+from snnjax.backward.rules import check_rule
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -53,7 +55,8 @@ def sr(
     confidence: f, ``(logits, labels, rival) -> [B]``.
     direction: where the slope of f is taken; its sign direction makes the
       slope ||g||_1.
-    estimator: ``Probe -> slope [B]``; a finite difference of 0.01 by default.
+    estimator: ``regularizers.Line -> slope [B]``; a finite difference of 0.01
+      by default.
     shape: slope -> penalty; `squared` (the released code) or `absolute` (the
       paper).
 
@@ -63,6 +66,8 @@ def sr(
   Differs from: the released code moves the normalisation statistics in both
     of its passes; here only the clean pass does.
   """
+  check_network(network)
+  check_rule(rule)
   check_range("weight", weight, 0, float("inf"))
 
   def objective(

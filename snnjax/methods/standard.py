@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from snnjax.arguments import check_network
+from snnjax.backward.rules import check_rule
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -38,6 +40,8 @@ def vanilla(
     rule: the backward rule of the weights' gradient.
     loss: ``(forward, labels) -> [B]``; the logits' cross-entropy by default.
   """
+  check_network(network)
+  check_rule(rule)
 
   def objective(
     variables: Variables, key: Key, batch: Batch, step: Array

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnjax.arguments import check_is, check_network
 from snnjax.backward.rules import StraightThrough, check_rule
 from snnjax.encoders import Encoder
 from snnjax.interfaces import (
@@ -72,10 +73,15 @@ def build(
     "MODALITY/NAME", and "trunk/NAME".
 
   Raises:
-    ValueError: if there is no branch, step counts differ or classes < 2.
+    ValueError: if there is no branch, step counts differ, classes < 2, or an
+      argument is something else.
   """
   check_count("classes", classes, least=2)
   named = branches if isinstance(branches, Mapping) else {"body": branches}
+  check_is("readout", readout, Readout, "readouts.mean()")
+  for branch in named.values():
+    check_is("branches", branch, Branch, "models.Branch(encoder, layers)")
+    check_is("encoder", branch.encoder, Encoder, "encoders.direct(8)")
   counts = {name: branch.encoder.steps for name, branch in named.items()}
   if len(set(counts.values())) != 1:
     raise ValueError(
@@ -168,8 +174,10 @@ def classifier(
     rule: the backward rule under which the logits are differentiated.
 
   Raises:
-    ValueError: if the rule is none, such as a surrogate alone.
+    ValueError: if the network is none, such as its `apply` alone, or the rule
+      is none, such as a surrogate alone.
   """
+  check_network(network)
   check_rule(rule)
 
   def logits(key: Key, inputs: Inputs) -> Array:
@@ -193,6 +201,7 @@ class _Module(nn.Module):
     """Returns logits, outputs, traces and the output layer's state."""
     traces: Traces = {}
     features = []
+    # A branch whose steps are all equal computes one, [1, B, F].
     for name, make in self.stacks.items():
       sequence, more = Stack(make, name=name)(encoded[name], context)
       traces |= more
@@ -252,9 +261,9 @@ def _check_types(arrays: Mapping[str, Array], single: bool) -> None:
   kinds = {name: jnp.result_type(leaf) for name, leaf in arrays.items()}
   for name, kind in kinds.items():
     if kind not in _TYPES:
-      said = "inputs" if single else f"inputs[{name!r}]"
+      label = "inputs" if single else f"inputs[{name!r}]"
       raise ValueError(
-        f"{said} must be of one of the types {', '.join(map(str, _TYPES))}; "
+        f"{label} must be of one of the types {', '.join(map(str, _TYPES))}; "
         f"got {kind}: divide images by 255, cast spikes and counts"
       )
   if len(set(kinds.values())) > 1:

@@ -65,8 +65,8 @@ def accuracy_over_seeds(
     name,
     title,
     caption,
-    f"Lines of mean accuracy against epsilon for {', '.join(groups)}, attacked "
-    f"on {', '.join(curves)}; the numbers are in {name}.json.",
+    f"Lines of mean accuracy against epsilon for {', '.join(groups)}, in the "
+    f"panels {', '.join(curves)}; the numbers are in {name}.json.",
     canvas.png(drawing),
     {"confidence": 0.95, "unit": unit, "curves": data},
   )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnjax import attacks
-from snnjax.attacks.sparse import greedy, sparse_pgd, sparse_rs
+from snnjax.attacks.sparse import corner_search, jsma, sparse_pgd, sparse_rs
 from snnjax.attacks.threats import l0
 from snnjax.interfaces import Scored
 
@@ -132,7 +132,7 @@ def test_saliency_pushes_the_rival_up_and_the_others_down():
 
   inputs = jnp.full((1, 3), 0.1)
   # Class 1 is the strongest but the label: it is the rival.
-  probe, _ = greedy.saliency(logits).grad(KEY, (), inputs, jnp.zeros(1, int))
+  probe, _ = jsma.saliency(logits).grad(KEY, (), inputs, jnp.zeros(1, int))
   up, down = np.array([3.0, 4, -1]), np.array([0.0, -1, 2.5])
   expected = np.where(up * down < 0, np.sign(up) * np.abs(up * down), 0)
   np.testing.assert_allclose(probe.gradient[0], expected, atol=1e-5)
@@ -162,13 +162,13 @@ def test_every_site_may_change():
     (lambda: l0.sites_of(jnp.ones((2, 3)), 2), "site_axes must be"),
     (lambda: sparse_pgd.spgd(LINEAR, THREAT, steps=0), "steps must be"),
     (
-      lambda: greedy.corner_search(
+      lambda: corner_search.corner_search(
         LINEAR, THREAT, sites=11, draws=1, channels=2
       )(KEY, GREY, LABELS),
       "sites and channels must be those of the inputs",
     ),
     (
-      lambda: greedy.corner_search(
+      lambda: corner_search.corner_search(
         LINEAR, THREAT, sites=12, draws=1, channels=5
       ),
       "channels must be at most 4",

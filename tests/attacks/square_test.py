@@ -1,4 +1,4 @@
-"""Square's windows, and its progress without a gradient."""
+"""Square's patches, and its progress without a gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 MARGIN = losses.scored(smooth_network.logits, losses.margin_loss)
 
 
-def test_sides_of_windows():
+def test_sides_of_patches():
   sides = patches.sides(np.array([1.0, 0.25, 0.0]), (8, 4))
   assert sides.tolist() == [[8, 4], [4, 2], [1, 1]]
   # Events: time is an axis like the others.
@@ -24,7 +24,7 @@ def test_sides_of_windows():
   assert patches.sites(jnp.zeros((2, 6, 20))) == (6, 20)
 
 
-def test_windows_lie_anywhere_and_have_their_size():
+def test_patches_lie_anywhere_and_have_their_size():
   sides = jnp.array([3, 2])
   masks = jax.vmap(
     lambda key: patches.inside(patches.place(key, (5, 4), sides), sides)
@@ -37,7 +37,7 @@ def test_windows_lie_anywhere_and_have_their_size():
 @pytest.mark.parametrize("decay", [2, 4])
 def test_a_dipole_is_two_pyramids_of_opposite_sign(decay):
   sides = jnp.array([6, 5])
-  places = patches.tiled((6, 5), (6, 5))
+  places = patches.place_in_tile((6, 5), (6, 5))
   shape = patches.dipole(places, sides, jnp.array(0), decay)
   shape = np.asarray(shape[..., 0])
   assert np.all(shape[:3] > 0)
@@ -78,16 +78,16 @@ def authors_meta_pyramid(side, order):
 
 @pytest.mark.parametrize("order", [2, 1])
 @pytest.mark.parametrize("side", [3, 5, 7])
-def test_the_windows_are_the_authors(order, side):
-  """An empty perturbation becomes one window with the authors' weights."""
-  window = square_moves.Window((side, side), jnp.array([side, side]))
+def test_the_patches_are_the_authors(order, side):
+  """An empty perturbation becomes one patch with the authors' weights."""
+  patch = square_moves.Patch((side, side), jnp.array([side, side]))
   delta = jnp.zeros((side, side))
   wanted = authors_meta_pyramid(side, order)
   # A dipole of either direction and sign.
   wanted = [s * w for s in (1, -1) for w in (wanted, wanted.T)]
   for seed in range(4):
-    moved = square_moves.moved(
-      jax.random.key(seed), jnp.ones(()), delta, window, order
+    moved = square_moves.move_mass(
+      jax.random.key(seed), jnp.ones(()), delta, patch, order
     )
     gaps = [np.abs(np.asarray(moved) - each).max() for each in wanted]
     assert min(gaps) < 1e-6, gaps
@@ -95,20 +95,20 @@ def test_the_windows_are_the_authors(order, side):
 
 @pytest.mark.parametrize("order", [2, 1])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_move_spends_the_budget_and_changes_two_windows(order, channels):
+def test_a_move_spends_the_budget_and_changes_two_patches(order, channels):
   rng = np.random.default_rng(0)
   delta = jnp.asarray(rng.normal(size=(9, 9, channels)) / 60, jnp.float32)
-  window = square_moves.Window((9, 9), jnp.array([3, 3]))
+  patch = square_moves.Patch((9, 9), jnp.array([3, 3]))
   key = jax.random.key(order)
   ball = Block(order, delta.size)
   radius = jnp.array(np.sum(np.abs(delta) ** order) ** (1 / order) + 0.1)
-  moved = square_moves.changed([ball], key, [radius], [delta], [window])[0]
+  moved = square_moves.change_patch([ball], key, [radius], [delta], [patch])[0]
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)
   if order == 1 and channels > 1:
     assert norm > radius  # what the projection takes from everywhere
   else:
     np.testing.assert_allclose(norm, radius, rtol=1e-5)
-  # Outside the two windows all is scaled by one number.
+  # Outside the two patches all is scaled by one number.
   ratio = np.asarray(moved / delta)
   usual = np.median(ratio)
   touched = np.any(~np.isclose(ratio, usual, rtol=1e-4), 2)

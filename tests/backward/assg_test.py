@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,7 +72,7 @@ def test_moments_are_those_of_the_drive():
     trace = network.apply(variables, inputs, rule=rule).traces[
       "body/dense_spike1"
     ]
-    return trace.drive, rule.updated("body/dense_spike1", trace.drive)
+    return trace.drive, rule.update("body/dense_spike1", trace.drive)
 
   drive, found = run(inputs)
   magnitude = np.abs(drive)
@@ -93,7 +94,7 @@ def test_later_draws_see_the_first_ones_moments():
   )
   first, first_state = compiled(one.grad)(key, one.init(inputs), inputs, LABELS)
   # One draw uses fold 0 of the key, as the first of three does.
-  jax.tree.map(np.testing.assert_array_equal, state, first_state)
+  chex.assert_trees_all_equal(state, first_state)
   assert np.any(averaged.gradient != first.gradient)
 
 
@@ -148,10 +149,7 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
   currents = jax.random.normal(jax.random.key(0), (STEPS, 3, 5))
   neuron = neurons.lif(0.5, 1.0)
 
-  def gradient(currents):
-    total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
-    return compiled(jax.grad(total))(currents)
-
+  gradient = compiled(jax.grad(lambda c: jnp.sum(Pdsg()(neuron, c).spikes)))
   whole, alone = gradient(currents), gradient(currents[:, :1])
   assert np.any(np.abs(whole[:, :1] - alone) > 1e-3)
 
@@ -159,7 +157,10 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
 def test_pdsg_of_equal_drives_is_finite():
   currents = jnp.zeros((STEPS, 1, 1))
   neuron = neurons.integrate_and_fire(1.0)
-  total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
+
+  def total(currents):
+    return jnp.sum(Pdsg()(neuron, currents).spikes)
+
   gradient = compiled(jax.grad(total))(currents)
   # Drive -1, sigma 1: the density at -1.5, plus what later steps carry.
   assert np.all(np.isfinite(gradient))
@@ -189,7 +190,7 @@ def test_forward_law(name):
   plain, *others = run(currents)
   assert 0 < plain.spikes.mean() < 1
   for trace in others:
-    jax.tree.map(np.testing.assert_array_equal, trace, plain)
+    chex.assert_trees_all_equal(trace, plain)
 
 
 def test_mixtures_over_rules_of_one_network():

@@ -137,6 +137,12 @@ def test_the_plain_pickle_reads_values_as_written():
   np.testing.assert_array_equal(read["data"], value["data"])
 
 
+def test_a_memory_index_takes_no_memory():
+  """Python's own loader makes room for 2^31 values, 34 GB, at once."""
+  content = b"\x80\x02}r\xff\xff\xff\x7f."
+  assert plain_pickle.loads(content, "batch") == {}
+
+
 def test_the_test_writes_pickles_that_python_reads():
   value = {"labels": [1, 2], "data": pixels(2, 1)}
   # The bytes are ours, two lines above: nothing foreign is loaded.

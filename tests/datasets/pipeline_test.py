@@ -143,11 +143,11 @@ def test_prepare_is_the_step_to_network_inputs():
     ),
     (
       {"batch_size": 2, "process": pipeline.Process(1, 1)},
-      r"an index in \[0, count\).*got Process\(index=1, count=1\)",
+      r"a rank in \[0, size\).*got Process\(rank=1, size=1\)",
     ),
     (
       {"batch_size": 2, "process": pipeline.Process(0, 0)},
-      "count of at least 1",
+      "size of at least 1",
     ),
     ({"batch_size": 2, "seed": -1}, r"in 0\.\.4294967295; got -1"),
     ({"batch_size": 2, "epoch": -1}, "epoch must be"),
@@ -276,7 +276,7 @@ def test_no_chance_no_change():
     (lambda: augmentation.cutout(0), "side must be at least 1"),
     (
       lambda: augmentation.cutout(1)(jax.random.key(0), jnp.zeros((3, 3))),
-      r"\[\.\.\., H, W, C\]; got \(3, 3\)",
+      r"\[\.\.\., H, W, C\]; got shape \(3, 3\)",
     ),
   ],
 )

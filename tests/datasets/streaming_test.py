@@ -1,5 +1,6 @@
 """Streaming through grain: the batches of memory, bit for bit."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def same(streamed, gathered):
   pairs = zip(streamed, gathered, strict=True)
   count = 0
   for one, other in pairs:
-    jax.tree.map(np.testing.assert_array_equal, one, other)
+    chex.assert_trees_all_equal(one, other)
     for left, right in zip(one, other, strict=True):
       assert (left.dtype, left.shape) == (right.dtype, right.shape)
     count += 1
@@ -74,7 +75,7 @@ def test_processes_share_the_batches_of_one(folder, count):
     joined = jax.tree.map(
       lambda *leaves: np.concatenate(leaves), *(part[number] for part in parts)
     )
-    jax.tree.map(np.testing.assert_array_equal, batch, joined)
+    chex.assert_trees_all_equal(batch, joined)
 
 
 def test_an_epoch_goes_on_in_its_middle(folder):

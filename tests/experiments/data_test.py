@@ -2,6 +2,7 @@
 
 import resource
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def same(one, other):
   count = 0
   for left, right in zip(one, other, strict=True):
     assert isinstance(left, Batch)
-    jax.tree.map(np.testing.assert_array_equal, left, right)
+    chex.assert_trees_all_equal(left, right)
     count += 1
   return count
 
@@ -229,7 +230,7 @@ def test_damaged_data_are_bad_data(folder, tmp_path, capsys):
   def body():
     loop.run(made, tmp_path / "run")
 
-  assert exits.guarded(body, "x", False) is ExitCode.BAD_DATA
+  assert exits.run_guarded(body, "x", False) is ExitCode.BAD_DATA
   assert "has changed since it was prepared" in capsys.readouterr().err
 
 

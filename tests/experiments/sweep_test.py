@@ -197,12 +197,12 @@ def test_what_another_has_in_hand_is_taken_over_when_it_is_killed(swept):
     HELD,
   ]
   assert "4 runs: 0 done, 1 busy, 3 free" in swept.out
-  assert "1 are run elsewhere; waiting for them" in swept.out
+  assert "waiting for 1 that others have in hand" in swept.out
   assert "about" in swept.out  # the time left, from what is done
 
 
 def test_a_second_run_of_an_architecture_compiles_nothing(swept):
-  assert swept.compiled[-2] > 20
+  assert swept.compiled[-2] > 0
   assert swept.compiled[-1] == 0
 
 
@@ -335,7 +335,9 @@ def test_runs_of_any_name_can_be_reported_however_deep(swept, tmp_path):
   assert {alarm["subject"] for alarm in document["alarms"]} == {"übung"}
 
 
-def test_a_rerun_redoes_nothing_and_a_retry_what_failed(swept, monkeypatch):
+def test_a_rerun_redoes_nothing_and_a_retry_what_failed(
+  swept, monkeypatch, capsys
+):
   path, begun = swept.path, []
   real = loop.run
 
@@ -344,6 +346,11 @@ def test_a_rerun_redoes_nothing_and_a_retry_what_failed(swept, monkeypatch):
     return real(config, folder, *rest)
 
   before = rows(path)
+  sweep_run.tell(*CELLS[:1], path, CELLS[1])
+  shown = capsys.readouterr().out.splitlines()
+  assert shown[0] == f"done    {HELD}"
+  assert shown[3].startswith("failed  data.train_examples=99999,seed=1  data.")
+  assert shown[4] == "4 runs: 2 done, 2 failed"
   stamp = (path / HELD / "parameters.npz").stat().st_mtime_ns
   monkeypatch.setattr(loop, "run", spy)
   code = sweep_run.run(*CELLS[:1], path, CELLS[1])
@@ -358,13 +365,16 @@ def test_a_rerun_redoes_nothing_and_a_retry_what_failed(swept, monkeypatch):
 
 
 def test_runs_of_one_architecture_come_together(tmp_path, monkeypatch):
-  begun, problem = [], [MemoryError()]
+  begun, problem, summaries = [], [MemoryError()], []
+  written = tmp_path / "table" / "report.json"
 
   def failing(config, folder, shared):
     begun.append(folder.name)
+    summaries.append(json.loads(written.read_text())["summary"])
     raise problem[0]
 
   monkeypatch.setattr(loop, "run", failing)
+  monkeypatch.setattr(sweep_run, "_TABLE_EVERY", 0.0)
   made = tiny_runs.config(SHORT)
   axes = ["seed=0,1", "model.hidden=(8,),(16,)"]
   code = sweep_run.run(made, tmp_path, axes)
@@ -375,6 +385,9 @@ def test_runs_of_one_architecture_come_together(tmp_path, monkeypatch):
     "seed=0,model.hidden=(16,)",
     "seed=1,model.hidden=(16,)",
   ]
+  # Before each there was a table of what was known.
+  assert [text.count(" failed: ") for text in summaries] == [0, 1, 2, 3]
+  assert "0 are being run, 2 are free: this table is not whole." in summaries[2]
   # Another configuration is another run: what failed is no longer known of it.
   begun.clear()
   problem[0] = RuntimeError("broken")
@@ -545,6 +558,7 @@ def test_groups_over_seeds(tmp_path):
   drawn = json.loads(
     (tmp_path / "table/figures/accuracy_seeds.json").read_text()
   )
-  assert drawn["curves"]["attack on image"]["method.name=vanilla"]["seeds"] == [
+  curves = drawn["data"]["curves"]["attack on image"]
+  assert curves["method.name=vanilla"]["seeds"] == [
     [0.9, share, 0.2] for share in (0.4, 0.5, 0.6)
   ]

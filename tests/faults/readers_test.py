@@ -105,7 +105,7 @@ def test_prepared_data_on_a_read_only_disk(tmp_path):
     assert prepare_data.run(source, "mnist", disk).fresh
     disks.make_read_only(disk)
     assert not prepare_data.run(source, "mnist", disk).fresh
-    found = doctor_checks.run(str(disk))
+    found = doctor_checks.examine(str(disk))
     states = {each.name: each.state for each in found}
     assert states["data mnist"] is doctor_checks.State.FINE
 
@@ -248,7 +248,7 @@ def test_whatever_another_process_has_is_looked_at_later(
   other = Other(monkeypatch)
   taken = {
     "training": (loop, "opened", first),
-    "evaluation": (evaluation_run.evaluations, "opened", evaluation),
+    "evaluation": (evaluation_run.evaluation_folders, "opened", evaluation),
     "reading": (report_run, "load", evaluation),
   }
   module, name, folder = taken[moment]

@@ -1,4 +1,4 @@
-"""Pooling equals the windowed reductions, gradients included."""
+"""Pooling equals the sliding reductions, gradients included."""
 
 import jax
 import jax.numpy as jnp
@@ -53,13 +53,13 @@ def test_keeps_its_type_under_strict_promotion(dtype, pool):
 
 @pytest.mark.parametrize("pool", [average_pool, max_pool])
 @pytest.mark.parametrize(
-  ("shape", "window", "name"),
+  ("shape", "size", "name"),
   [
     ((4, 4, 1), (2, 2), "inputs"),
-    ((1, 4, 4, 1), (2, 0), "window"),
-    ((1, 4, 4, 1), (2, 5), "window"),
+    ((1, 4, 4, 1), (2, 0), "pool"),
+    ((1, 4, 4, 1), (2, 5), "pool"),
   ],
 )
-def test_bad_arguments(pool, shape, window, name):
+def test_bad_arguments(pool, shape, size, name):
   with pytest.raises(ValueError, match=name):
-    pool(jnp.ones(shape), window)
+    pool(jnp.ones(shape), size)

@@ -4,6 +4,7 @@ What is returned has the inputs' type and lies inside ball and box as stored,
 and what is said of it is true of what is stored.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,7 +152,7 @@ def test_threats_hold_what_is_stored(x64, name, kind):
   )
   for moved in (
     threat.project(far, clean),
-    threat.project(ravel.widened(far), clean),
+    threat.project(ravel.widen(far), clean),
     threat.sample(jax.random.key(0), clean),
   ):
     assert np.all(spent(case, moved, clean) <= 1 + 2e-6)
@@ -162,7 +163,7 @@ def test_threats_hold_what_is_stored(x64, name, kind):
     assert np.all(spent(case, moved, clean) > 0.4)
   # Nothing but the origin is allowed where the radius is zero.
   nowhere = case.threat(0.0).project(far, clean)
-  jax.tree.map(np.testing.assert_array_equal, nowhere, clean)
+  chex.assert_trees_all_equal(nowhere, clean)
 
 
 def test_distances_are_not_measured_in_a_coarse_type():
@@ -237,10 +238,10 @@ def test_stored_points_have_the_derivative_of_points():
   points = jnp.array([[0.1234567, 0.95]], jnp.float32)
 
   def total(points):
-    return jnp.sum(ravel.stored(points, origin).astype(jnp.float32) ** 2)
+    return jnp.sum(ravel.store_like(points, origin).astype(jnp.float32) ** 2)
 
   slope = jax.grad(total)(points)
-  rounded = ravel.stored(points, origin).astype(jnp.float32)
+  rounded = ravel.store_like(points, origin).astype(jnp.float32)
   np.testing.assert_allclose(slope, 2 * rounded, rtol=1e-2)
-  huge = ravel.stored(jnp.array([1e30]), jnp.zeros(1, jnp.float16))
+  huge = ravel.store_like(jnp.array([1e30]), jnp.zeros(1, jnp.float16))
   assert float(huge[0]) == float(jnp.finfo(jnp.float16).max)

@@ -458,6 +458,7 @@ PIECES = {
   "SuiteError",
   "Threat",
   "ascend_recorded",
+  "assg",
   "best_loss",
   "box_only",
   "candidate",

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +54,7 @@ def compiled(attack, threat):
 
 
 def assert_trees_equal(first, second):
-  jax.tree.map(np.testing.assert_array_equal, first, second)
+  chex.assert_trees_all_equal(first, second)
 
 
 def pick(tree, rows):

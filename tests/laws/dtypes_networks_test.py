@@ -7,6 +7,7 @@ numbers that it was given, or refused in one sentence.
 import inspect
 import types
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -473,7 +474,7 @@ def test_strict_promotion_of_measures():
   want = measures(data)
   with jax.numpy_dtype_promotion("strict"):
     got = measures(data)
-  jax.tree.map(np.testing.assert_array_equal, got, want)
+  chex.assert_trees_all_equal(got, want)
 
 
 @pytest.mark.usefixtures("x64")
@@ -489,7 +490,7 @@ def test_weights_are_the_same_with_and_without_x64(x64):
   under = network.init(jax.random.key(0), inputs_of(shape, jnp.float32))
   jax.config.update("jax_enable_x64", False)
   alone = network.init(jax.random.key(0), inputs_of(shape, jnp.float32))
-  jax.tree.map(np.testing.assert_array_equal, under, alone)
+  chex.assert_trees_all_equal(under, alone)
 
 
 def test_disable_jit_runs_convolutions():

@@ -8,4 +8,6 @@ from snnjax import attacks
 
 def get_config() -> tuple[dict[str, Any], ...]:
   """Returns the suite."""
-  return suites.mappings(attacks.quick_suite(("configured",), own="own"))
+  return suites.mappings(
+    attacks.quick_suite(("configured",), trained_rule="own")
+  )

@@ -12,6 +12,6 @@ from snnjax import attacks
 def get_config() -> tuple[dict[str, Any], ...]:
   """Returns the suite."""
   suite = attacks.standard_suite(
-    ("configured", "pdsg"), own="own", adaptive="assg_atan"
+    ("configured", "pdsg"), trained_rule="own", adaptive="assg_atan"
   )
   return suites.mappings(suite)

@@ -78,7 +78,7 @@ def auto_pgd(
   theirs is pushed to its surface), in the l2 direction (theirs adds 1e-12 to
   the norm, so that it hardly moves where the gradient is that small), and in
   what is returned: the success of highest loss, where theirs is the last
-  success. Follows it, and not the paper, in that the first window compares
+  success. Follows it, and not the paper, in that the first period compares
   the loss after the first step with zero.
   """
   check_threat(threat)
@@ -135,12 +135,13 @@ def shrinking_auto_pgd(
   if not factors or factors[-1] != 1:
     raise ValueError(f"factors must end at 1; got {factors}")
   check_count("steps", steps, least=len(factors))
+  # The authors' division; but every stage has a step, and they sum to `steps`.
   early = min(math.ceil(0.9 * steps / len(factors)), steps // len(factors))
   early = max(early, 1)
   counts = [early] * (len(factors) - 1)
   counts.append(steps - sum(counts))
 
-  def one(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+  def staged_run(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     keys = prng.example_keys(key, prng.batch_size(inputs))
     point: Inputs | None = None
     for stage, (factor, count) in enumerate(zip(factors, counts, strict=True)):
@@ -159,7 +160,7 @@ def shrinking_auto_pgd(
     before = sum(counts[:-1]) + 2 * len(counts[:-1])
     return result._replace(iterations=result.iterations + before)
 
-  return with_restarts(one, restarts)
+  return with_restarts(staged_run, restarts)
 
 
 def _start(threat: Threat, point: Inputs | None) -> Start:

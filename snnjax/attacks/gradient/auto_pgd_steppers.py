@@ -43,6 +43,8 @@ class Best(NamedTuple):
 
 
 class _Dense(NamedTuple):
+  """What `adaptive_steps` remembers."""
+
   updates: Array  # so far
   best: Best
   previous: Inputs  # where the last step started
@@ -54,7 +56,9 @@ class _Dense(NamedTuple):
 
 
 class _Sparse(NamedTuple):
-  updates: Array
+  """What `adaptive_sparse` remembers."""
+
+  updates: Array  # so far
   best: Best
   moving: Array  # [B], how many coordinates a step moves
   support: Array  # [B], how many the best iterate had changed when checked
@@ -83,9 +87,9 @@ def adaptive_steps(
 
   ``z = project(x + a r ascent(g))``, then
   ``project(x + 3/4 (z - x) + 1/4 (x - x'))`` with x' the iterate before and r
-  the radius. a starts at 2 and halves at a checkpoint where the loss rose in
-  at most a share `rho` of the window's steps, or where neither a nor the best
-  loss changed since the last checkpoint; the run then goes on from the best.
+  the radius. a starts at 2. It halves at a checkpoint where, since the one
+  before, the loss rose in at most a share `rho` of the steps, or neither a nor
+  the best loss changed; the run then goes on from the best iterate.
 
   Args:
     threat: whose directions, projection and radius to use.
@@ -94,7 +98,8 @@ def adaptive_steps(
   """
   periods = checkpoints(steps)
   ends = jnp.asarray(periods)
-  # Whole numbers on both sides: no more than that many rises.
+  # Whole numbers on both sides: "at most a share rho" must not hang on the
+  # rounding of a quotient.
   ceilings = jnp.asarray(np.floor(rho * periods), int)
 
   def update(
@@ -107,17 +112,20 @@ def adaptive_steps(
     origin: Inputs,
   ) -> tuple[Destination, _Dense]:
     del correct
-    loss = _comparable(value, state.loss)
-    best = _better(state.best, Best(params, gradient, loss))
+    loss = _comparable_loss(value, state.loss)
+    best = _higher_loss(state.best, Best(params, gradient, loss))
     rises = state.rises + (loss > state.loss).astype(state.rises.dtype)
-    window = ends[state.updates]
-    checking = window > 0
+    period = ends[state.updates]
+    checking = period > 0
+    # The paper's second condition: nothing changed since the last checkpoint.
     idle = ~state.halved & (state.checked >= best.loss)
     halve = checking & ((rises <= ceilings[state.updates]) | idle)
     size = jnp.where(halve, state.size / 2, state.size)
+    # A halved step goes on from the best iterate, with the gradient there.
     here, slope = ravel.select_examples(
       halve, (best.inputs, best.gradient), (params, gradient)
     )
+    # The first step has no move behind it.
     weight = jnp.where(state.updates > 0, MOMENTUM, 0.0)
     target = _with_momentum(
       threat, here, slope, state.previous, origin, size, weight
@@ -126,7 +134,7 @@ def adaptive_steps(
       state.updates + 1,
       best,
       here,
-      # As in the authors' code: the first window compares with zero.
+      # As in the authors' code: the first period compares with zero.
       jnp.where(state.updates == 0, 0, loss),
       jnp.where(checking, 0, rises),
       size,
@@ -154,7 +162,8 @@ def adaptive_sparse(
     steps: of the whole run.
     density: the first k; None takes it from what the start has changed.
   """
-  every = max(int(0.04 * steps), 1)
+  # Checkpoints come at a fixed distance, 4 % of the steps.
+  period = max(int(0.04 * steps), 1)
 
   def update(
     gradient: Inputs,
@@ -166,23 +175,28 @@ def adaptive_sparse(
     origin: Inputs,
   ) -> tuple[Destination, _Sparse]:
     del correct
-    loss = _comparable(value, state.best.loss)
-    best = _better(state.best, Best(params, gradient, loss))
+    loss = _comparable_loss(value, state.best.loss)
+    best = _higher_loss(state.best, Best(params, gradient, loss))
     rows = norm.rows(origin)[0]
     changed = norm.rows(best.inputs)[0] != rows
     support = jnp.sum(changed, 1)
     width = rows.shape[1]
+    # As many coordinates as the best point needed, over 1.5: the search grows
+    # sparser as long as that pays.
     fewer = jnp.asarray(moving_counts(width), int)[support]
-    first = (fewer, support)
+    first_moving, first_support = fewer, support
+    # A given density stands for a start that changed every coordinate.
     if density is not None:
-      first = (
-        jnp.full_like(support, max(math.ceil(density * width), 1)),
-        jnp.full_like(support, width),
-      )
+      count = max(math.ceil(density * width), 1)
+      first_moving = jnp.full_like(support, count)
+      first_support = jnp.full_like(support, width)
+    # The start is only known here, at the first update.
     fresh = state.updates == 0
-    moving = jnp.where(fresh, first[0], state.moving)
-    before = jnp.where(fresh, first[1], state.support)
-    checking = ~fresh & (state.updates % every == 0)
+    moving = jnp.where(fresh, first_moving, state.moving)
+    before = jnp.where(fresh, first_support, state.support)
+    checking = ~fresh & (state.updates % period == 0)
+    # Support that fell by more than 5 % is progress: begin anew from the best
+    # point with the whole step. Without progress the step shrinks instead.
     sparser = checking & (support.astype(float) < 0.95 * before.astype(float))
     shorter = jnp.maximum(state.size / SHRINK, SMALLEST)
     size = jnp.where(checking, jnp.where(sparser, 1, shorter), state.size)
@@ -279,9 +293,9 @@ def _batch(inputs: Inputs) -> tuple[int, ...]:
   return jax.tree.leaves(inputs)[0].shape[:1]
 
 
-def _comparable(value: Array, like: Array) -> Array:
+def _comparable_loss(value: Array, like: Array) -> Array:
   return jnp.where(jnp.isnan(value), -jnp.inf, value).astype(like.dtype)
 
 
-def _better(held: Best, new: Best) -> Best:
-  return ravel.select_examples(new.loss > held.loss, new, held)
+def _higher_loss(best: Best, new: Best) -> Best:
+  return ravel.select_examples(new.loss > best.loss, new, best)

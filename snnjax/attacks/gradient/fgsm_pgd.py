@@ -14,7 +14,7 @@ from snnjax.attacks.ascent import Start, ascend, choose_start
 from snnjax.attacks.candidates import Keep, success_then_loss
 from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracles import Source, as_oracle
-from snnjax.attacks.steppers import normalized, scaled, steepest
+from snnjax.attacks.steppers import divide_by_mean, scale_steps, steepest
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Attack, Inputs, Key, Labels
@@ -51,7 +51,7 @@ def fgsm(
     harnessing adversarial examples", arXiv 1412.6572.
   """
   check_threat(threat)
-  stepper = optax.chain(steepest(threat), scaled(threat.radius))
+  stepper = optax.chain(steepest(threat), scale_steps(threat.radius))
   return ascend(as_oracle(source, loss), stepper, threat, steps=1, keep=keep)
 
 
@@ -86,7 +86,7 @@ def r_fgsm(
   check_threat(threat)
   check_range("share", share, 0.0, np.nextafter(1.0, 0.0))
   stepper = optax.chain(
-    steepest(threat), scaled(_times(1 - share, threat.radius))
+    steepest(threat), scale_steps(_times(1 - share, threat.radius))
   )
   return ascend(
     as_oracle(source, loss),
@@ -133,10 +133,11 @@ def pgd(
     Adrian Vladu, 2018, "Towards deep learning models resistant to adversarial
     attacks", arXiv 1706.06083.
   """
+  # Together 2.5 radii: from any start to any wall of the ball.
   sizes = _step_sizes(step_size, threat, 2.5, steps)
   return ascend(
     as_oracle(source, loss),
-    optax.chain(steepest(threat), scaled(sizes)),
+    optax.chain(steepest(threat), scale_steps(sizes)),
     threat,
     steps=steps,
     restarts=restarts,
@@ -220,7 +221,7 @@ def mi_fgsm(
   sizes = _step_sizes(step_size, threat, 1, steps)
   check_range("decay", decay, 0.0, np.inf)
   stepper = optax.chain(
-    normalized(), optax.trace(decay), steepest(threat), scaled(sizes)
+    divide_by_mean(), optax.trace(decay), steepest(threat), scale_steps(sizes)
   )
   return ascend(
     as_oracle(source, loss), stepper, threat, steps=steps, keep=keep
@@ -267,6 +268,8 @@ def _times(factor: float, radius: ravel.Amounts) -> ravel.Amounts:
 
 
 def _noisy_start(threat: Threat, share: float) -> Start:
+  """Returns the start some radii away along the steepest direction of noise."""
+
   def start(key: Key, origin: Inputs) -> Inputs:
     matrix, restore = ravel.ravel_examples(origin)
     keys = prng.example_keys(key, matrix.shape[0])
@@ -275,8 +278,10 @@ def _noisy_start(threat: Threat, share: float) -> Start:
         lambda k: jax.random.normal(k, matrix.shape[1:], matrix.dtype), keys
       )
     )
-    step = optax.chain(steepest(threat), scaled(_times(share, threat.radius)))
-    here = ravel.widened(origin)
+    step = optax.chain(
+      steepest(threat), scale_steps(_times(share, threat.radius))
+    )
+    here = ravel.widen(origin)
     update, _ = step.update(noise, step.init(here), here)
     return threat.project(jax.tree.map(jnp.add, here, update), origin)
 
@@ -301,7 +306,9 @@ def _step_sizes(
   for path, size in sizes:
     name = f"step_size{jax.tree_util.keystr(path)}"
     check_number(name, size)
+    # One step for all may stand beside a budget for each, or the other way.
     radius = radii.get(path, next(iter(radii.values())))
+    # Where nothing may change, a step of zero is right.
     idle = is_concrete(radius) and not np.any(np.asarray(radius))
     if is_concrete(size) and not idle and not np.all(np.asarray(size) > 0):
       raise ValueError(f"{name} must be positive; got {size}")

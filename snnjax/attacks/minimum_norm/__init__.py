@@ -5,6 +5,7 @@ from snnjax.submodules import lazily
 __all__ = [
   "carlini_wagner",
   "decision_boundary",
+  "deepfool",
   "ead",
   "fab",
   "lagrangian",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from snnjax.attacks.minimum_norm.lagrangian import Descent, Settings, minimised
+from snnjax.attacks.minimum_norm.lagrangian import Descent, Settings, minimise
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
 from snnjax.attacks.steppers import adam
 from snnjax.attacks.threats.norms import Room
@@ -60,32 +60,36 @@ def carlini_wagner(
   stepper = optax.chain(adam(), optax.scale(step_size))
 
   def descent(rows: Array, room: Room) -> Descent:
-    first, at = _tanh_space(rows, room)
+    first, decode = _tanh_space(rows, room)
     return Descent(
       first,
-      at,
+      decode,
       stepper,
       distance=lambda moved: jnp.sum((moved - rows) ** 2, 1),
-      seen=lambda oracle: oracle,
+      wrap_oracle=lambda oracle: oracle,
     )
 
-  given = Settings(steps, searches, step_size, weight, confidence, targeted)
-  return minimised(logits_fn, threat, 2, descent, given)
+  settings = Settings(steps, searches, step_size, weight, confidence, targeted)
+  return minimise(logits_fn, threat, 2, descent, settings)
 
 
 def _tanh_space(
   rows: Array, room: Room
 ) -> tuple[Array, Callable[[Array], Array]]:
-  """Returns where the search starts, and the way back: middle + half tanh."""
+  """Returns the clean u, and the function from u to rows: middle + half tanh u.
+
+  Whatever u is, the rows are inside the box.
+  """
   middle, half = (room.upper + room.lower) / 2, (room.upper - room.lower) / 2
 
-  def at(u: Array) -> Array:
+  def decode(u: Array) -> Array:
     return middle + half * jnp.tanh(u)
 
-  return jnp.arctanh(_INSIDE * (rows - middle) / half), at
+  return jnp.arctanh(_INSIDE * (rows - middle) / half), decode
 
 
 def _check_box(threat: Threat) -> None:
+  """Raises ValueError if the box is known not to be finite: tanh needs one."""
   check_threat(threat)
   bounds = jax.tree.leaves(threat.box)
   if all(map(is_concrete, bounds)) and not all(

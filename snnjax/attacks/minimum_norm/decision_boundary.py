@@ -1,4 +1,8 @@
-"""Oracles of the nearest decision boundary, and the rule of the nearest."""
+"""Oracles whose loss is the gap to a decision boundary; which result to keep.
+
+The gap is the logit of another class less that of the label: negative while the
+prediction is right, 0 on the boundary.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +14,7 @@ from snnjax.attacks.oracles import (
   OracleState,
   Probe,
   white_box,
-  withstood,
+  withstands,
 )
 from snnjax.attacks.target_classes import strongest_rivals
 from snnjax.attacks.threats.norms import Norm, dual_size
@@ -43,10 +47,12 @@ def nearest_boundary(logits_fn: LogitsFn, norm: Norm, rivals: int) -> Oracle:
     logits = watched(logits)
     classes = logits.shape[1]
     others = strongest_rivals(logits, labels, min(rivals, classes - 1))
-    own = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
+    label_logit = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
 
+    # One rival at a time: all slopes at once would take as many times the
+    # memory of the network's reverse pass.
     def towards(rival: Labels) -> tuple[Array, Inputs, Array]:
-      aim = jax.nn.one_hot(rival, classes, dtype=logits.dtype) - own
+      aim = jax.nn.one_hot(rival, classes, dtype=logits.dtype) - label_logit
       slope = watched(pull(aim)[0])
       gap = jnp.sum(aim * logits, 1)
       steep = dual_size(norm.slopes(slope), norm.blocks(inputs))
@@ -57,7 +63,7 @@ def nearest_boundary(logits_fn: LogitsFn, norm: Norm, rivals: int) -> Oracle:
     gap, slope = jax.tree.map(
       lambda leaf: leaf[nearest, jnp.arange(len(labels))], (gaps, slopes)
     )
-    return Probe(gap, slope, withstood(logits, labels)), state
+    return Probe(gap, slope, withstands(logits, labels)), state
 
   return Oracle(init=lambda inputs: (), grad=grad)
 

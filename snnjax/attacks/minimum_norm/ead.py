@@ -13,7 +13,7 @@ from snnjax.attacks.minimum_norm.lagrangian import (
   Descent,
   Settings,
   matrix_of,
-  minimised,
+  minimise,
 )
 from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack
 from snnjax.attacks.oracles import Oracle, OracleState, Probe
@@ -73,38 +73,45 @@ def ead(
   check_range("shrinkage", shrinkage, 0.0, np.finfo(np.float64).max)
 
   def descent(rows: Array, room: Room) -> Descent:
-    soft = _soft_threshold(rows, room, shrinkage)
+    shrink = _soft_threshold(rows, room, shrinkage)
     return Descent(
       first=rows,
-      at=lambda matrix: matrix,
-      stepper=_shrinking(soft, step_size, steps),
+      decode=lambda matrix: matrix,
+      stepper=_fista(shrink, step_size, steps),
       distance=lambda moved: jnp.sum(jnp.abs(moved - rows), 1),
-      seen=_looking_ahead,
+      wrap_oracle=_extrapolated_oracle,
     )
 
-  given = Settings(steps, searches, step_size, weight, confidence, targeted)
-  return minimised(logits_fn, threat, 1, descent, given)
+  settings = Settings(steps, searches, step_size, weight, confidence, targeted)
+  return minimise(logits_fn, threat, 1, descent, settings)
 
 
 def _soft_threshold(
   rows: Array, room: Room, shrinkage: float
 ) -> Callable[[Array], Array]:
-  def soft(moved: Array) -> Array:
+  """Returns the shrinkage step: each change smaller by so much, or zero."""
+
+  def shrink(moved: Array) -> Array:
     delta = moved - rows
     small = jnp.sign(delta) * jnp.maximum(jnp.abs(delta) - shrinkage, 0)
     return jnp.clip(rows + small, room.lower, room.upper)
 
-  return soft
+  return shrink
 
 
-def _ahead(point: Array, memory: _Momentum) -> Array:
+def _extrapolate(point: Array, memory: _Momentum) -> Array:
   """Returns FISTA's extrapolation from the last two iterates."""
+  # FISTA's momentum weights t/(t + 3) for t = step - 1, which grow to 1.
   step = memory.step.astype(point.dtype)
   return point + (step - 1) / (step + 2) * (point - memory.previous)
 
 
-def _looking_ahead(oracle: Oracle) -> Oracle:
-  """Returns the oracle that judges the iterate, but looks ahead for slopes."""
+def _extrapolated_oracle(oracle: Oracle) -> Oracle:
+  """Returns the oracle with loss and success here, but FISTA's slope ahead.
+
+  FISTA takes its gradient at the extrapolated point. That point is never
+  returned: what counts as a result is the iterate itself.
+  """
 
   def init(point: Inputs) -> OracleState:
     return _Momentum(matrix_of(point), jnp.zeros((), int))
@@ -115,16 +122,18 @@ def _looking_ahead(oracle: Oracle) -> Oracle:
     keys = prng.split(key)
     matrix = matrix_of(point)
     here, _ = oracle.grad(keys[0], None, matrix, labels)
-    ahead, _ = oracle.grad(keys[1], None, _ahead(matrix, memory), labels)
+    ahead, _ = oracle.grad(keys[1], None, _extrapolate(matrix, memory), labels)
     probe = here._replace(gradient=ahead.gradient)
     return probe, _Momentum(matrix, memory.step + 1)
 
   return Oracle(init, grad)
 
 
-def _shrinking(
-  shrunk: Callable[[Array], Array], step_size: float, steps: int
+def _fista(
+  shrink: Callable[[Array], Array], step_size: float, steps: int
 ) -> optax.GradientTransformationExtraArgs:
+  """Returns FISTA's stepper, with a step size that falls to zero."""
+
   def init(point: Array) -> _Momentum:
     return _Momentum(point, jnp.zeros((), int))
 
@@ -138,8 +147,9 @@ def _shrinking(
     origin: Array,
   ) -> tuple[Destination, _Momentum]:
     del value, correct, origin
+    # What is left of the run, of which the step size is the root.
     left = 1 - memory.step.astype(params.dtype) / steps
-    moved = _ahead(params, memory) + step_size * jnp.sqrt(left) * gradient
-    return Destination(shrunk(moved)), _Momentum(params, memory.step + 1)
+    moved = _extrapolate(params, memory) + step_size * jnp.sqrt(left) * gradient
+    return Destination(shrink(moved)), _Momentum(params, memory.step + 1)
 
   return optax.GradientTransformationExtraArgs(init, update)

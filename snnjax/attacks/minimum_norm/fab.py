@@ -1,4 +1,4 @@
-"""FAB: the fast adaptive boundary attack."""
+"""FAB, the fast adaptive boundary attack, and its form for many classes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import optax
 
 from snnjax import prng
 from snnjax.arguments import logits_function
-from snnjax.attacks.admission import taken
+from snnjax.attacks.admission import checked_labels
 from snnjax.attacks.ascent import Destination, Start, ascend
 from snnjax.attacks.candidates import keep_better
 from snnjax.attacks.loop import with_restarts
@@ -19,7 +19,7 @@ from snnjax.attacks.minimum_norm.decision_boundary import (
 from snnjax.attacks.minimum_norm.minimum_norm import (
   MinimalAttack,
   MinimalResult,
-  finished,
+  minimal_result,
 )
 from snnjax.attacks.oracles import Oracle
 from snnjax.attacks.target_classes import over_targets
@@ -37,7 +37,7 @@ from snnjax.interfaces import (
 )
 from snnjax.validation import check_count, check_range
 
-_SHORT = 1e-8  # the least length of a step, where two are compared
+_SHORT = 1e-8  # the least length of a step, so that no 0 / 0 comes about
 
 
 def fab(
@@ -98,13 +98,15 @@ def fab(
   walk = _walk(norm, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
-    found = _search(oracle, walk, threat, steps, restarts)(
+    result = _search(oracle, walk, threat, steps, restarts)(
       prng.fold_in(keys, 0), inputs, labels
     )
     last = prng.fold_in(keys, 1)
-    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
+    return minimal_result(
+      logits_fn, last, threat, result, inputs, labels, targeted
+    )
 
   return attack
 
@@ -150,7 +152,7 @@ def targeted_fab(
   walk = _walk(norm, bias, overshoot, backward)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
 
     def towards(
       key: Key, inputs: Inputs, labels: Labels, rival: Labels
@@ -161,11 +163,13 @@ def targeted_fab(
 
     keys = prng.example_keys(key, prng.batch_size(inputs))
     keep = closest(threat, inputs)
-    found = over_targets(logits_fn, towards, targets, keep)(
+    result = over_targets(logits_fn, towards, targets, keep)(
       prng.fold_in(keys, 0), inputs, labels
     )
     last = prng.fold_in(keys, 1)
-    return finished(logits_fn, last, threat, found, inputs, labels, False)
+    return minimal_result(
+      logits_fn, last, threat, result, inputs, labels, False
+    )
 
   return attack
 
@@ -177,7 +181,7 @@ def _search(
   steps: int,
   restarts: int,
 ) -> Attack:
-  """Returns the runs of one oracle: the nearest success of them all."""
+  """Returns the attack with one oracle: the nearest success of all its runs."""
   bounds = box_only(threat.box)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
@@ -190,14 +194,16 @@ def _search(
     first = runs(None)(prng.fold_in(keys, 0), inputs, labels)
     if restarts == 1:
       return first
-    again = with_restarts(runs(_half_way(threat)), restarts - 1, keep)
+    again = with_restarts(runs(_half_way_start(threat)), restarts - 1, keep)
     later = again(prng.fold_in(keys, 1), inputs, labels)
     return keep_better(keep, first, later)
 
   return attack
 
 
-def _half_way(threat: Threat) -> Start:
+def _half_way_start(threat: Threat) -> Start:
+  """Returns the start half way between the clean input and a sample."""
+
   def start(key: Key, origin: Inputs) -> Inputs:
     return jax.tree.map(
       lambda far, near: (far + near) / 2, threat.sample(key, origin), origin
@@ -229,14 +235,18 @@ def _walk(
     rows, restore = norm.rows(params)
     center, blocks = norm.rows(origin)[0], norm.blocks(origin)
     slope, room = norm.slopes(gradient), norm.room(origin)
+    # The linear boundary: the points x + d with slope . d = gap.
     gap = -value.astype(rows.dtype)
     reach = jnp.sum(slope * (rows - center), 1)
     near = hyperplane.project_onto_hyperplane(rows, slope, gap, room, blocks)
-    # The same plane as seen from the clean input.
+    # The same plane as seen from the clean input: the gap there is the one here
+    # plus what the way from there to here gained along the slope.
     far = hyperplane.project_onto_hyperplane(
       center, slope, gap + reach, room, blocks
     )
     lengths = [jnp.maximum(size(step, blocks), _SHORT) for step in (near, far)]
+    # The nearer the iterate is to the plane, compared with the clean input, the
+    # less it is pulled towards the clean input's own projection.
     share = jnp.minimum(lengths[0] / (lengths[0] + lengths[1]), bias)
     share = share[:, None]
     ahead = (rows + overshoot * near) * (1 - share) + (
@@ -245,6 +255,8 @@ def _walk(
     # A rounded mean of two equal numbers may be another, and what may not
     # change must not by a single bit: the distance would be infinite.
     ahead = jnp.where(units(blocks, rows) > 0, ahead, center)
+    # Drawing back takes a step of its own. The next one goes to the plane, also
+    # where the example is still adversarial.
     draw = ~correct & ~state
     back = center + backward * (rows - center)
     return Destination(restore(jnp.where(draw[:, None], back, ahead))), draw

@@ -1,7 +1,9 @@
 """Distance plus penalty: what Carlini-Wagner and EAD have in common.
 
-The penalty's weight is searched for each example: tenfold until it succeeds,
-then by bisection.
+Both minimise ``distance^2 + c penalty``, the penalty being what the margin
+still lacks. With a small weight c the result is near but not adversarial, with
+a large one adversarial but far: each example gets its own c, tenfold until it
+succeeds, then by bisection.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import optax
 
 from snnjax import losses, prng
 from snnjax.arguments import logits_function
-from snnjax.attacks.admission import taken
+from snnjax.attacks.admission import checked_labels
 from snnjax.attacks.ascent import ascend
 from snnjax.attacks.candidates import keep_better, nearest_success, no_candidate
 from snnjax.attacks.latents import through
@@ -22,10 +24,10 @@ from snnjax.attacks.minimum_norm.decision_boundary import closest
 from snnjax.attacks.minimum_norm.minimum_norm import (
   MinimalAttack,
   MinimalResult,
-  finished,
-  judged,
+  margin_candidate,
+  minimal_result,
 )
-from snnjax.attacks.oracles import Oracle, OracleState, Probe, withstood
+from snnjax.attacks.oracles import Oracle, OracleState, Probe, withstands
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.norms import Norm, Room
 from snnjax.attacks.threats.threat import Threat, box_only, norm_of
@@ -44,11 +46,12 @@ from snnjax.validation import check_count, check_positive, check_range
 
 _FREE = box_only((-np.inf, np.inf))  # bounds nothing
 
-Search = Callable[[Array], Attack]  # weight [B] of the penalty -> attack
+# weight [B] of the penalty -> attack
+WeightedAttack = Callable[[Array], Attack]
 
 
 class Settings(NamedTuple):
-  """What both attacks are given.
+  """The arguments that both attacks share.
 
   Attributes:
     steps: of each search.
@@ -68,21 +71,21 @@ class Settings(NamedTuple):
 
 
 class Descent(NamedTuple):
-  """How one attack descends, around given rows.
+  """How an attack descends from the clean rows; this is what sets them apart.
 
   Attributes:
     first: [B, D], where a search starts.
-    at: maps what is searched to rows.
+    decode: maps the variable that is searched to rows.
     stepper: makes the steps.
     distance: ``rows -> [B]``, by which the nearest success is kept.
-    seen: wraps the oracle, where the slope is asked for elsewhere.
+    wrap_oracle: changes where the oracle takes its slope, if not at the point.
   """
 
   first: Array
-  at: Callable[[Array], Array]
+  decode: Callable[[Array], Array]
   stepper: optax.GradientTransformation
   distance: Callable[[Array], Array]
-  seen: Callable[[Oracle], Oracle]
+  wrap_oracle: Callable[[Oracle], Oracle]
 
 
 class _Weight(NamedTuple):
@@ -93,46 +96,48 @@ class _Weight(NamedTuple):
   high: Array
 
 
-def _penalised(
+def _penalised_oracle(
   logits_fn: LogitsFn,
-  restored: Callable[[Array], Inputs],
+  to_inputs: Callable[[Array], Inputs],
   center: Array,
   weights: Array,
-  given: Settings,
+  settings: Settings,
 ) -> Oracle:
   """Returns the oracle of -(distance^2 + c max(confidence - margin, 0)).
 
-  It is one of rows, which `restored` turns into inputs, and whose distance
-  from `center` counts. Success needs a margin of at least `confidence`.
+  Its points are rows, which `to_inputs` turns into inputs; the distance is
+  taken from `center`. Success needs a margin of at least `confidence`.
   """
 
   def grad(
     key: Key, state: OracleState, point: Inputs, labels: Labels
   ) -> tuple[Probe, OracleState]:
+    # The sum over examples: each row's slope is that of its own loss.
     def total(rows: Array) -> tuple[Array, tuple[Array, Array]]:
-      logits = logits_fn(key, restored(rows))
+      logits = logits_fn(key, to_inputs(rows))
       margin = losses.margin_loss(logits, labels)
-      margin = -margin if given.targeted else margin
-      lacking = jnp.maximum(given.confidence - margin, 0).astype(rows.dtype)
+      margin = -margin if settings.targeted else margin
+      lacking = jnp.maximum(settings.confidence - margin, 0).astype(rows.dtype)
+      # Negated: an oracle is ascended, and this is to be made small.
       loss = -jnp.sum((rows - center) ** 2, 1) - weights * lacking
-      won = ~withstood(logits, labels, given.targeted)
-      won &= margin >= given.confidence
-      return jnp.sum(loss), (loss, won)
+      success = ~withstands(logits, labels, settings.targeted)
+      success &= margin >= settings.confidence
+      return jnp.sum(loss), (loss, success)
 
     matrix = matrix_of(point)
     watched = guard(total, matrix)
-    slope, (loss, won) = watched(jax.grad(total, has_aux=True)(matrix))
-    return Probe(loss, slope, ~won), state
+    slope, (loss, success) = watched(jax.grad(total, has_aux=True)(matrix))
+    return Probe(loss, slope, ~success), state
 
   return Oracle(init=lambda point: None, grad=grad)
 
 
-def minimised(
+def minimise(
   logits_fn: AnyLogitsFn,
   threat: Threat,
   order: float,
   descent: Callable[[Array, Room], Descent],
-  given: Settings,
+  settings: Settings,
 ) -> MinimalAttack:
   """Returns the attack that searches the penalty's weight for a descent.
 
@@ -141,91 +146,113 @@ def minimised(
     threat: of this order, for its box.
     order: p of the norm.
     descent: ``(clean rows, their room) -> Descent``.
-    given: the settings.
+    settings: the arguments of the attack.
 
   Raises:
     ValueError: if a setting makes no sense or the threat is of another order.
   """
   logits_fn = logits_function(logits_fn)
-  check_count("steps", given.steps)
-  check_count("searches", given.searches)
-  check_positive("step_size", given.step_size)
-  check_positive("weight", given.weight)
-  check_range("confidence", given.confidence, 0.0, np.finfo(np.float64).max)
+  check_count("steps", settings.steps)
+  check_count("searches", settings.searches)
+  check_positive("step_size", settings.step_size)
+  check_positive("weight", settings.weight)
+  check_range("confidence", settings.confidence, 0.0, np.finfo(np.float64).max)
   norm = _of_order(threat, order)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    labels = taken(threat, inputs, labels)
+    labels = checked_labels(threat, inputs, labels)
     rows, restore = norm.rows(inputs)
-    way = descent(rows, norm.room(inputs))
+    descent_here = descent(rows, norm.room(inputs))
 
-    def restored(rows: Array) -> Inputs:
-      return ravel.stored(restore(rows), inputs)
+    # The network is asked at what would be returned, in the inputs' own type.
+    def to_inputs(rows: Array) -> Inputs:
+      return ravel.store_like(restore(rows), inputs)
 
-    def at(point: Inputs) -> Array:
-      return way.at(matrix_of(point))
+    def decode(point: Inputs) -> Array:
+      return descent_here.decode(matrix_of(point))
 
     def search(weights: Array) -> Attack:
-      center = at(way.first)
+      # The distance is from where the walk starts, as in the authors' code:
+      # a walk in tanh space starts just short of the walls.
+      center = decode(descent_here.first)
       oracle = through(
-        at, _penalised(logits_fn, restored, center, weights, given)
+        decode,
+        _penalised_oracle(logits_fn, to_inputs, center, weights, settings),
       )
-      keep = nearest_success(lambda found: way.distance(at(found.inputs)))
+      keep = nearest_success(
+        lambda result: descent_here.distance(decode(result.inputs))
+      )
       run = ascend(
-        way.seen(oracle), way.stepper, _FREE, steps=given.steps, keep=keep
+        descent_here.wrap_oracle(oracle),
+        descent_here.stepper,
+        _FREE,  # what is searched has no box; `decode` or the stepper keeps it
+        steps=settings.steps,
+        keep=keep,
       )
 
-      def one(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-        found = run(key, way.first, labels)
-        return found._replace(inputs=restored(at(found.inputs)))
+      def decoded_run(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
+        result = run(key, descent_here.first, labels)
+        return result._replace(inputs=to_inputs(decode(result.inputs)))
 
-      return one
+      return decoded_run
 
-    return _bisected(search, logits_fn, threat, given)(key, inputs, labels)
+    return _bisect_weight(search, logits_fn, threat, settings)(
+      key, inputs, labels
+    )
 
   return attack
 
 
-def _bisected(
-  search: Search, logits_fn: LogitsFn, threat: Threat, given: Settings
+def _bisect_weight(
+  search: WeightedAttack,
+  logits_fn: LogitsFn,
+  threat: Threat,
+  settings: Settings,
 ) -> MinimalAttack:
-  """Returns the nearest success over values of c, each example with its own."""
-  targeted = given.targeted
+  """Returns the nearest success over all values of c, per example."""
+  targeted = settings.targeted
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = prng.example_keys(key, prng.batch_size(inputs))
     keep = closest(threat, inputs)
+    # The scan below compiles the search once for all values of c.
     none = no_candidate(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
     def again(
       carry: tuple[_Weight, AttackResult], index: Array
     ) -> tuple[tuple[_Weight, AttackResult], None]:
-      c, held = carry
+      c, best = carry
       new = search(c.weight)(prng.fold_in(keys, index), inputs, labels)
-      return (_narrowed(c, new.success), keep_better(keep, held, new)), None
+      return (_narrow(c, new.success), keep_better(keep, best, new)), None
 
-    start = _Weight(zero + given.weight, zero, zero + jnp.inf)
-    clean = judged(logits_fn, prng.fold_in(keys, 0), inputs, labels, targeted)
-    clean = keep_better(keep, none, clean)
-    (_, found), _ = jax.lax.scan(
-      again, (start, clean), jnp.arange(1, given.searches + 1)
+    start = _Weight(zero + settings.weight, zero, zero + jnp.inf)
+    clean = margin_candidate(
+      logits_fn, prng.fold_in(keys, 0), inputs, labels, targeted
     )
-    last = prng.fold_in(keys, given.searches + 1)
-    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
+    clean = keep_better(keep, none, clean)
+    (_, result), _ = jax.lax.scan(
+      again, (start, clean), jnp.arange(1, settings.searches + 1)
+    )
+    last = prng.fold_in(keys, settings.searches + 1)
+    return minimal_result(
+      logits_fn, last, threat, result, inputs, labels, targeted
+    )
 
   return attack
 
 
-def _narrowed(c: _Weight, success: Array) -> _Weight:
+def _narrow(c: _Weight, success: Array) -> _Weight:
+  """Returns the next weights: smaller after a success, else larger."""
   low = jnp.where(success, c.low, c.weight)
   high = jnp.where(success, c.weight, c.high)
+  # No success so far means no upper end: tenfold, until there is one.
   middle = (low + jnp.where(jnp.isinf(high), low, high)) / 2
   return _Weight(jnp.where(jnp.isinf(high), 10 * c.weight, middle), low, high)
 
 
 def matrix_of(point: Inputs) -> Array:
-  """Returns what is searched, which is always one matrix [B, D]."""
+  """Returns the searched variable, which is always one matrix [B, D]."""
   return ravel.ravel_examples(point)[0]
 
 

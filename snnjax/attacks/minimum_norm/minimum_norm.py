@@ -8,23 +8,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import optax
 
-from snnjax import losses, prng
-from snnjax.arguments import check_attack, logits_function
-from snnjax.attacks.admission import admitted, taken
-from snnjax.attacks.ascent import Destination, ascend
+from snnjax import losses
+from snnjax.arguments import check_attack
+from snnjax.attacks.admission import admit_result
 from snnjax.attacks.candidates import candidate
-from snnjax.attacks.minimum_norm.decision_boundary import (
-  nearest_boundary,
-  target_boundary,
-)
-from snnjax.attacks.oracles import withstood
-from snnjax.attacks.threats import hyperplane, ravel
-from snnjax.attacks.threats.norms import Norm, dual_size
-from snnjax.attacks.threats.threat import Threat, box_only, norm_of
+from snnjax.attacks.oracles import withstands
+from snnjax.attacks.threats import ravel
+from snnjax.attacks.threats.threat import Threat, box_only
 from snnjax.interfaces import (
-  AnyLogitsFn,
   Array,
   Attack,
   AttackResult,
@@ -33,13 +25,10 @@ from snnjax.interfaces import (
   Labels,
   LogitsFn,
 )
-from snnjax.validation import check_count, check_range
-
-PUSH = 1e-4  # how far beyond the linear boundary DeepFool goes at least
 
 
 class MinimalResult(NamedTuple):
-  """The nearest adversarial examples found.
+  """The nearest adversarial examples that an attack found.
 
   Attributes:
     inputs: like the clean inputs; the clean input where none was found.
@@ -76,151 +65,68 @@ def as_attack(attack: Callable[[Key, Inputs, Labels], Any]) -> Attack:
   check_attack(attack)
 
   def plain(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-    found = attack(key, inputs, labels)
+    result = attack(key, inputs, labels)
     return AttackResult(
-      found.inputs, found.loss, found.success, found.iterations
+      result.inputs, result.loss, result.success, result.iterations
     )
 
   return plain
 
 
-def judged(
+def margin_candidate(
   logits_fn: LogitsFn, keys: Key, inputs: Inputs, labels: Labels, targeted: bool
 ) -> AttackResult:
-  """Returns inputs with their margin loss and whether they succeed."""
-  logits = logits_fn(keys, inputs)
-  sign = -1 if targeted else 1
-  loss = sign * losses.margin_loss(logits, labels)
-  return candidate(inputs, loss, ~withstood(logits, labels, targeted))
-
-
-def finished(
-  logits_fn: LogitsFn,
-  keys: Key,
-  threat: Threat,
-  found: AttackResult,
-  origin: Inputs,
-  labels: Labels,
-  targeted: bool,
-) -> MinimalResult:
-  """Returns what a search found with its margin and its distance.
+  """Returns inputs as a result: their margin loss, and whether they succeed.
 
   Args:
     logits_fn: ``(key, inputs) -> [B, C]``.
     keys: [B].
-    threat: tells the box and the distance.
-    found: the search's result; its success is believed in the box, its loss
-      is not, but for NaN.
+    inputs: points, like the clean inputs.
+    labels: [B].
+    targeted: whether labels are targets.
+  """
+  logits = logits_fn(keys, inputs)
+  sign = -1 if targeted else 1
+  loss = sign * losses.margin_loss(logits, labels)
+  return candidate(inputs, loss, ~withstands(logits, labels, targeted))
+
+
+def minimal_result(
+  logits_fn: LogitsFn,
+  keys: Key,
+  threat: Threat,
+  result: AttackResult,
+  origin: Inputs,
+  labels: Labels,
+  targeted: bool,
+) -> MinimalResult:
+  """Returns a search's result with its margin loss and its distance.
+
+  The loss of the search may be any (a gap to a boundary, a penalised
+  distance), so the network is asked once more. Without a success the clean
+  input comes back, at infinite distance.
+
+  Args:
+    logits_fn: ``(key, inputs) -> [B, C]``.
+    keys: [B].
+    threat: whose box and distance to use.
+    result: of the search. Its success counts, if it lies in the box; its loss
+      only as far as NaN says that an example could not be judged.
     origin: the clean inputs.
     labels: [B].
     targeted: whether labels are targets.
   """
-  found = admitted(box_only(threat.box), found, origin)
-  inputs = ravel.select_examples(found.success, found.inputs, origin)
-  again = judged(logits_fn, keys, inputs, labels, targeted)
+  result = admit_result(box_only(threat.box), result, origin)
+  inputs = ravel.select_examples(result.success, result.inputs, origin)
+  measured = margin_candidate(logits_fn, keys, inputs, labels, targeted)
   distance = threat.distance(inputs, origin)
-  # That nothing was found where nothing could be judged says nothing.
-  unknown = jnp.isnan(found.loss) & ~found.success
+  # No success where nothing could be judged is no distance: NaN, not infinity.
+  unknown = jnp.isnan(result.loss) & ~result.success
   none = jnp.where(unknown, jnp.nan, jnp.inf)
   return MinimalResult(
     inputs,
-    jnp.where(unknown, jnp.nan, again.loss),
-    found.success,
-    jnp.where(found.success, distance, none),
-    found.iterations + again.iterations,
-  )
-
-
-def deepfool(
-  logits_fn: AnyLogitsFn,
-  threat: Threat,
-  *,
-  steps: int = 50,
-  rivals: int = 9,
-  overshoot: float = 0.02,
-  targeted: bool = False,
-) -> MinimalAttack:
-  """Returns DeepFool: step after step onto the nearest linear boundary.
-
-  ``x <- x + (1 + overshoot) argmin ||d||  s.t. w . d = z_y - z_s``, w the
-  input gradient of z_s - z_y and s the rival whose boundary is nearest; an
-  example stops where it is misclassified.
-
-  Args:
-    logits_fn: ``(key, inputs) -> [B, C]``, or of inputs alone.
-    threat: whose norm and box to use, not its radius; budgets per modality
-      are the units of their parts, see `MinimalResult`.
-    steps: at most so many.
-    rivals: how many of the strongest rivals to compare.
-    overshoot: how far to go beyond the boundary, a share of the step.
-    targeted: whether labels are targets to be predicted.
-
-  Raises:
-    ValueError: if a count is below one, `overshoot` is negative, or the
-      threat is not a norm ball, or one for each modality.
-
-  References:
-    Seyed-Mohsen Moosavi-Dezfooli, Alhussein Fawzi, Pascal Frossard, 2016,
-    "DeepFool: a simple and accurate method to fool deep neural networks",
-    arXiv 1511.04599.
-
-  Differs from the paper by an l1 form, whose steps stay inside the box (those
-  of the others are clipped), and by comparing the strongest rivals of the
-  current point, not of the clean one.
-  """
-  logits_fn = logits_function(logits_fn)
-  check_count("steps", steps)
-  check_count("rivals", rivals)
-  check_range("overshoot", overshoot, 0.0, 1e3)
-  norm = norm_of(threat)
-  oracle = (
-    target_boundary(logits_fn)
-    if targeted
-    else nearest_boundary(logits_fn, norm, rivals)
-  )
-  stepper = _onto_boundary(norm, overshoot)
-  bounds = box_only(threat.box)
-
-  def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
-    labels = taken(threat, inputs, labels)
-    keys = prng.example_keys(key, prng.batch_size(inputs))
-    run = ascend(
-      oracle, stepper, bounds, steps=steps, until=lambda held: held.success
-    )
-    found = run(prng.fold_in(keys, 0), inputs, labels)
-    last = prng.fold_in(keys, 1)
-    return finished(logits_fn, last, threat, found, inputs, labels, targeted)
-
-  return attack
-
-
-def _onto_boundary(
-  norm: Norm, overshoot: float
-) -> optax.GradientTransformationExtraArgs:
-  def update(
-    gradient: Inputs,
-    state: optax.OptState,
-    params: Inputs,
-    *,
-    value: Array,
-    correct: Array,
-    origin: Inputs,
-  ) -> tuple[Destination, optax.OptState]:
-    rows, restore = norm.rows(params)
-    blocks = norm.blocks(params)
-    slope = norm.slopes(gradient)
-    steep = dual_size(slope, blocks)
-    gap = jnp.abs(value).astype(rows.dtype) + PUSH * steep
-    if 1 in norm.orders:
-      # Without the box, every step would go into the same coordinate.
-      step = hyperplane.project_onto_hyperplane(
-        rows, slope, gap, norm.room(origin), blocks
-      )
-    else:
-      step = hyperplane.straight_onto_plane(slope, gap, blocks)
-    ahead = restore(rows + (1 + overshoot) * step)
-    return Destination(ravel.select_examples(correct, ahead, params)), state
-
-  return optax.GradientTransformationExtraArgs(
-    lambda params: optax.EmptyState(), update
+    jnp.where(unknown, jnp.nan, measured.loss),
+    result.success,
+    jnp.where(result.success, distance, none),
+    result.iterations + measured.iterations,
   )

@@ -1,4 +1,13 @@
-"""HopSkipJump: a hard-label attack, which sees only predictions."""
+"""HopSkipJump: a hard-label attack, which sees only predictions.
+
+Its queries follow one schedule, the same for all examples: first the starts,
+uniform points of the box until one is misclassified; then rounds of halvings
+(the segment from the clean input to a misclassified point, down to the
+boundary), draws (random directions there, whose decisions estimate its normal)
+and tries (steps along that normal). Which of these a query is follows from its
+number alone, so that one program serves all; `_propose` makes the point of a
+query and `_learn` takes in what the network decided there.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -21,8 +30,8 @@ _TRIES = 3  # lengths that a step is tried at, each twice the one before
 _REACH = 0.01  # length of the tried directions, as a share of the distance
 
 
-class _Plan(NamedTuple):
-  """What each query is for: starts, then rounds of halvings, draws, tries."""
+class _Schedule(NamedTuple):
+  """How many queries of each kind there are; see the module."""
 
   starts: int
   halvings: int
@@ -30,6 +39,7 @@ class _Plan(NamedTuple):
 
   @property
   def round(self) -> int:
+    """How many queries one round takes."""
     return self.halvings + self.draws + _TRIES
 
 
@@ -37,19 +47,21 @@ class _Memory(NamedTuple):
   """What the search knows of each example.
 
   Attributes:
-    near: [B, D], the closest misclassified point; at first the clean input.
-    found: [B], whether there is one.
-    low: [B], share of the way from the clean input to `far` that is right.
-    high: [B], share of the way that is wrong.
+    near: [B, D], the closest misclassified point; the clean input until one
+      is known.
+    has_start: [B], whether one is known.
+    low: [B], share of the way from the clean input to `far` up to which the
+      prediction is right.
+    high: [B], share from which on it is wrong.
     far: [B, D], the end of the segment that is halved, misclassified.
-    noise: [B, D], the direction that is tried.
+    noise: [B, D], the direction being tried.
     signs: [B], the sum of decisions, +1 wrong and -1 right.
     plain: [B, D], the sum of directions.
     signed: [B, D], the sum of directions times decisions.
   """
 
   near: Array
-  found: Array
+  has_start: Array
   low: Array
   high: Array
   far: Array
@@ -104,20 +116,20 @@ def hop_skip_jump(
   ):
     check_count(name, value)
   oracle = as_oracle(source, None, margin_loss)
-  plan = _Plan(starts, halvings, draws)
+  schedule = _Schedule(starts, halvings, draws)
 
   def propose(
     keys: Key, point: Point, memory: _Memory
   ) -> tuple[Inputs, _Memory]:
-    memory = _learn(plan, threat, point, memory)
-    return _propose(plan, threat, keys, point, memory)
+    memory = _learn(schedule, threat, point, memory)
+    return _propose(schedule, threat, keys, point, memory)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     run = search(
       oracle,
       Proposer(functools.partial(_begin, threat), propose),
       box_only(threat.box),
-      steps=starts + rounds * plan.round,
+      steps=starts + rounds * schedule.round,
       keep=nearest_success(
         lambda result: threat.distance(result.inputs, inputs)
       ),
@@ -136,7 +148,7 @@ def _begin(
   still = jnp.zeros_like(center)
   memory = _Memory(
     near=center,
-    found=jnp.zeros(labels.shape, bool),
+    has_start=jnp.zeros(labels.shape, bool),
     low=none,
     high=none + 1,
     far=center,
@@ -149,28 +161,32 @@ def _begin(
 
 
 def _learn(
-  plan: _Plan, threat: Threat, point: Point, memory: _Memory
+  schedule: _Schedule, threat: Threat, point: Point, memory: _Memory
 ) -> _Memory:
-  """Takes in the decision at the point."""
-  place = (point.tried - 1 - plan.starts) % plan.round
-  starting = point.tried <= plan.starts
-  halving = ~starting & (place < plan.halvings)
-  drawing = ~starting & ~halving & (place < plan.halvings + plan.draws)
+  """Returns the memory with the decision at the point taken in."""
+  place = (point.tried - 1 - schedule.starts) % schedule.round
+  starting = point.tried <= schedule.starts
+  halving = ~starting & (place < schedule.halvings)
+  drawing = ~starting & ~halving & (place < schedule.halvings + schedule.draws)
   here, restore = ravel.ravel_examples(point.inputs)
   wrong = ~point.probe.correct
+  # Bisection: the wrong end of the segment moves in, or the right one does.
   middle = (memory.low + memory.high) / 2
   high = jnp.where(halving & wrong, middle, memory.high)
   low = jnp.where(halving & ~wrong, middle, memory.low)
+  # A point of a draw is only asked for its side of the boundary: it may be
+  # nearer by chance, but is none that the walk goes on from.
   gap = threat.distance(point.inputs, point.origin)
-  held = threat.distance(restore(memory.near), point.origin)
-  nearer = wrong & ~drawing & (~memory.found | (gap < held))
-  # A step may lead away: the segment from there leads to a nearer point.
+  gap_before = threat.distance(restore(memory.near), point.origin)
+  nearer = wrong & ~drawing & (~memory.has_start | (gap < gap_before))
+  # A step may lead away from the clean input, and is taken all the same: the
+  # segment from there crosses the boundary elsewhere, as a rule nearer.
   stepping = ~starting & ~halving & ~drawing
   end = wrong & (stepping | (starting & nearer))
   sign = jnp.where(wrong, 1, -1) * drawing.astype(here.dtype)
   return memory._replace(
     near=ravel.select_examples(nearer, here, memory.near),
-    found=memory.found | (wrong & ~drawing),
+    has_start=memory.has_start | (wrong & ~drawing),
     low=jnp.where(end, 0, low),
     high=jnp.where(end, 1, high),
     far=ravel.select_examples(end, here, memory.far),
@@ -181,38 +197,49 @@ def _learn(
 
 
 def _propose(
-  plan: _Plan, threat: Threat, keys: Key, point: Point, memory: _Memory
+  schedule: _Schedule, threat: Threat, keys: Key, point: Point, memory: _Memory
 ) -> tuple[Inputs, _Memory]:
-  """Returns the point of the next query."""
+  """Returns the point of the next query.
+
+  Points for every kind of query are made, since the turn is traced, and the
+  right one is chosen at the end.
+  """
   following = point.tried + 1
-  starting = following <= plan.starts
-  place = (following - 1 - plan.starts) % plan.round
+  starting = following <= schedule.starts
+  place = (following - 1 - schedule.starts) % schedule.round
   center, restore = ravel.ravel_examples(point.origin)
   first, second = prng.split(keys)
   anew = _anywhere(threat, first, point.origin)
+  # A halving: the middle of what is left of the segment.
   middle = (memory.low + memory.high)[:, None] / 2
   half = center + middle * (memory.far - center)
+  # A draw: from the boundary a short way in a random direction, short against
+  # the distance, so that the boundary is nearly flat there.
   gap = threat.distance(restore(memory.near), point.origin)[:, None]
   noise = _direction(threat, second, point.origin)
   tried = memory.near + _REACH * gap * noise
-  # Less the mean decision: the point is seldom right on the boundary.
-  mean = memory.signs[:, None] / plan.draws
+  # The normal: the mean of the directions, each with its decision. The mean
+  # decision is subtracted, as the paper does to lower the variance: the point
+  # is seldom right on the boundary, and one side is seen more often.
+  mean = memory.signs[:, None] / schedule.draws
   slope = restore(memory.signed - mean * memory.plain)
   way = ravel.ravel_examples(threat.ascent(slope, restore(memory.near)))[0]
-  number = (following - 1 - plan.starts) // plan.round + 1
-  attempt = jnp.maximum(place - plan.halvings - plan.draws, 0)
-  # The shortest comes first: the last one that works is the longest.
+  number = (following - 1 - schedule.starts) // schedule.round + 1
+  attempt = jnp.maximum(place - schedule.halvings - schedule.draws, 0)
+  # The step: d/sqrt(round), after a quarter and a half of it. The shortest
+  # comes first, so that the last one that works, which stays, is the longest.
   shorter = (_TRIES - 1 - attempt).astype(gap.dtype)
   length = gap / jnp.sqrt(jnp.maximum(number, 1).astype(gap.dtype))
   unit = _units(threat, point.origin)
   stepped = memory.near + length * 0.5**shorter * way * unit
-  halving = place < plan.halvings
-  drawing = ~halving & (place < plan.halvings + plan.draws)
+  halving = place < schedule.halvings
+  drawing = ~halving & (place < schedule.halvings + schedule.draws)
   ahead = jnp.where(drawing, tried, stepped)
   ahead = jnp.where(halving, half, ahead)
-  ahead = jnp.where(memory.found[:, None], ahead, anew)
+  # Without a misclassified point there is no segment: go on drawing starts.
+  ahead = jnp.where(memory.has_start[:, None], ahead, anew)
   ahead = jnp.where(starting, anew, ahead)
-  # A new round forgets the last one's directions.
+  # A new round is at another place of the boundary: its normal begins anew.
   keep = jnp.where(halving, 0, 1).astype(center.dtype)
   return restore(ahead), memory._replace(
     noise=noise,
@@ -241,9 +268,9 @@ def _anywhere(threat: Threat, keys: Key, origin: Inputs) -> Array:
 
 
 def _units(threat: Threat, inputs: Inputs) -> Array:
-  """Returns the radius at each modality's columns, [B, D], or 1 if it is one.
+  """Returns how long a step of length one is in each column, [B, D].
 
-  So long is a step of length one.
+  The modality's own radius under a budget for each, else 1.
   """
   radii = threat.radius if isinstance(threat.radius, Mapping) else 1.0
   radii = ravel.broadcast_modalities("radius", radii, inputs)

@@ -1,8 +1,8 @@
-"""Windows in arrays of any number of axes, as the Square attack moves them.
+"""Patches of arrays with any number of axes, as the Square attack moves them.
 
-A window of one example spans its *sites*, all axes but the channels; from
+A patch of one example spans its *sites*, all axes but the channels; from
 three axes on the last one is the channels'. Everything here is about one
-example, so that `vmap` gives each its own window.
+example, so that `vmap` gives each its own patch.
 """
 
 import jax
@@ -13,7 +13,7 @@ from snnjax.interfaces import Array, Key
 
 
 def sites(leaf: Array) -> tuple[int, ...]:
-  """Returns the lengths of the axes that a window spans.
+  """Returns the lengths of the axes that a patch spans.
 
   Args:
     leaf: [B, ...]; the last axis is the channels' from [B, H, W, C] on.
@@ -27,7 +27,7 @@ def with_channels(example: Array) -> Array:
 
 
 def sides(shares: np.ndarray, lengths: tuple[int, ...]) -> np.ndarray:
-  """Returns the window's lengths for each share of the sites, [N, axes].
+  """Returns the patch's lengths for each share of the sites, [N, axes].
 
   Args:
     shares: [N], in [0, 1].
@@ -38,16 +38,16 @@ def sides(shares: np.ndarray, lengths: tuple[int, ...]) -> np.ndarray:
 
 
 def place(key: Key, lengths: tuple[int, ...], sides: Array) -> list[Array]:
-  """Returns each site's place within a randomly placed window, per axis.
+  """Returns each site's place within a randomly placed patch, per axis.
 
   Args:
     key: one key.
     lengths: of the axes.
-    sides: [axes], of the window.
+    sides: [axes], of the patch.
 
   Returns:
     One array per axis, shaped to broadcast against the sites; outside the
-    window it is negative or at least the side.
+    patch it is negative or at least the side.
   """
   places = []
   for axis, length in enumerate(lengths):
@@ -59,10 +59,10 @@ def place(key: Key, lengths: tuple[int, ...], sides: Array) -> list[Array]:
 
 
 def inside(places: list[Array], sides: Array) -> Array:
-  """Returns which sites lie in the window, [*sites, 1]."""
+  """Returns which sites lie in the patch, [*sites, 1]."""
   mask = jnp.ones((), bool)
-  for axis, at in enumerate(places):
-    mask = mask & (at >= 0) & (at < sides[axis])
+  for axis, place_here in enumerate(places):
+    mask = mask & (place_here >= 0) & (place_here < sides[axis])
   return mask[..., None]
 
 
@@ -72,19 +72,23 @@ def dipole(
   """Returns two pyramids of opposite sign, side by side, [*sites, 1].
 
   A pyramid is ``sum_k 1/(k + 1)^decay`` over the rings k outside or at a site's
-  own, counted from the centre of its half. It is meaningful inside the window
+  own, counted from the centre of its half. It is meaningful inside the patch
   only.
 
   Args:
-    places: each site's place within the window, see `place`.
-    sides: [axes], of the window.
-    split: the axis along which the window is halved, a scalar.
+    places: each site's place within the patch, see `place`.
+    sides: [axes], of the patch.
+    split: the axis along which the patch is halved, a scalar.
     decay: 2 or 4, how peaked the pyramids are.
   """
+  # Rings are squares around the centre of a half: a site's ring is its largest
+  # distance from there along any axis.
   ring = jnp.zeros((), int)
   rings = jnp.zeros((), int)
   sign = jnp.ones(())
   for axis, at in enumerate(places):
+    # Only the axis along which the patch is split has two halves; the second
+    # counts from its own start, and has the other sign.
     half = sides[axis] // 2
     second = at >= half
     halved = split == axis
@@ -95,13 +99,17 @@ def dipole(
     ring = jnp.maximum(ring, jnp.abs(local - length // 2))
     rings = jnp.maximum(rings, length // 2 + 1)
     sign = jnp.where(halved & second, -sign, sign)
+  # As a table, since the sides, and so the number of rings, are traced: a
+  # site's height is the sum over the rings from its own outwards.
   most = max(max(at.shape) for at in places) + 2
   sums = jnp.asarray(np.cumsum(np.r_[0.0, np.arange(1.0, most) ** -decay]))
   height = sums[rings] - sums[jnp.minimum(ring, rings)]
   return (sign * height)[..., None]
 
 
-def tiled(lengths: tuple[int, ...], sides: tuple[int, ...]) -> list[Array]:
+def place_in_tile(
+  lengths: tuple[int, ...], sides: tuple[int, ...]
+) -> list[Array]:
   """Returns each site's place within its tile, per axis, as `place` does."""
   return [
     _along(jnp.arange(length) % side, axis, len(lengths))

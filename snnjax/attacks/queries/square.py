@@ -1,4 +1,4 @@
-"""Square: random search with windows that shrink; no gradient is used."""
+"""Square: random search with patches that shrink; no gradient is used."""
 
 import functools
 from collections.abc import Callable
@@ -38,12 +38,12 @@ def square(
 ) -> Attack:
   """Returns the Square attack.
 
-  Each query changes the best perturbation so far in one window at a random
-  place and is kept if it does better. For linf the window moves by 2 epsilon
+  Each query changes the best perturbation so far in one patch at a random
+  place and is kept if it does better. For linf the patch moves by 2 epsilon
   times a random sign per channel, clipped; for l2 and l1 the mass of a second
-  window is moved into the first, in the form of a dipole of pyramids. The
-  window covers a share of all sites that halves along a fixed schedule.
-  A window spans all axes of an input but the batch and, from three axes on,
+  patch is moved into the first, in the form of a dipole of pyramids. The
+  patch covers a share of all sites that halves along a fixed schedule.
+  A patch spans all axes of an input but the batch and, from three axes on,
   the channels: height and width of an image, time too of events. With several
   modalities, the first point changes all and each later query one of them,
   drawn at random from those that may change; under a budget for each, its own
@@ -55,8 +55,8 @@ def square(
     loss: of a logits function, see `Source`; None is the margin loss.
     queries: how many points to try.
     restarts: how many runs.
-    share: the first window's share of the sites.
-    schedule: the number of queries over which the window shrinks fully;
+    share: the first patch's share of the sites.
+    schedule: the number of queries over which the patch shrinks fully;
       `queries` by default. AutoAttack uses 10,000 for its 5,000.
 
   Raises:
@@ -69,11 +69,11 @@ def square(
     random search", arXiv 1912.00049. The l1 form: Croce, Hein 2021,
     arXiv 2103.01208.
 
-  Differs from the authors' code in that windows reach the last row and column
+  Differs from the authors' code in that patches reach the last row and column
   (theirs stop one short) and that a success does not end the search: the
   margin goes on growing.
   """
-  norm_of(threat)  # Here, not when the attack runs.
+  norm_of(threat)  # A wrong threat is told here, not when the attack runs.
   check_count("queries", queries)
   check_count("restarts", restarts)
   check_range("share", share, 0.0, 1.0)
@@ -82,7 +82,9 @@ def square(
   def init(
     keys: Key, origin: Inputs, labels: Labels
   ) -> tuple[Inputs, AttackResult]:
-    point = _changed(square_moves.first, threat, keys, origin, origin)
+    point = _change_deltas(
+      square_moves.first_deltas, threat, keys, origin, origin
+    )
     return point, no_candidate(origin, labels)
 
   def propose(
@@ -90,10 +92,10 @@ def square(
   ) -> tuple[Inputs, AttackResult]:
     new = candidate(point.inputs, point.probe.loss, ~point.probe.correct)
     best = keep_better(success_then_loss, best, new)
-    # The clean input and the first point came before the first window.
-    places = _windows(point.origin, shares, jnp.maximum(point.tried - 1, 0))
-    change = functools.partial(square_moves.changed, places=places)
-    return _changed(change, threat, keys, best.inputs, point.origin), best
+    # The clean input and the first point came before the first patch.
+    places = _patches_at(point.origin, shares, jnp.maximum(point.tried - 1, 0))
+    change = functools.partial(square_moves.change_patch, places=places)
+    return _change_deltas(change, threat, keys, best.inputs, point.origin), best
 
   oracle = as_oracle(source, loss, margin_loss)
   run = search(oracle, Proposer(init, propose), threat, steps=queries)
@@ -101,24 +103,24 @@ def square(
 
 
 def _shares(queries: int, share: float, schedule: int) -> np.ndarray:
-  """Returns the window's share of the sites for each query, [queries + 1]."""
+  """Returns the patch's share of the sites for each query, [queries + 1]."""
   turn = np.arange(queries + 1) * _SCHEDULE // schedule
   return share / 2.0 ** np.searchsorted(_HALVINGS, turn)
 
 
-def _windows(
+def _patches_at(
   origin: Inputs, shares: np.ndarray, turn: Array
-) -> list[square_moves.Window]:
+) -> list[square_moves.Patch]:
   lengths = [patches.sites(leaf) for leaf in jax.tree.leaves(origin)]
   return [
-    square_moves.Window(
-      each, jnp.asarray(patches.sides(shares, each), int)[turn]
+    square_moves.Patch(
+      axes, jnp.asarray(patches.sides(shares, axes), int)[turn]
     )
-    for each in lengths
+    for axes in lengths
   ]
 
 
-def _changed(
+def _change_deltas(
   change: Callable[..., square_moves.Deltas],
   threat: Threat,
   keys: Key,

@@ -1,7 +1,7 @@
 """What the Square attack does to one example, under linf, l2 and l1.
 
 Every function here is about one example's perturbation, a list with one array
-per modality; `Window` says where a modality may be changed.
+per modality; a `Patch` is the part of an array that one query changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ Deltas = list[Array]
 _DECAY: Mapping[float, int] = {1: 4, 2: 2}
 
 
-class Window(NamedTuple):
-  """The window in one modality.
+class Patch(NamedTuple):
+  """The size of a patch in one modality; its place is drawn.
 
   Attributes:
-    sites: lengths of the axes that it spans.
+    sites: lengths of the axes that it may lie on.
     sides: [axes], its own lengths.
   """
 
@@ -33,10 +33,10 @@ class Window(NamedTuple):
   sides: Array
 
 
-def first(
+def first_deltas(
   blocks: Blocks, key: Key, radii: Sequence[Array], deltas: Deltas
 ) -> Deltas:
-  """Returns a perturbation on the surface of every ball.
+  """Returns the first perturbation, on the surface of every ball.
 
   Args:
     blocks: the norm, in the order of the arrays.
@@ -44,25 +44,25 @@ def first(
     radii: of the blocks' balls, scalars.
     deltas: for their shapes.
   """
-  found: Deltas = []
+  result: Deltas = []
   for number, (block, radius) in enumerate(zip(blocks, radii, strict=True)):
-    own = deltas[len(found) : len(found) + block.arrays]
+    old = deltas[len(result) : len(result) + block.arrays]
     start = jax.random.fold_in(key, number)
     if block.order == np.inf:
-      found += stripes(start, radius, own)
+      result += stripes(start, radius, old)
     else:
-      found += tiles(start, radius, own, block.order)
-  return found
+      result += tiles(start, radius, old, block.order)
+  return result
 
 
-def changed(
+def change_patch(
   blocks: Blocks,
   key: Key,
   radii: Sequence[Array],
   deltas: Deltas,
-  places: Sequence[Window],
+  places: Sequence[Patch],
 ) -> Deltas:
-  """Changes one array in one window, as its ball's norm asks.
+  """Changes one array in one patch, as its ball's norm asks.
 
   Under l1 the result may be outside the ball: project it.
 
@@ -71,7 +71,7 @@ def changed(
     key: one key.
     radii: of the blocks' balls, scalars; where one is 0, nothing is changed.
     deltas: the perturbation.
-    places: the window in each array.
+    places: the patch in each array.
   """
   which, how = jax.random.split(key)
   limits = [
@@ -79,23 +79,28 @@ def changed(
     for block, radius in zip(blocks, radii, strict=True)
     for _ in range(block.arrays)
   ]
+  # A uniform choice among the arrays that may change, also for traced radii.
   draw = jax.random.uniform(which, (len(limits),))
   drawn = jnp.argmax(jnp.where(jnp.stack(limits) > 0, draw, -1))
-  found: Deltas = []
+  result: Deltas = []
   for block, radius in zip(blocks, radii, strict=True):
-    at = slice(len(found), len(found) + block.arrays)
+    # This block's arrays; with a number per array, so that its draws do not
+    # depend on how arrays are grouped into blocks.
+    at = slice(len(result), len(result) + block.arrays)
     turns = [drawn == index for index in range(at.start, at.stop)]
-    own, windows_here = deltas[at], places[at]
+    old, patches_here = deltas[at], places[at]
     keys = [jax.random.fold_in(how, at.start + i) for i in range(block.arrays)]
     if block.order == np.inf:
       new = [
-        flipped(k, radius, delta, window)
-        for k, delta, window in zip(keys, own, windows_here, strict=True)
+        flip_patch(k, radius, delta, patch)
+        for k, delta, patch in zip(keys, old, patches_here, strict=True)
       ]
-      found += _where(turns, new, own)
+      result += _where(turns, new, old)
     else:
-      found += _moved_one(keys, radius, own, windows_here, turns, block.order)
-  return found
+      result += _move_in_one(
+        keys, radius, old, patches_here, turns, block.order
+      )
+  return result
 
 
 def stripes(key: Key, radius: Array, deltas: Deltas) -> Deltas:
@@ -107,27 +112,30 @@ def stripes(key: Key, radius: Array, deltas: Deltas) -> Deltas:
     deltas: for their shapes.
   """
 
-  def one(index: int, delta: Array) -> Array:
+  def stripe(index: int, delta: Array) -> Array:
     signs = _signs(jax.random.fold_in(key, index), (1, *delta.shape[1:]), delta)
     return jnp.broadcast_to(radius * signs, delta.shape)
 
-  return [one(index, delta) for index, delta in enumerate(deltas)]
+  return [stripe(index, delta) for index, delta in enumerate(deltas)]
 
 
-def flipped(key: Key, radius: Array, delta: Array, window: Window) -> Array:
-  """Moves one window by 2 radius times a random sign per channel.
+def flip_patch(key: Key, radius: Array, delta: Array, patch: Patch) -> Array:
+  """Moves one patch by 2 radius times a random sign per channel.
+
+  A value goes from one wall of the linf ball to the other, or beyond the one
+  where it is: the loop projects it back.
 
   Args:
     key: one key.
     radius: a scalar.
     delta: the perturbation of one modality.
-    window: where.
+    patch: its size in this modality.
   """
   where, sign = jax.random.split(key)
   shaped = patches.with_channels(delta)
-  at = patches.place(where, window.sites, window.sides)
+  at = patches.place(where, patch.sites, patch.sides)
   step = 2 * radius * _signs(sign, _per_channel(shaped), delta)
-  mask = patches.inside(at, window.sides)
+  mask = patches.inside(at, patch.sides)
   return jnp.where(mask, shaped + step, shaped).reshape(delta.shape)
 
 
@@ -141,16 +149,22 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
     order: p of the norm, 2 or 1.
   """
 
-  def one(index: int, delta: Array) -> Array:
+  def tile(index: int, delta: Array) -> Array:
     turn, sign = jax.random.split(jax.random.fold_in(key, index))
     shaped = patches.with_channels(delta)
     lengths = shaped.shape[:-1]
+    # A fifth of each axis, as in the authors' code; the last tiles are cut.
     sides = tuple(max(length // 5, 1) for length in lengths)
+    # All tiles have one shape, split along the same random axis; their signs,
+    # per tile and channel, differ.
     split = jax.random.randint(turn, (), 0, len(lengths))
     shape = patches.dipole(
-      patches.tiled(lengths, sides), jnp.asarray(sides), split, _DECAY[order]
+      patches.place_in_tile(lengths, sides),
+      jnp.asarray(sides),
+      split,
+      _DECAY[order],
     )
-    shape = _balanced(shape, shape[tuple(map(slice, sides))], order)
+    shape = _balance(shape, shape[tuple(map(slice, sides))], order)
     numbers = [-(-a // b) for a, b in zip(lengths, sides, strict=True)]
     signs = _signs(sign, (*numbers, shaped.shape[-1]), delta)
     shape = shape.astype(delta.dtype)
@@ -158,17 +172,17 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
       delta.shape
     )
 
-  shapes = [one(index, delta) for index, delta in enumerate(deltas)]
-  return _scaled(shapes, radius, order)
+  shapes = [tile(index, delta) for index, delta in enumerate(deltas)]
+  return _scale(shapes, radius, order)
 
 
-def moved(
-  key: Key, left: Array, delta: Array, window: Window, order: float
+def move_mass(
+  key: Key, left: Array, delta: Array, patch: Patch, order: float
 ) -> Array:
-  """Moves the mass of one window into another, as a dipole.
+  """Moves the mass of one patch into another, as a dipole.
 
-  In each channel the new window is the dipole plus what was there, with the
-  mass ``sum |delta|^p`` of both windows and of what was left of the budget; for
+  In each channel the new patch is the dipole plus what was there, with the
+  mass ``sum |delta|^p`` of both patches and of what was left of the budget; for
   l1 as many times as there are channels, more than the budget, which the
   projection then takes from the smallest entries everywhere.
 
@@ -176,45 +190,49 @@ def moved(
     key: one key.
     left: the mass that the perturbation may still gain, a scalar.
     delta: the perturbation of one modality.
-    window: where.
+    patch: its size in this modality.
     order: p of the norm, 2 or 1.
   """
   power = int(order)
   to, source, turn, sign = jax.random.split(key, 4)
   shaped = patches.with_channels(delta)
   axes = tuple(range(shaped.ndim - 1))
-  sides = jnp.minimum(
-    jnp.maximum(window.sides, 3) | 1, jnp.asarray(window.sites)
-  )
+  # Odd, so that a pyramid has a centre; at least 3, as in the authors' code.
+  sides = jnp.minimum(jnp.maximum(patch.sides, 3) | 1, jnp.asarray(patch.sites))
 
   def unit(values: Array) -> Array:
     mass = jnp.sum(jnp.abs(values) ** power, axes, keepdims=True)
     return values / jnp.where(mass > 0, mass, 1) ** (1 / power)
 
-  at = patches.place(to, window.sites, sides)
+  at = patches.place(to, patch.sites, sides)
   mask = patches.inside(at, sides)
-  emptied = patches.inside(patches.place(source, window.sites, sides), sides)
-  split = jax.random.randint(turn, (), 0, len(window.sites))
+  emptied = patches.inside(patches.place(source, patch.sites, sides), sides)
+  split = jax.random.randint(turn, (), 0, len(patch.sites))
   shape = jnp.where(mask, patches.dipole(at, sides, split, _DECAY[order]), 0)
-  shape = _balanced(shape, shape, order)
+  shape = _balance(shape, shape, order)
   fresh = unit(shape.astype(delta.dtype)) * _signs(
     sign, _per_channel(shaped), delta
   )
+  # Shapes of mass one each: the old content and the dipole count alike.
   new = unit(fresh + unit(jnp.where(mask, shaped, 0)))
   both = jnp.where(mask | emptied, jnp.abs(shaped) ** power, 0)
   channels = shaped.shape[-1]
+  # What the budget still allows is shared out among the channels.
   mass = left / channels + jnp.sum(both, axes, keepdims=True)
   mass = mass * channels if order == 1 else mass
+  # The second patch loses all that it had.
   rest = jnp.where(mask | emptied, 0, shaped)
   return (rest + new * mass ** (1 / power)).reshape(delta.shape)
 
 
-def _balanced(shape: Array, window: Array, order: float) -> Array:
-  """Scales the halves of a dipole to one norm, also where one is larger.
+def _balance(shape: Array, patch: Array, order: float) -> Array:
+  """Scales the two halves of a dipole to the same norm.
+
+  With an odd side one half is larger, and would dominate.
 
   Args:
     shape: dipoles, all of one size.
-    window: one of them, whole.
+    patch: a whole one of them.
     order: p of the norm, 2 or 1.
   """
   power = int(order)
@@ -223,40 +241,44 @@ def _balanced(shape: Array, window: Array, order: float) -> Array:
     mass = jnp.sum(jnp.maximum(half, 0) ** power)
     return jnp.where(mass > 0, mass, 1) ** (1 / power)
 
-  return shape / jnp.where(shape > 0, norm(window), norm(-window))
+  return shape / jnp.where(shape > 0, norm(patch), norm(-patch))
 
 
-def _moved_one(
+def _move_in_one(
   keys: Sequence[Key],
   radius: Array,
   deltas: Deltas,
-  places: Sequence[Window],
+  places: Sequence[Patch],
   turns: Sequence[Array],
   order: float,
 ) -> Deltas:
-  """Moves mass in the array whose turn it is; l2 then scales all."""
+  """Moves mass in the array whose turn it is.
+
+  Under l2 all arrays of the ball are then scaled to its surface; under l1 the
+  result may be outside, see `move_mass`.
+  """
   power = int(order)
   left = jnp.maximum(radius**power - _mass(deltas, power), 0)
   new = [
-    moved(key, left, delta, window, order)
-    for key, delta, window in zip(keys, deltas, places, strict=True)
+    move_mass(key, left, delta, patch, order)
+    for key, delta, patch in zip(keys, deltas, places, strict=True)
   ]
-  moved_one = _where(turns, new, deltas)
+  moved = _where(turns, new, deltas)
   if order == 1:
-    return moved_one
-  scaled = _scaled(moved_one, radius, order)
+    return moved
+  scaled = _scale(moved, radius, order)
   anyone = jnp.any(jnp.stack(turns))
   return _where([anyone] * len(deltas), scaled, deltas)
 
 
 def _where(turns: Sequence[Array], new: Deltas, old: Deltas) -> Deltas:
   return [
-    jnp.where(turn, fresh, held)
-    for turn, fresh, held in zip(turns, new, old, strict=True)
+    jnp.where(turn, fresh, kept)
+    for turn, fresh, kept in zip(turns, new, old, strict=True)
   ]
 
 
-def _scaled(deltas: Deltas, radius: Array, order: float) -> Deltas:
+def _scale(deltas: Deltas, radius: Array, order: float) -> Deltas:
   power = int(order)
   norm = _mass(deltas, power) ** (1 / power)
   return [delta * radius / jnp.where(norm > 0, norm, 1) for delta in deltas]

@@ -3,7 +3,8 @@
 from snnjax.submodules import lazily
 
 __all__ = [
-  "greedy",
+  "corner_search",
+  "jsma",
   "sigma_zero",
   "sparse_pgd",
   "sparse_rs",

@@ -78,11 +78,11 @@ def sigma_zero(
   sites = l0(float(np.finfo(np.float32).max), box, site_axes)
   anywhere = box_only(box)
 
-  given = _Settings(
+  settings = _Settings(
     steps, box, site_axes, step_size, smoothing, cutoff, cutoff_step
   )
   proposer = Proposer(
-    functools.partial(_begin, given), functools.partial(_propose, given)
+    functools.partial(_begin, settings), functools.partial(_propose, settings)
   )
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
@@ -97,7 +97,7 @@ def sigma_zero(
 
 
 class _Settings(NamedTuple):
-  """What `sigma_zero` was given."""
+  """The arguments of `sigma_zero`."""
 
   steps: int
   box: Bounds
@@ -109,37 +109,43 @@ class _Settings(NamedTuple):
 
 
 def _begin(
-  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+  settings: _Settings, keys: Key, origin: Inputs, labels: Labels
 ) -> tuple[None, _SigmaZero]:
   del keys, labels
   delta = jnp.zeros_like(ravel.ravel_examples(origin)[0])
-  start = jnp.full((delta.shape[0], 1), given.cutoff, delta.dtype)
+  start = jnp.full((delta.shape[0], 1), settings.cutoff, delta.dtype)
   return None, _SigmaZero(delta, _ADAM.init(delta), start)
 
 
 def _propose(
-  given: _Settings, keys: Key, point: Point, memory: _SigmaZero
+  settings: _Settings, keys: Key, point: Point, memory: _SigmaZero
 ) -> tuple[Inputs, _SigmaZero]:
   del keys
   center, restore = ravel.ravel_examples(point.origin)
-  sites = sites_of(point.origin, given.site_axes)
+  sites = sites_of(point.origin, settings.site_axes)
   correct = point.probe.correct[:, None]
   gradient = ravel.ravel_examples(point.probe.gradient)[0]
+  # The oracle ascends: max(-loss, 0) descends it, and has no slope once the
+  # example is misclassified. Then only the count of sites is made smaller.
   gradient = jnp.where(correct, -gradient, 0)
   delta = memory.delta
-  energy = sites.spread(sites.total(jnp.square(delta))) + given.smoothing
-  gradient += 2 * delta * given.smoothing / jnp.square(energy) / sites.number
+  energy = sites.spread(sites.total(jnp.square(delta))) + settings.smoothing
+  # d/d delta of q/(q + sigma) is 2 delta sigma/(q + sigma)^2.
+  gradient += 2 * delta * settings.smoothing / jnp.square(energy) / sites.number
+  # Over its largest entry, as in the paper: the step sets the length.
   gradient, _ = vectors.over_largest(gradient)
   direction, state = _ADAM.update(gradient, memory.adam)
-  done = point.tried.astype(delta.dtype) / given.steps
+  done = point.tried.astype(delta.dtype) / settings.steps
   pace = (1 + jnp.cos(jnp.pi * done)) / 2
-  lower, upper = walls(given.box, point.origin)
+  lower, upper = walls(settings.box, point.origin)
   moved = jnp.clip(
-    center + delta - given.step_size * pace * direction, lower, upper
+    center + delta - settings.step_size * pace * direction, lower, upper
   )
-  rate = given.cutoff_step * given.step_size * pace
+  rate = settings.cutoff_step * settings.step_size * pace
+  # Misclassified with sites to spare: drop more of them. Else allow more.
   change = jnp.where(correct, -rate, rate)
   limit = jnp.clip(memory.cutoff + change, 0, 1)
+  # Of squares, so that no root is taken of each site's change.
   far = sites.total(jnp.square(moved - center)) >= jnp.square(limit)
   moved = jnp.where(sites.spread(far), moved, center)
   return restore(moved), _SigmaZero(moved - center, state, limit)

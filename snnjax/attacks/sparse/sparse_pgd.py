@@ -71,7 +71,13 @@ def pgd_l0(
 
 
 class _Masked(NamedTuple):
-  """sPGD's memory: values p as points [B, D], scores m and idle steps."""
+  """sPGD's memory.
+
+  Attributes:
+    values: [B, D], ``x + p``, what a site holds if it is chosen.
+    scores: [B, S], m.
+    idle: [B], for how many steps the choice stood still.
+  """
 
   values: Array
   scores: Array
@@ -129,19 +135,19 @@ def spgd(
   check_range("value_step", value_step, 0.0, np.inf)
   check_range("score_step", score_step, 0.0, np.inf)
 
-  given = _Settings(
+  settings = _Settings(
     threat, value_step, score_step, patience, projected, site_axes
   )
   check_count("steps", steps)
   proposer = Proposer(
-    functools.partial(_begin, given), functools.partial(_propose, given)
+    functools.partial(_begin, settings), functools.partial(_propose, settings)
   )
   run = search(as_oracle(source, loss), proposer, threat, steps=steps)
   return with_restarts(run, restarts)
 
 
 class _Settings(NamedTuple):
-  """What `spgd` was given."""
+  """The arguments of `spgd`."""
 
   threat: Threat
   value_step: float
@@ -151,60 +157,69 @@ class _Settings(NamedTuple):
   site_axes: ravel.Amounts
 
 
-def _draw(given: _Settings, keys: Key, origin: Inputs) -> Array:
-  """Returns new scores."""
-  number = sites_of(origin, given.site_axes).number
+def _draw(settings: _Settings, keys: Key, origin: Inputs) -> Array:
+  """Returns new scores, standard normal, [B, S]."""
+  number = sites_of(origin, settings.site_axes).number
   return prng.per_example(lambda k: jax.random.normal(k, (number,)), keys)
 
 
 def _place(
-  given: _Settings, origin: Inputs, memory: _Masked
+  settings: _Settings, origin: Inputs, memory: _Masked
 ) -> tuple[Inputs, Array]:
   """Returns the point that the memory stands for, and its choice."""
   center, restore = ravel.ravel_examples(origin)
-  chosen = largest(memory.scores, budget(given.threat.radius, center))
-  mask = sites_of(origin, given.site_axes).spread(chosen)
+  chosen = largest(memory.scores, budget(settings.threat.radius, center))
+  mask = sites_of(origin, settings.site_axes).spread(chosen)
   return restore(jnp.where(mask, memory.values, center)), chosen
 
 
 def _begin(
-  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+  settings: _Settings, keys: Key, origin: Inputs, labels: Labels
 ) -> tuple[Inputs, _Masked]:
   del labels
   first, second = prng.split(keys)
-  values = uniform_rows(first, *walls(given.threat.box, origin))
+  # Values for every site, so that a newly chosen one has its own at once.
+  values = uniform_rows(first, *walls(settings.threat.box, origin))
   idle = jnp.zeros(values.shape[0], int)
   memory = _Masked(
-    values, _draw(given, second, origin).astype(values.dtype), idle
+    values, _draw(settings, second, origin).astype(values.dtype), idle
   )
-  return _place(given, origin, memory)[0], memory
+  return _place(settings, origin, memory)[0], memory
 
 
 def _propose(
-  given: _Settings, keys: Key, point: Point, memory: _Masked
+  settings: _Settings, keys: Key, point: Point, memory: _Masked
 ) -> tuple[Inputs, _Masked]:
   origin = point.origin
-  sites = sites_of(origin, given.site_axes)
+  sites = sites_of(origin, settings.site_axes)
   center = ravel.ravel_examples(origin)[0]
   gradient = ravel.ravel_examples(point.probe.gradient)[0]
   soft = jax.nn.sigmoid(memory.scores)
-  chosen = _place(given, origin, memory)[1]
-  weight = chosen.astype(soft.dtype) if given.projected else soft
-  lower, upper = walls(given.threat.box, origin)
+  chosen = _place(settings, origin, memory)[1]
+  weight = chosen.astype(soft.dtype) if settings.projected else soft
+  lower, upper = walls(settings.threat.box, origin)
+  # With the choice as weight only chosen sites learn values (the paper's
+  # projected gradient); with the sigmoid the others prepare theirs too.
   push = jnp.sign(gradient * sites.spread(weight))
-  values = memory.values + given.value_step * (upper - lower) * push
+  values = memory.values + settings.value_step * (upper - lower) * push
+  # The choice is differentiated as if it were the sigmoid itself: a site's
+  # slope is what its values would add to the loss if it were chosen.
   slope = sites.total(gradient * (memory.values - center))
   # Not 1 - soft: that is 0 from a score of 17 on, and the score would stay.
   slope = slope * soft * jax.nn.sigmoid(-memory.scores)
   size = vectors.l2_norm(slope)[:, None]
-  length = given.score_step * jnp.sqrt(jnp.asarray(sites.number, slope.dtype))
+  length = settings.score_step * jnp.sqrt(
+    jnp.asarray(sites.number, slope.dtype)
+  )
   scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
-  held = largest(scores, budget(given.threat.radius, center))
-  idle = jnp.where(jnp.all(held == chosen, 1), memory.idle + 1, 0)
-  stuck = (idle >= given.patience) | (size[:, 0] == 0)
-  fresh = _draw(given, keys, origin).astype(scores.dtype)
+  choice_after = largest(scores, budget(settings.threat.radius, center))
+  # Small moves of the scores may leave the choice as it is for many steps.
+  idle = jnp.where(jnp.all(choice_after == chosen, 1), memory.idle + 1, 0)
+  # Scores that choose the same sites again and again are drawn anew.
+  stuck = (idle >= settings.patience) | (size[:, 0] == 0)
+  fresh = _draw(settings, keys, origin).astype(scores.dtype)
   scores = jnp.where(stuck[:, None], fresh, scores)
   memory = _Masked(
     jnp.clip(values, lower, upper), scores, jnp.where(stuck, 0, idle)
   )
-  return _place(given, origin, memory)[0], memory
+  return _place(settings, origin, memory)[0], memory

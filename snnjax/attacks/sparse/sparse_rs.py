@@ -19,7 +19,15 @@ from snnjax.validation import check_count, check_range
 
 
 class _Random(NamedTuple):
-  """Sparse-RS's memory: the best point, its sites and its loss."""
+  """Sparse-RS's memory: the best point so far and the one being tried.
+
+  Attributes:
+    values: [B, D], what the best point's chosen sites hold.
+    chosen: [B, S] booleans, its sites.
+    tried_values: [B, D], those of the point at the network now.
+    tried_chosen: [B, S] booleans, its sites.
+    loss: [B], of the best point.
+  """
 
   values: Array
   chosen: Array
@@ -65,9 +73,9 @@ def sparse_rs(
   check_count("queries", queries)
   check_range("share", share, np.finfo(float).tiny, 1.0)
   shares = jnp.asarray(share * share_schedule(queries))
-  given = _Settings(threat, shares, site_axes)
+  settings = _Settings(threat, shares, site_axes)
   proposer = Proposer(
-    functools.partial(_begin, given), functools.partial(_propose, given)
+    functools.partial(_begin, settings), functools.partial(_propose, settings)
   )
   oracle = as_oracle(source, loss, margin_loss)
   run = search(oracle, proposer, threat, steps=queries)
@@ -88,7 +96,7 @@ def share_schedule(queries: int) -> np.ndarray:
   return 1 / divisors[np.searchsorted(ends, stretched, side="left")]
 
 
-def _among(keys: Key, candidates: Array) -> Array:
+def _random_scores(keys: Key, candidates: Array) -> Array:
   """Returns random scores, positive for candidates [B, S], else negative."""
   draw = prng.per_example(
     lambda k: jax.random.uniform(k, candidates.shape[1:]), keys
@@ -97,16 +105,16 @@ def _among(keys: Key, candidates: Array) -> Array:
 
 
 class _Settings(NamedTuple):
-  """What `sparse_rs` was given; `shares` has one entry for each query."""
+  """The arguments of `sparse_rs`; `shares` has one entry for each query."""
 
   threat: Threat
   shares: Array
   site_axes: ravel.Amounts
 
 
-def _corners(given: _Settings, keys: Key, origin: Inputs) -> Array:
+def _corners(settings: _Settings, keys: Key, origin: Inputs) -> Array:
   """Returns a random corner of the box for every site, [B, D]."""
-  lower, upper = walls(given.threat.box, origin)
+  lower, upper = walls(settings.threat.box, origin)
   high = prng.per_example(
     lambda k: jax.random.bernoulli(k, 0.5, lower.shape[1:]), keys
   )
@@ -114,31 +122,32 @@ def _corners(given: _Settings, keys: Key, origin: Inputs) -> Array:
 
 
 def _place(
-  given: _Settings, origin: Inputs, values: Array, chosen: Array
+  settings: _Settings, origin: Inputs, values: Array, chosen: Array
 ) -> Inputs:
   """Returns the inputs with the chosen sites at their values."""
   center, restore = ravel.ravel_examples(origin)
-  mask = sites_of(origin, given.site_axes).spread(chosen)
+  mask = sites_of(origin, settings.site_axes).spread(chosen)
   return restore(jnp.where(mask, values, center))
 
 
 def _begin(
-  given: _Settings, keys: Key, origin: Inputs, labels: Labels
+  settings: _Settings, keys: Key, origin: Inputs, labels: Labels
 ) -> tuple[Inputs, _Random]:
   first, second = prng.split(keys)
-  count = budget(given.threat.radius, ravel.ravel_examples(origin)[0])
-  chosen = random_sites(first, origin, given.site_axes, count)
-  values = _corners(given, second, origin)
+  count = budget(settings.threat.radius, ravel.ravel_examples(origin)[0])
+  chosen = random_sites(first, origin, settings.site_axes, count)
+  values = _corners(settings, second, origin)
   loss = jnp.full(labels.shape, -jnp.inf, values.dtype)
-  return _place(given, origin, values, chosen), _Random(
+  return _place(settings, origin, values, chosen), _Random(
     values, chosen, values, chosen, loss
   )
 
 
 def _propose(
-  given: _Settings, keys: Key, point: Point, memory: _Random
+  settings: _Settings, keys: Key, point: Point, memory: _Random
 ) -> tuple[Inputs, _Random]:
   origin, loss = point.origin, point.probe.loss.astype(memory.loss.dtype)
+  # Equal is good enough: the search must be able to cross a plateau.
   better = loss >= memory.loss
   values, chosen = ravel.select_examples(
     better,
@@ -146,22 +155,26 @@ def _propose(
     (memory.values, memory.chosen),
   )
   leaving, coming, painting = prng.split(keys, 3)
-  count = budget(given.threat.radius, values)
-  part = given.shares[jnp.minimum(point.tried, len(given.shares)) - 1]
+  count = budget(settings.threat.radius, values)
+  # The clean input is point 0, and what is proposed from it is not tried.
+  part = settings.shares[jnp.minimum(point.tried, len(settings.shares)) - 1]
   moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
+  # No more can move than there are empty sites to go to, or sites in use.
   free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
   used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)
   moving = jnp.minimum(jnp.minimum(moving, free), used)
-  standing = _among(leaving, chosen)
+  # The largest of random scores are a uniform choice of exactly so many.
+  standing = _random_scores(leaving, chosen)
   out = chosen & largest(standing, moving)
-  new = ~chosen & largest(_among(coming, ~chosen), moving)
-  # Where every site is in use, one of them is painted anew.
+  new = ~chosen & largest(_random_scores(coming, ~chosen), moving)
+  # Where every site is in use nothing can move: one gets a new corner instead.
   full = free == 0
   repaint = jnp.where(full, largest(standing, 1.0 + free), new)
-  paint = sites_of(origin, given.site_axes).spread(repaint)
-  tried = jnp.where(paint, _corners(given, painting, origin), values)
+  paint = sites_of(origin, settings.site_axes).spread(repaint)
+  tried = jnp.where(paint, _corners(settings, painting, origin), values)
+  # As many come as go, so that the number of sites in use stays.
   placed = (chosen & ~out) | new
   best = jnp.where(better, loss, memory.loss)
-  return _place(given, origin, tried, placed), _Random(
+  return _place(settings, origin, tried, placed), _Random(
     values, chosen, tried, placed, best
   )

@@ -98,11 +98,14 @@ def largest(scores: Array, count: Array) -> Array:
     scores: [B, S]; the first of equals wins.
     count: [B, 1] or [1, 1], need not be whole; may be traced.
   """
+  # A NaN would compare with nothing, and leave the row without a choice.
   scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
   smallest = order_statistics.kth_largest(
     scores, jnp.maximum(jnp.floor(count), 1)
   )
   above, equal = scores > smallest, scores == smallest
+  # Those above the smallest are all taken; of its equals the first, as many as
+  # are left to take.
   left = count - jnp.sum(above, 1, keepdims=True).astype(count.dtype)
   return above | (equal & (jnp.cumsum(equal, 1).astype(count.dtype) <= left))
 
@@ -156,75 +159,80 @@ def l0(
     if is_concrete(bound) and not np.all(np.isfinite(bound)):
       raise ValueError(f"box must be finite for an l0 threat; got {box}")
 
-  given = _Budget(sites, box, site_axes)
+  settings = _Settings(sites, box, site_axes)
   return Threat(
-    project=functools.partial(_project, given),
-    sample=functools.partial(_sample, given),
+    project=functools.partial(_project, settings),
+    sample=functools.partial(_sample, settings),
     ascent=_ascent,
-    contains=functools.partial(_contains, given),
-    distance=functools.partial(_distance, given),
+    contains=functools.partial(_contains, settings),
+    distance=functools.partial(_distance, settings),
     radius=sites,
     box=box,
     times=lambda factor: l0(factor * sites, box, site_axes),
   )
 
 
-class _Budget(NamedTuple):
-  """What `l0` was given; it has what a `Threat` has to offer to helpers."""
+class _Settings(NamedTuple):
+  """The arguments of `l0`."""
 
   radius: float | Array
   box: Bounds
   site_axes: ravel.Amounts
 
 
-def _project(given: _Budget, candidate: Inputs, origin: Inputs) -> Inputs:
+def _project(settings: _Settings, candidate: Inputs, origin: Inputs) -> Inputs:
   center, restore = ravel.ravel_examples(origin)
   moved = ravel.ravel_examples(candidate)[0].astype(center.dtype)
   wanted = jnp.where(jnp.isfinite(moved), moved, center)
-  moved = jnp.clip(wanted, *walls(given.box, origin))
-  sites = sites_of(origin, given.site_axes)
-  # d^2 - w^2 by factors: the squares of far candidates would cancel.
+  moved = jnp.clip(wanted, *walls(settings.box, origin))
+  sites = sites_of(origin, settings.site_axes)
+  # What is gained by moving a channel, d^2 - w^2 with d its wanted change and w
+  # the part of it beyond the box. By factors: squares of far candidates would
+  # cancel.
   gain = (moved - center) * ((wanted - center) + (wanted - moved))
-  kept = largest(sites.total(gain), budget(given.radius, center))
-  near = jnp.where(sites.spread(kept), moved, center)
-  return ravel.stored(restore(near), origin)
+  allowed = largest(sites.total(gain), budget(settings.radius, center))
+  near = jnp.where(sites.spread(allowed), moved, center)
+  return ravel.store_like(restore(near), origin)
 
 
-def _sample(given: _Budget, key: Key, origin: Inputs) -> Inputs:
+def _sample(settings: _Settings, key: Key, origin: Inputs) -> Inputs:
   center, restore = ravel.ravel_examples(origin)
   keys = prng.example_keys(key, center.shape[0])
   where, what = prng.split(keys)
-  count = budget(given.radius, center)
-  mask = random_sites(where, origin, given.site_axes, count)
-  values = uniform_rows(what, *walls(given.box, origin))
-  mask = sites_of(origin, given.site_axes).spread(mask)
-  return ravel.stored(restore(jnp.where(mask, values, center)), origin)
+  count = budget(settings.radius, center)
+  # Sites first, then values for all of them: one draw of fixed shape.
+  mask = random_sites(where, origin, settings.site_axes, count)
+  values = uniform_rows(what, *walls(settings.box, origin))
+  mask = sites_of(origin, settings.site_axes).spread(mask)
+  return ravel.store_like(restore(jnp.where(mask, values, center)), origin)
 
 
 def _ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
   del candidate
   slope, restore = ravel.ravel_examples(gradient)
+  # Largest entry 1 first, so that the sum does not overflow or vanish.
   slope, _ = vectors.over_largest(slope)
   size = jnp.sum(jnp.abs(slope), 1, keepdims=True)
   return restore(slope / jnp.where(size > 0, size, 1))
 
 
-def _distance(given: _Budget, candidate: Inputs, origin: Inputs) -> Array:
+def _distance(settings: _Settings, candidate: Inputs, origin: Inputs) -> Array:
   moved, center = (
     ravel.ravel_examples(candidate)[0],
     ravel.ravel_examples(origin)[0],
   )
+  # A site changes if any of its channels does, by however little.
   changed = (moved != center).astype(center.dtype)
-  total = sites_of(origin, given.site_axes).total(changed)
+  total = sites_of(origin, settings.site_axes).total(changed)
   return jnp.sum((total > 0).astype(center.dtype), 1)
 
 
-def _contains(given: _Budget, candidate: Inputs, origin: Inputs) -> Array:
+def _contains(settings: _Settings, candidate: Inputs, origin: Inputs) -> Array:
   moved = ravel.ravel_examples(candidate)[0]
-  limit = budget(given.radius, moved)[:, 0]
-  near = _distance(given, candidate, origin) <= limit
-  kind = ravel.coarsest(candidate)
-  return near & jnp.all(in_box(moved, *walls(given.box, origin), kind), 1)
+  limit = budget(settings.radius, moved)[:, 0]
+  near = _distance(settings, candidate, origin) <= limit
+  kind = ravel.coarsest_dtype(candidate)
+  return near & jnp.all(in_box(moved, *walls(settings.box, origin), kind), 1)
 
 
 def random_sites(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.arguments import check_takes, described
+from snnjax.arguments import check_takes, describe
 from snnjax.attacks.threats import norms, ravel
 from snnjax.attacks.threats.threat import (
   UNIT_BOX,
@@ -38,7 +38,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     raise ValueError(
       "threats must be a mapping from each modality to its threat, "
       '{"image": attacks.linf(8 / 255), ...}; got '
-      f"{described(threats)}"
+      f"{describe(threats)}"
     )
   if not threats:
     raise ValueError("threats must name at least one modality; got none")
@@ -48,7 +48,9 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
   # By place in sorted order: a mapping's own order must not matter.
   places = {name: place for place, name in enumerate(sorted(threats))}
 
-  def each(act: Callable[..., Any], origin: Inputs, *others: Inputs) -> PyTree:
+  def map_threats(
+    act: Callable[..., Any], origin: Inputs, *others: Inputs
+  ) -> PyTree:
     """Returns ``act(threat, origin, *others)`` of every modality."""
     return {
       name: act(threat, *(tree[name] for tree in (origin, *others)))
@@ -59,24 +61,26 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
 
   def sample(key: Key, origin: Inputs) -> PyTree:
     keys = {name: prng.fold_in(key, places[name]) for name in threats}
-    return each(lambda threat, o, k: threat.sample(k, o), origin, keys)
+    return map_threats(lambda threat, o, k: threat.sample(k, o), origin, keys)
 
   def contains(candidate: Inputs, origin: Inputs) -> Array:
-    inside = each(lambda threat, o, c: threat.contains(c, o), origin, candidate)
+    inside = map_threats(
+      lambda threat, o, c: threat.contains(c, o), origin, candidate
+    )
     return jnp.all(jnp.stack(list(inside.values())), 0)
 
   def distance(candidate: Inputs, origin: Inputs) -> Array:
-    shares = each(_share, origin, candidate)
+    shares = map_threats(_share, origin, candidate)
     return jnp.max(jnp.stack(list(shares.values())), 0)
 
   radii = {name: threat.radius for name, threat in threats.items()}
   parts = {name: threat.norm for name, threat in threats.items() if threat.norm}
   return Threat(
-    project=lambda candidate, origin: each(
+    project=lambda candidate, origin: map_threats(
       lambda threat, o, c: threat.project(c, o), origin, candidate
     ),
     sample=sample,
-    ascent=lambda gradient, candidate: each(
+    ascent=lambda gradient, candidate: map_threats(
       lambda threat, c, g: threat.ascent(g, c), candidate, gradient
     ),
     contains=contains,
@@ -91,7 +95,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
 
 
 def _share(threat: Threat, origin: Inputs, candidate: Inputs) -> Array:
-  """Returns the spent part of a budget, [B]."""
+  """Returns the share of a modality's budget that is spent, [B]."""
   return norms.share(threat.distance(candidate, origin), threat.radius)
 
 
@@ -134,32 +138,33 @@ def joint(
     for bound in box
   )
 
-  def weighted(inputs: PyTree) -> PyTree:
-    return _weighed(jnp.multiply, ravel.widened(inputs), weights)
+  def weigh(inputs: PyTree) -> PyTree:
+    return _apply_weights(jnp.multiply, ravel.widen(inputs), weights)
 
-  def raw(inputs: PyTree) -> PyTree:
-    return _weighed(jnp.divide, ravel.widened(inputs), weights)
+  def unweigh(inputs: PyTree) -> PyTree:
+    return _apply_weights(jnp.divide, ravel.widen(inputs), weights)
 
-  inner = norm(epsilon, (weighted(lower), weighted(upper)))
+  # The norm in weighted units, whose walls are weighted too.
+  inner = norm(epsilon, (weigh(lower), weigh(upper)))
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
-    return ravel.stored(nearest(candidate, ravel.widened(origin)), origin)
+    return ravel.store_like(nearest(candidate, ravel.widen(origin)), origin)
 
   def nearest(candidate: Inputs, origin: Inputs) -> Inputs:
-    before, home = weighted(candidate), weighted(origin)
+    before, home = weigh(candidate), weigh(origin)
     after = inner.project(before, home)
-    back = raw(after)
-    # Weighing and back rounds: what did not move must come back bit for bit,
-    # and what did must not have moved further.
+    back = unweigh(after)
+    # Weighing and back rounds: what moved must not have moved further by it,
+    # and what did not (below) must come back bit for bit.
     back = jax.tree.map(
-      lambda r, again, a, h, o: ravel.held_back(
+      lambda r, again, a, h, o: ravel.step_back(
         r, o, jnp.abs(again - h) > jnp.abs(a - h)
       ),
-      *(back, weighted(back), after, home, origin),
+      *(back, weigh(back), after, home, origin),
     )
     exact = jax.tree.map(
       lambda a, b, r, c: jnp.where(a == b, c, r),
-      *(after, before, back, ravel.widened(candidate)),
+      *(after, before, back, ravel.widen(candidate)),
     )
     inside = ravel.map_modalities(jnp.clip, exact, lower, upper)
     return jax.tree.map(
@@ -167,38 +172,38 @@ def joint(
     )
 
   def rows(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
-    matrix, restore = ravel.ravel_examples(weighted(inputs))
-    return matrix, lambda changed: raw(restore(changed))
+    matrix, restore = ravel.ravel_examples(weigh(inputs))
+    return matrix, lambda changed: unweigh(restore(changed))
 
-  measure = inner.norm
+  inner_norm = inner.norm
   return Threat(
     project=project,
     sample=lambda key, origin: project(
-      raw(inner.sample(key, weighted(origin))), origin
+      unweigh(inner.sample(key, weigh(origin))), origin
     ),
     # The gradient in weighted units is the raw one divided by the weights.
-    ascent=lambda gradient, candidate: raw(
-      inner.ascent(raw(gradient), weighted(candidate))
+    ascent=lambda gradient, candidate: unweigh(
+      inner.ascent(unweigh(gradient), weigh(candidate))
     ),
     contains=lambda candidate, origin: inner.contains(
-      weighted(candidate), weighted(origin)
+      weigh(candidate), weigh(origin)
     ),
     distance=lambda candidate, origin: inner.distance(
-      weighted(candidate), weighted(origin)
+      weigh(candidate), weigh(origin)
     ),
     radius=epsilon,
     box=box,
     times=lambda factor: joint(norm, factor * epsilon, weights, box),
-    norm=measure
-    and measure._replace(
+    norm=inner_norm
+    and inner_norm._replace(
       rows=rows,
-      slopes=lambda gradient: ravel.ravel_examples(raw(gradient))[0],
-      room=lambda inputs: measure.room(weighted(inputs)),
+      slopes=lambda gradient: ravel.ravel_examples(unweigh(gradient))[0],
+      room=lambda inputs: inner_norm.room(weigh(inputs)),
     ),
   )
 
 
-def _weighed(
+def _apply_weights(
   operation: Callable[..., Array], inputs: Inputs, weights: Mapping[str, float]
 ) -> PyTree:
   costs = ravel.broadcast_modalities("weights", weights, inputs)

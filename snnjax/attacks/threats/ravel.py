@@ -1,8 +1,8 @@
 """Pytrees of inputs as one matrix [B, D], and values given per modality.
 
-Attacks compute in float32 at least, whatever the inputs' type: a matrix here,
-and what `widened` returns. A point that is tried is `stored` in the inputs'
-own type first, so that what is judged is what is returned.
+Attacks compute in float32 at least, whatever the inputs' type: `ravel_examples`
+and `widen` return such arrays. Before a point is tried, `store_like` puts it
+into the inputs' own type, so that the network sees exactly what is returned.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,28 +20,28 @@ from snnjax.prng import batch_size
 Amounts: TypeAlias = float | Array | Mapping[str, float | Array]
 
 
-def wide(*arrays: Any) -> jnp.dtype:
-  """Returns the type to compute in: float64 if one is of it, or float32."""
+def wide_dtype(*arrays: Any) -> jnp.dtype:
+  """Returns the type to compute in: float64 if an array has it, or float32."""
   double = any(jnp.result_type(array) == jnp.float64 for array in arrays)
   return jnp.dtype(jnp.float64 if double else jnp.float32)
 
 
-def widened(tree: Any) -> Any:
+def widen(tree: Any) -> Any:
   """Returns arrays in float32, or in float64 if they are of it."""
-  return jax.tree.map(lambda leaf: jnp.asarray(leaf, wide(leaf)), tree)
+  return jax.tree.map(lambda leaf: jnp.asarray(leaf, wide_dtype(leaf)), tree)
 
 
-def coarsest(inputs: Inputs) -> jnp.dtype:
+def coarsest_dtype(inputs: Inputs) -> jnp.dtype:
   """Returns the type of least precision among the arrays'."""
   kinds = [jnp.result_type(leaf) for leaf in jax.tree.leaves(inputs)]
   return max(kinds, key=lambda kind: float(jnp.finfo(kind).eps))
 
 
-def held_back(moved: Array, origin: Array, too_far: Array) -> Array:
+def step_back(moved: Array, origin: Array, too_far: Array) -> Array:
   """Returns points one float nearer to their origin where they are too far.
 
   An addition rounds to the nearest float, half of the time away from the
-  origin, which thousands of small changes sum up to more than the radius.
+  origin; summed up over thousands of small changes that may leave the ball.
 
   Args:
     moved: of any shape.
@@ -54,31 +54,32 @@ def held_back(moved: Array, origin: Array, too_far: Array) -> Array:
   return moved + jnp.where(too_far, back, 0)
 
 
-def stored(points: Any, origin: Any) -> Any:
-  """Returns points in the types of their origins, rounded towards these.
+def store_like(points: Any, origin: Any) -> Any:
+  """Returns points in the types of their origins, rounded towards the origins.
 
-  So a point of a ball around its origin, or of a box that holds the origin,
-  stays one.
+  A point inside a ball around its origin stays inside; so does one in a box
+  that holds the origin.
 
   Args:
     points: a tree of arrays.
     origin: a tree like it.
   """
 
-  def one(point: Array, home: Array) -> Array:
+  def store(point: Array, home: Array) -> Array:
     kind = jnp.result_type(home)
     point = jnp.asarray(point)
     if point.dtype == kind:
       return point
     limits = jnp.finfo(kind)
+    # A float32 beyond float16's range would become infinite.
     point = jnp.clip(point, float(limits.min), float(limits.max))
     # XLA may drop a conversion there and back, but not this.
     near = lax.reduce_precision(point, limits.nexp, limits.nmant)
     start = jnp.asarray(home, point.dtype)
     too_far = jnp.abs(near - start) > jnp.abs(point - start)
-    return held_back(near.astype(kind), jnp.asarray(home), too_far)
+    return step_back(near.astype(kind), jnp.asarray(home), too_far)
 
-  return jax.tree.map(one, points, origin)
+  return jax.tree.map(store, points, origin)
 
 
 def ravel_examples(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
@@ -94,7 +95,7 @@ def ravel_examples(inputs: Inputs) -> tuple[Array, Callable[[Array], Inputs]]:
   """
   size = batch_size(inputs)
   leaves, structure = jax.tree.flatten(inputs)
-  kind = wide(*leaves)
+  kind = wide_dtype(*leaves)
   rows = [jnp.reshape(jnp.asarray(leaf, kind), (size, -1)) for leaf in leaves]
   ends = [0]
   for row in rows:
@@ -161,11 +162,11 @@ def row(bound: Amounts, inputs: Inputs) -> Array:
   """
   if not isinstance(bound, Mapping) and jnp.ndim(bound) == 0:
     return jnp.reshape(jnp.asarray(bound), (1, 1))
-  each = broadcast_modalities("box", bound, inputs)
+  bounds = broadcast_modalities("box", bound, inputs)
   rows = map_modalities(
     lambda leaf, b: jnp.broadcast_to(jnp.asarray(b), (1, *leaf.shape[1:])),
     inputs,
-    each,
+    bounds,
   )
   return ravel_examples(rows)[0]
 
@@ -173,7 +174,7 @@ def row(bound: Amounts, inputs: Inputs) -> Array:
 def select_examples(take: Array, new: Any, old: Any) -> Any:
   """Returns the examples of `new` where `take` [B] is true, of `old` else."""
 
-  def one(fresh: Array, held: Array) -> Array:
-    return jnp.where(vectors.column(take, held), fresh, held)
+  def choose(fresh: Array, stale: Array) -> Array:
+    return jnp.where(vectors.column(take, stale), fresh, stale)
 
-  return jax.tree.map(one, new, old)
+  return jax.tree.map(choose, new, old)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng, vectors
-from snnjax.arguments import check_per_example, described
+from snnjax.arguments import check_per_example, describe
 from snnjax.attacks.threats import norms, ravel
 from snnjax.interfaces import Array, Inputs, Key, PyTree
 from snnjax.validation import (
@@ -44,8 +44,8 @@ class Threat(NamedTuple):
     ascent: ``(gradient, candidate) -> direction``, the unit step along which
       the gradient promises most; zero where the gradient is.
     contains: ``(candidate, origin) -> [B]`` booleans, inside ball and box up
-      to what rounding does to the projection, `balls.slack`. Not finite is
-      not contained. Of the origin itself it tells whether it is in the box.
+      to the rounding of the projection, `norms.slack`. What is not finite is
+      not contained. ``contains(origin, origin)``: is the origin in its box?
     distance: ``(candidate, origin) -> [B]``, in the threat's norm.
     radius: the budget, for the array or for each modality.
     box: (lower, upper), for the array or for each modality.
@@ -147,7 +147,7 @@ def box_only(box: Any = UNIT_BOX) -> Threat:
     closed = jnp.isfinite(bounds.lower) & jnp.isfinite(bounds.upper)
     lower, upper = (jnp.where(closed, bound, 0) for bound in bounds)
     points = norms.uniform_rows(keys, lower, upper)
-    return ravel.stored(restore(jnp.where(closed, points, center)), origin)
+    return ravel.store_like(restore(jnp.where(closed, points, center)), origin)
 
   return _around(np.inf, _sign, np.inf, ends)._replace(
     sample=sample,
@@ -192,7 +192,7 @@ def check_threat(threat: Any, name: str = "threat") -> None:
   if callable(threat) and hasattr(threat, "__name__"):
     example = f"attacks.{threat.__name__}(radius)"
   raise ValueError(
-    f"{name} must be a threat; got {described(threat)}: {say}{example}"
+    f"{name} must be a threat; got {describe(threat)}: {say}{example}"
   )
 
 
@@ -229,13 +229,9 @@ def check_inputs(threat: Threat, inputs: Inputs, name: str = "inputs") -> None:
   """
   check_threat(threat)
   check_floating(inputs, name)
-  if isinstance(threat.box, Mapping):
-    boxes = ravel.broadcast_modalities("the threat", threat.box, inputs)
-    for modality, (lower, upper) in boxes.items():
-      check_box(f"{name}[{modality!r}]", inputs[modality], lower, upper)
-    return
   lowers, uppers = (
-    ravel.broadcast_modalities("box", end, inputs) for end in threat.box
+    ravel.broadcast_modalities("the threat", end, inputs)
+    for end in _ends(threat.box)
   )
   if not isinstance(inputs, Mapping):
     check_box(name, inputs, lowers, uppers)
@@ -301,7 +297,7 @@ def _unit(gradient: Array, candidate: Array, room: norms.Room) -> Array:
 def _ball(
   order: float, direction: Direction, epsilon: float | Array, box: Bounds
 ) -> Threat:
-  """Puts a ball of matrices around trees of inputs, inside a box."""
+  """Returns the ball of this order around trees of inputs, inside a box."""
   check_range("epsilon", epsilon, 0.0, np.finfo(np.float64).max)
   if jnp.ndim(epsilon) > 1:
     raise ValueError(
@@ -314,7 +310,7 @@ def _ball(
 def _around(
   order: float, direction: Direction, epsilon: float | Array, box: Bounds
 ) -> Threat:
-  """Returns the ball of any radius, infinity too."""
+  """Returns the ball of a radius that was checked, or of an infinite one."""
 
   def radius(like: Array) -> Array:
     check_per_example("epsilon", epsilon, like.shape[0])
@@ -324,7 +320,7 @@ def _around(
     # A clean input that rounding put behind a wall may stay where it is.
     lower, upper = walls(box, inputs)
     matrix = ravel.ravel_examples(inputs)[0]
-    inside = in_box(matrix, lower, upper, ravel.coarsest(inputs))
+    inside = in_box(matrix, lower, upper, ravel.coarsest_dtype(inputs))
     return norms.Room(
       jnp.where(inside, jnp.minimum(lower, matrix), lower),
       jnp.where(inside, jnp.maximum(upper, matrix), upper),
@@ -332,11 +328,12 @@ def _around(
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     center, restore = ravel.ravel_examples(origin)
+    # A coordinate that is not finite has no nearest point: it stays at home.
     moved = _finite(
       ravel.ravel_examples(candidate)[0].astype(center.dtype), center
     )
     near = norms.project(moved, center, room(origin), radius(center), order)
-    return ravel.stored(restore(near), origin)
+    return ravel.store_like(restore(near), origin)
 
   def sample(key: Key, origin: Inputs) -> Inputs:
     center, restore = ravel.ravel_examples(origin)
@@ -347,9 +344,11 @@ def _around(
       ),
       keys,
     )
+    # Uniform in the ball first; what is outside the box is projected onto it,
+    # and not drawn again, since that may never end.
     moved = center + radius(center) * unit
     near = norms.project(moved, center, room(origin), radius(center), order)
-    return ravel.stored(restore(near), origin)
+    return ravel.store_like(restore(near), origin)
 
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
     slope, restore = ravel.ravel_examples(gradient)
@@ -366,6 +365,7 @@ def _around(
       ravel.ravel_examples(origin)[0],
     )
     limit = radius(moved)[:, 0]
+    # The projection's own rounding is no violation, see `norms.slack`.
     scale = jnp.maximum(limit, jnp.max(jnp.abs(center), 1))
     rounding = norms.slack(order, moved.shape[1], moved.dtype) * scale
     near = distance(candidate, origin) <= limit + rounding
@@ -397,5 +397,5 @@ def _around(
 
 def _inside(inputs: Inputs, box: Any) -> Array:
   """Returns which examples are finite and in a box, up to rounding, [B]."""
-  matrix, kind = ravel.ravel_examples(inputs)[0], ravel.coarsest(inputs)
+  matrix, kind = ravel.ravel_examples(inputs)[0], ravel.coarsest_dtype(inputs)
   return jnp.all(in_box(matrix, *walls(box, inputs), kind), 1)

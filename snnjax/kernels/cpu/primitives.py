@@ -27,7 +27,7 @@ from snnjax.kernels.cpu.matrix_products import LAYOUT
 from snnjax.kernels.cpu.winograd import Pads
 
 
-class Window(NamedTuple):
+class Geometry(NamedTuple):
   """The static half of a stride-1 convolution.
 
   Attributes:
@@ -40,8 +40,12 @@ class Window(NamedTuple):
   size: tuple[int, int]
   precision: str | None
 
-  def transposed(self) -> "Window":
-    """Returns the window of the transposed convolution."""
+  def transpose(self) -> "Geometry":
+    """Returns the geometry of the transposed convolution.
+
+    With pads p of a kernel of k taps the transpose has pads k - 1 - p: an
+    output reaches back to every input that it was computed from.
+    """
     (top, bottom), (left, right) = self.pads
     kh, kw = self.size
     pads = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
@@ -49,186 +53,209 @@ class Window(NamedTuple):
 
 
 def convolution(
-  inputs: Array, kernel: Array, *, window: Window, transposed: bool
+  inputs: Array, kernel: Array, *, geometry: Geometry, transposed: bool
 ) -> Array:
   """Convolves V problems.
 
   Args:
     inputs: [V, N, H, W, C], or [V, N, H, W, O] if transposed.
     kernel: [V, kh, kw, C, O].
-    window: of this convolution, not of the one it transposes.
+    geometry: of this convolution, not of the one it transposes.
     transposed: apply the reversed kernel, from O channels to C.
 
   Returns:
     [V, N, H', W', O], or [V, N, H', W', C] if transposed.
   """
-  return _convolution.bind(inputs, kernel, window=window, transposed=transposed)
+  return _convolution.bind(
+    inputs, kernel, geometry=geometry, transposed=transposed
+  )
 
 
-def weight_gradient(inputs: Array, outputs: Array, *, window: Window) -> Array:
+def weight_gradient(
+  inputs: Array, outputs: Array, *, geometry: Geometry
+) -> Array:
   """Transposes V convolutions in their kernels.
 
   Args:
     inputs: [V, N, H, W, C].
     outputs: cotangents, [V, N, H', W', O].
-    window: of the convolution from inputs to outputs.
+    geometry: of the convolution from inputs to outputs.
 
   Returns:
     [V, kh, kw, C, O].
   """
-  return _weight_gradient.bind(inputs, outputs, window=window)
+  return _weight_gradient.bind(inputs, outputs, geometry=geometry)
 
 
 def _convolution_aval(
-  inputs: Any, kernel: Any, *, window: Window, transposed: bool
+  inputs: Any, kernel: Any, *, geometry: Geometry, transposed: bool
 ) -> jax.core.ShapedArray:
-  (top, bottom), (left, right) = window.pads
+  (top, bottom), (left, right) = geometry.pads
   problems, batch, height, width, _ = inputs.shape
   shape = (
     problems,
     batch,
-    height + top + bottom - window.size[0] + 1,
-    width + left + right - window.size[1] + 1,
+    height + top + bottom - geometry.size[0] + 1,
+    width + left + right - geometry.size[1] + 1,
     kernel.shape[3 if transposed else 4],
   )
   return jax.core.ShapedArray(shape, inputs.dtype)
 
 
 def _weight_gradient_aval(
-  inputs: Any, outputs: Any, *, window: Window
+  inputs: Any, outputs: Any, *, geometry: Geometry
 ) -> jax.core.ShapedArray:
-  shape = (inputs.shape[0], *window.size, inputs.shape[4], outputs.shape[4])
+  shape = (inputs.shape[0], *geometry.size, inputs.shape[4], outputs.shape[4])
   return jax.core.ShapedArray(shape, inputs.dtype)
 
 
 # What jax.lax emits, gradients included.
 
 
-def _lax_convolution(inputs: Array, kernel: Array, *, window: Window) -> Array:
+def _lax_convolution(
+  inputs: Array, kernel: Array, *, geometry: Geometry
+) -> Array:
   return lax.conv_general_dilated(
     inputs,
     kernel,
     (1, 1),
-    window.pads,
+    geometry.pads,
     dimension_numbers=LAYOUT,
-    precision=window.precision,
+    precision=geometry.precision,
   )
 
 
-def _lax_transposed(inputs: Array, kernel: Array, *, window: Window) -> Array:
+def _lax_transposed(
+  inputs: Array, kernel: Array, *, geometry: Geometry
+) -> Array:
   aval = _convolution_aval(
-    inputs[None], kernel[None], window=window, transposed=True
+    inputs[None], kernel[None], geometry=geometry, transposed=True
   )
   forward = functools.partial(
-    _lax_convolution, kernel=kernel, window=window.transposed()
+    _lax_convolution, kernel=kernel, geometry=geometry.transpose()
   )
+  # Only the shape is asked for: what is linear is transposed without a point.
   primal = jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype)
   return jax.linear_transpose(forward, primal)(inputs)[0]
 
 
 def _lax_weight_gradient(
-  inputs: Array, outputs: Array, *, window: Window
+  inputs: Array, outputs: Array, *, geometry: Geometry
 ) -> Array:
-  aval = _weight_gradient_aval(inputs[None], outputs[None], window=window)
-  forward = functools.partial(_lax_convolution, inputs, window=window)
+  aval = _weight_gradient_aval(inputs[None], outputs[None], geometry=geometry)
+  forward = functools.partial(_lax_convolution, inputs, geometry=geometry)
   primal = jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype)
   return jax.linear_transpose(forward, primal)(outputs)[0]
 
 
 def _anywhere_convolution(
-  inputs: Array, kernel: Array, *, window: Window, transposed: bool
+  inputs: Array, kernel: Array, *, geometry: Geometry, transposed: bool
 ) -> Array:
-  one = _lax_transposed if transposed else _lax_convolution
+  convolve_one = _lax_transposed if transposed else _lax_convolution
   return _over_problems(
-    jax.vmap, functools.partial(one, window=window), inputs, kernel
+    jax.vmap, functools.partial(convolve_one, geometry=geometry), inputs, kernel
   )
 
 
 def _anywhere_weight_gradient(
-  inputs: Array, outputs: Array, *, window: Window
+  inputs: Array, outputs: Array, *, geometry: Geometry
 ) -> Array:
-  one = functools.partial(_lax_weight_gradient, window=window)
-  return _over_problems(jax.vmap, one, inputs, outputs)
+  correlate_one = functools.partial(_lax_weight_gradient, geometry=geometry)
+  return _over_problems(jax.vmap, correlate_one, inputs, outputs)
 
 
 # What a CPU runs fast.
 
 
 def _cpu_convolution(
-  inputs: Array, kernel: Array, *, window: Window, transposed: bool
+  inputs: Array, kernel: Array, *, geometry: Geometry, transposed: bool
 ) -> Array:
-  def one(inputs: Array, kernel: Array) -> Array:
+  def convolve_one(inputs: Array, kernel: Array) -> Array:
     return matrix_products.convolution(
-      inputs, kernel, window.pads, window.precision, transposed=transposed
+      inputs, kernel, geometry.pads, geometry.precision, transposed=transposed
     )
 
-  return _over_problems(_one_by_one, one, inputs, kernel)
+  return _over_problems(_one_by_one, convolve_one, inputs, kernel)
 
 
 def _cpu_weight_gradient(
-  inputs: Array, outputs: Array, *, window: Window
+  inputs: Array, outputs: Array, *, geometry: Geometry
 ) -> Array:
-  def one(inputs: Array, outputs: Array) -> Array:
+  def correlate_one(inputs: Array, outputs: Array) -> Array:
     return matrix_products.weight_gradient(
-      inputs, outputs, window.size, window.pads, window.precision
+      inputs, outputs, geometry.size, geometry.pads, geometry.precision
     )
 
-  return _over_problems(_one_by_one, one, inputs, outputs)
+  return _over_problems(_one_by_one, correlate_one, inputs, outputs)
 
 
 def _over_problems(
   mapped: Callable[[Callable[..., Array]], Callable[..., Array]],
-  one: Callable[[Array, Array], Array],
+  solve: Callable[[Array, Array], Array],
   first: Array,
   second: Array,
 ) -> Array:
-  """Runs `one` on every problem, without a mapping where there is one."""
+  """Solves every problem; a single one without the cost of a mapping."""
   if first.shape[0] == 1:
-    return one(first[0], second[0])[None]
-  return mapped(one)(first, second)
+    return solve(first[0], second[0])[None]
+  return mapped(solve)(first, second)
 
 
 def _one_by_one(
-  one: Callable[[Array, Array], Array],
+  solve: Callable[[Array, Array], Array],
 ) -> Callable[[Array, Array], Array]:
   """Maps in a loop: XLA's CPU backend has no quick grouped convolution."""
-  return lambda first, second: lax.map(lambda pair: one(*pair), (first, second))
+  return lambda first, second: lax.map(
+    lambda pair: solve(*pair), (first, second)
+  )
 
 
 # Differentiation: both are bilinear.
 
 
 def _transpose_inputs(
-  cotangent: Array, _: Any, kernel: Array, *, window: Window, transposed: bool
+  cotangent: Array,
+  _: Any,
+  kernel: Array,
+  *,
+  geometry: Geometry,
+  transposed: bool,
 ) -> Array:
   return convolution(
     cotangent,
     kernel,
-    window=window.transposed(),
+    geometry=geometry.transpose(),
     transposed=not transposed,
   )
 
 
 def _transpose_kernel(
-  cotangent: Array, inputs: Array, _: Any, *, window: Window, transposed: bool
+  cotangent: Array,
+  inputs: Array,
+  _: Any,
+  *,
+  geometry: Geometry,
+  transposed: bool,
 ) -> Array:
+  # <y, x *' k> = <x, y * k>: the transposed convolution exchanges the roles of
+  # its inputs and outputs.
   if transposed:
-    return weight_gradient(cotangent, inputs, window=window.transposed())
-  return weight_gradient(inputs, cotangent, window=window)
+    return weight_gradient(cotangent, inputs, geometry=geometry.transpose())
+  return weight_gradient(inputs, cotangent, geometry=geometry)
 
 
 def _transpose_images(
-  cotangent: Array, _: Any, outputs: Array, *, window: Window
+  cotangent: Array, _: Any, outputs: Array, *, geometry: Geometry
 ) -> Array:
   return convolution(
-    outputs, cotangent, window=window.transposed(), transposed=True
+    outputs, cotangent, geometry=geometry.transpose(), transposed=True
   )
 
 
 def _transpose_outputs(
-  cotangent: Array, inputs: Array, _: Any, *, window: Window
+  cotangent: Array, inputs: Array, _: Any, *, geometry: Geometry
 ) -> Array:
-  return convolution(inputs, cotangent, window=window, transposed=False)
+  return convolution(inputs, cotangent, geometry=geometry, transposed=False)
 
 
 # Batching: an axis over one argument joins an axis of that argument that the
@@ -254,12 +281,12 @@ def _batch_convolution(
   operands: tuple[Array, Array],
   axes: tuple[int | None, int | None],
   *,
-  window: Window,
+  geometry: Geometry,
   transposed: bool,
 ) -> tuple[Array, int]:
   into = {0: 1, 1: 3 if transposed else 4}  # N; the result's channels
   result_axis = {0: 1, 1: 4}
-  run = functools.partial(convolution, window=window, transposed=transposed)
+  run = functools.partial(convolution, geometry=geometry, transposed=transposed)
   return _batch(run, operands, axes, into, result_axis)
 
 
@@ -267,11 +294,11 @@ def _batch_weight_gradient(
   operands: tuple[Array, Array],
   axes: tuple[int | None, int | None],
   *,
-  window: Window,
+  geometry: Geometry,
 ) -> tuple[Array, int]:
   into = {0: 4, 1: 4}  # C; O
   result_axis = {0: 3, 1: 4}
-  run = functools.partial(weight_gradient, window=window)
+  run = functools.partial(weight_gradient, geometry=geometry)
   return _batch(run, operands, axes, into, result_axis)
 
 
@@ -283,6 +310,8 @@ def _batch(
   result_axis: dict[int, int],
 ) -> tuple[Array, int]:
   mapped = {i: axis for i, axis in enumerate(axes) if axis is not None}
+  # Mapped over one argument: the axis may join another one of that argument,
+  # and there is still one problem. Mapped over both: as many problems.
   alone = len(mapped) == 1
   folded = list(operands)
   for i, axis in mapped.items():
@@ -292,7 +321,7 @@ def _batch(
 
 
 @functools.cache
-def _compiled(
+def _compile(
   primitive: jax.extend.core.Primitive, **parameters: Any
 ) -> Callable[..., Array]:
   return jax.jit(functools.partial(primitive.bind, **parameters))
@@ -304,7 +333,7 @@ def _run_compiled(
   # Compiled also where `jax.disable_jit` asks for a run step by step: this is
   # one step, and the function is nothing but this primitive.
   with jax.disable_jit(False):
-    return _compiled(primitive, **parameters)(*operands)
+    return _compile(primitive, **parameters)(*operands)
 
 
 def _make(

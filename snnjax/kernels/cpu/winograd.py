@@ -42,6 +42,8 @@ def convolution(
   transform is the kernel's own with the first and last entries exchanged:
   computed once for a convolution and its gradient.
   """
+  # Grids of 4 x 4 arrays: entry (i, j) is that coefficient of every tile and
+  # channel, so that the products of one entry are one matrix product.
   images = _both(_INPUT, _cut(inputs, pads))
   filters = _both(_KERNEL, [list(row) for row in kernel])
   if transposed:
@@ -51,15 +53,17 @@ def convolution(
   corners = [jnp.stack(row, 3) for row in _both(_OUTPUT, products)]
   merged = jnp.stack(corners, 2)  # [N, h, 2, w, 2, O]
   batch, rows, _, columns, _, channels = merged.shape
-  whole = merged.reshape(batch, rows * _TILE, columns * _TILE, channels)
+  outputs = merged.reshape(batch, rows * _TILE, columns * _TILE, channels)
+  # The last tiles may reach beyond outputs of odd extent.
   height, width = (_extent(inputs.shape, pads, axis) for axis in (0, 1))
-  return whole[:, :height, :width]
+  return outputs[:, :height, :width]
 
 
 def weight_gradient(
   inputs: Array, outputs: Array, pads: Pads, precision: str | None
 ) -> Array:
   """Correlates inputs [N, H, W, C] with cotangents [N, H', W', O]."""
+  # The convolution cropped its last tiles; its transpose fills them with zeros.
   odd = [(0, -extent % _TILE) for extent in outputs.shape[1:3]]
   outputs = jnp.pad(outputs, ((0, 0), *odd, (0, 0)))
   corners = [
@@ -104,6 +108,7 @@ def _products(
 def _cut(inputs: Array, pads: Pads) -> Grid:
   """Cuts padded inputs: entry (a, b) holds that pixel of every tile."""
   counts = [_count(inputs.shape, pads, axis) for axis in (0, 1)]
+  # Tiles overlap by two pixels, and the padding ends where the last one does.
   widths = [
     (before, count * _TILE + _OVERLAP - before - extent)
     for (before, _), count, extent in zip(
@@ -138,6 +143,7 @@ def _both(table: Table, grid: Grid) -> Grid:
 
 
 def _apply(table: Table, values: Sequence[Array]) -> list[Array]:
+  # Zeros are left out and ones not multiplied: most entries are one of them.
   return [
     functools.reduce(
       operator.add,
