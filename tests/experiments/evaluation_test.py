@@ -102,7 +102,7 @@ def test_an_examples_rows_do_not_depend_on_how_many_there_are(
   trained, whole, tmp_path, monkeypatch, count
 ):
   monkeypatch.setattr(assessment, "_study", lambda *_: None)
-  monkeypatch.setattr(evaluation_run, "_told", lambda *_: "")
+  monkeypatch.setattr(evaluation_run, "_said", lambda *_: "")
   some = evaluated(
     trained, tmp_path / "run", {"evaluation.examples": str(count)}
   )
@@ -138,7 +138,7 @@ def test_an_examples_rows_do_not_depend_on_their_order(
 
   monkeypatch.setattr(assessment.evaluating, "stream", permuted)
   monkeypatch.setattr(assessment, "_study", lambda *_: None)
-  monkeypatch.setattr(evaluation_run, "_told", lambda *_: "")
+  monkeypatch.setattr(evaluation_run, "_said", lambda *_: "")
   other = evaluated(trained, tmp_path / "run")
   assert by_example(other) == by_example(whole)
 

@@ -132,9 +132,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoints(
   if victim == "checkpoint":
     monkeypatch.setattr(checkpoints.files, "write_json", manifest)
   elif victim == "metrics":
-    monkeypatch.setattr(loop.metrics.os, "fsync", full)
+    monkeypatch.setattr(loop.metric_log.os, "fsync", full)
   else:
-    monkeypatch.setattr(loop.parameters, "export", full)
+    monkeypatch.setattr(loop.array_files, "export", full)
   assert guarded(loop.run, made, tmp_path) is ExitCode.DISK_FULL
   lines = capsys.readouterr().err.splitlines()
   assert len([line for line in lines if line.startswith("x: ")]) == 1
