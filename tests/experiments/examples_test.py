@@ -9,6 +9,7 @@ from PIL import Image
 from experiments.building import datasets
 from experiments.command.exits import UsageError
 from experiments.evaluation import evaluation_run
+from experiments.planning import preflight
 from experiments.reporting import report_run
 from experiments.training import loop
 from snnjax.data.importers import prepare
@@ -68,7 +69,9 @@ def test_networks_of_all_seeds_see_the_same_examples(sorted_folder):
   )
   for name, part in one.used.parts.items():
     np.testing.assert_array_equal(part.indices, other.used.parts[name].indices)
-  np.testing.assert_array_equal(one.test.inputs, other.test.inputs)
+  np.testing.assert_array_equal(
+    one.test.inputs["image"], other.test.inputs["image"]
+  )
   moved = datasets.load(config(sorted_folder, {"data.seed": "1"}))
   assert np.any(moved.used.parts["test"].indices != one.used.parts["test"][2])
 
@@ -77,7 +80,7 @@ def test_networks_of_all_seeds_see_the_same_examples(sorted_folder):
 def test_seeds_that_jax_would_take_for_others_are_usage(sorted_folder, key):
   made = config(sorted_folder, {key: str(2**32)})
   with pytest.raises(UsageError, match=rf"^{key} must be .*; got 4294967296"):
-    datasets.load(made)
+    preflight.check(made)
 
 
 @pytest.mark.usefixtures("compiled")
@@ -87,7 +90,7 @@ def test_a_run_tells_keeps_and_reports_its_examples(
   made = config(sorted_folder)
   loop.run(made, tmp_path)
   assert "train: 48 of 3 classes, 16 each\n" in capsys.readouterr().out
-  made.evaluation.examples = 2
+  made = config(sorted_folder, {"evaluation.examples": "2"})
   evaluation_run.run(made, tmp_path)
   out, err = capsys.readouterr()
   assert "test: 2 of 3 classes" in out
