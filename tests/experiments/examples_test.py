@@ -9,7 +9,6 @@ from PIL import Image
 from experiments.building import datasets
 from experiments.command.exits import UsageError
 from experiments.evaluation import evaluation_run
-from experiments.planning import preflight
 from experiments.reporting import report_run
 from experiments.training import loop
 from snnjax.data.importers import prepare
@@ -77,10 +76,12 @@ def test_networks_of_all_seeds_see_the_same_examples(sorted_folder):
 
 
 @pytest.mark.parametrize("key", ["seed", "data.seed"])
-def test_seeds_that_jax_would_take_for_others_are_usage(sorted_folder, key):
+def test_seeds_that_jax_would_take_for_others_are_usage(
+  sorted_folder, tmp_path, key
+):
   made = config(sorted_folder, {key: str(2**32)})
   with pytest.raises(UsageError, match=rf"^{key} must be .*; got 4294967296"):
-    preflight.check(made)
+    loop.run(made, tmp_path)
 
 
 @pytest.mark.usefixtures("compiled")
@@ -90,7 +91,7 @@ def test_a_run_tells_keeps_and_reports_its_examples(
   made = config(sorted_folder)
   loop.run(made, tmp_path)
   assert "train: 48 of 3 classes, 16 each\n" in capsys.readouterr().out
-  made = config(sorted_folder, {"evaluation.examples": "2"})
+  made = tiny_runs.changed(made, {"evaluation.examples": "2"})
   evaluation_run.run(made, tmp_path)
   out, err = capsys.readouterr()
   assert "test: 2 of 3 classes" in out
