@@ -59,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch.plain(main)
+  launch.run_plain(main)

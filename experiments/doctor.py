@@ -29,15 +29,15 @@ def main() -> None:
   """Does what the flags say."""
   from experiments.command import doctor_checks
 
-  findings = doctor_checks.run(_DATA_DIR.value)
+  findings = doctor_checks.examine(_DATA_DIR.value)
   if _JSON.value:
-    terminal.out(f"{json.dumps(doctor_checks.plain(findings), indent=2)}\n")
+    terminal.out(f"{json.dumps(doctor_checks.to_record(findings), indent=2)}\n")
   else:
-    terminal.out(doctor_checks.text(findings))
-  if not doctor_checks.healthy(findings):
+    terminal.out(doctor_checks.describe(findings))
+  if not doctor_checks.is_healthy(findings):
     sys.exit(exits.ExitCode.USAGE)
 
 
 if __name__ == "__main__":
   # It tells itself which devices are there.
-  launch.plain(main, devices=False)
+  launch.run_plain(main, devices=False)

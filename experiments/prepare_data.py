@@ -98,17 +98,17 @@ def run(
 
   with (
     exits.stop_on_sigterm() as should_stop,
-    exits.reading_data(),
+    exits.blame_data(),
   ):
     return prepare.prepare(
       source,
       name,
       data_dir,
       overwrite=overwrite,
-      splits=None if splits is None else split_names.parsed(splits),
+      splits=None if splits is None else split_names.parse(splits),
       hold_out=hold_out,
       seed=seed,
-      progress=stopping.asking(report, should_stop),
+      progress=stopping.make_interruptible(report, should_stop),
     )
 
 
@@ -124,7 +124,7 @@ def line(one: "manifest.Prepared") -> str:
   noted, made = one.manifest, one.manifest["made"]
   formats = "".join(f", {kind}" for kind in made["formats"])
   told = "".join(
-    f"  {split}: {counts.told(counted, noted['classes'])}\n"
+    f"  {split}: {counts.describe(counted, noted['classes'])}\n"
     for split, counted in sorted(
       noted["counts"].items(), key=lambda item: (item[0] != "train", item[0])
     )
@@ -138,7 +138,7 @@ def line(one: "manifest.Prepared") -> str:
 def _list() -> None:
   from snnjax.data import manifest
 
-  found = manifest.found(_DATA_DIR.value)
+  found = manifest.list_prepared(_DATA_DIR.value)
   terminal.out(
     f"{len(found)} data sets in {manifest.data_folder(_DATA_DIR.value)}\n"
   )
@@ -174,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch.plain(main, devices=False)
+  launch.run_plain(main, devices=False)

@@ -20,6 +20,6 @@ def run(config: Config, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(
+  launch.run_configured(
     run, default="quickstart", aliases={"modalities": "data.modalities"}
   )

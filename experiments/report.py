@@ -50,6 +50,6 @@ def run(config: Config, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(
+  launch.run_configured(
     run, default="base", keys=launch.Keys(schema.REPORTING, recorded=True)
   )

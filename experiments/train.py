@@ -15,7 +15,7 @@ def run(config: Config, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.configured(
+  launch.run_configured(
     run,
     default="base",
     keys=launch.Keys(

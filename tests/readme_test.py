@@ -61,7 +61,7 @@ def only_read(prepare, *_, **__):
   prepare(sys.argv)
   sys.exit(0)
 
-launch.parse, launch._start = checked, only_read
+launch.parse, launch.start = checked, only_read
 runpy.run_module(sys.argv[1], {}, "__main__", alter_sys=True)
 """
 BINARIES = [

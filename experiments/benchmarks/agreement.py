@@ -1,4 +1,4 @@
-"""Whether two libraries computed the same thing, before either is timed."""
+"""Compares two libraries' results, so that only equal work is timed."""
 
 import pathlib
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Verdict(NamedTuple):
 
   Attributes:
     errors: by the evidence's name.
-    refusal: what is out of tolerance; empty if nothing is.
+    refusal: which results differ by more than their tolerance; empty if none.
   """
 
   errors: dict[str, float]

@@ -22,28 +22,28 @@ def prepare(library: str, task: Task) -> Prepared:
   with torch.no_grad():
     classes = model(inputs).argmax(1)
   attack = _LIBRARIES[library](model, task)
-  found = attack(inputs, classes).detach()
+  adversarial = attack(inputs, classes).detach()
   with torch.no_grad():
-    wrong = (model(found).argmax(1) != classes).float().mean()
+    wrong = (model(adversarial).argmax(1) != classes).float().mean()
 
   def call() -> None:
     attack(inputs, classes)
 
   evidence = {"fooled": wrong.numpy()}
   if task.kind in EXACT:
-    evidence["adversarial"] = found.numpy().transpose(0, 2, 3, 1)
+    evidence["adversarial"] = adversarial.numpy().transpose(0, 2, 3, 1)
   return Prepared(call, evidence, {"success": float(wrong)})
 
 
 def _model(task: Task) -> Any:
   """The network of `own_attacks.logits`."""
   values = problems.weights(task)
-  made: list[Any] = []
+  modules: list[Any] = []
   flat = None
   for layer in problems.layers(task):
     if layer.kind is Kind.CONVOLUTION:
       kernel = values[layer.name]["kernel"].transpose(3, 2, 0, 1)
-      made.append(
+      modules.append(
         nn.Conv2d(layer.inputs, layer.outputs, 3, padding=1, bias=False)
       )
     elif layer.kind is Kind.DENSE:
@@ -52,14 +52,14 @@ def _model(task: Task) -> Any:
         image = rows.reshape(-1, flat.side, flat.side, flat.inputs)
         rows = image.transpose(0, 3, 1, 2).reshape(rows.shape)
       kernel, flat = rows, None
-      made.append(nn.Linear(layer.inputs, layer.outputs, bias=False))
+      modules.append(nn.Linear(layer.inputs, layer.outputs, bias=False))
     else:
       flat = layer if layer.kind is Kind.FLATTEN else flat
-      made.append(_PLAIN[layer.kind]())
+      modules.append(_PLAIN[layer.kind]())
       continue
     with torch.no_grad():
-      made[-1].weight.copy_(torch.from_numpy(kernel.copy()))
-  return nn.Sequential(*made).eval()
+      modules[-1].weight.copy_(torch.from_numpy(kernel.copy()))
+  return nn.Sequential(*modules).eval()
 
 
 _PLAIN: dict[Kind, Callable[[], Any]] = {

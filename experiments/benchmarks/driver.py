@@ -138,7 +138,7 @@ def _take_turns(
   workers: Mapping[str, Worker], entries: dict[str, Entry], budget: Budget
 ) -> None:
   """One turn for each library after another until the seconds are spent."""
-  taken: dict[str, list[float]] = {name: [] for name in workers}
+  turns_taken: dict[str, list[float]] = {name: [] for name in workers}
   spent = dict.fromkeys(workers, 0.0)
   share = budget.seconds / max(len(workers), 1)
   active = list(workers)
@@ -151,14 +151,14 @@ def _take_turns(
         entries[name] |= {"status": "failed", "detail": answer["failed"]}
         active.remove(name)
         continue
-      taken[name].append(answer["seconds"])
+      turns_taken[name].append(answer["seconds"])
       spent[name] += time.monotonic() - begun
-      turns = len(taken[name])
+      turns = len(turns_taken[name])
       least = 2 if spent[name] > turns * _LONG else _LEAST_TURNS
       enough = turns >= least and spent[name] >= share
       if enough or turns >= _MOST_TURNS:
         active.remove(name)
-  for name, seconds in taken.items():
+  for name, seconds in turns_taken.items():
     if entries[name]["status"] == "ready":
       entries[name] |= {"status": "timed", **summary(seconds)}
 

@@ -1,4 +1,4 @@
-"""The libraries that take part, and which neuron each of them has."""
+"""The libraries of the benchmark, and the neuron that each one runs."""
 
 from typing import NamedTuple
 

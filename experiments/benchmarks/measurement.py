@@ -1,4 +1,4 @@
-"""What a worker measures of itself: seconds and resident memory."""
+"""Measures seconds and resident memory in the process that it runs in."""
 
 import ctypes
 import ctypes.util
@@ -41,12 +41,12 @@ def seconds(call: Callable[[], None], calls: int = 1) -> float:
   return (time.perf_counter() - start) / calls
 
 
-def calls_per_turn(each: float) -> int:
+def calls_per_turn(seconds_per_call: float) -> int:
   """How many calls make a turn long enough for the clock."""
-  return max(1, min(1000, round(_LEAST / max(each, 1e-9))))
+  return max(1, min(1000, round(_LEAST / max(seconds_per_call, 1e-9))))
 
 
-def tidy() -> None:
+def release_memory() -> None:
   """Gives memory that is not in use back to the system."""
   gc.collect()
   library = ctypes.util.find_library("c")

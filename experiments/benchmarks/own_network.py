@@ -35,11 +35,12 @@ def neuron() -> neurons.Neuron:
   return neurons.lif(problems.LEAK, problems.THRESHOLD)
 
 
-def repeated(steps: int) -> encoders.Encoder:
-  """Shows the image at every step as an array of its own for each.
+def repeat(steps: int) -> encoders.Encoder:
+  """Returns an encoder that repeats the image: [B, ...] -> [T, B, ...].
 
-  It is `encoders.direct` without what `direct` says about the steps, that
-  they are equal: layers then compute all of them.
+  `encoders.direct` shows the same image, but marks the steps as equal, and the
+  first layer then computes one of them. This one has no mark, so that every
+  layer computes all T steps.
   """
 
   def encode(key: Key | None, data: Array) -> Array:
@@ -51,7 +52,7 @@ def repeated(steps: int) -> encoders.Encoder:
 
 def setup(task: Task) -> Setup:
   """Builds what a task needs."""
-  make = encoders.direct if task.reuse else repeated
+  make = encoders.direct if task.reuse else repeat
   encoder = make(task.steps)
   if task.net == "vgg":
     layout = models.sr_style()._replace(

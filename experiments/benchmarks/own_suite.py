@@ -23,8 +23,9 @@ _RADII = (0.3,)
 def prepare(task: Task) -> Prepared:
   """Prepares the suite, on survivors as it says or all of it on everyone.
 
-  The network is not trained, and the labels are its own answers: all is right
-  before the attacks, and little after the first.
+  The network is not trained, and the labels are its own predictions: it is
+  right about every example before the attacks, and about few after the first
+  one. So the survivors' rule has the most to gain here.
   """
   config = _config(task)
   network = networks.network(config, problems.CLASSES)
@@ -32,15 +33,15 @@ def prepare(task: Task) -> Prepared:
   variables = network.init(jax.random.key(0), images)
   plan = attack_grid.plan(config)
   grid = attack_grid.grid(config, network, plan)
-  found = attack_grid.cases(plan, grid, variables, images)
-  survivors = found.plan.survivors if task.kind == "suite_survivors" else False
+  cases = attack_grid.cases(plan, grid, variables, images)
+  survivors = cases.plan.survivors if task.kind == "suite_survivors" else False
   judge = jax.tree_util.Partial(grid.classify, variables)
   keys = jax.random.split(jax.random.key(1), task.batch)
   labels = jnp.argmax(jax.jit(judge)(keys, images), axis=1)
 
   def run() -> evaluation.Evaluation:
     return evaluation.evaluate(
-      found.builders,
+      cases.builders,
       judge,
       images,
       labels,

@@ -36,7 +36,7 @@ def prepare(library: str, task: Task) -> Prepared:
   return _KINDS[task.kind](task)
 
 
-def waiting(
+def compile_waiting(
   function: Callable[..., PyTree], *arguments: PyTree
 ) -> Callable[[], None]:
   """Compiles a function; each call runs it and waits for its result."""
@@ -51,7 +51,7 @@ def waiting(
 # Row A.
 
 
-_SPELLED = 8  # steps up to which a layer that runs forward is spelled out
+_UNROLLED = 8  # up to so many steps a forward pass is unrolled
 
 
 def layer(
@@ -73,21 +73,23 @@ def layer(
 
 
 def _lif_evidence(currents: Array, cotangents: Array) -> dict[str, np.ndarray]:
-  few = (currents[:, :1024], cotangents[:, :1024])
-  spikes, pull = jax.vjp(layer, few[0])
-  _, detached = jax.vjp(functools.partial(layer, detach_reset=True), few[0])
+  first_neurons = (currents[:, :1024], cotangents[:, :1024])
+  spikes, pull = jax.vjp(layer, first_neurons[0])
+  _, detached = jax.vjp(
+    functools.partial(layer, detach_reset=True), first_neurons[0]
+  )
   return {
     "spikes": np.asarray(spikes),
-    "gradient": np.asarray(pull(few[1])[0]),
-    "gradient_detached": np.asarray(detached(few[1])[0]),
+    "gradient": np.asarray(pull(first_neurons[1])[0]),
+    "gradient_detached": np.asarray(detached(first_neurons[1])[0]),
   }
 
 
 def _lif_forward(task: Task) -> Prepared:
   currents, cotangents = (jnp.asarray(a) for a in problems.currents(task))
   evidence = _lif_evidence(currents, cotangents)
-  run = functools.partial(layer, unroll=task.steps <= _SPELLED)
-  return Prepared(waiting(run, currents), evidence)
+  run = functools.partial(layer, unroll=task.steps <= _UNROLLED)
+  return Prepared(compile_waiting(run, currents), evidence)
 
 
 def _lif_gradient(task: Task) -> Prepared:
@@ -97,11 +99,11 @@ def _lif_gradient(task: Task) -> Prepared:
     spikes, pull = jax.vjp(layer, currents)
     return spikes, pull(cotangents)[0]
 
-  # What the backward pass keeps, the currents themselves included.
-  kept = jax.eval_shape(lambda x: jax.vjp(layer, x)[1], currents)
-  size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(kept))
+  # What the backward pass stores, the currents themselves included.
+  residuals = jax.eval_shape(lambda x: jax.vjp(layer, x)[1], currents)
+  size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(residuals))
   return Prepared(
-    waiting(both, currents, cotangents),
+    compile_waiting(both, currents, cotangents),
     _lif_evidence(currents, cotangents),
     {"kept_per_input": size / currents.nbytes},
   )
@@ -112,7 +114,7 @@ def _lif_gradient(task: Task) -> Prepared:
 
 def _check(task: Task) -> Prepared:
   """Everything that other libraries are compared by; nothing worth timing."""
-  made = own_network.setup(task)
+  setup = own_network.setup(task)
   train = task.net == "vgg"  # as in SR's code, with the batch's statistics
 
   # The weights are an argument: constants would be folded for minutes.
@@ -120,24 +122,26 @@ def _check(task: Task) -> Prepared:
     detach: bool, variables: Variables, batch: Batch
   ) -> dict[str, Array]:
     rule = own_network.rule(detach)
-    objective = _objective(made, rule, "sr")
+    objective = _objective(setup, rule, "sr")
 
     def loss(params: PyTree, x: Array) -> tuple[Array, dict[str, Array]]:
-      given = {**variables, "params": params}
-      run = made.network.apply(given, x, rule=rule, train=train)
+      variables_of_step = {**variables, "params": params}
+      run = setup.network.apply(variables_of_step, x, rule=rule, train=train)
       total = jnp.sum(losses.cross_entropy(run.logits, batch.labels))
       spikes = run.traces["body/spike1"].spikes
       return total, {"logits": run.logits, "spikes": spikes[:, :2]}
 
     def penalized(params: PyTree) -> Array:
-      given = {**variables, "params": params}
-      return objective(given, jax.random.key(0), batch, jnp.zeros((), int))[0]
+      variables_of_step = {**variables, "params": params}
+      return objective(
+        variables_of_step, jax.random.key(0), batch, jnp.zeros((), int)
+      )[0]
 
     both = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-    (_, found), (weight, pixel) = both(variables["params"], batch.inputs)
+    (_, outputs), (weight, pixel) = both(variables["params"], batch.inputs)
     total, slope = jax.value_and_grad(penalized)(variables["params"])
     return {
-      **found,
+      **outputs,
       "sr_loss": total,
       "sr_gradient": slope["body"]["conv2"]["kernel"],
       "weight_gradient": weight["body"]["conv2"]["kernel"],
@@ -145,32 +149,32 @@ def _check(task: Task) -> Prepared:
     }
 
   compiled = jax.jit(evidence, static_argnums=0)
-  found = dict(compiled(False, made.variables, made.batch))
+  arrays = dict(compiled(False, setup.variables, setup.batch))
   if task.net == "cnn":
-    held = compiled(True, made.variables, made.batch)
-    found |= {f"{name}_detached": value for name, value in held.items()}
-  return Prepared(lambda: None, {n: np.asarray(a) for n, a in found.items()})
+    detached = compiled(True, setup.variables, setup.batch)
+    arrays |= {f"{name}_detached": value for name, value in detached.items()}
+  return Prepared(lambda: None, {n: np.asarray(a) for n, a in arrays.items()})
 
 
 def _infer(task: Task) -> Prepared:
-  made = own_network.setup(task)
+  setup = own_network.setup(task)
 
   def logits(variables: Variables, images: Array) -> Array:
-    run = made.network.apply(variables, images, rule=own_network.rule())
+    run = setup.network.apply(variables, images, rule=own_network.rule())
     return run.logits
 
-  return Prepared(waiting(logits, made.variables, made.batch.inputs))
+  return Prepared(compile_waiting(logits, setup.variables, setup.batch.inputs))
 
 
-def _objective(made: own_network.Setup, rule: Any, kind: str) -> Objective:
+def _objective(setup: own_network.Setup, rule: Any, kind: str) -> Objective:
   estimators = {
     "sr": regularizers.finite_difference(problems.STEP),
     "sr_jvp": regularizers.jvp,
   }
   if kind == "train":
-    return methods.vanilla(made.network, rule=rule)
+    return methods.vanilla(setup.network, rule=rule)
   return methods.sr(
-    made.network,
+    setup.network,
     rule=rule,
     weight=problems.WEIGHT,
     estimator=estimators[kind],
@@ -182,26 +186,28 @@ def optimizer() -> optax.GradientTransformation:
   return optax.sgd(problems.RATE, momentum=problems.MOMENTUM)
 
 
-def fresh(made: own_network.Setup, method: Method) -> training.TrainState:
+def initial_state(
+  setup: own_network.Setup, method: Method
+) -> training.TrainState:
   """The state before the first step, with the benchmark's weights."""
-  params = made.variables["params"]
+  params = setup.variables["params"]
   return training.TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    batch_stats=made.variables["batch_stats"],
+    batch_stats=setup.variables["batch_stats"],
     opt_state=optimizer().init(params),
     key=jax.random.key(0),
-    carried=methods.as_method(method).init(made.batch),
+    carried=methods.as_method(method).init(setup.batch),
   )
 
 
-def method(task: Task, made: own_network.Setup) -> Method:
+def method(task: Task, setup: own_network.Setup) -> Method:
   """The task's training method."""
   rule = own_network.rule()
   if task.kind != "hire":
-    return _objective(made, rule, task.kind)
+    return _objective(setup, rule, task.kind)
   return methods.hire(
-    made.network,
+    setup.network,
     rule=rule,
     steps=task.steps,
     periods=problems.PERIODS,
@@ -211,29 +217,31 @@ def method(task: Task, made: own_network.Setup) -> Method:
 
 
 def _train(task: Task) -> Prepared:
-  made = own_network.setup(task)
-  chosen = method(task, made)
+  setup = own_network.setup(task)
+  chosen = method(task, setup)
   step = jax.jit(
     training.make_train_step(chosen, optimizer()), donate_argnums=0
   )
-  # Donated buffers must be the state's own.
-  held = [jax.tree.map(jnp.copy, fresh(made, chosen))]
-  batch = made.batch  # and not the weights, which would be kept twice
+  # A donated buffer is overwritten: the state must not share the setup's.
+  states = [jax.tree.map(jnp.copy, initial_state(setup, chosen))]
+  batch = setup.batch  # and not the weights, which would be kept twice
 
   def call() -> None:
-    held[0], metrics = step(held[0], batch)
-    jax.block_until_ready((held[0].params, metrics))
+    states[0], metrics = step(states[0], batch)
+    jax.block_until_ready((states[0].params, metrics))
 
   return Prepared(call)
 
 
 def pgd(
-  task: Task, made: own_network.Setup
+  task: Task, setup: own_network.Setup
 ) -> Callable[[Variables, Batch], Inputs]:
   """PGD on the cross-entropy, from the image; keeps the strongest point."""
 
   def attack(variables: Variables, batch: Batch) -> Inputs:
-    logits = models.classifier(made.network, variables, rule=own_network.rule())
+    logits = models.classifier(
+      setup.network, variables, rule=own_network.rule()
+    )
     run = attacks.pgd(
       logits,
       attacks.linf(problems.RADIUS),
@@ -247,26 +255,30 @@ def pgd(
 
 
 def _pgd(task: Task) -> Prepared:
-  made = own_network.setup(task)
-  return Prepared(waiting(pgd(task, made), made.variables, made.batch))
+  setup = own_network.setup(task)
+  return Prepared(
+    compile_waiting(pgd(task, setup), setup.variables, setup.batch)
+  )
 
 
 # Rows D, G and H.
 
 
 def _gradient(task: Task) -> Prepared:
-  made = own_network.setup(task)
+  setup = own_network.setup(task)
   forms = {
     "summed_gradient": input_gradients.summed,
     "per_example_gradient": input_gradients.per_example,
   }
 
   def gradient(variables: Variables, batch: Batch) -> Inputs:
-    logits = models.classifier(made.network, variables, rule=own_network.rule())
+    logits = models.classifier(
+      setup.network, variables, rule=own_network.rule()
+    )
     fn = losses.composed(logits, losses.cross_entropy)
     return forms[task.kind](fn)(jax.random.key(0), batch.inputs, batch.labels)
 
-  return Prepared(waiting(gradient, made.variables, made.batch))
+  return Prepared(compile_waiting(gradient, setup.variables, setup.batch))
 
 
 def _sparsity(task: Task) -> Prepared:
@@ -280,13 +292,13 @@ def _sparsity(task: Task) -> Prepared:
 
 
 def _seeds(task: Task) -> Prepared:
-  made = own_network.setup(task._replace(kind="train"))
-  chosen = methods.vanilla(made.network, rule=own_network.rule())
+  setup = own_network.setup(task._replace(kind="train"))
+  chosen = methods.vanilla(setup.network, rule=own_network.rule())
   step = training.make_train_step(chosen, optimizer())
-  one = fresh(made, chosen)
-  many = [
-    one._replace(
-      params=jax.tree.map(lambda w, f=1 + n / 100: w * f, one.params)
+  first = initial_state(setup, chosen)
+  states = [
+    first._replace(
+      params=jax.tree.map(lambda w, f=1 + n / 100: w * f, first.params)
     )
     for n in range(task.iterations)
   ]
@@ -295,26 +307,28 @@ def _seeds(task: Task) -> Prepared:
     together = (
       jax.vmap(step, (0, None)) if mapped else training.over_seeds(step)
     )
-    stacked = jax.tree.map(lambda *each: jnp.stack(each), *many)
-    return Prepared(waiting(together, stacked, made.batch))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return Prepared(compile_waiting(together, stacked, setup.batch))
   alone = jax.jit(step)
 
   def call() -> None:
-    for state in many:
-      jax.block_until_ready(alone(state, made.batch))
+    for state in states:
+      jax.block_until_ready(alone(state, setup.batch))
 
   return Prepared(call)
 
 
 def _sgemm(task: Task) -> Prepared:
   square = jnp.ones((task.iterations, task.iterations), jnp.float32)
-  return Prepared(waiting(jnp.matmul, square, square))
+  return Prepared(compile_waiting(jnp.matmul, square, square))
 
 
 def _copy(task: Task) -> Prepared:
   array = jnp.ones((task.iterations, task.iterations), jnp.float32)
   moved = 2 * array.nbytes / 1e9
-  return Prepared(waiting(lambda x: x + 1, array), notes={"gigabytes": moved})
+  return Prepared(
+    compile_waiting(lambda x: x + 1, array), notes={"gigabytes": moved}
+  )
 
 
 # Row K: a form pays as long as it takes less than `lax`'s.
@@ -332,13 +346,13 @@ def _convolution(task: Task) -> Prepared:
   images = jax.random.normal(keys[0], shape)
   kernel = jax.random.normal(keys[1], (3, 3, colors, features))
   if part == "forward":
-    return Prepared(waiting(convolve, images, kernel))
+    return Prepared(compile_waiting(convolve, images, kernel))
 
   def gradients(images: Array, kernel: Array, outputs: Array) -> PyTree:
     return jax.vjp(convolve, images, kernel)[1](outputs)
 
   outputs = jax.random.normal(keys[2], (*shape[:3], features))
-  return Prepared(waiting(gradients, images, kernel, outputs))
+  return Prepared(compile_waiting(gradients, images, kernel, outputs))
 
 
 _KINDS: dict[str, Callable[[Task], Prepared]] = {

@@ -66,12 +66,12 @@ class Layer(NamedTuple):
 
 def layers(task: Task) -> list[Layer]:
   """The task's network, from the image to the logits of one step."""
-  made: list[Layer] = []
+  network: list[Layer] = []
   side, width, number = task.side, task.colors, 0
   pooled = task.net != "vgg"  # the small network pools after every block
 
   def add(kind: Kind, name: str, outputs: int) -> None:
-    made.append(Layer(kind, name, width, outputs, side))
+    network.append(Layer(kind, name, width, outputs, side))
 
   for channels in task.channels:
     if channels:
@@ -85,7 +85,7 @@ def layers(task: Task) -> list[Layer]:
       side //= 2
       add(Kind.POOL, f"pool{number}", width)
   spatial, side = side, 1
-  made.append(
+  network.append(
     Layer(Kind.FLATTEN, "flatten", width, width * spatial**2, spatial)
   )
   width *= spatial**2
@@ -94,7 +94,7 @@ def layers(task: Task) -> list[Layer]:
     width = features
     add(Kind.SPIKE, f"dense_spike{index}", features)
   add(Kind.DENSE, "head", CLASSES)
-  return made
+  return network
 
 
 def weights(task: Task, seed: int = 0) -> Weights:
@@ -104,7 +104,7 @@ def weights(task: Task, seed: int = 0) -> Weights:
   """
   random = np.random.default_rng(seed)
   exact = task.net == "cnn"
-  made: Weights = {}
+  by_layer: Weights = {}
   for layer in layers(task):
     if layer.kind not in (Kind.CONVOLUTION, Kind.DENSE):
       continue
@@ -121,11 +121,11 @@ def weights(task: Task, seed: int = 0) -> Weights:
       # One half of the unit of the currents: the odd one out.
       first = layer.name == "conv1"
       bias += 2.0**-13 if first else 2.0**-8
-    made[layer.name] = {
+    by_layer[layer.name] = {
       "kernel": kernel.astype(np.float32),
       "bias": bias.astype(np.float32),
     }
-  return made
+  return by_layer
 
 
 def batch(task: Task, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ def command(library: str) -> list[str]:
 
 # What `snnjax.malloc.keep_freed_memory` sets, as glibc reads it at the
 # start of a process: it holds for every library alike.
-_KEPT = {
+_KEEP_FREED_MEMORY = {
   "MALLOC_MMAP_MAX_": "0",
   "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
   "MALLOC_ARENA_MAX": "1",
@@ -38,8 +38,8 @@ def environment(memory: str) -> dict[str, str]:
   path = os.pathsep.join(
     filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))
   )
-  kept = _KEPT if memory == "kept" else {}
-  return {**os.environ, **kept, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+  settings = _KEEP_FREED_MEMORY if memory == "kept" else {}
+  return {**os.environ, **settings, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
 
 
 class Worker:

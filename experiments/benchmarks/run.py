@@ -45,8 +45,8 @@ def run(
     UsageError: an unknown row or peer.
     Preempted: a signal asked to stop, between two tasks.
   """
-  chosen = _known("rows", rows, tuple(ROWS))
-  others = PEERS if peers == "all" else _known("peers", peers, PEERS)
+  chosen = _parse_names("rows", rows, tuple(ROWS))
+  others = PEERS if peers == "all" else _parse_names("peers", peers, PEERS)
   deadline = time.monotonic() + limit
   planned = tasks("".join(chosen), others, tiny)
   needed = {name for task in planned for name in task.libraries}
@@ -58,7 +58,7 @@ def run(
     exits.stop_on_sigterm() as should_stop,
     progress.reporter() as reporter,
   ):
-    report = stopping.asking(reporter, should_stop)
+    report = stopping.make_interruptible(reporter, should_stop)
     folder = pathlib.Path(scratch)
     workers, hellos = driver.start(names, folder, command, memory)
     result["libraries"] = hellos
@@ -110,7 +110,9 @@ def _measure(
   save(records + done)
 
 
-def _known(flag: str, text: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+def _parse_names(
+  flag: str, text: str, allowed: tuple[str, ...]
+) -> tuple[str, ...]:
   names = tuple(filter(None, (n.strip() for n in text.split(","))))
   for name in names:
     if name not in allowed:

@@ -65,25 +65,25 @@ def _wait(result: Any) -> None:
 def _model(task: Task) -> Any:
   """The two-convolution network with the benchmark's weights."""
   values = problems.weights(task)
-  made: list[Any] = []
+  modules: list[Any] = []
   for layer in problems.layers(task):
     sizes = (layer.inputs, layer.outputs)
     if layer.kind is Kind.CONVOLUTION:
-      made.append(nnx.Conv(*sizes, (3, 3), rngs=nnx.Rngs(0)))
+      modules.append(nnx.Conv(*sizes, (3, 3), rngs=nnx.Rngs(0)))
     elif layer.kind is Kind.SPIKE:
-      made.append(_neuron((layer.side, layer.side, layer.outputs)))
+      modules.append(_neuron((layer.side, layer.side, layer.outputs)))
     elif layer.kind is Kind.POOL:
-      made.append(lambda x: nnx.avg_pool(x, (2, 2), strides=(2, 2)))
+      modules.append(lambda x: nnx.avg_pool(x, (2, 2), strides=(2, 2)))
     elif layer.kind is Kind.FLATTEN:
-      made.append(spyx.nn.Flatten())
+      modules.append(spyx.nn.Flatten())
     elif layer.kind is Kind.DENSE:
-      made.append(nnx.Linear(*sizes, rngs=nnx.Rngs(0)))
+      modules.append(nnx.Linear(*sizes, rngs=nnx.Rngs(0)))
     else:
       raise CannotError("no normalisation in the benchmark's Spyx network")
     if layer.name in values:
-      made[-1].kernel[...] = jnp.asarray(values[layer.name]["kernel"])
-      made[-1].bias[...] = jnp.asarray(values[layer.name]["bias"])
-  return spyx.nn.Sequential(*made)
+      modules[-1].kernel[...] = jnp.asarray(values[layer.name]["kernel"])
+      modules[-1].bias[...] = jnp.asarray(values[layer.name]["bias"])
+  return spyx.nn.Sequential(*modules)
 
 
 def _network(task: Task) -> tuple[Any, Callable[[Any, Any], Any]]:

@@ -37,15 +37,15 @@ def measure(task: Task) -> dict[str, Any]:
 def _process(task: Task, cache: str) -> dict[str, float]:
   words = [sys.executable, "-m", __name__, json.dumps(task._asdict()), cache]
   begun = time.perf_counter()
-  done = subprocess.run(
+  finished = subprocess.run(
     words,
     capture_output=True,
     text=True,
     check=True,
     env=processes.environment("default"),
   )
-  whole = time.perf_counter() - begun
-  return {**json.loads(done.stdout), "process": whole}
+  total = time.perf_counter() - begun
+  return {**json.loads(finished.stdout), "process": total}
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
   imported = time.perf_counter()
   task = from_json(json.loads(sys.argv[1]))
-  compilation.keep(pathlib.Path(sys.argv[2]))
+  compilation.enable_cache(pathlib.Path(sys.argv[2]))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   ready = own_tasks.prepare("snnjax", task)
   built = time.perf_counter()

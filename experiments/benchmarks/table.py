@@ -38,8 +38,8 @@ def ratios(record: Record) -> dict[str, float]:
 
 def against_fastest(record: Record, names: Sequence[str]) -> float | None:
   """The ratio of the fastest of some libraries; None if none was timed."""
-  found = [r for n, r in ratios(record).items() if n in names]
-  return min(found) if found else None
+  timed = [r for n, r in ratios(record).items() if n in names]
+  return min(timed) if timed else None
 
 
 def own_ratios(records: Sequence[Record]) -> dict[str, float]:
@@ -71,8 +71,8 @@ def shares(records: Sequence[Record]) -> dict[str, dict[str, float]]:
       peak = max(peak, *(rate(record, n) or 0 for n in record["libraries"]))
   if not peak:
     return {}
-  found = {r["name"]: rate(r, OWN) for r in records}
-  return {n: {"sgemm": v / peak} for n, v in found.items() if v}
+  rates = {r["name"]: rate(r, OWN) for r in records}
+  return {n: {"sgemm": v / peak} for n, v in rates.items() if v}
 
 
 def rate(record: Record, library: str) -> float | None:
@@ -135,14 +135,14 @@ def _table(
     ours = record.get("libraries", {}).get(OWN, {})
     if "median" not in ours:
       continue
-    found = ratios(record)
+    ratio_by_name = ratios(record)
     lines.append(
       _row(
         [
           record["name"],
           _spread(ours),
           _megabytes(ours),
-          *(_against(record, name, found) for name in names),
+          *(_against(record, name, ratio_by_name) for name in names),
           _times(against_fastest(record, TORCH)),
           _percent(efficiency.get(record["name"], {}).get("sgemm")),
         ]
@@ -193,8 +193,8 @@ def _remarks(records: Sequence[Record]) -> list[str]:
         lines.append(f"- {record['name']}, {name}: {entry['status']} {detail}")
       notes = {**entry.get("notes", {}), **entry.get("errors", {})}
       if notes:
-        told = ", ".join(f"{k} {_plain(v)}" for k, v in notes.items())
-        lines.append(f"- {record['name']}, {name}: {told}")
+        values = ", ".join(f"{k} {_plain(v)}" for k, v in notes.items())
+        lines.append(f"- {record['name']}, {name}: {values}")
   return lines
 
 

@@ -159,24 +159,24 @@ def _lif(neurons: int) -> list[Task]:
 def _cnn(cnn: Task) -> list[Task]:
   """Every kind with and without reuse; peers who can do it."""
   spyx = ("infer", "train", "sr")
-  made = []
+  tasks = []
   for reuse in (True, False):
     base = cnn._replace(reuse=reuse)
-    made.append(base._replace(kind="check", libraries=(OWN, *TORCH)))
+    tasks.append(base._replace(kind="check", libraries=(OWN, *TORCH)))
     for kind in ("infer", "train", "sr", "sr_jvp", "hire", "pgd"):
-      who: tuple[str, ...] = (OWN,)
+      participants: tuple[str, ...] = (OWN,)
       if kind != "sr_jvp":
-        who += TORCH
+        participants += TORCH
       if not reuse and kind in spyx:
-        who += ("spyx",)  # it convolves at every step
-      made.append(base._replace(kind=kind, libraries=who))
-  return made
+        participants += ("spyx",)  # it convolves at every step
+      tasks.append(base._replace(kind=kind, libraries=participants))
+  return tasks
 
 
 def _vgg(vgg: Task) -> list[Task]:
-  who = (OWN, "plain_torch", "spikingjelly")
+  participants = (OWN, "plain_torch", "spikingjelly")
   kinds = ("check", "train", "sr", "pgd")
-  return [vgg._replace(kind=kind, libraries=who) for kind in kinds]
+  return [vgg._replace(kind=kind, libraries=participants) for kind in kinds]
 
 
 def _gradients(cnn: Task) -> list[Task]:
@@ -193,9 +193,9 @@ def _growth(cnn: Task, tiny: bool) -> list[Task]:
   times = (2, 4) if tiny else (4, 8, 16, 32)
   batches = (2, 4) if tiny else (16, 64, 128)
   lengths = (2, 4) if tiny else (5, 10, 20)
-  made = [base._replace(steps=steps) for steps in times]
-  made += [base._replace(batch=b) for b in batches if b != base.batch]
-  return made + [base._replace(kind="pgd", iterations=n) for n in lengths]
+  tasks = [base._replace(steps=steps) for steps in times]
+  tasks += [base._replace(batch=b) for b in batches if b != base.batch]
+  return tasks + [base._replace(kind="pgd", iterations=n) for n in lengths]
 
 
 def _seeds(cnn: Task, tiny: bool) -> list[Task]:
@@ -204,10 +204,10 @@ def _seeds(cnn: Task, tiny: bool) -> list[Task]:
 
 
 def _ceilings(tiny: bool) -> list[Task]:
-  who = (OWN, "plain_torch")
+  participants = (OWN, "plain_torch")
   size = 64 if tiny else 2048
   return [
-    Task("H", kind, "none", iterations=size, libraries=who)
+    Task("H", kind, "none", iterations=size, libraries=participants)
     for kind in ("sgemm", "copy")
   ]
 

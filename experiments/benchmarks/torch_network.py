@@ -26,7 +26,7 @@ class Network(nn.Module):
     self._reuse = task.reuse and library != "plain_torch"
     self._spiking: list[Layer] = []
     self._plan: list[tuple[Kind, Any]] = []
-    self._modules_held = nn.ModuleList()
+    self._registered = nn.ModuleList()
     values = problems.weights(task)
     layers = problems.layers(task)
     for layer in layers:
@@ -37,7 +37,7 @@ class Network(nn.Module):
         continue
       module = _module(layer, values)
       if isinstance(module, nn.Module):
-        self._modules_held.append(module)
+        self._registered.append(module)
       self._plan.append((layer.kind, module))
     self.gain = LAYERS[library]().gain
     _fold_gain(self._plan, layers, self.gain)
@@ -48,10 +48,10 @@ class Network(nn.Module):
     return [m for k, m in self._plan if k is Kind.CONVOLUTION]
 
   def forward(self, images: Any, steps: int) -> Any:
-    """Logits after `steps` steps from the state held."""
-    return self.traced(images, steps)[0]
+    """Logits after `steps` steps from the neurons' present state."""
+    return self.run_traced(images, steps)[0]
 
-  def traced(self, images: Any, steps: int) -> tuple[Any, Any]:
+  def run_traced(self, images: Any, steps: int) -> tuple[Any, Any]:
     """Logits, and the first layer's spikes [T, B, C, H, W]."""
     batch = images.shape[0]
     merged = images if self._reuse else images.repeat(steps, 1, 1, 1)

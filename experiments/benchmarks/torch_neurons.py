@@ -18,7 +18,7 @@ class Layer(Protocol):
   gain: float  # what its currents must be multiplied with
 
   def __call__(self, currents: Any) -> Any:
-    """Spikes [T, B, ...] of currents [T, B, ...], from the state held."""
+    """Spikes [T, B, ...] of currents [T, B, ...], from the present state."""
 
   def forget(self) -> None:
     """Goes back to rest."""
@@ -51,8 +51,8 @@ class Plain:
 
   def __call__(self, currents: Any) -> Any:
     """Runs the layer."""
-    held = self._potential
-    potential = torch.zeros_like(currents[0]) if held is None else held
+    last = self._potential
+    potential = torch.zeros_like(currents[0]) if last is None else last
     spikes = []
     for current in currents:
       potential = problems.LEAK * potential + current
@@ -125,8 +125,8 @@ class SnnTorch:
 
   def __call__(self, currents: Any) -> Any:
     """Runs the layer."""
-    held = self._potential
-    potential = torch.zeros_like(currents[0]) if held is None else held
+    last = self._potential
+    potential = torch.zeros_like(currents[0]) if last is None else last
     spikes = []
     for current in currents:
       fired, potential = self._leaky(current, potential)
@@ -159,27 +159,27 @@ class Norse:
       method="triangle",
       alpha=1.0,
     )
-    self._held: Any = None
+    self._last_state: Any = None
 
   def __call__(self, currents: Any) -> Any:
     """Runs the layer."""
-    state = self._held
+    state = self._last_state
     if state is None:
       state = self._state(v=torch.zeros_like(currents[0]))
     spikes = []
     for current in currents:
       fired, state = self._step(current, state, self._parameters, dt=1.0)
       spikes.append(fired)
-    self._held = state
+    self._last_state = state
     return torch.stack(spikes)
 
   def forget(self) -> None:
     """Goes back to rest."""
-    self._held = None
+    self._last_state = None
 
   def detach(self) -> None:
     """Makes the state a constant."""
-    self._held = self._state(v=self._held.v.detach())
+    self._last_state = self._state(v=self._last_state.v.detach())
 
 
 LAYERS: dict[str, Callable[[], Layer]] = {

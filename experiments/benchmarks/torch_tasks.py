@@ -47,10 +47,10 @@ def _setup(library: str, task: Task, train: bool = False) -> Setup:
   )
 
 
-def _logits(made: Setup, images: Any, steps: int) -> Any:
+def _logits(setup: Setup, images: Any, steps: int) -> Any:
   """Logits from rest."""
-  made.network.forget()
-  return made.network(images, steps)
+  setup.network.forget()
+  return setup.network(images, steps)
 
 
 # Row A.
@@ -69,10 +69,10 @@ def _lif(library: str, task: Task) -> tuple[Layer, Any, Any]:
 def _lif_evidence(
   layer: Layer, currents: Any, cotangents: Any
 ) -> dict[str, np.ndarray]:
-  few = currents[:, :1024].clone().requires_grad_()
+  first_neurons = currents[:, :1024].clone().requires_grad_()
   layer.forget()
-  spikes = layer(few)
-  (gradient,) = torch.autograd.grad(spikes, few, cotangents[:, :1024])
+  spikes = layer(first_neurons)
+  (gradient,) = torch.autograd.grad(spikes, first_neurons, cotangents[:, :1024])
   layer.forget()
   return {
     "spikes": spikes.detach().numpy(),
@@ -106,38 +106,40 @@ def _lif_gradient(library: str, task: Task) -> Prepared:
 # Networks.
 
 
-def _sr_loss(made: Setup, task: Task) -> Any:
+def _sr_loss(setup: Setup, task: Task) -> Any:
   """SR's loss: two forward passes, one backward pass for the direction."""
-  images = made.images.clone().requires_grad_()
-  logits = _logits(made, images, task.steps)
-  others = logits.detach().scatter(1, made.labels[:, None], -torch.inf)
+  images = setup.images.clone().requires_grad_()
+  logits = _logits(setup, images, task.steps)
+  # The rival is chosen at the clean image and stays for the second pass, as
+  # in our regulariser: the difference quotient needs one function.
+  others = logits.detach().scatter(1, setup.labels[:, None], -torch.inf)
   rival = others.argmax(1)
-  confidence = _confidence(logits, made.labels, rival)
+  confidence = _confidence(logits, setup.labels, rival)
   (gradient,) = torch.autograd.grad(confidence.sum(), images, retain_graph=True)
-  moved = made.images + problems.STEP * gradient.sign()
-  again = _confidence(_logits(made, moved, task.steps), made.labels, rival)
+  moved = setup.images + problems.STEP * gradient.sign()
+  again = _confidence(_logits(setup, moved, task.steps), setup.labels, rival)
   slope = (again - confidence) / problems.STEP
-  entropy = functional.cross_entropy(logits, made.labels)
+  entropy = functional.cross_entropy(logits, setup.labels)
   return entropy + problems.WEIGHT * slope.square().mean()
 
 
 def _confidence(logits: Any, labels: Any, rival: Any) -> Any:
   """The probability of the label against its rival."""
-  own = logits.gather(1, labels[:, None])
+  correct = logits.gather(1, labels[:, None])
   other = logits.gather(1, rival[:, None])
-  return torch.sigmoid(own - other)[:, 0]
+  return torch.sigmoid(correct - other)[:, 0]
 
 
 def _check(library: str, task: Task) -> Prepared:
-  made = _setup(library, task, train=task.net == "vgg")
-  images = made.images.clone().requires_grad_()
-  made.network.forget()
-  logits, spikes = made.network.traced(images, task.steps)
-  second = made.network.convolutions[1].weight
-  gain = 1.0 if task.net == "vgg" else made.network.gain
-  loss = functional.cross_entropy(logits, made.labels, reduction="sum")
+  setup = _setup(library, task, train=task.net == "vgg")
+  images = setup.images.clone().requires_grad_()
+  setup.network.forget()
+  logits, spikes = setup.network.run_traced(images, task.steps)
+  second = setup.network.convolutions[1].weight
+  gain = 1.0 if task.net == "vgg" else setup.network.gain
+  loss = functional.cross_entropy(logits, setup.labels, reduction="sum")
   pixel, weight = torch.autograd.grad(loss, (images, second))
-  total = _sr_loss(made, task)
+  total = _sr_loss(setup, task)
   (slope,) = torch.autograd.grad(total, second)
   evidence = {
     "spikes": spikes[:, :2].permute(0, 1, 3, 4, 2),
@@ -153,32 +155,32 @@ def _check(library: str, task: Task) -> Prepared:
 
 
 def _infer(library: str, task: Task) -> Prepared:
-  made = _setup(library, task)
+  setup = _setup(library, task)
 
   def call() -> None:
     with torch.no_grad():
-      _logits(made, made.images, task.steps)
+      _logits(setup, setup.images, task.steps)
 
   return Prepared(call)
 
 
-def _optimizer(made: Setup) -> Any:
+def _optimizer(setup: Setup) -> Any:
   return torch.optim.SGD(
-    made.network.parameters(), lr=problems.RATE, momentum=problems.MOMENTUM
+    setup.network.parameters(), lr=problems.RATE, momentum=problems.MOMENTUM
   )
 
 
 def _train(library: str, task: Task) -> Prepared:
-  made = _setup(library, task, train=True)
-  optimizer = _optimizer(made)
+  setup = _setup(library, task, train=True)
+  optimizer = _optimizer(setup)
 
   def call() -> None:
     optimizer.zero_grad(set_to_none=True)
     if task.kind == "sr":
-      loss = _sr_loss(made, task)
+      loss = _sr_loss(setup, task)
     else:
-      logits = _logits(made, made.images, task.steps)
-      loss = functional.cross_entropy(logits, made.labels)
+      logits = _logits(setup, setup.images, task.steps)
+      loss = functional.cross_entropy(logits, setup.labels)
     loss.backward()
     optimizer.step()
 
@@ -186,19 +188,19 @@ def _train(library: str, task: Task) -> Prepared:
 
 
 def _hire(library: str, task: Task) -> Prepared:
-  made = _setup(library, task, train=True)
-  optimizer = _optimizer(made)
+  setup = _setup(library, task, train=True)
+  optimizer = _optimizer(setup)
 
   def call() -> None:
-    noise = torch.zeros_like(made.images)
-    made.network.forget()
+    noise = torch.zeros_like(setup.images)
+    setup.network.forget()
     for period in range(problems.PERIODS):
       if period:
-        made.network.detach()
+        setup.network.detach()
       noise.requires_grad_()
-      shown = (made.images + noise).clamp(0, 1)
-      logits = made.network(shown, task.steps // problems.PERIODS)
-      loss = functional.cross_entropy(logits, made.labels)
+      inputs = (setup.images + noise).clamp(0, 1)
+      logits = setup.network(inputs, task.steps // problems.PERIODS)
+      loss = functional.cross_entropy(logits, setup.labels)
       optimizer.zero_grad(set_to_none=True)
       loss.backward()
       optimizer.step()
@@ -209,16 +211,16 @@ def _hire(library: str, task: Task) -> Prepared:
 
 
 def _pgd(library: str, task: Task) -> Prepared:
-  made = _setup(library, task)
-  low = (made.images - problems.RADIUS).clamp(min=0)
-  high = (made.images + problems.RADIUS).clamp(max=1)
+  setup = _setup(library, task)
+  low = (setup.images - problems.RADIUS).clamp(min=0)
+  high = (setup.images + problems.RADIUS).clamp(max=1)
 
   def call() -> None:
-    points = made.images
+    points = setup.images
     for _ in range(task.iterations):
       points = points.detach().requires_grad_()
-      logits = _logits(made, points, task.steps)
-      loss = functional.cross_entropy(logits, made.labels, reduction="sum")
+      logits = _logits(setup, points, task.steps)
+      loss = functional.cross_entropy(logits, setup.labels, reduction="sum")
       (gradient,) = torch.autograd.grad(loss, points)
       moved = points.detach() + problems.ATTACK_STEP * gradient.sign()
       points = torch.minimum(torch.maximum(moved, low), high)

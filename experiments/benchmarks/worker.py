@@ -1,4 +1,4 @@
-"""One library in a process of its own, told what to do by lines of JSON.
+"""Serves one library in a process of its own, by requests in lines of JSON.
 
 ``python -m experiments.benchmarks.worker LIBRARY`` reads requests from
 standard input and answers each with one line:
@@ -83,7 +83,7 @@ class Session:
     if self._prepare is None:
       raise RuntimeError("the library is not loaded")
     self._ready = None
-    measurement.tidy()
+    measurement.release_memory()
     self._before = measurement.memory("VmRSS")
     ready = self._prepare(from_json(request["task"]))
     first = measurement.seconds(ready.call)
@@ -95,7 +95,8 @@ class Session:
       arrays: dict[str, Any] = dict(ready.evidence)
       np.savez(request["evidence"], **arrays)
     self._ready = ready
-    measurement.tidy()  # what preparing and compiling took does not count
+    # What preparing and compiling took does not count.
+    measurement.release_memory()
     measurement.forget_peak()
     return {"first": first, "notes": dict(ready.notes)}
 
@@ -111,7 +112,7 @@ class Session:
     del request
     peak = measurement.memory("VmHWM")
     self._ready = None
-    measurement.tidy()
+    measurement.release_memory()
     return {"peak": peak, "before": self._before}
 
 

@@ -53,7 +53,7 @@ class Used(NamedTuple):
     part = self.parts[name]
     short = part._replace(
       indices=part.indices[: len(labels)],
-      counts=counts.of(np.asarray(labels), len(self.classes)),
+      counts=counts.per_class(np.asarray(labels), len(self.classes)),
     )
     return self._replace(parts={**self.parts, name: short})
 
@@ -69,7 +69,9 @@ def part(
     indices: [n] positions in it.
     classes: number of classes.
   """
-  return Part(split, len(labels), indices, counts.of(labels[indices], classes))
+  return Part(
+    split, len(labels), indices, counts.per_class(labels[indices], classes)
+  )
 
 
 def tell(used: Used, names: Collection[str] = PARTS) -> None:
@@ -82,7 +84,7 @@ def tell(used: Used, names: Collection[str] = PARTS) -> None:
   for name, there in used.parts.items():
     if name not in names:
       continue
-    say(f"{name}: {counts.told(there.counts, used.classes)}")
+    say(f"{name}: {counts.describe(there.counts, used.classes)}")
     if fault := counts.fault(there.counts, used.classes):
       terminal.err(f"warning: {name}: {fault}\n")
 

@@ -1,4 +1,4 @@
-"""Compilations kept on disk, so that the second run starts at once."""
+"""JAX's compilation cache on disk, so that a second run starts at once."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ import jax
 from absl import logging
 
 
-def keep(folder: pathlib.Path | None = None) -> pathlib.Path | None:
+def enable_cache(folder: pathlib.Path | None = None) -> pathlib.Path | None:
   """Switches JAX's persistent compilation cache on.
 
   A cache must not be shared by machines with other instructions (a home
@@ -24,9 +24,9 @@ def keep(folder: pathlib.Path | None = None) -> pathlib.Path | None:
   Returns:
     The cache's folder; None, with a logged line, where none can be written.
   """
-  chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-  if chosen:
-    return pathlib.Path(chosen)
+  users_folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+  if users_folder:
+    return pathlib.Path(users_folder)
   try:
     place = (folder or _default()) / _machine()
     place.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,11 @@ def _default() -> pathlib.Path:
 
 
 def _machine() -> str:
-  """The processor's kind, told apart by the instructions it has."""
+  """A name for the processor's kind: its architecture and a digest.
+
+  The digest covers the model and the instructions it has, because compiled
+  code runs only where the same instructions exist.
+  """
   information = pathlib.Path("/proc/cpuinfo")
   features = platform.processor()
   if information.exists():

@@ -1,4 +1,4 @@
-"""What `experiments.doctor` looks at, each check on its own."""
+"""The checks of `experiments.doctor`: one function per check."""
 
 import contextlib
 import enum
@@ -73,63 +73,66 @@ class Finding(NamedTuple):
   details: dict[str, Any]
 
 
-def run(data_dir: str | None = None) -> list[Finding]:
-  """Looks at everything.
+def examine(data_dir: str | None = None) -> list[Finding]:
+  """Runs all checks.
 
   Args:
     data_dir: folder of the data sets; TFDS' own if None.
 
   Returns:
-    What was found; a check that raises is broken and hides no other.
+    Their findings. A check that raises becomes a broken finding, and the
+    others still run.
   """
   checks: dict[str, Callable[[], list[Finding]]] = {
-    "system": _system,
-    "packages": _packages,
-    "extras": _extras,
-    "devices": _devices,
-    "compilation cache": _cache,
-    "compile": _compile,
-    "data": lambda: _data(data_dir),
-    "disk": lambda: _disk(data_dir),
+    "system": check_system,
+    "packages": check_packages,
+    "extras": check_extras,
+    "devices": check_devices,
+    "compilation cache": check_cache,
+    "compile": check_compilation,
+    "data": lambda: check_data(data_dir),
+    "disk": lambda: check_disk(data_dir),
   }
-  found: list[Finding] = []
+  findings: list[Finding] = []
   for name, check in checks.items():
     try:
-      found += check()
+      findings += check()
     except Exception as error:  # of any library here: that is the finding
       text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-      found.append(Finding(name, State.BROKEN, text, {}))
-  return found
+      findings.append(Finding(name, State.BROKEN, text, {}))
+  return findings
 
 
-def healthy(findings: list[Finding]) -> bool:
-  """Whether nothing is broken."""
-  return all(each.state is not State.BROKEN for each in findings)
+def is_healthy(findings: list[Finding]) -> bool:
+  """Returns whether no finding is broken."""
+  return all(finding.state is not State.BROKEN for finding in findings)
 
 
-def text(findings: list[Finding]) -> str:
+def describe(findings: list[Finding]) -> str:
   """The findings as a person reads them, and a last line that sums up."""
-  width = max(len(each.name) for each in findings)
+  width = max(len(finding.name) for finding in findings)
   lines = [
-    f"{each.state.value:<6}  {each.name:<{width}}  {each.text}"
-    for each in findings
+    f"{finding.state.value:<6}  {finding.name:<{width}}  {finding.text}"
+    for finding in findings
   ]
   broken = [f.name for f in findings if f.state is State.BROKEN]
   last = f"broken: {', '.join(broken)}" if broken else "nothing is broken"
   return "\n".join([*lines, last, ""])
 
 
-def plain(findings: list[Finding]) -> dict[str, Any]:
+def to_record(findings: list[Finding]) -> dict[str, Any]:
   """The findings as JSON holds them."""
   return {
-    "healthy": healthy(findings),
+    "healthy": is_healthy(findings),
     "findings": [
-      {**each._asdict(), "state": each.state.value} for each in findings
+      {**finding._asdict(), "state": finding.state.value}
+      for finding in findings
     ],
   }
 
 
-def _system() -> list[Finding]:
+def check_system() -> list[Finding]:
+  """Returns a note of Python, the machine, the commit and the variables."""
   # Imported here, as all that needs a package: it may be the one missing.
   from snnjax.storage import environment
 
@@ -156,8 +159,8 @@ def _version(distribution: str) -> str | None:
     return None
 
 
-def _packages() -> list[Finding]:
-  """Imports every package that the binaries need."""
+def check_packages() -> list[Finding]:
+  """Imports every package that the binaries need; broken if one fails."""
   versions = {name: _version(name) for name in REQUIRED}
   faults = {}
   for name, module in REQUIRED.items():
@@ -166,19 +169,20 @@ def _packages() -> list[Finding]:
     except Exception as error:  # a broken wheel raises anything
       faults[name] = f"{type(error).__name__}: {error}"
   words = ", ".join(f"{name} {version}" for name, version in versions.items())
-  found = [Finding("packages", State.FINE, words, versions)]
+  findings = [Finding("packages", State.FINE, words, versions)]
   if faults:
     words = "; ".join(f"{name}: {text}" for name, text in faults.items())
     advice = f"{words}. Run: pip install {' '.join(faults)}"
-    found = [Finding("packages", State.BROKEN, advice, versions)]
+    findings = [Finding("packages", State.BROKEN, advice, versions)]
   if "tensorflow" in sys.modules:
     words = "was imported by another package; nothing here needs it"
-    found.append(Finding("tensorflow", State.NOTE, words, {}))
-  return found
+    findings.append(Finding("tensorflow", State.NOTE, words, {}))
+  return findings
 
 
-def _extras() -> list[Finding]:
-  found = []
+def check_extras() -> list[Finding]:
+  """Returns which optional packages are installed; a missing one is a note."""
+  findings = []
   for name, (extra, purpose) in OPTIONAL.items():
     version = _version(name)
     details = {"version": version, "extra": extra}
@@ -187,11 +191,12 @@ def _extras() -> list[Finding]:
     if version is None:
       state = State.NOTE
       words = f"is not installed ({purpose}): pip install 'snnjax[{extra}]'"
-    found.append(Finding(name, state, words, details))
-  return found
+    findings.append(Finding(name, state, words, details))
+  return findings
 
 
-def _devices() -> list[Finding]:
+def check_devices() -> list[Finding]:
+  """Returns JAX's devices and their memory, where they tell it."""
   import jax
 
   kinds = [device.device_kind for device in jax.devices()]
@@ -206,10 +211,11 @@ def _devices() -> list[Finding]:
   return [Finding("devices", State.FINE, words, details)]
 
 
-def _cache() -> list[Finding]:
+def check_cache() -> list[Finding]:
+  """Returns the folder and size of the compilation cache; a note if none."""
   from experiments.command import compilation
 
-  folder = compilation.keep()
+  folder = compilation.enable_cache()
   if folder is None:
     words = (
       "no folder for compilations can be written, so every run compiles anew: "
@@ -236,7 +242,7 @@ def _files(folder: pathlib.Path) -> list[os.DirEntry[str]]:
     return [entry for entry in entries if entry.is_file()]
 
 
-def _compile() -> list[Finding]:
+def check_compilation() -> list[Finding]:
   """Compiles a product of matrices, its gradient and a scan, and checks it."""
   import jax
   import jax.numpy as jnp
@@ -251,10 +257,10 @@ def _compile() -> list[Finding]:
     return jax.lax.scan(step, jnp.zeros_like(weight), None, 3)[0].sum()
 
   weight = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-  begun = time.monotonic()
+  start = time.monotonic()
   with jax.default_matmul_precision("highest"):
     value, gradient = jax.block_until_ready(loss(weight))
-  seconds = time.monotonic() - begun
+  seconds = time.monotonic() - start
   ones = np.ones((8, 8))
   expected = 1.75 * (ones @ weight.T + weight.T @ ones)
   right = np.allclose(value, 1.75 * (weight @ weight).sum(), 1e-3, 1e-3)
@@ -270,35 +276,48 @@ def _compile() -> list[Finding]:
   return [Finding("compile", State.NOTE, words, details)]
 
 
-def _data(data_dir: str | None) -> list[Finding]:
+def check_data(data_dir: str | None) -> list[Finding]:
+  """Returns a finding per data set: the embedded one and the prepared ones.
+
+  Args:
+    data_dir: folder of the data sets; TFDS' own if None.
+  """
   from snnjax.data import manifest, registry
 
   digits = registry.open_dataset(registry.EMBEDDED, "test")
   words = f"embedded, test {len(digits.labels)}"
   details: dict[str, Any] = {"test": len(digits.labels)}
-  found = [Finding(f"data {registry.EMBEDDED}", State.FINE, words, details)]
+  findings = [Finding(f"data {registry.EMBEDDED}", State.FINE, words, details)]
   folder = manifest.data_folder(data_dir)
-  prepared = manifest.found(data_dir)
-  for one in prepared:
-    splits = ", ".join(f"{name} {size}" for name, size in one.splits.items())
+  data_sets = manifest.list_prepared(data_dir)
+  for data_set in data_sets:
+    splits = ", ".join(
+      f"{name} {size}" for name, size in data_set.splits.items()
+    )
     details = {
-      "path": str(one.path),
-      "version": one.version,
-      "splits": dict(one.splits),
+      "path": str(data_set.path),
+      "version": data_set.version,
+      "splits": dict(data_set.splits),
     }
-    state = State.NOTE if one.fault else State.FINE
-    words = one.fault or f"{one.version}, {splits}"
-    found.append(Finding(f"data {one.name}", state, words, details))
-  if not prepared:
+    state = State.NOTE if data_set.fault else State.FINE
+    words = data_set.fault or f"{data_set.version}, {splits}"
+    findings.append(Finding(f"data {data_set.name}", state, words, details))
+  if not data_sets:
     words = (
       f"no other data set in {folder}: python -m experiments.prepare_data "
       "--help says how to get one"
     )
-    found.append(Finding("data", State.NOTE, words, {"path": str(folder)}))
-  return found
+    findings.append(Finding("data", State.NOTE, words, {"path": str(folder)}))
+  return findings
 
 
-def _disk(data_dir: str | None) -> list[Finding]:
+def check_disk(data_dir: str | None) -> list[Finding]:
+  """Returns the free space of the working, temporary and data folders.
+
+  Args:
+    data_dir: folder of the data sets, which need not exist; TFDS' own if
+      None.
+  """
   from snnjax.data import manifest
 
   folders = {
@@ -306,7 +325,7 @@ def _disk(data_dir: str | None) -> list[Finding]:
     "temporary": pathlib.Path(tempfile.gettempdir()),
     "data": manifest.data_folder(data_dir),
   }
-  found = []
+  findings = []
   for name, folder in folders.items():
     place = folder
     while not place.exists():  # the data folder need not be there yet
@@ -318,8 +337,8 @@ def _disk(data_dir: str | None) -> list[Finding]:
     if free < _SCARCE:
       state = State.BROKEN if free < _NONE_LEFT else State.NOTE
       words += ": free some space before a long run"
-    found.append(Finding(f"disk, {name}", state, words, details))
-  return found
+    findings.append(Finding(f"disk, {name}", state, words, details))
+  return findings
 
 
 def _size(count: float) -> str:

@@ -57,7 +57,7 @@ class UsageError(ValueError):
 
 
 class DataError(ValueError):
-  """Data are missing, damaged or not what was said; the message says how."""
+  """Data are missing, damaged or other than announced; the message says how."""
 
 
 class NonFiniteError(ArithmeticError):
@@ -84,8 +84,12 @@ class NonFiniteError(ArithmeticError):
 
 
 @contextlib.contextmanager
-def configuring() -> Iterator[None]:
-  """Blames the configuration for a ValueError of the body's builders."""
+def blame_configuration() -> Iterator[None]:
+  """Turns a ValueError in the body into a UsageError.
+
+  For code that builds what the configuration asks for. UsageErrors,
+  DataErrors and errors of files pass as they are.
+  """
   try:
     yield
   except ValueError as error:
@@ -95,8 +99,11 @@ def configuring() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading_data() -> Iterator[None]:
-  """Blames the data for a ValueError or missing file of the body."""
+def blame_data() -> Iterator[None]:
+  """Turns a ValueError, EOFError or missing file in the body into a DataError.
+
+  For code that reads data sets. UsageErrors and DataErrors pass as they are.
+  """
   try:
     yield
   except (ValueError, FileNotFoundError, EOFError) as error:
@@ -122,15 +129,15 @@ def exit_code(error: BaseException) -> ExitCode:
       return ExitCode.DISK_FULL
     case OSError():
       return ExitCode.IO
-  if _is(error, "snnjax.storage.workdir", "Preempted"):
+  if _is_instance(error, "snnjax.storage.workdir", "Preempted"):
     return ExitCode.PREEMPTED
-  if _is(error, "snnjax.storage.workdir", "ConfigurationChanged"):
+  if _is_instance(error, "snnjax.storage.workdir", "ConfigurationChanged"):
     return ExitCode.USAGE
-  if _is(error, "snnjax.evaluation.summary", "UnjudgedError"):
+  if _is_instance(error, "snnjax.evaluation.summary", "UnjudgedError"):
     return ExitCode.BAD_DATA
   if _is_bad_file(error):
     return ExitCode.BAD_DATA
-  if _is(error, "jax.errors", "JaxRuntimeError") and (
+  if _is_instance(error, "jax.errors", "JaxRuntimeError") and (
     "RESOURCE_EXHAUSTED" in str(error)
   ):
     return ExitCode.OUT_OF_MEMORY
@@ -138,7 +145,7 @@ def exit_code(error: BaseException) -> ExitCode:
 
 
 def message(error: BaseException) -> str:
-  """What a person is told of an exception, in as few words as will do."""
+  """Returns the message for the user: one line, where possible with advice."""
   code = exit_code(error)
   text = str(error)
   match code:
@@ -157,7 +164,7 @@ def message(error: BaseException) -> str:
   return _line(text)
 
 
-def guarded(body: Callable[[], object], name: str, debug: bool) -> ExitCode:
+def run_guarded(body: Callable[[], object], name: str, debug: bool) -> ExitCode:
   """Runs a binary's body and turns how it ended into an exit code.
 
   Args:
@@ -187,9 +194,10 @@ def stop_on_sigterm(
 ) -> Iterator[Callable[[], bool]]:
   """Turns SIGTERM into a question that every loop asks at each step.
 
-  It is one question for the whole process: within this context another one
-  changes nothing, and once the answer is yes it stays so until the outermost
-  ends. So no phase of a run can forget what another was told.
+  There is one flag for the whole process. A context inside another one shares
+  it, and once SIGTERM has come the answer stays True until the outermost
+  context ends. So a later phase of a run cannot miss a signal that came in an
+  earlier one.
 
   The loop saves a checkpoint and raises `snnjax.storage.workdir.Preempted`. If
   it has not come out of the outermost context `grace` seconds after the signal
@@ -217,10 +225,10 @@ def stop_on_sigterm(
   if grace < 0:
     raise ValueError(f"grace must be at least 0 seconds, got {grace}")
   main = threading.current_thread() is threading.main_thread()
-  if not main or signal.getsignal(signal.SIGTERM) is _asked_to_stop:
+  if not main or signal.getsignal(signal.SIGTERM) is _note_stop:
     yield _STOP.is_set
     return
-  left = threading.Event()
+  is_left = threading.Event()
   reader, writer = os.pipe()
   os.set_blocking(writer, False)
 
@@ -229,7 +237,7 @@ def stop_on_sigterm(
       if byte[0] == signal.SIGTERM:
         _STOP.set()
         break
-    if _STOP.is_set() and not left.wait(grace):
+    if _STOP.is_set() and not is_left.wait(grace):
       terminal.err(
         f"no checkpoint within {grace:g} s of SIGTERM; "
         "run the same command to go on from the last one\n"
@@ -237,7 +245,7 @@ def stop_on_sigterm(
       sys.stderr.flush()
       os._exit(ExitCode.PREEMPTED)
 
-  previous = signal.signal(signal.SIGTERM, _asked_to_stop)
+  previous = signal.signal(signal.SIGTERM, _note_stop)
   previous_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
   watcher = threading.Thread(target=watch, name="sigterm", daemon=True)
   watcher.start()
@@ -247,7 +255,7 @@ def stop_on_sigterm(
     # Python gives other handlers back to the system before its own last
     # moments; that a signal is ignored it leaves.
     signal.signal(signal.SIGTERM, signal.SIG_IGN if to_the_end else previous)
-    left.set()
+    is_left.set()
     signal.set_wakeup_fd(previous_writer)
     os.write(writer, b"\0")
     watcher.join()
@@ -256,18 +264,21 @@ def stop_on_sigterm(
     _STOP.clear()
 
 
-def _asked_to_stop(number: int, frame: types.FrameType | None) -> None:
+def _note_stop(number: int, frame: types.FrameType | None) -> None:
   del number, frame
   _STOP.set()
 
 
 def _is_bad_file(error: BaseException) -> bool:
   """Whether a file is damaged, or is not what belongs in its place."""
-  return _is(error, "snnjax.storage.identity", "BadFileError")
+  return _is_instance(error, "snnjax.storage.identity", "BadFileError")
 
 
-def _is(error: BaseException, module: str, name: str) -> bool:
-  """Whether `error` is a class of a module nobody need import for this."""
+def _is_instance(error: BaseException, module: str, name: str) -> bool:
+  """Whether `error` is of a class, without importing the class's module.
+
+  If the module was never imported, no error can be of its classes.
+  """
   kind: Any = getattr(sys.modules.get(module), name, None)
   return kind is not None and isinstance(error, kind)
 

@@ -54,10 +54,10 @@ def silent(
 
 def duration(seconds: float) -> str:
   """A span of time as a person says it: ``2 min 05 s``, ``1 h 02 min``."""
-  whole = round(seconds)
-  if whole < 60:
-    return f"{whole} s"
-  minutes, left = divmod(whole, 60)
+  total = round(seconds)
+  if total < 60:
+    return f"{total} s"
+  minutes, left = divmod(total, 60)
   if minutes < 60:
     return f"{minutes} min {left:02d} s"
   hours, minutes = divmod(minutes, 60)

@@ -9,15 +9,15 @@ ShouldStop = Callable[[], bool]
 
 
 def never() -> bool:
-  """The question of work that nobody stops."""
+  """Returns False: the `should_stop` of work that nobody stops."""
   return False
 
 
-def before(what: str, should_stop: ShouldStop) -> None:
-  """Ends the process's work where a stop was asked for.
+def stop_before(what: str, should_stop: ShouldStop) -> None:
+  """Raises Preempted if a stop was asked for.
 
   Args:
-    what: comes next.
+    what: the work that comes next, for the message.
     should_stop: whether a stop was asked for.
 
   Raises:
@@ -27,18 +27,18 @@ def before(what: str, should_stop: ShouldStop) -> None:
     raise Preempted(f"stopped before {what}")
 
 
-def asking(progress: Progress, should_stop: ShouldStop) -> Progress:
-  """Returns a progress callback that ends a task between two of its parts.
+def make_interruptible(progress: Progress, should_stop: ShouldStop) -> Progress:
+  """Returns a progress callback that raises Preempted between two parts.
 
-  It is for tasks of which nothing is kept until they are whole: what is
-  whole when a stop is asked for is kept, and the next task ends the work.
+  It is for tasks whose result is saved only when all parts are done. After
+  the last part it does not raise, so that a finished task can be saved.
 
   Args:
-    progress: told of every part.
+    progress: called first, with every report.
     should_stop: whether a stop was asked for.
   """
 
-  def told(
+  def report(
     done: int,
     total: int,
     description: str,
@@ -50,4 +50,4 @@ def asking(progress: Progress, should_stop: ShouldStop) -> Progress:
     if done < total and should_stop():
       raise Preempted(f"stopped at {done} of {total} of {description!r}")
 
-  return told
+  return report

@@ -1,8 +1,8 @@
-"""What is written for a person to read: text, and nothing but text.
+"""Writes text to the terminal without control characters.
 
 Names of classes, folders and networks come from files, which may be somebody
-else's. A terminal obeys what is not printable: it moves, recolours, renames
-its window.
+else's, and a terminal obeys control characters in them: it moves the cursor,
+changes colours or renames itself. Here they are written as escapes.
 """
 
 import sys

@@ -128,7 +128,7 @@ def measure(
   }
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
-  stopping.before("the alarms are checked", should_stop)
+  stopping.stop_before("the alarms are checked", should_stop)
   cell = plan.strongest
   reported = _reported(plan, cell, evaluation, count)
   examples = checks.Examples(

@@ -200,7 +200,7 @@ def assess(
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
   _check_box(made, batch)
-  stopping.before("the evaluation", should_stop)
+  stopping.stop_before("the evaluation", should_stop)
   attacked = attack_grid.cases(made.plan, made.grid, variables, batch.inputs)
   plan = attacked.plan
   agenda = chunk_files.Agenda(made_from, np.arange(len(batch.labels)), plan)
@@ -240,7 +240,7 @@ def assess(
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
   if chunk_files.load_part(folder, STUDY, made_from) is None:
-    asking = stopping.asking(progress, should_stop)
+    asking = stopping.make_interruptible(progress, should_stop)
     _study(config, made, variables, splits, batch, folder, made_from, asking)
   alarm_study.measure(
     config,
@@ -437,7 +437,7 @@ def _check_box(made: Bench, batch: Batch) -> None:
   """Clean inputs outside their box would make every number meaningless."""
   cell = made.plan.cells[0]
   threat = many_rules.threat_of(made.grid.norm, cell, batch.inputs)
-  with exits.reading_data():
+  with exits.blame_data():
     attacks.check_inputs(threat, batch.inputs)
 
 

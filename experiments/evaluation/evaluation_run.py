@@ -41,11 +41,11 @@ def run(
     UsageError: the evaluation is not allowed; nothing is written.
     DataError: the folder has no finished training run.
   """
-  compilation.keep()
+  compilation.enable_cache()
   whole = preflight.resolved(
     settings.taken(trained_config(path), config, schema.EVALUATING)
   )
-  with exits.reading_data():
+  with exits.blame_data():
     known = origins.assessment(whole, path)
   folder = evaluation_folders.folder(path, whole)
   with (
@@ -57,9 +57,9 @@ def run(
       said = _said(path, opened, known, tell)
       say(f"{folder} is finished; nothing to do{said}")
       return
-    with exits.reading_data():
+    with exits.blame_data():
       made_from = origins.evaluation(whole, path)
-      asking = stopping.asking(progress, should_stop)
+      asking = stopping.make_interruptible(progress, should_stop)
       shared = shared or Shared()
       splits = shared.get(
         "test data",
@@ -70,7 +70,7 @@ def run(
       network, variables = loop.trained(whole, splits, path, shared)
       others = stand_ins(whole, splits)
     examples.tell(datasets.evaluated(whole, splits), ("test",))
-    with exits.configuring():
+    with exits.blame_configuration():
       bench = assessment.bench(
         whole,
         network,
@@ -105,7 +105,7 @@ def _said(
     return ""
   whole = settings.from_dict(folder.config)
   (name,) = run_folders.names(path, [path])
-  with exits.reading_data():
+  with exits.blame_data():
     assessed = assessment.load(name, whole, folder, known)
   return f"\n\n{tell([assessed])}"
 
@@ -114,7 +114,7 @@ def _with_fitted(
   splits: datasets.Splits, path: pathlib.Path, made_from: Mapping[str, str]
 ) -> datasets.Splits:
   """The splits, with what the run in `path` was fitted to."""
-  fitted = examples.load(path, origins.trained(made_from)).parts
+  fitted = examples.load(path, origins.training_part(made_from)).parts
   parts = {name: fitted[name] for name in examples.FITTED if name in fitted}
   used = splits.used
   return splits._replace(used=used._replace(parts={**parts, **used.parts}))
@@ -146,7 +146,7 @@ def trained_config(path: pathlib.Path) -> Config:
   Raises:
     DataError: the folder has none, or its configuration is damaged.
   """
-  with exits.reading_data():
+  with exits.blame_data():
     status, reason = workdir.read_status(path)
   if status is not workdir.Status.DONE:
     state = "no run" if status is None else f"a run that is {status.value}"
@@ -155,5 +155,5 @@ def trained_config(path: pathlib.Path) -> Config:
       f"{f' ({reason})' if reason else ''}. Run: python -m experiments.train "
       f"--workdir={path}"
     )
-  with exits.reading_data():
+  with exits.blame_data():
     return validity.recorded(workdir.read_config(path), path)

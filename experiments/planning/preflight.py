@@ -17,7 +17,7 @@ def check(config: Config) -> None:
     UsageError: a value is not allowed, or values do not fit each other.
   """
   validity.check(config)
-  with exits.configuring():
+  with exits.blame_configuration():
     training_methods.method(config, networks.network(config, 2))
     build.optimizer(config, 1)
   resolved(config)
@@ -35,6 +35,6 @@ def resolved(config: Config) -> Config:
   """
   validity.check(config)
   whole = suites.resolved(config)
-  with exits.configuring():
+  with exits.blame_configuration():
     attack_grid.plan(whole)
   return whole

@@ -65,7 +65,7 @@ def _table(networks: Sequence[Assessed]) -> Table:
   rows: dict[tuple[Any, ...], list[str]] = {}
   for each in networks:
     for name, part in each.used.parts.items():
-      told = counts.told(part.counts, each.used.classes)
+      told = counts.describe(part.counts, each.used.classes)
       fault = counts.fault(part.counts, each.used.classes)
       cells = (name, sum(part.counts), part.size, told, fault)
       rows.setdefault(cells, []).append(each.name)

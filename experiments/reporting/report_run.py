@@ -50,14 +50,14 @@ def run(
     networks = []
     for name, folders in runs.done.items():
       for folder in folders:
-        stopping.before(f"{folder} was read", should_stop)
+        stopping.stop_before(f"{folder} was read", should_stop)
         networks.append(loaded(folder, name))
     groups = report_groups.alike(
       networks,
       {name: [f.name for f in folders] for name, folders in runs.done.items()},
       runs.left_out,
     )
-    stopping.before("the report", should_stop)
+    stopping.stop_before("the report", should_stop)
     try:
       written = write(groups, out or folder_of(path, chosen), config)
     except OSError as error:
@@ -89,8 +89,8 @@ def evaluated(path: pathlib.Path, chosen: str = "") -> Runs:
   Raises:
     DataError: none is evaluated.
   """
-  with exits.reading_data():
-    folders = run_folders.found(path)
+  with exits.blame_data():
+    folders = run_folders.find(path)
     runs = Runs({}, {})
     names = run_folders.names(path, folders)
     for name, folder in zip(names, folders, strict=True):
@@ -155,7 +155,7 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   Raises:
     DataError: the evaluation is damaged, or of an older version.
   """
-  with exits.reading_data():
+  with exits.blame_data():
     plain = workdir.read_config(folder)
   own = validity.recorded(plain, folder)
   if not own.evaluation.attacks:
@@ -167,7 +167,7 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
     suites.check_recorded(own, f"{folder}/config.json")
   except exits.UsageError as error:  # nobody typed it
     raise exits.DataError(str(error)) from None
-  with exits.reading_data(), workdir.reading(folder) as opened:
+  with exits.blame_data(), workdir.reading(folder) as opened:
     made_from = origins.assessment(own, folder.parent)
     return assessment.load(name, own, opened, made_from)
 
@@ -212,7 +212,7 @@ def write(
     **(extra or {}),
   }
   record = report_groups.record(groups, provenance)
-  with exits.configuring():  # before there is a page
+  with exits.blame_configuration():  # before there is a page
     entries = leaderboard_entry.checked(networks, config)
   paths = report.write(record, folder)
   leaderboard_entry.write(entries, folder)

@@ -36,15 +36,16 @@ _OVERRIDE = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
 
 
 class Keys(NamedTuple):
-  """Which keys of a configuration a binary reads, or groups of them.
+  """Which configuration keys, or groups of keys, a binary uses, and how.
 
   Attributes:
-    read: what it reads.
-    kept: what it only writes down, for the binaries of `later`.
-    later: those.
-    recorded: whether everything else is that of the run in the workdir: other
-      values are refused, and of ``--config`` only what is read is taken. The
-      workdir may be somebody else's: code that it names does not run.
+    read: the keys that change what it does.
+    kept: the keys that it only records, for a later binary.
+    later: the names of those later binaries, for --help.
+    recorded: whether all other keys come from the run in the workdir. Then
+      ``--config`` gives the keys in `read` alone, and a flag with another
+      value for any other key is refused. The workdir may be somebody else's:
+      code that its configuration names does not run.
   """
 
   read: tuple[str, ...]
@@ -54,7 +55,7 @@ class Keys(NamedTuple):
 
 
 class Command(NamedTuple):
-  """A command line, read.
+  """A command line after parsing.
 
   Attributes:
     config: with every override.
@@ -67,7 +68,7 @@ class Command(NamedTuple):
   debug: bool
 
 
-def configured(
+def run_configured(
   run: Run,
   default: str | None = None,
   aliases: Mapping[str, str] | None = None,
@@ -83,16 +84,16 @@ def configured(
     keys: which keys are read; all if None.
   """
   short = dict(aliases or {})
-  define(flags.FLAGS, default, short)
+  define_flags(flags.FLAGS, default, short)
 
   def prepare(argv: Sequence[str]) -> tuple[Callable[[], object], bool]:
     command = parse(argv, flags.FLAGS, short, keys)
     return lambda: run(command.config, command.workdir), command.debug
 
-  _start(prepare, default, keys)
+  start(prepare, default, keys)
 
 
-def plain(main: Callable[[], object], devices: bool = True) -> NoReturn:
+def run_plain(main: Callable[[], object], devices: bool = True) -> NoReturn:
   """Runs a binary that has flags of its own and no configuration.
 
   Args:
@@ -102,21 +103,21 @@ def plain(main: Callable[[], object], devices: bool = True) -> NoReturn:
   _define_debug(flags.FLAGS)
 
   def prepare(argv: Sequence[str]) -> tuple[Callable[[], object], bool]:
-    _no_words(_read_flags(argv, flags.FLAGS))
+    _refuse_words(_read_flags(argv, flags.FLAGS))
     return main, flags.FLAGS.debug
 
-  _start(prepare, None, devices=devices)
+  start(prepare, None, devices=devices)
 
 
-def define(
+def define_flags(
   values: flags.FlagValues, default: str | None, aliases: Mapping[str, str]
 ) -> None:
   """Defines the flags that `parse` reads.
 
   Args:
     values: where, `absl.flags.FLAGS` in a binary.
-    default: as in `configured`.
-    aliases: as in `configured`.
+    default: as in `run_configured`.
+    aliases: as in `run_configured`.
   """
   flags.DEFINE_string(
     "config",
@@ -142,9 +143,9 @@ def parse(
 
   Args:
     argv: the program's name, then its arguments.
-    values: as given to `define`.
-    aliases: as given to `define`.
-    keys: as in `configured`.
+    values: as given to `define_flags`.
+    aliases: as given to `define_flags`.
+    keys: as in `run_configured`.
 
   Returns:
     The configuration and the workdir.
@@ -158,14 +159,14 @@ def parse(
   rest: list[str] = [argv[0]]
   overrides: list[tuple[str, str | None]] = []
   for word in _with_files(argv[1:], values):
-    found = _OVERRIDE.match(word)
-    if found is None:
+    override = _OVERRIDE.match(word)
+    if override is None:
       rest.append(word)
-    elif found[1] and found[3] is not None:
+    elif override[1] and override[3] is not None:
       raise exits.UsageError(f"{word}: a flag with 'no' takes no value")
     else:
-      overrides.append((found[2], "false" if found[1] else found[3]))
-  _no_words(_read_flags(rest, values))
+      overrides.append((override[2], "false" if override[1] else override[3]))
+  _refuse_words(_read_flags(rest, values))
   if values.config is None:
     raise exits.UsageError("--config is needed: a file or a known name")
   if not values.workdir:
@@ -181,11 +182,11 @@ def parse(
   before = settings.flatten(config)
   for key, text in overrides:
     config = settings.override(config, key, text)
-  given = [key for key, _ in overrides]
+  typed_keys = [key for key, _ in overrides]
   if keys and recorded is not None:
-    recorded_run.refuse_code(config, (*given, *groups), keys.read, path)
+    recorded_run.refuse_code(config, (*typed_keys, *groups), keys.read, path)
   if keys and keys.recorded:
-    recorded_run.refuse_unread(config, before, given, keys.read, path)
+    recorded_run.refuse_unread(config, before, typed_keys, keys.read, path)
   return Command(config, path, values.debug)
 
 
@@ -194,9 +195,12 @@ def _configuration(
   keys: Keys | None,
   recorded: Config | None,
 ) -> tuple[Config, tuple[str, ...]]:
-  """The file of ``--config``, or what the run in the workdir had.
+  """Returns the configuration before any ``--config.a.b`` flag.
 
-  With it the groups of keys that are the file's, where the rest is the run's.
+  Returns:
+    The file of ``--config``; without that flag the configuration recorded in
+    the workdir; with both, the recorded one in which the keys that the binary
+    reads are the file's. And the keys taken from the file in the last case.
   """
   if keys is None or recorded is None:
     return settings.load(values.config), ()
@@ -224,20 +228,23 @@ def _read_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
   try:
     return list(values(list(argv)))[1:]
   except flags.UnrecognizedFlagError as error:
-    raise exits.UsageError(_unknown(error, values)) from None
+    raise exits.UsageError(_describe_unknown(error, values)) from None
   except flags.Error as error:
     raise exits.UsageError(str(error)) from None
   except RecursionError:  # absl looks for what a word is like, letter by letter
     raise exits.UsageError("a flag has a name of endless length") from None
 
 
-def _unknown(
+def _describe_unknown(
   error: flags.UnrecognizedFlagError, values: flags.FlagValues
 ) -> str:
-  """Of a flag that is not known: the flags and keys that are like it."""
+  """The message for an unknown flag, with flags and keys of similar names."""
   near: list[str] = []
-  whole = error.flagname.replace("-", "_")
-  for word in (whole, whole.removeprefix("no")):  # "norm" is no negation
+  word_typed = error.flagname.replace("-", "_")
+  for word in (
+    word_typed,
+    word_typed.removeprefix("no"),
+  ):  # "norm" is no negation
     if near:
       break
     near = [f"--{name}" for name in settings.close(word, list(values))]
@@ -259,7 +266,7 @@ def _keys_like(word: str) -> list[str]:
   ]
 
 
-def _no_words(words: Sequence[str]) -> None:
+def _refuse_words(words: Sequence[str]) -> None:
   if words:
     raise exits.UsageError(
       f"unexpected {settings.shown(words[0])}: every argument is --flag=value"
@@ -291,8 +298,8 @@ def _help(default: str | None, keys: Keys | None) -> str:
 
 def _check_platform() -> None:
   """Raises where JAX_PLATFORMS asks for what this machine does not have."""
-  wanted = os.environ.get("JAX_PLATFORMS")
-  if not wanted:
+  platform = os.environ.get("JAX_PLATFORMS")
+  if not platform:
     return
   import jax
 
@@ -301,7 +308,7 @@ def _check_platform() -> None:
   except (RuntimeError, AssertionError) as error:  # the latter says nothing
     why = " ".join(str(error).split())
     raise exits.UsageError(
-      f"JAX_PLATFORMS={wanted}: JAX finds no such device"
+      f"JAX_PLATFORMS={platform}: JAX finds no such device"
       f"{f' ({why})' if why else ''}; unset it, set it to cpu, or install the "
       "extra for the device (cuda12, cuda13 or tpu)"
     ) from None
@@ -311,7 +318,7 @@ def _warn(name: str, text: Warning | str) -> None:
   terminal.err(f"{name}: warning: {text}\n")
 
 
-def _start(
+def start(
   prepare: Callable[[Sequence[str]], tuple[Callable[[], object], bool]],
   default: str | None,
   keys: Keys | None = None,
@@ -342,12 +349,12 @@ def _start(
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
 
-    def whole() -> None:
+    def check_and_run() -> None:
       if devices:
         _check_platform()
       body()
 
-    return int(exits.guarded(whole, name, debug))
+    return int(exits.run_guarded(check_and_run, name, debug))
 
   # A person reads these; the line of source says nothing to them.
   warnings.showwarning = lambda text, *_: _warn(name, text)

@@ -1,4 +1,7 @@
-"""What the artefacts of a run are made from, as digests.
+"""Digests of everything that a run's files are made from.
+
+A file notes the digests of its inputs, so that a reader can refuse a file
+that belongs to another configuration, data set or network:
 
     configuration    what training reads, less what cannot change its result
     data             the data set, wherever it lies
@@ -7,7 +10,7 @@
     parameters       of the network under attack
     stand-in RUN     the parameters of another network that attacks use
 
-Checkpoints and parameters carry the first two, what an evaluation leaves all.
+Checkpoints and parameters note the first two, the files of an evaluation all.
 """
 
 import pathlib
@@ -42,7 +45,7 @@ def training(config: Config) -> dict[str, str]:
   return {**configuration(config), "data": digest}
 
 
-def run(config: Config, path: pathlib.Path) -> dict[str, str]:
+def recorded_training(config: Config, path: pathlib.Path) -> dict[str, str]:
   """What the parameters in a run's folder were made from.
 
   Raises:
@@ -50,17 +53,17 @@ def run(config: Config, path: pathlib.Path) -> dict[str, str]:
     ForeignError: they are those of another configuration.
     OSError: there are none.
   """
-  own = configuration(config)
-  return {**own, "data": _held(path, own)[1].get("data", "")}
+  origin = configuration(config)
+  return {**origin, "data": _read_weights(path, origin)[1].get("data", "")}
 
 
-def trained(made_from: Mapping[str, str]) -> dict[str, str]:
-  """The part of an evaluation's origin that is the training run's own."""
+def training_part(made_from: Mapping[str, str]) -> dict[str, str]:
+  """The digests in an evaluation's origin that its training run has too."""
   return {name: made_from[name] for name in _TRAINED}
 
 
 def assessment(config: Config, path: pathlib.Path) -> dict[str, str]:
-  """What an evaluation is made from, as far as its run's folder tells.
+  """The origin of an evaluation, without the digests of other runs' networks.
 
   Args:
     config: the whole configuration, its suite resolved.
@@ -75,7 +78,7 @@ def assessment(config: Config, path: pathlib.Path) -> dict[str, str]:
 
 
 def evaluation(config: Config, path: pathlib.Path) -> dict[str, str]:
-  """What an evaluation is made from, data and stand-ins included.
+  """The whole origin of an evaluation: also data set and stand-in networks.
 
   Args:
     config: the whole configuration, its suite resolved.
@@ -108,34 +111,38 @@ def weights(
     ForeignError: they were made from something else.
     OSError: there are none.
   """
-  return identity.of_arrays(_held(path, made_from or {})[0])
+  return identity.of_arrays(_read_weights(path, made_from or {})[0])
 
 
 def remedy(path: pathlib.Path | str) -> str:
-  """What a person does about parameters that do not belong in a run."""
+  """The advice for parameters that do not belong in a run's folder."""
   return (
     "put the run's own back, or remove it and run: python -m "
     f"experiments.train --workdir={path}"
   )
 
 
-def _held(
+def _read_weights(
   path: pathlib.Path | str, made_from: Mapping[str, str]
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, str]]:
   """The parameters in a run's folder, and what they were made from."""
   file = pathlib.Path(path) / WEIGHTS
-  held = array_files.read(file, remedy(path))
+  stored = array_files.read(file, remedy(path))
   if made_from:
-    identity.check(file, held.made_from, made_from, remedy(path))
-  return held.arrays, held.made_from or {}
+    identity.check(file, stored.made_from, made_from, remedy(path))
+  return stored.arrays, stored.made_from or {}
 
 
 def _assessment(
   config: Config, path: pathlib.Path, data: str | None
 ) -> dict[str, str]:
-  """The origin of an evaluation; without a data set, that of the network's."""
-  own = configuration(config)
-  arrays, noted = _held(path, own)
+  """The origin of an evaluation, its parameters checked against it.
+
+  `data` is the data set's digest; None takes the one the network was trained
+  on.
+  """
+  origin = configuration(config)
+  arrays, noted = _read_weights(path, origin)
   identity.check(
     path / WEIGHTS,
     noted,
@@ -143,17 +150,17 @@ def _assessment(
     "give the folder in which its own data set lies as --config.data.data_dir",
   )
   evaluated = identity.of_configuration(
-    settings.to_dict(config), _unevaluated()
+    settings.to_dict(config), _unevaluated_keys()
   )
   return {
-    **own,
+    **origin,
     "data": noted["data"],
     "evaluation": evaluated,
     "parameters": identity.of_arrays(arrays),
   }
 
 
-def _unevaluated() -> tuple[str, ...]:
+def _unevaluated_keys() -> tuple[str, ...]:
   """The keys that say nothing of how a network is evaluated."""
   others = (k for k in schema.KEYS if not schema.covers(schema.ATTACKING, k))
   return (*others, *schema.CHANGEABLE)

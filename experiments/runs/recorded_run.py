@@ -1,4 +1,8 @@
-"""What a binary takes from the run in its workdir, and what it refuses."""
+"""Reads the configuration of the run in a workdir, and guards its use.
+
+A binary that goes on with a run takes the run's configuration. It refuses
+code that only that configuration names, and flags that would have no effect.
+"""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +13,7 @@ from experiments.configuration.schema import Config
 
 
 def read(path: pathlib.Path) -> Config | None:
-  """Returns what the run in a workdir had; None where there is no run.
+  """Returns the configuration of the run in a workdir; None without a run.
 
   Args:
     path: the workdir.
@@ -39,14 +43,14 @@ def refuse_code(
   read: Sequence[str],
   path: pathlib.Path,
 ) -> None:
-  """Raises where a file would be run that this command line does not name.
+  """Raises if code would run that only the workdir's configuration names.
 
   A run's folder may have come from somebody else: its configuration chooses
   among what is here, and brings no code.
 
   Args:
     config: the whole configuration.
-    typed: the keys, or groups of keys, that the command line says.
+    typed: the keys, or groups of keys, that the command line sets.
     read: those that the binary reads.
     path: the workdir.
 
@@ -70,34 +74,35 @@ def refuse_code(
 def refuse_unread(
   config: Config,
   before: Mapping[str, object],
-  given: Sequence[str],
+  typed: Sequence[str],
   read: Sequence[str],
   path: pathlib.Path,
 ) -> None:
-  """Raises where a value was given that would be believed and not read.
+  """Raises if the command line sets a key that this binary does not read.
 
-  To say again what the run in the workdir has is no harm: the words of one
-  command line may be used for the next.
+  Such a flag would have no effect, and its user would not know. The value
+  that the run in the workdir has is allowed, so that one set of flags serves
+  several binaries.
 
   Args:
     config: the whole configuration.
-    before: its values without those that were given, by dotted key.
-    given: dotted keys.
+    before: the values without the command line's, by dotted key.
+    typed: dotted keys.
     read: the keys, or groups of keys, that the binary reads.
     path: the workdir.
 
   Raises:
     UsageError: another value was given of a key that is not read.
   """
-  found = [
+  refusals = [
     f"{key} is that of the run in {path}, {settings.spelt(before[key])}"
     for key, value in settings.flatten(config).items()
-    if key in given and not schema.covers(read, key) and value != before[key]
+    if key in typed and not schema.covers(read, key) and value != before[key]
   ]
-  if found:
+  if refusals:
     readable = " and ".join(
       key if key in before else f"{key}.*" for key in read
     )
     raise exits.UsageError(
-      f"{'; '.join(found)}: it is not read here, only {readable}"
+      f"{'; '.join(refusals)}: it is not read here, only {readable}"
     )

@@ -1,4 +1,4 @@
-"""The runs below a folder, however deep, and what each is called."""
+"""Finds the runs below a folder, at any depth, and names them for a report."""
 
 import os
 import pathlib
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from snnjax.storage import workdir
 
-# What a run keeps in its own folder is no run beside it.
+# Folders that a run makes in its own: no runs are looked for in them.
 _OWN = ("evaluation", "report", "checkpoints", "arrays", "events")
 
 
-def found(path: pathlib.Path) -> list[pathlib.Path]:
+def find(path: pathlib.Path) -> list[pathlib.Path]:
   """Returns the folders of all runs at or below a folder, sorted.
 
   Args:
@@ -31,23 +31,25 @@ def names(root: pathlib.Path, runs: Sequence[pathlib.Path]) -> list[str]:
     root: what they lie in; the names are paths from there.
     runs: `root` itself, which bears its own name, or folders below it.
   """
-  told = [_printable(_relative(root, run)) for run in runs]
-  twice = {name for name, count in Counter(told).items() if count > 1}
+  printable_names = [_printable(_relative(root, run)) for run in runs]
+  twice = {
+    name for name, count in Counter(printable_names).items() if count > 1
+  }
   return [
     f"{name} ({number})" if name in twice else name
-    for number, name in enumerate(told, 1)
+    for number, name in enumerate(printable_names, 1)
   ]
 
 
 def _runs(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  seen: set[tuple[int, int]] = set()
+  visited: set[tuple[int, int]] = set()
   left = [path]
   while left:  # folders may lie deeper than functions can
     folder = left.pop()
-    found = folder.stat()
-    if (found.st_dev, found.st_ino) in seen:  # links may make a circle
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in visited:  # links may make a circle
       continue
-    seen.add((found.st_dev, found.st_ino))
+    visited.add((status.st_dev, status.st_ino))
     is_run = workdir.read_status(folder)[0] is not None
     if is_run:
       yield folder
@@ -68,7 +70,7 @@ def _relative(root: pathlib.Path, run: pathlib.Path) -> str:
 
 
 def _printable(name: str) -> str:
-  """A folder's name without what no file or terminal can show."""
+  """A folder's name with every unprintable character escaped."""
   text = os.fsencode(name).decode("utf-8", "backslashreplace")
   return "".join(
     letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text

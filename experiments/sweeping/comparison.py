@@ -49,26 +49,28 @@ def run(config: Config, path: pathlib.Path) -> None:
     say(f"{path} is finished; nothing to do\n\n{console.networks(networks)}")
     say(f"\nreport: {page}")
     return
-  compilation.keep()
+  compilation.enable_cache()
   with (
     exits.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
-    with exits.reading_data():
-      splits = datasets.load(config, stopping.asking(progress, should_stop))
+    with exits.blame_data():
+      splits = datasets.load(
+        config, stopping.make_interruptible(progress, should_stop)
+      )
     examples.tell(datasets.evaluated(config, splits))
     bench = None
     for name in names:
       own = network_config(config, name)
       _train(own, splits, path / name, progress, should_stop)
       if bench is None:
-        with exits.configuring():
+        with exits.blame_configuration():
           network, _ = loop.trained(own, splits, path / name)
           whole = suites.resolved(own)
           others = evaluation_run.stand_ins(whole, splits)
           bench = assessment.bench(whole, network, others)
       _evaluate(own, bench, splits, path / name, progress, should_stop)
-    stopping.before("the report", should_stop)
+    stopping.stop_before("the report", should_stop)
     progress(0, 1, _WRITING)
     group = Group(suite, _loaded(config, names, path))
     elapsed = {"seconds of this session": round(time.monotonic() - started, 1)}

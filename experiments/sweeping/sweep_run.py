@@ -196,7 +196,9 @@ class Sweep:
       )
     waiting = ""
     while left := self._left():
-      stopping.before(f"one of {len(left)} runs that are left", should_stop)
+      stopping.stop_before(
+        f"one of {len(left)} runs that are left", should_stop
+      )
       if time.monotonic() - self._written > _TABLE_EVERY:
         self._write_unfinished()
       before = len(self._ended)

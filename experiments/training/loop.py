@@ -142,7 +142,7 @@ def run(
     UsageError: the configuration is not allowed; nothing is written.
   """
   preflight.check(config)
-  compilation.keep()
+  compilation.enable_cache()
   with (
     opened(path, config) as folder,
     exits.stop_on_sigterm() as should_stop,
@@ -153,11 +153,13 @@ def run(
       _tell_unread(config, path)
       return
     shared = shared or Shared()
-    with exits.reading_data():
+    with exits.blame_data():
       splits = shared.get(
         "data",
         data_key(config),
-        lambda: datasets.load(config, stopping.asking(progress, should_stop)),
+        lambda: datasets.load(
+          config, stopping.make_interruptible(progress, should_stop)
+        ),
       )
     examples.tell(splits.used, examples.FITTED)
     fit(config, splits, folder, progress, should_stop, shared)
@@ -238,7 +240,7 @@ def lacking(config: Config, path: pathlib.Path) -> str:
     ForeignError: the parameters are another run's.
   """
   try:
-    made_from = origins.run(config, path)
+    made_from = origins.recorded_training(config, path)
     examples.load(path, made_from)
   except FileNotFoundError as error:
     return f"{error.filename} is missing"
@@ -277,9 +279,9 @@ def fit(
   """
   seen = environment.describe(config.seed)
   environment.record(folder, seen)
-  stopping.before("the training", should_stop)
+  stopping.stop_before("the training", should_stop)
   made_from = origins.training(config)
-  with exits.configuring():
+  with exits.blame_configuration():
     plan, progressed = _begin(config, splits, made_from, shared or Shared())
   after = expected = None
   if checkpoints.steps(folder.checkpoints):

@@ -243,7 +243,7 @@ def eot(
       new, memory_new = draw(later or first, memory, index)
       if later is None:
         memory = jax.tree.map(
-          lambda one, other: jnp.where(index == 0, one, other),
+          lambda fresh, stale: jnp.where(index == 0, fresh, stale),
           memory_new,
           memory,
         )

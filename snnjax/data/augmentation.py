@@ -1,7 +1,7 @@
 """Random crops, flips and cutout: one example, one key, on the device.
 
 A transform maps (key, example) to an example of the same shape,
-[..., H, W, C]; leading axes such as time share its draw. `batched` maps it
+[..., H, W, C]; leading axes such as time share one draw. `batched` maps it
 over a batch with one key per example, so that an example's augmentation does
 not depend on the batch it is in.
 """
@@ -27,8 +27,8 @@ def _check(example: Array) -> tuple[int, int]:
 def random_crop(padding: int) -> Transform:
   """Returns a transform that shifts by up to `padding` pixels each way.
 
-  The example is padded with zeros on all sides and a window of its old size
-  is cut out, uniformly among (2 padding + 1)^2 places.
+  The example is padded with zeros on all sides and a part of its old size is
+  cut out, uniformly among (2 padding + 1)^2 places.
 
   Args:
     padding: pixels on each side, at least 0.
@@ -113,8 +113,8 @@ def compose(*transforms: Transform) -> Transform:
   """Returns a transform that applies `transforms` in order, a key each."""
 
   def transform(key: Key, example: Array) -> Array:
-    for index, each in enumerate(transforms):
-      example = each(jax.random.fold_in(key, index), example)
+    for index, step in enumerate(transforms):
+      example = step(jax.random.fold_in(key, index), example)
     return example
 
   return transform

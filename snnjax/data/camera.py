@@ -46,7 +46,7 @@ class Camera(NamedTuple):
 
 
 def check_camera(camera: Camera, frames: int) -> None:
-  """Raises a ValueError if the camera or the number of frames cannot be."""
+  """Raises a ValueError that names the first value out of its range."""
   if not 0 < camera.step_us <= camera.leg_us or (
     camera.leg_us % camera.step_us
   ):
@@ -93,7 +93,7 @@ def positions(camera: Camera) -> np.ndarray:
     / np.sqrt(3)
     * np.stack([-np.sin(angles), np.cos(angles)], axis=-1)
   )
-  corners[-1] = corners[0]
+  corners[-1] = corners[0]  # exactly, without the rounding of sin and cos
   ticks = np.linspace(0.0, LEGS, camera.steps + 1)
   return np.stack(
     [np.interp(ticks, np.arange(LEGS + 1), c) for c in corners.T], axis=-1

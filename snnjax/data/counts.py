@@ -1,4 +1,4 @@
-"""How many examples each class has, and saying so in a line."""
+"""Counts the examples of each class, and describes the counts in a line."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 _LISTED = 12  # classes whose counts are told one by one
 
 
-def of(labels: np.ndarray, num_classes: int) -> tuple[int, ...]:
+def per_class(labels: np.ndarray, num_classes: int) -> tuple[int, ...]:
   """Returns the number of examples of each class, C numbers.
 
   Args:
@@ -24,7 +24,7 @@ def absent(counts: Sequence[int], classes: Sequence[str]) -> tuple[str, ...]:
   )
 
 
-def told(counts: Sequence[int], classes: Sequence[str]) -> str:
+def describe(counts: Sequence[int], classes: Sequence[str]) -> str:
   """Returns a line such as ``1,000 of 10 classes, 100 each``.
 
   Few classes of different sizes are listed one by one.
@@ -45,7 +45,7 @@ def told(counts: Sequence[int], classes: Sequence[str]) -> str:
 
 
 def fault(counts: Sequence[int], classes: Sequence[str]) -> str:
-  """Returns what a person must know of these counts; empty if nothing.
+  """Returns a warning if a class has no example; empty if all have one.
 
   Args:
     counts: of each class.

@@ -1,10 +1,10 @@
-"""What a prepared set says of itself, checked before TFDS opens it.
+"""Checks the description files of a prepared set before TFDS opens them.
 
-TFDS makes features by the names of their classes, and imports the module of
-one that it does not know: a file of the set would choose code to run. It also
-believes every size. A set may have come from somebody else, and so may its
-manifest: here names are compared with those that TFDS itself has, sizes with
-the files.
+TFDS builds features from class names in these files, and imports the module
+of a class that it does not know: a file of the set could choose code to run.
+TFDS also believes every size in them. A prepared set may come from somebody
+else, so only class names of TFDS itself, file names beside the description
+and bounded counts are let through.
 """
 
 import json
@@ -51,14 +51,14 @@ _MOST_PIXELS = 1 << 26  # bytes of one image
 
 
 def check(folder: pathlib.Path) -> None:
-  """Raises unless TFDS can open a set without running or reading what it says.
+  """Raises unless a set's description is safe for TFDS to open.
 
   Args:
     folder: of one version of a prepared set.
 
   Raises:
-    ValueError: a class is not known, a path is named, or a count is beyond
-      all sense; it names the file.
+    ValueError: a file names a class that TFDS does not have, or a path
+      elsewhere, or a count over the limit; the message names the file.
     OSError: a file cannot be read.
   """
   for name in (FEATURES, INFO):
@@ -68,7 +68,7 @@ def check(folder: pathlib.Path) -> None:
 
 
 def check_shape(name: str, shape: tuple[int, ...]) -> None:
-  """Raises ValueError if images of a shape cannot be meant.
+  """Raises ValueError if an image of this shape is empty or over the limit.
 
   Args:
     name: of the set, for the message.
@@ -88,15 +88,15 @@ def _check(path: pathlib.Path, value: Any) -> None:
       "from its source"
     )
 
-  for key, said in _pairs(value):
-    if key in _NAMES and isinstance(said, str) and said not in KNOWN:
-      raise refuse("name features that TFDS itself has", said)
+  for key, entry in _pairs(value):
+    if key in _NAMES and isinstance(entry, str) and entry not in KNOWN:
+      raise refuse("name features that TFDS itself has", entry)
     if key in _PATHS:
-      raise refuse("hold its classes' names beside it", said)
-    if key in _TEMPLATES and not _TEMPLATE.fullmatch(str(said)):
-      raise refuse("hold its shards beside it", said)
-    if key in _CLASSES and not _is_count(said, _MOST_CLASSES):
-      raise refuse(f"have at most {_MOST_CLASSES:,} classes", said)
+      raise refuse("hold its classes' names beside it", entry)
+    if key in _TEMPLATES and not _TEMPLATE.fullmatch(str(entry)):
+      raise refuse("hold its shards beside it", entry)
+    if key in _CLASSES and not _is_count(entry, _MOST_CLASSES):
+      raise refuse(f"have at most {_MOST_CLASSES:,} classes", entry)
 
 
 def _is_count(value: Any, most: int) -> bool:
@@ -107,7 +107,7 @@ def _is_count(value: Any, most: int) -> bool:
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-  """Every key with its value, however deep, and inside texts of JSON."""
+  """Yields every key with its value, at any depth, in nested JSON too."""
   left = [value]
   while left:
     match left.pop():

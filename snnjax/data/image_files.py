@@ -1,4 +1,4 @@
-"""Image files: what most of them are, and their pixels."""
+"""Image files: the shape that most of them have, checks, and decoding."""
 
 import collections
 import io
@@ -45,7 +45,7 @@ class Picture(NamedTuple):
 
 
 class Survey(NamedTuple):
-  """What many image files are, of their headers.
+  """What the headers of many image files say.
 
   Attributes:
     shape: (H, W, C) of most; C = 3 if as many are in colour as are grey. None
@@ -58,11 +58,14 @@ class Survey(NamedTuple):
 
 
 def _excess(content: bytes) -> str:
-  """What makes a file dear to open, seen without a decoder; or nothing."""
+  """Names what makes a file costly to decode; empty if nothing does.
+
+  Only bytes are counted: no decoder runs on a file that fails here.
+  """
   if content.startswith(b"\x89PNG"):
     texts = sum(map(content.count, (b"zTXt", b"iTXt", b"iCCP")))
     return f"{texts} packed texts" if texts > _TEXTS else ""
-  # In an image's data a marker's first byte never stands before another one.
+  # JPEG escapes 0xff within pixel data, so 0xff 0xda is always a scan's start.
   scans = content.count(b"\xff\xda") if content[:2] == b"\xff\xd8" else 0
   return f"{scans} scans" if scans > _SCANS else ""
 
@@ -73,21 +76,21 @@ def check(
   shape: tuple[int, ...] | None,
   channels: Mapping[str, int] = CHANNELS,
 ) -> str:
-  """Reads the header of an image, which says all that decoding will cost.
+  """Raises unless an image may be decoded; reads the header only.
 
   Args:
     content: of the file.
     name: for messages.
-    shape: what it must be, (H, W, C), or in grey, (H, W, 1); None takes any
-      that is not large beyond what its file can hold.
+    shape: the shape it must have, (H, W, C), or in grey (H, W, 1); None takes
+      any. In both cases the number of pixels is limited by the file's size.
     channels: of each mode that is allowed.
 
   Returns:
     The mode, as Pillow calls it.
 
   Raises:
-    ValueError: if the image is damaged, of another format, mode or shape, or
-      dear to open.
+    ValueError: if the image is damaged, has another format, mode or shape, or
+      would cost far more to decode than its size suggests.
   """
   if excess := _excess(content):
     raise ValueError(
@@ -103,13 +106,13 @@ def check(
       f"{name} must be 8-bit grey or RGB without transparency or palette; its "
       f"mode is {mode}"
     )
-  found = (height, width, channels[mode])
-  if shape is not None and found not in (shape, (*shape[:2], 1)):
+  image_shape = (height, width, channels[mode])
+  if shape is not None and image_shape not in (shape, (*shape[:2], 1)):
     raise ValueError(
-      f"{name} must have the shape {shape} of most images; it has {found}: "
-      "bring all images to one size and mode first"
+      f"{name} must have the shape {shape} of most images; it has "
+      f"{image_shape}: bring all images to one size and mode first"
     )
-  if math.prod(found) > _SPARE + _TIMES * len(content):
+  if math.prod(image_shape) > _SPARE + _TIMES * len(content):
     raise ValueError(
       f"{name} has {len(content):,} bytes and claims {width} x {height} "
       f"pixels; {_TIMES} times its bytes and {_SPARE:,} are the most: cut it "
@@ -126,7 +129,10 @@ def _damaged(name: str, error: Exception) -> ValueError:
 
 
 def survey(pictures: Iterable[Picture]) -> Survey:
-  """Reads every image's header; damaged ones are left to `decode`."""
+  """Returns the most common shape, and how many files each format has.
+
+  Only headers are read. Damaged files are passed over: `decode` raises there.
+  """
   sizes: collections.Counter[tuple[int, int]] = collections.Counter()
   modes: collections.Counter[tuple[tuple[int, int], str]] = (
     collections.Counter()

@@ -1,10 +1,10 @@
-"""Prepared data sets on the disk: which there are, and what they came from.
+"""Lists and checks the prepared data sets on the disk, without TFDS.
 
 A data folder holds TFDS data sets as `name/version/`. Those that
-`builders.prepare` wrote have a manifest beside the shards: the SHA-256 of
-what they were made from, of every file, and of every split's examples; how
-they were made; how many examples each class has. Sets that TFDS prepared
-itself have none. Nothing here imports TFDS.
+`importers.prepare` wrote have a manifest beside the shards: the SHA-256 of
+the files they were made from, of every written file and of every split's
+examples; the choices they were made with; the number of examples of each
+class. Sets that TFDS prepared itself have no manifest.
 """
 
 import json
@@ -79,8 +79,8 @@ class Prepared(NamedTuple):
     path: its folder.
     file_format: of its shards; only "array_record" can be read.
     splits: examples of each.
-    manifest: what `builders.prepare` noted; None if TFDS prepared it.
-    fault: what keeps it from being read; empty if nothing does.
+    manifest: what `importers.prepare` noted; None if TFDS prepared it.
+    fault: why it cannot be read; empty if it can.
   """
 
   name: str
@@ -111,7 +111,11 @@ def _order(version: str) -> tuple[int, ...]:
 
 
 def describe(folder: pathlib.Path, name: str) -> Prepared:
-  """Reads what a version's folder says of itself; damage is its `fault`."""
+  """Returns the data set in a version's folder.
+
+  It does not raise for damage or a format that cannot be read: the reason is
+  then in `fault`.
+  """
   manifest = None
   try:
     if (folder / FILE).exists():
@@ -156,7 +160,7 @@ def describe(folder: pathlib.Path, name: str) -> Prepared:
 
 
 def _check_noted(noted: Mapping[str, Any]) -> None:
-  """Raises ValueError unless a manifest, anybody's, says what ours say."""
+  """Raises ValueError unless a manifest has the fields and types of ours."""
   classes, made = noted["classes"], noted["made"]
   sound = {
     "classes": isinstance(classes, list) and all(map(_is_text, classes)),
@@ -180,7 +184,7 @@ def _check_noted(noted: Mapping[str, Any]) -> None:
       for name, digest in noted["files"].items()
     ),
   }
-  wrong = [key for key, kept in sound.items() if not kept]
+  wrong = [key for key, is_sound in sound.items() if not is_sound]
   if wrong:
     raise ValueError(f"{FILE} says of {wrong} what no preparation writes")
 
@@ -214,7 +218,7 @@ def versions(
   return [describe(entry, name) for entry in present]
 
 
-def found(data_dir: str | pathlib.Path | None = None) -> list[Prepared]:
+def list_prepared(data_dir: str | pathlib.Path | None = None) -> list[Prepared]:
   """Lists every data set prepared in a data folder, by name and version.
 
   Args:
@@ -227,7 +231,9 @@ def found(data_dir: str | pathlib.Path | None = None) -> list[Prepared]:
     for path in root.glob(pattern)
     if _VERSION.fullmatch(path.name) and path.is_dir()
   }
-  return [one for name in sorted(groups) for one in versions(name, root)]
+  return [
+    prepared for name in sorted(groups) for prepared in versions(name, root)
+  ]
 
 
 def advice(name: str, data_dir: str | pathlib.Path | None = None) -> str:
@@ -258,11 +264,11 @@ def locate(name: str, data_dir: str | pathlib.Path | None = None) -> Prepared:
       prepares it.
   """
   present = versions(name, data_dir)
-  readable = [one for one in present if not one.fault]
+  readable = [prepared for prepared in present if not prepared.fault]
   if readable:
     return readable[-1]
-  faults = "".join(f"; {one.fault}" for one in present)
-  names = json.dumps([one.name for one in found(data_dir)])
+  faults = "".join(f"; {prepared.fault}" for prepared in present)
+  names = json.dumps([prepared.name for prepared in list_prepared(data_dir)])
   raise MissingDataError(
     f"data set {name!r} is not prepared in {data_folder(data_dir)}{faults} "
     f"(there are: {names}). Prepare it with\n{advice(name, data_dir)}"
@@ -270,11 +276,11 @@ def locate(name: str, data_dir: str | pathlib.Path | None = None) -> Prepared:
 
 
 def digest(prepared: Prepared) -> str:
-  """What a prepared data set is, wherever it lies: one SHA-256.
+  """Returns one SHA-256 of a data set, the same in whichever folder it is.
 
-  Of a set with a manifest, over its classes and the examples of every split.
-  TFDS notes no digest of the examples it prepares: there it is over what
-  describes the set and the sizes of its shards.
+  With a manifest it covers the classes and the examples of every split. TFDS
+  notes no digest of the examples it prepares: without a manifest it covers
+  the files that describe the set, and the sizes of its shards.
 
   Args:
     prepared: from `locate`.
@@ -283,17 +289,23 @@ def digest(prepared: Prepared) -> str:
     OSError: a file cannot be read.
   """
   if prepared.manifest is not None:
-    told = {key: prepared.manifest[key] for key in ("classes", "examples")}
-    return identity.of_value(told)
-  said: dict[str, str | int] = {}
+    identifying = {
+      key: prepared.manifest[key] for key in ("classes", "examples")
+    }
+    return identity.of_value(identifying)
+  sizes_and_digests: dict[str, str | int] = {}
   for path in sorted(prepared.path.iterdir()):
     shard = f".{ARRAY_RECORD}" in path.name
-    said[path.name] = path.stat().st_size if shard else files.sha256(path)
-  return identity.of_value(said)
+    sizes_and_digests[path.name] = (
+      path.stat().st_size if shard else files.sha256(path)
+    )
+  return identity.of_value(sizes_and_digests)
 
 
 def verify(prepared: Prepared, splits: Collection[str]) -> None:
-  """Compares files with their noted SHA-256; nothing without a manifest.
+  """Raises if a file differs from its SHA-256 in the manifest.
+
+  Without a manifest nothing is compared.
 
   Args:
     prepared: the data set.

@@ -1,6 +1,7 @@
-"""Batches from memory, in an order that is a function of (seed, epoch).
+"""Batches of a data set in memory, shuffled by (seed, epoch).
 
-The order is the same on every machine, see `selection`.
+The order is the same on every machine, see `selection`. All batches have one
+size: the last one is padded, and its mask marks the padding.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,8 +30,8 @@ class Slot(NamedTuple):
 class Process(NamedTuple):
   """Which part of every batch a process of several loads.
 
-  Process i of n holds the i-th n-th, so that the processes' parts, one after
-  the other, are the batch of a single one.
+  A batch is cut into `size` equal parts, and process `rank` loads part
+  `rank`: joined in this order, the parts are the batch of a single process.
 
   Attributes:
     rank: of this process, `jax.process_index()`.
@@ -49,7 +50,7 @@ def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
 
   Args:
     size: number of examples.
-    seed: see `random.check_seed`.
+    seed: see `prng.check_seed`.
     epoch: in [0, 2^64).
 
   Raises:
@@ -235,11 +236,11 @@ def train_validation(
     ValueError: if one part would be empty.
   """
   size = len(labels)
-  held = round(fraction * size)
-  if not 0 < fraction < 1 or not 0 < held < size:
+  count = round(fraction * size)
+  if not 0 < fraction < 1 or not 0 < count < size:
     raise ValueError(
       f"fraction must be in (0, 1) and leave examples on both sides of {size}; "
       f"got {fraction}"
     )
   order = selection.stratified(labels, seed, Purpose.VALIDATION)
-  return np.sort(order[held:]), np.sort(order[:held])
+  return np.sort(order[count:]), np.sort(order[:count])

@@ -1,7 +1,7 @@
 """Reads prepared data sets by name, through TFDS and without TensorFlow.
 
-Both the sets that `builders.prepare` writes and those that TFDS prepares
-itself as array_record: `mnist`, `fashion_mnist`, `svhn_cropped`, `cifar10`,
+It reads the sets that `importers.prepare` writes and those that TFDS itself
+prepared as array_record: `mnist`, `fashion_mnist`, `svhn_cropped`, `cifar10`,
 `cifar100` and any other with the features `image` and `label`.
 
 References:
@@ -21,7 +21,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from snnjax.data import dataset, descriptions, image_files, manifest, shards
 
-_CHUNK = 4096  # examples; bounds what is held twice
+_CHUNK = 4096  # examples read at once; so many are in memory twice
 _CHANNELS = {**image_files.CHANNELS, "RGBA": 4}
 
 
@@ -77,8 +77,11 @@ def _features(
 
 
 @contextlib.contextmanager
-def _blaming(folder: pathlib.Path) -> Iterator[None]:
-  """Turns what three libraries raise on damaged files into one error."""
+def _name_damaged_set(folder: pathlib.Path) -> Iterator[None]:
+  """Turns any error of the three reading libraries into one ValueError.
+
+  It says that the set in `folder` is damaged. OSErrors pass as they are.
+  """
   try:
     yield
   except OSError:  # of the disk, or a missing file: it says so
@@ -109,27 +112,27 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
       f"got {split!r}"
     )
   descriptions.check(prepared.path)
-  with _blaming(prepared.path):
+  with _name_damaged_set(prepared.path):
     builder = tfds.builder_from_directory(prepared.path)
     features = builder.info.features
     # Raw records: decoding one TFDS example costs five times as much.
     records = builder.as_data_source(
       split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
     )
-    size = _counted(builder, split)
+    size = _count_examples(builder, split)
   image, shape, classes = _features(features, name)
 
   def read(positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    wanted = [int(position) for position in positions]
-    if wanted and not 0 <= min(wanted) <= max(wanted) < size:
-      raise ValueError(f"positions must be in [0, {size}); got {wanted}")
-    images = np.empty((len(wanted), *shape), np.uint8)
-    labels = np.empty(len(wanted), np.int32)
-    with _blaming(prepared.path):
-      for row, example in enumerate(_parsed(records, wanted)):
+    rows = [int(position) for position in positions]
+    if rows and not 0 <= min(rows) <= max(rows) < size:
+      raise ValueError(f"positions must be in [0, {size}); got {rows}")
+    images = np.empty((len(rows), *shape), np.uint8)
+    labels = np.empty(len(rows), np.int32)
+    with _name_damaged_set(prepared.path):
+      for row, example in enumerate(_parse(records, rows)):
         content = example["image"].bytes_list.value[0]
         if isinstance(image, tfds.features.Image):
-          where = f"{name}[{wanted[row]}]"
+          where = f"{name}[{rows[row]}]"
           image_files.check(content, where, shape, _CHANNELS)
         images[row] = image.decode_example_np(content)
         labels[row] = example["label"].int64_list.value[0]
@@ -137,33 +140,35 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
 
   def read_labels() -> np.ndarray:
     labels = np.empty(size, np.int32)
-    with _blaming(prepared.path):
+    with _name_damaged_set(prepared.path):
       for begin in range(0, size, _CHUNK):
         rows = range(begin, min(begin + _CHUNK, size))
         labels[rows.start : rows.stop] = [
           example["label"].int64_list.value[0]
-          for example in _parsed(records, rows)
+          for example in _parse(records, rows)
         ]
     return labels
 
   return Records(read, read_labels, size, shape, len(classes), name, classes)
 
 
-def _counted(builder: Any, split: str) -> int:
-  """The number of examples: what the set says, if its shards hold so many."""
+def _count_examples(builder: Any, split: str) -> int:
+  """The number of examples; raises if the shards hold another number."""
   info = builder.info.splits[split]
-  for path, said in zip(info.filepaths, info.shard_lengths, strict=True):
+  for path, expected in zip(info.filepaths, info.shard_lengths, strict=True):
     shards.check(pathlib.Path(path))
     reader = array_record_module.ArrayRecordReader(str(path))
-    held = reader.num_records()
+    count = reader.num_records()
     reader.close()
-    if held != said:
-      raise ValueError(f"{path} must hold {said} examples; it holds {held}")
+    if count != expected:
+      raise ValueError(
+        f"{path} must hold {expected} examples; it holds {count}"
+      )
   return int(info.num_examples)
 
 
-def _parsed(records: Any, positions: Sequence[int]) -> Iterator[Any]:
-  """The features of some examples, their images still encoded."""
+def _parse(records: Any, positions: Sequence[int]) -> Iterator[Any]:
+  """Yields the features of some examples, their images still encoded."""
   for raw in records.__getitems__(list(positions)):
     yield tf_example_pb2.Example.FromString(raw).features.feature
 

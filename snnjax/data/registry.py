@@ -39,16 +39,16 @@ def open_dataset(
 def provenance(
   name: str, data_dir: str | pathlib.Path | None = None
 ) -> dict[str, Any]:
-  """Returns how a data set was made: from what, by what, in which order.
+  """Returns what a data set was made from, and with which choices.
 
   Args:
     name: as in `open_dataset`.
     data_dir: see `manifest.data_folder`.
 
   Returns:
-    What JSON holds: "name", "version" and "source", with the layout and the
-    SHA-256 of the files it was made from; of a set that `builders.prepare`
-    wrote also "made", what was chosen, and "examples", each split's SHA-256.
+    A record for JSON: "name", "version" and "source" (the layout and the
+    SHA-256 of the files it was made from). A set that `importers.prepare`
+    wrote also has "made" (the choices) and "examples" (each split's SHA-256).
 
   Raises:
     MissingDataError: if it is not prepared.
@@ -59,16 +59,16 @@ def provenance(
       "sha256": embedded.digest(),
     }
     return {"name": name, "version": "", "source": source}
-  one = manifest.locate(name, data_dir)
-  found = {"name": one.name, "version": one.version}
-  if one.manifest is None:
-    return {**found, "source": {"layout": "TFDS"}}
+  prepared_set = manifest.locate(name, data_dir)
+  identity = {"name": prepared_set.name, "version": prepared_set.version}
+  if prepared_set.manifest is None:
+    return {**identity, "source": {"layout": "TFDS"}}
   keys = ("source", "made", "examples")
-  return {**found, **{key: one.manifest[key] for key in keys}}
+  return {**identity, **{key: prepared_set.manifest[key] for key in keys}}
 
 
 def digest(name: str, data_dir: str | pathlib.Path | None = None) -> str:
-  """What a data set is, wherever it lies: one SHA-256.
+  """Returns one SHA-256 of a data set, the same in whichever folder it is.
 
   Args:
     name: as in `open_dataset`.

@@ -56,7 +56,7 @@ def _shift_weights(shift: Array, size: int, sensor: int) -> Array:
 
 
 def log_intensity(image: Array, shift: Array, camera: Camera) -> Array:
-  """Returns what each pixel sees: log(I shifted by `shift` + offset).
+  """Returns the log intensity of each pixel: log(shifted I + offset).
 
   Args:
     image: [H, W] in [0, 1].
@@ -69,14 +69,14 @@ def log_intensity(image: Array, shift: Array, camera: Camera) -> Array:
   rows = _shift_weights(shift[0], image.shape[0], camera.height)
   columns = _shift_weights(shift[1], image.shape[1], camera.width)
   # Both factors at full precision: a bfloat16 product would make events.
-  seen = jnp.einsum(
+  intensity = jnp.einsum(
     "ih,hw,jw->ij",
     rows.astype(image.dtype),
     image,
     columns.astype(image.dtype),
     precision=lax.Precision.HIGHEST,
   )
-  return jnp.log(seen + camera.offset)
+  return jnp.log(intensity + camera.offset)
 
 
 def _draw_path(key: Key, camera: Camera) -> Array:
@@ -137,12 +137,15 @@ def simulate(
     net, counts = carry
     shift, frame = now
     change = (log_intensity(image, shift, camera) - start) / threshold
+    # Against all events so far and not the last reference level: rounding
+    # errors of single steps would otherwise add up over the recording.
     fired = jnp.trunc(change - net).astype(jnp.int32)
     both = jnp.stack([jnp.maximum(fired, 0), jnp.maximum(-fired, 0)], axis=-1)
     row = lax.dynamic_index_in_dim(counts, frame, keepdims=False)
     counts = lax.dynamic_update_index_in_dim(counts, row + both, frame, 0)
     return (net + fired, counts), None
 
+  # The frame of each step's middle, in whole numbers: (s + 1/2) T / steps.
   frame = (2 * jnp.arange(camera.steps) + 1) * frames // (2 * camera.steps)
   sensor = (camera.height, camera.width)
   net = jnp.zeros(sensor, jnp.int32)
@@ -208,6 +211,7 @@ def simulate_batch(
     raise ValueError(f"chunk must be at least 1; got {chunk}")
   check_camera(camera, frames)
   total = len(images)
+  # Drawn for all images before they are cut: a chunk's size changes nothing.
   keys = prng.example_keys(key, total)
   result = np.empty((total, frames, camera.height, camera.width, 2), np.uint8)
   for begin in range(0, total, chunk):

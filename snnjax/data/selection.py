@@ -3,9 +3,11 @@
 An order sorts the examples by the raw 64-bit words of a Philox generator.
 Philox words are fixed by the algorithm, so the order is the same on every
 machine and with every version of NumPy, which promises that of its bit
-generators but not of `permutation`. A stratified order has in each of its
-beginnings as many examples of every class as the class' share says: every
-subset is such a beginning, so that a smaller one lies within a larger one.
+generators but not of `permutation`.
+
+A stratified order mixes the classes evenly: its first m examples have every
+class in proportion, for any m. A subset is always such a beginning, so a
+smaller subset lies within a larger one.
 """
 
 import enum
@@ -15,7 +17,7 @@ import numpy as np
 from snnjax import prng
 
 
-@enum.unique  # two of one number would be one order
+@enum.unique  # purposes of one number would share one order
 class Purpose(enum.IntEnum):
   """What one seed is used for: the top word of Philox's counter."""
 
@@ -74,6 +76,8 @@ def stratified(
   classes = np.asarray(labels)[mixed]
   counts = np.bincount(classes)
   grouped = np.argsort(classes, kind="stable")
+  # The rank of an example within its class: its position in the order grouped
+  # by class, less the position at which its class begins there.
   rank = np.empty(len(classes), np.int64)
   begins = np.cumsum(counts) - counts
   rank[grouped] = np.arange(len(classes)) - np.repeat(begins, counts)

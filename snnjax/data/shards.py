@@ -1,9 +1,9 @@
-"""How large the pieces of an array_record file become, told by their headers.
+"""Checks, from headers alone, how far an array_record file would unpack.
 
-Such a file is one of Riegeli: blocks of 64 KiB, each beginning with a header
-of its own, and through them chunks, each a header and compressed records. A
-chunk is unpacked whole, to the size that its header says and the reader then
-finds, or refuses: what it says is read here first.
+Such a file is a Riegeli file: blocks of 64 KiB, each with a header of its
+own, and chunks laid across the blocks, each a header and compressed records.
+The reader unpacks a whole chunk at once, to the size in the chunk's header.
+So these sizes are checked here before the reader sees the file.
 
 References:
   "Riegeli/records file format specification",
@@ -54,20 +54,24 @@ def check(path: pathlib.Path) -> None:
 
 
 def _header(path: pathlib.Path, content: mmap.mmap, begin: int) -> bytes:
-  """The 40 bytes of a chunk's header, without a block's in between."""
+  """The 40 bytes of a chunk's header; a block's header inside is skipped."""
   start = begin + _BLOCK_HEADER if not begin % _BLOCK else begin
   room = _BLOCK - start % _BLOCK
-  found = content[start : start + min(room, _HEADER.size)]
+  header = content[start : start + min(room, _HEADER.size)]
   if room < _HEADER.size:
     start += room + _BLOCK_HEADER
-    found += content[start : start + _HEADER.size - room]
-  if len(found) < _HEADER.size:
+    header += content[start : start + _HEADER.size - room]
+  if len(header) < _HEADER.size:
     raise ValueError(f"{path} is damaged: it ends inside a chunk's header")
-  return found
+  return header
 
 
 def _after(begin: int, size: int) -> int:
-  """Where `size` bytes end, the headers of the blocks they cross included."""
+  """The position after `size` bytes of chunk, block headers on the way added.
+
+  A block has room for `_BLOCK - _BLOCK_HEADER` bytes of chunks; the first one
+  for what is left behind `begin`.
+  """
   if not begin % _BLOCK:
     begin += _BLOCK_HEADER
   room = _BLOCK - begin % _BLOCK

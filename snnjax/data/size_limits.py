@@ -1,8 +1,8 @@
-"""How large a packed file may become, asked before it becomes so.
+"""Limits on what a compressed file may unpack to, checked before unpacking.
 
-A kilobyte can unpack to gigabytes. What a file claims is read from its
-header and compared with its own size first; where no header says it,
-unpacking stops at the same bound.
+A kilobyte can unpack to gigabytes. The limit is a multiple of the file's own
+size. Where a header gives the unpacked size, the header is checked before
+anything is unpacked; elsewhere unpacking stops at the limit.
 """
 
 import gzip
@@ -21,7 +21,7 @@ class TooLargeError(ValueError):
 
 
 class Budget:
-  """What one packed file may still become; every part takes its share."""
+  """The bytes that one packed file may still unpack to."""
 
   def __init__(self, path: pathlib.Path, packed: int | None = None) -> None:
     """Begins with nothing taken.

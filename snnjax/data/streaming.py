@@ -1,8 +1,8 @@
 """Batches from the disk, read ahead by grain, equal to those from memory.
 
-For data sets that do not fit: the batches of `pipeline.batches` on the loaded
-data set, bit for bit, in the same order, with the same mask and the same
-share per process. In memory is faster wherever it fits.
+For data sets that do not fit into memory. The batches are those that
+`pipeline.batches` gives for the loaded data set, bit for bit: same order, same
+masks, same share per process. For a data set that fits, memory is faster.
 
 References:
   "Grain, feeding JAX models", https://github.com/google/grain.

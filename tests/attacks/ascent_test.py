@@ -48,9 +48,13 @@ def test_pgd_solves_a_linear_problem():
 
 def test_the_best_iterate_is_kept_and_last_is_the_last():
   inputs = jnp.array([[0.5], [0.55]])
-  run = lambda keep: attacks.bim(  # noqa: E731
-    tent, attacks.linf(0.4), step_size=0.04, steps=4, keep=keep
-  )(KEY, inputs, LABELS)
+
+  def run(keep):
+    attack = attacks.bim(
+      tent, attacks.linf(0.4), step_size=0.04, steps=4, keep=keep
+    )
+    return attack(KEY, inputs, LABELS)
+
   best, last = run(attacks.best_loss), run(attacks.last)
   np.testing.assert_allclose(best.inputs[:, 0], [0.58, 0.59], atol=1e-6)
   # 0.5, 0.54, 0.58, 0.62, 0.58 and 0.55, 0.59, 0.63, 0.59, 0.63.
@@ -79,7 +83,10 @@ def test_choices_between_candidates():
   nan = np.nan
   held = candidate([1.0, 1.0, 1.0, nan, 1.0], [False, True, False, False, True])
   new = candidate([0.5, 9.0, 2.0, 0.0, nan], [True, False, False, False, True])
-  took = lambda keep: np.asarray(keep.replaces(held, new)).tolist()  # noqa: E731
+
+  def took(keep):
+    return np.asarray(keep.replaces(held, new)).tolist()
+
   assert took(attacks.success_then_loss) == [True, False, True, True, False]
   assert took(attacks.best_loss) == [False, True, True, True, False]
   assert took(attacks.last) == [True] * 5
@@ -97,9 +104,12 @@ def test_restarts_keep_the_best_run_of_each_example():
     centre = jnp.array([0.2, 0.9])
     return two_logits(1 - 30 * jnp.abs(points[:, 0] - centre))
 
-  run = lambda restarts: attacks.pgd(  # noqa: E731
-    loss, threat, step_size=1e-6, steps=1, restarts=restarts
-  )(KEY, inputs, LABELS)
+  def run(restarts):
+    attack = attacks.pgd(
+      loss, threat, step_size=1e-6, steps=1, restarts=restarts
+    )
+    return attack(KEY, inputs, LABELS)
+
   one, many = run(1), run(60)
   assert np.all(many.loss > one.loss)
   assert np.all(many.loss > 0)
@@ -273,7 +283,10 @@ def test_eot_averages_over_all_draws():
     )[0]
     for i in range(5)
   ]
-  mean = lambda get: np.mean([np.asarray(get(d)) for d in draws], 0)  # noqa: E731
+
+  def mean(get):
+    return np.mean([np.asarray(get(draw)) for draw in draws], 0)
+
   np.testing.assert_allclose(
     probe.gradient, mean(lambda d: d.gradient), rtol=1e-5
   )

@@ -153,7 +153,9 @@ def solved(x, w, need, shape, ends, step, length):
 
     return {"type": "ineq", "fun": room}
 
-  onto = lambda v: w @ (v[:size] - v[size:-1]) - need  # noqa: E731
+  def onto(v):
+    return w @ (v[:size] - v[size:-1]) - need
+
   found = scipy.optimize.minimize(
     lambda v: v[-1],
     np.r_[np.maximum(step, 0), np.maximum(-step, 0), 1.3 * length],

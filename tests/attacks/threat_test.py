@@ -89,7 +89,9 @@ def test_l1_projection_matches_a_general_solver(x64):
   ours = np.asarray(attacks.l1(0.7).project(candidate, origin))
   for row, (center, target) in enumerate(zip(origin, candidate, strict=True)):
     # delta = plus - minus with both non-negative makes the ball linear.
-    split = lambda z, c=center: c + z[:5] - z[5:]  # noqa: E731
+    def split(z, center=center):
+      return center + z[:5] - z[5:]
+
     found = optimize.minimize(
       lambda z, t=target, s=split: ((s(z) - t) ** 2).sum(),
       np.zeros(10),

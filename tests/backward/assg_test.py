@@ -149,10 +149,7 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
   currents = jax.random.normal(jax.random.key(0), (STEPS, 3, 5))
   neuron = neurons.lif(0.5, 1.0)
 
-  def gradient(currents):
-    total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
-    return compiled(jax.grad(total))(currents)
-
+  gradient = compiled(jax.grad(lambda c: jnp.sum(Pdsg()(neuron, c).spikes)))
   whole, alone = gradient(currents), gradient(currents[:, :1])
   assert np.any(np.abs(whole[:, :1] - alone) > 1e-3)
 
@@ -160,7 +157,10 @@ def test_the_gradient_of_pdsg_depends_on_the_batch():
 def test_pdsg_of_equal_drives_is_finite():
   currents = jnp.zeros((STEPS, 1, 1))
   neuron = neurons.integrate_and_fire(1.0)
-  total = lambda c: jnp.sum(Pdsg()(neuron, c).spikes)  # noqa: E731
+
+  def total(currents):
+    return jnp.sum(Pdsg()(neuron, currents).spikes)
+
   gradient = compiled(jax.grad(total))(currents)
   # Drive -1, sigma 1: the density at -1.5, plus what later steps carry.
   assert np.all(np.isfinite(gradient))

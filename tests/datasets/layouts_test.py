@@ -100,7 +100,7 @@ def test_splits_that_cannot_be_trained_are_told_at_preparation(
     assert outcome.prepared.splits == {"train": 8, "test": 2}
     assert labels(tmp_path / "out", split="test") == [0, 1]
   elif names == ("Train", "Test"):
-    splits = split_names.parsed("train:Train,test:Test")
+    splits = split_names.parse("train:Train,test:Test")
     outcome = prepare.prepare(
       tmp_path / "in", "pets", tmp_path / "out", splits=splits
     )
@@ -116,7 +116,7 @@ def test_splits_written_otherwise_are_refused(text):
   with pytest.raises(
     split_names.SplitsError, match="splits must be NAME:SPLIT"
   ):
-    split_names.parsed(text)
+    split_names.parse(text)
 
 
 @pytest.mark.parametrize("packed", [False, True])

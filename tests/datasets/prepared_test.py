@@ -79,7 +79,7 @@ def test_the_data_folder_is_the_one_of_tfds(monkeypatch, tmp_path):
   monkeypatch.delenv("TFDS_DATA_DIR")
   monkeypatch.setenv("HOME", str(tmp_path))
   assert manifest.data_folder(None) == tmp_path / "tensorflow_datasets"
-  assert manifest.found(None) == []
+  assert manifest.list_prepared(None) == []
 
 
 def write_official(folder, name, version, features, examples, file_format):
@@ -152,7 +152,7 @@ def test_the_newest_readable_version_is_opened(mnist, tmp_path):
   assert manifest.locate("mnist", folder).version == "3.0.10"
   (path / "dataset_info.json").write_text("{")
   assert manifest.locate("mnist", folder).version == "1.0.0"
-  assert "is damaged" in manifest.found(folder)[-1].fault
+  assert "is damaged" in manifest.list_prepared(folder)[-1].fault
 
 
 @pytest.mark.parametrize(

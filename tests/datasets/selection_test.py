@@ -56,13 +56,14 @@ def test_seeds_apart_by_two_to_the_32_are_refused():
 
 def test_counts_are_told_in_a_line():
   assert (
-    counts.told((100,) * 10, ("x",) * 10) == "1,000 of 10 classes, 100 each"
+    counts.describe((100,) * 10, ("x",) * 10) == "1,000 of 10 classes, 100 each"
   )
   assert (
-    counts.told((1, 1200), ("a", "b")) == "1,201 of 2 classes (a: 1, b: 1,200)"
+    counts.describe((1, 1200), ("a", "b"))
+    == "1,201 of 2 classes (a: 1, b: 1,200)"
   )
   many = (5, *(7,) * 19)
-  assert counts.told(many, ("x",) * 20) == "138 of 20 classes, 5 to 7 each"
+  assert counts.describe(many, ("x",) * 20) == "138 of 20 classes, 5 to 7 each"
   assert counts.fault((1, 2), ("a", "b")) == ""
   assert counts.fault((0, 2, 1), ("a", "b", "c")) == (
     "1 of 3 classes have no example: 'a'"

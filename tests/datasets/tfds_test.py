@@ -101,7 +101,7 @@ def test_another_source_is_refused_or_replaces_at_a_word(mnist, tmp_path):
   assert outcome.fresh
   data = registry.open_dataset("mnist", "train", folder)
   np.testing.assert_array_equal(data.inputs, as_written(*changed["train"])[0])
-  assert [one.version for one in manifest.found(folder)] == ["1.0.1"]
+  assert [one.version for one in manifest.list_prepared(folder)] == ["1.0.1"]
 
 
 def test_equal_sources_have_equal_checksums(mnist, tmp_path):
@@ -159,14 +159,14 @@ def test_a_stop_at_any_moment_leaves_nothing(mnist, tmp_path, moment):
   with pytest.raises(KeyboardInterrupt):
     prepare.prepare(mnist[0], "mnist", tmp_path / "data", progress=stop)
   assert not list(tmp_path.rglob("*.*"))
-  assert manifest.found(tmp_path / "data") == []
+  assert manifest.list_prepared(tmp_path / "data") == []
 
 
 def test_what_a_killed_process_left_is_cleared(mnist, tmp_path):
   draft = tmp_path / "mnist" / ".tmp-1.0.0"
   draft.mkdir(parents=True)
   (draft / "dataset_info.json").write_text("{}")
-  assert manifest.found(tmp_path) == []
+  assert manifest.list_prepared(tmp_path) == []
   prepare.prepare(mnist[0], "mnist", tmp_path)
   assert not draft.exists()
   assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["1.0.0"]
@@ -179,7 +179,7 @@ def test_what_reads_back_other_than_written_is_not_kept(
   monkeypatch.setattr(WRITE, lambda *arguments: write(*arguments)[::-1])
   with pytest.raises(OSError, match="reads back other than it was written"):
     prepare.prepare(mnist[0], "mnist", tmp_path)
-  assert manifest.found(tmp_path) == []
+  assert manifest.list_prepared(tmp_path) == []
 
 
 def test_a_second_process_waits_its_turn(mnist, tmp_path):
@@ -222,7 +222,7 @@ def test_svhn_and_images_are_prepared_too(tmp_path):
   assert data.classes == ("a", "b")
   with pytest.raises(ValueError, match=r"cifar10 must have .*10 classes"):
     prepare.prepare(tmp_path / "pets", "cifar10", tmp_path / "data")
-  found = manifest.found(tmp_path / "data")
+  found = manifest.list_prepared(tmp_path / "data")
   assert [one.name for one in found] == ["pets", "svhn_cropped"]
 
 

@@ -230,7 +230,7 @@ def test_damaged_data_are_bad_data(folder, tmp_path, capsys):
   def body():
     loop.run(made, tmp_path / "run")
 
-  assert exits.guarded(body, "x", False) is ExitCode.BAD_DATA
+  assert exits.run_guarded(body, "x", False) is ExitCode.BAD_DATA
   assert "has changed since it was prepared" in capsys.readouterr().err
 
 

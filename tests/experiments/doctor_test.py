@@ -30,8 +30,8 @@ def one(findings, name):
 
 
 def test_a_sound_machine_is_healthy(folder):
-  findings = doctor_checks.run(str(folder))
-  assert doctor_checks.healthy(findings)
+  findings = doctor_checks.examine(str(folder))
+  assert doctor_checks.is_healthy(findings)
   assert one(findings, "packages").details["jax"]
   devices = one(findings, "devices").details
   assert devices["backend"] == "cpu"
@@ -42,56 +42,56 @@ def test_a_sound_machine_is_healthy(folder):
   assert prepared.details["splits"] == {"train": 7, "test": 3}
   for name in ("working", "temporary", "data"):
     assert one(findings, f"disk, {name}").details["free"] > 0
-  text = doctor_checks.text(findings)
+  text = doctor_checks.describe(findings)
   assert text.endswith("\nnothing is broken\n")
   assert len(text.splitlines()) == len(findings) + 1
 
 
 def test_a_package_that_is_missing_is_named_with_the_remedy(monkeypatch):
   monkeypatch.setitem(sys.modules, "optax", None)
-  findings = doctor_checks._packages()
+  findings = doctor_checks.check_packages()
   (found,) = [f for f in findings if f.name == "packages"]
   assert found.state is State.BROKEN
   assert found.text.startswith("optax: ModuleNotFoundError")
   assert found.text.endswith("Run: pip install optax")
-  assert not doctor_checks.healthy(findings)
-  assert doctor_checks.text(findings).endswith("\nbroken: packages\n")
+  assert not doctor_checks.is_healthy(findings)
+  assert doctor_checks.describe(findings).endswith("\nbroken: packages\n")
 
 
 def test_a_missing_extra_is_a_note(monkeypatch):
   monkeypatch.setitem(doctor_checks.OPTIONAL, "no-such-thing", ("plot", "x"))
-  findings = doctor_checks._extras()
+  findings = doctor_checks.check_extras()
   found = one(findings, "no-such-thing")
   assert found.state is State.NOTE
   assert "pip install 'snnjax[plot]'" in found.text
-  assert doctor_checks.healthy(findings)
+  assert doctor_checks.is_healthy(findings)
 
 
 def test_a_check_that_raises_hides_no_other(monkeypatch):
   def fails():
     raise RuntimeError("no\ndriver")
 
-  monkeypatch.setattr(doctor_checks, "_devices", fails)
-  findings = doctor_checks.run()
+  monkeypatch.setattr(doctor_checks, "check_devices", fails)
+  findings = doctor_checks.examine()
   assert one(findings, "devices")[1:3] == (
     State.BROKEN,
     "RuntimeError: no driver",
   )
   assert one(findings, "compile").state is not State.BROKEN
-  assert not doctor_checks.healthy(findings)
+  assert not doctor_checks.is_healthy(findings)
 
 
 def test_a_damaged_data_set_is_a_note(folder, tmp_path):
   root = tmp_path / "data"
   shutil.copytree(folder, root)
   (root / "mnist" / "1.0.0" / "dataset_info.json").write_text("{")
-  found = one(doctor_checks._data(str(root)), "data mnist")
+  found = one(doctor_checks.check_data(str(root)), "data mnist")
   assert found.state is State.NOTE
   assert "is damaged" in found.text
 
 
 def test_no_data_set_says_how_to_get_one(tmp_path):
-  found = one(doctor_checks._data(str(tmp_path / "nowhere")), "data")
+  found = one(doctor_checks.check_data(str(tmp_path / "nowhere")), "data")
   assert found.state is State.NOTE
   assert "experiments.prepare_data" in found.text
 
@@ -103,7 +103,9 @@ def test_no_data_set_says_how_to_get_one(tmp_path):
 def test_free_disk_is_judged(tmp_path, monkeypatch, free, state):
   usage = shutil.disk_usage(tmp_path)._replace(free=free)
   monkeypatch.setattr(doctor_checks.shutil, "disk_usage", lambda _: usage)
-  states = {f.state for f in doctor_checks._disk(str(tmp_path / "not" / "yet"))}
+  states = {
+    f.state for f in doctor_checks.check_disk(str(tmp_path / "not" / "yet"))
+  }
   assert states == {state}
 
 
@@ -111,13 +113,13 @@ def test_a_wrong_result_is_broken(monkeypatch):
   import numpy as np
 
   monkeypatch.setattr(np, "allclose", lambda *_: False)
-  (found,) = doctor_checks._compile()
+  (found,) = doctor_checks.check_compilation()
   assert found.state is State.BROKEN
 
 
 def test_findings_are_json(folder):
-  findings = doctor_checks.run(str(folder))
-  plain = json.loads(json.dumps(doctor_checks.plain(findings)))
+  findings = doctor_checks.examine(str(folder))
+  plain = json.loads(json.dumps(doctor_checks.to_record(findings)))
   assert plain["healthy"] is True
   assert len(plain["findings"]) == len(findings)
   assert {"name", "state", "text", "details"} == set(plain["findings"][0])

@@ -217,7 +217,7 @@ def test_what_was_not_trained_is_not_evaluated(trained, tmp_path):
 def test_an_evaluation_is_as_the_run_was_configured(trained, tmp_path):
   def parsed(folder, *words):
     values = flags.FlagValues()
-    launch.define(values, "base", {})
+    launch.define_flags(values, "base", {})
     argv = ["evaluate", f"--workdir={folder}", *words]
     return launch.parse(
       argv, values, {}, launch.Keys(schema.EVALUATING, recorded=True)

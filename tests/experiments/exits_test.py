@@ -66,7 +66,7 @@ def test_every_end_has_its_code_and_its_line(error, code, text, debug, capsys):
   def body():
     raise error
 
-  assert exits.guarded(body, "experiments.x", debug) == code
+  assert exits.run_guarded(body, "experiments.x", debug) == code
   out, err = capsys.readouterr()
   assert out == ""
   assert ("Traceback" in err) == (debug or code == 1)
@@ -81,7 +81,7 @@ def test_out_of_memory_gets_advice(error, capsys):
   def body():
     raise error
 
-  assert exits.guarded(body, "x", False) is ExitCode.OUT_OF_MEMORY
+  assert exits.run_guarded(body, "x", False) is ExitCode.OUT_OF_MEMORY
   line = capsys.readouterr().err
   assert line.count("\n") == 1
   for word in ("batch size", "time steps T", "microbatch", "remat"):
@@ -95,7 +95,7 @@ def test_jax_raises_what_is_recognised():
 
 
 def test_done_is_zero_and_says_nothing(capsys):
-  assert exits.guarded(lambda: "result", "x", False) == 0
+  assert exits.run_guarded(lambda: "result", "x", False) == 0
   assert capsys.readouterr() == ("", "")
 
 
@@ -108,8 +108,8 @@ def test_the_module_documents_every_code():
 @pytest.mark.parametrize(
   ("context", "kind"),
   [
-    (exits.configuring, exits.UsageError),
-    (exits.reading_data, exits.DataError),
+    (exits.blame_configuration, exits.UsageError),
+    (exits.blame_data, exits.DataError),
   ],
 )
 def test_a_value_error_is_blamed_on_its_phase(context, kind):
@@ -123,9 +123,9 @@ def test_a_value_error_is_blamed_on_its_phase(context, kind):
 
 
 def test_missing_data_are_bad_data_and_a_full_disk_is_not():
-  with pytest.raises(exits.DataError), exits.reading_data():
+  with pytest.raises(exits.DataError), exits.blame_data():
     pathlib.Path("/nowhere/at/all").read_bytes()
-  with pytest.raises(OSError, match="full"), exits.reading_data():
+  with pytest.raises(OSError, match="full"), exits.blame_data():
     raise OSError(errno.ENOSPC, "full")
 
 
@@ -228,15 +228,19 @@ def cache_settings():
 def test_compilations_are_kept_in_a_folder_per_processor(tmp_path, monkeypatch):
   monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-  place = compilation.keep()
+  place = compilation.enable_cache()
   assert place is not None
   assert place.parent == tmp_path / "snnjax"
   assert place.is_dir()
   assert jax.config.jax_compilation_cache_dir == str(place)
   monkeypatch.delenv("XDG_CACHE_HOME")
   monkeypatch.setenv("HOME", str(tmp_path))
-  assert compilation.keep() == tmp_path / ".cache" / "snnjax" / place.name
-  assert compilation.keep(tmp_path / "own") == tmp_path / "own" / place.name
+  assert (
+    compilation.enable_cache() == tmp_path / ".cache" / "snnjax" / place.name
+  )
+  assert (
+    compilation.enable_cache(tmp_path / "own") == tmp_path / "own" / place.name
+  )
 
 
 @pytest.mark.usefixtures("cache_settings")
@@ -248,7 +252,7 @@ def test_a_home_that_cannot_be_written_is_logged_and_no_more(
   monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
   with caplog.at_level("WARNING", "absl"):
-    assert compilation.keep() is None
+    assert compilation.enable_cache() is None
   assert "compilations are not kept" in caplog.text
   assert jax.config.jax_compilation_cache_dir == before
 
@@ -256,5 +260,5 @@ def test_a_home_that_cannot_be_written_is_logged_and_no_more(
 def test_the_users_own_cache_is_left_alone(tmp_path, monkeypatch):
   monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "mine"))
   before = jax.config.jax_compilation_cache_dir
-  assert compilation.keep() == tmp_path / "mine"
+  assert compilation.enable_cache() == tmp_path / "mine"
   assert jax.config.jax_compilation_cache_dir == before

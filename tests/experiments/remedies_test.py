@@ -54,7 +54,7 @@ def test_the_command_is_read_and_its_values_are_allowed(name, tmp_path):
     return
   values = flags.FlagValues()
   aliases = {"suite": "evaluation.suite"} if binary == "evaluate" else {}
-  launch.define(values, "base", aliases)
+  launch.define_flags(values, "base", aliases)
   command = launch.parse([binary, *words], values, aliases, KEYS[binary])
   preflight.check(command.config)
   assert evaluate.__doc__
@@ -96,7 +96,7 @@ def test_a_command_runs_as_it_is_said(tmp_path):
 )
 def test_a_key_without_its_prefix_is_answered_with_it(flag, key):
   values = flags.FlagValues()
-  launch.define(values, "base", {})
+  launch.define_flags(values, "base", {})
   with pytest.raises(exits.UsageError, match="did you mean") as caught:
     launch.parse(["train", "--workdir=x", flag], values, {})
   assert f"--config.{key}" in str(caught.value)

@@ -153,7 +153,7 @@ def test_what_is_not_read_is_refused_and_what_is_true_is_not(tmp_path):
 
   def parsed(*words):
     values = launch.flags.FlagValues()
-    launch.define(values, "base", {})
+    launch.define_flags(values, "base", {})
     keys = launch.Keys(schema.EVALUATING, recorded=True)
     argv = ["evaluate", f"--workdir={tmp_path}", *words]
     return launch.parse(argv, values, {}, keys).config
@@ -172,7 +172,7 @@ def test_what_is_not_read_is_refused_and_what_is_true_is_not(tmp_path):
 )
 def test_a_key_without_its_prefix_is_answered_with_it(flag, key):
   values = launch.flags.FlagValues()
-  launch.define(values, "base", {})
+  launch.define_flags(values, "base", {})
   with pytest.raises(UsageError, match=rf"did you mean --config\.{key}"):
     launch.parse(["train", "--workdir=x", flag], values, {})
 

@@ -186,7 +186,7 @@ def test_json_and_back(config):
 
 def read(*words, default=None, aliases=None):
   values = flags.FlagValues()
-  launch.define(values, default, aliases or {})
+  launch.define_flags(values, default, aliases or {})
   return launch.parse(["prog", *words], values, aliases or {})
 
 
@@ -255,7 +255,7 @@ def run(config, workdir):
 
 if __name__ == "__main__":
   assert "jax" not in sys.modules and "numpy" not in sys.modules
-  launch.configured(run, default=FILE, aliases={"seed": "seed"})
+  launch.run_configured(run, default=FILE, aliases={"seed": "seed"})
 '''
 
 

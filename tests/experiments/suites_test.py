@@ -429,7 +429,7 @@ def test_an_interrupted_suite_goes_on_to_the_same_bits(
 def test_the_binary_knows_the_suite(trained):
   values = flags.FlagValues()
   short = {"suite": "evaluation.suite"}
-  launch.define(values, "base", short)
+  launch.define_flags(values, "base", short)
   argv = ["evaluate", f"--workdir={trained}", "--suite=standard"]
   parsed = launch.parse(
     argv, values, short, launch.Keys(schema.EVALUATING, recorded=True)

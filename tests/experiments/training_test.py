@@ -98,7 +98,7 @@ def test_a_changed_configuration_is_refused_with_what_changed(whole, capsys):
   def body():
     loop.run(changed, whole)
 
-  assert exits.guarded(body, "x", False) is exits.ExitCode.USAGE
+  assert exits.run_guarded(body, "x", False) is exits.ExitCode.USAGE
   assert capsys.readouterr().err.splitlines()[-2:] == [
     "  model.hidden: [16] -> [8, 8]",
     "  seed: 0 -> 3",

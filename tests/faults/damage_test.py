@@ -392,7 +392,7 @@ def test_a_renamed_split_is_damage(insects, tmp_path, capsys):
   file.write_bytes(file.read_bytes().replace(b'"train"', b'"trainn"'))
 
   def read():
-    with exits.reading_data():
+    with exits.blame_data():
       registry.open_dataset("insects", "train", data)
 
   assert world.code_of(read) is ExitCode.BAD_DATA

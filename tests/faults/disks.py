@@ -56,7 +56,7 @@ def leftovers(folder):
 
 def guarded(body, *arguments):
   """Runs a body as a binary does; returns its exit code."""
-  code = exits.guarded(lambda: body(*arguments), "x", False)
+  code = exits.run_guarded(lambda: body(*arguments), "x", False)
   sys.stdout.flush()
   sys.stderr.flush()
   return code

@@ -157,7 +157,7 @@ def test_preparing_data_on_a_full_disk(tmp_path, disk, capfd, left):
     prepare_data.run(source, "mnist", data)
 
   fails_and_goes_on(disk, left << 10, capfd, prepare)
-  (one,) = manifest.found(data)
+  (one,) = manifest.list_prepared(data)
   assert (one.fault, dict(one.splits)) == ("", {"train": 2000, "test": 30})
 
 

@@ -339,14 +339,14 @@ def _data(folder: pathlib.Path) -> list[Format]:
   archive = shutil.copy(embedded.PATH, folder)
 
   def prepared() -> list[str]:
-    with exits.reading_data():
+    with exits.blame_data():
       data = registry.open_dataset("insects", "train", root)
       arrays = {"inputs": data.inputs, "labels": data.labels}
       known = registry.digest("insects", root)
     return [known, identity.of_arrays(arrays), digest(data.classes)]
 
   def shipped() -> list[str]:
-    with exits.reading_data():
+    with exits.blame_data():
       data = embedded.mnist("test", pathlib.Path(archive))
     arrays = {"inputs": data.inputs, "labels": data.labels}
     return [identity.of_arrays(arrays)]

@@ -29,7 +29,7 @@ def parsed(*words, keys=None, aliases=None):
   """A command line, read as a binary reads it."""
   values = launch.flags.FlagValues()
   aliases = {"suite": "evaluation.suite"} if aliases is None else aliases
-  launch.define(values, "base", aliases)
+  launch.define_flags(values, "base", aliases)
   return launch.parse(["program", *words], values, aliases, keys).config
 
 

@@ -231,7 +231,9 @@ def test_the_compilation_cache_is_the_users_own(tmp_path, monkeypatch):
   monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
   monkeypatch.setattr(compilation.jax.config, "update", lambda *a: None)
   monkeypatch.chdir(tmp_path)
-  assert compilation.keep().is_relative_to(tmp_path / "cache" / "snnjax")
+  assert compilation.enable_cache().is_relative_to(
+    tmp_path / "cache" / "snnjax"
+  )
 
 
 def test_every_door_has_its_line_and_its_test():
@@ -266,7 +268,7 @@ def test_a_terminal_is_told_nothing_but_text(capsys):
   terminal.err(f"{CONTROL}\t\n")
   progress.say(CONTROL)
   body = unittest.mock.Mock(side_effect=exits.DataError(CONTROL))
-  exits.guarded(body, "name", False)
+  exits.run_guarded(body, "name", False)
   out, err = capsys.readouterr()
   for text in (out, err):
     assert r"\x1b]0;owned\x07\x1b[2J\r\u202eabc" in text
@@ -291,7 +293,7 @@ def test_folders_of_any_depth_end(tmp_path):
   limit = sys.getrecursionlimit()
   try:  # fewer than there are folders
     sys.setrecursionlimit(len(inspect.stack()) + 200)
-    assert run_folders.found(place) == []
+    assert run_folders.find(place) == []
   finally:
     sys.setrecursionlimit(limit)
   with pytest.raises(ValueError, match="folders deep"):
@@ -305,7 +307,7 @@ def test_links_that_double_end(tmp_path):
     for name in "ab":
       (deep / f"{level}" / name).symlink_to(deep / f"{level + 1}")
   (deep / "40").mkdir()
-  assert run_folders.found(deep) == []
+  assert run_folders.find(deep) == []
   with pytest.raises(ValueError, match="by more than 16 ways"):
     file_trees.of_folder(deep)
 

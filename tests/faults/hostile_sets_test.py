@@ -241,7 +241,7 @@ def test_a_manifest_of_any_kind_is_a_fault_and_no_end(written, tmp_path, edit):
   noted = manifest.describe(folder, "mnist").manifest
   edit(noted)
   remanifested(folder, noted)
-  (found,) = manifest.found(tmp_path)
+  (found,) = manifest.list_prepared(tmp_path)
   assert "is damaged" in found.fault
   assert prepare_data.line(found).count("\n") == 1
 

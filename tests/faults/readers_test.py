@@ -105,7 +105,7 @@ def test_prepared_data_on_a_read_only_disk(tmp_path):
     assert prepare_data.run(source, "mnist", disk).fresh
     disks.make_read_only(disk)
     assert not prepare_data.run(source, "mnist", disk).fresh
-    found = doctor_checks.run(str(disk))
+    found = doctor_checks.examine(str(disk))
     states = {each.name: each.state for each in found}
     assert states["data mnist"] is doctor_checks.State.FINE
 

@@ -176,7 +176,7 @@ def test_a_preparation_is_stopped_and_leaves_nothing(tmp_path, trap, phase):
   assert trap.wanted is None
   assert list(folder.rglob("*")) == []
   assert prepare_data.run(**words).fresh
-  assert [one.fault for one in manifest.found(folder)] == [""]
+  assert [one.fault for one in manifest.list_prepared(folder)] == [""]
 
 
 def started(tmp_path):

@@ -25,7 +25,7 @@ LONG = {"train.epochs": "4000", "train.checkpoint_every": "100000"}
 
 
 def guarded(body, *arguments):
-  return exits.guarded(lambda: body(*arguments), "x", False)
+  return exits.run_guarded(lambda: body(*arguments), "x", False)
 
 
 def poisoned(at):

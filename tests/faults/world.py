@@ -56,7 +56,7 @@ def begun(folder, made):
 
 
 def code_of(body, *arguments):
-  return exits.guarded(lambda: body(*arguments), "x", False)
+  return exits.run_guarded(lambda: body(*arguments), "x", False)
 
 
 def refused(capsys, body, *arguments):

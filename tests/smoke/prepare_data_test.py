@@ -82,7 +82,7 @@ def test_run_blames_the_data(tmp_path):
   path.write_bytes(path.read_bytes()[:-1])
   with pytest.raises(exits.DataError, match="is truncated"):
     prepare_data.run(source, "mnist", tmp_path / "data")
-  assert manifest.found(tmp_path / "data") == []
+  assert manifest.list_prepared(tmp_path / "data") == []
 
 
 def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
@@ -124,7 +124,7 @@ def test_kill_9_leaves_no_half_set(tmp_path):
     process.kill()
   assert process.wait() == -signal.SIGKILL
   assert shard.exists()  # it was in the middle
-  assert manifest.found(folder) == []
+  assert manifest.list_prepared(folder) == []
   with pytest.raises(manifest.MissingDataError):
     registry.open_dataset("mnist", "train", folder)
   write_mnist(source)

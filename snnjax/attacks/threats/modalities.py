@@ -95,7 +95,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
 
 
 def _share(threat: Threat, origin: Inputs, candidate: Inputs) -> Array:
-  """Returns the spent part of a budget, [B]."""
+  """Returns the share of a modality's budget that is spent, [B]."""
   return norms.share(threat.distance(candidate, origin), threat.radius)
 
 
@@ -144,6 +144,7 @@ def joint(
   def unweigh(inputs: PyTree) -> PyTree:
     return _apply_weights(jnp.divide, ravel.widen(inputs), weights)
 
+  # The norm in weighted units, whose walls are weighted too.
   inner = norm(epsilon, (weigh(lower), weigh(upper)))
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
@@ -153,8 +154,8 @@ def joint(
     before, home = weigh(candidate), weigh(origin)
     after = inner.project(before, home)
     back = unweigh(after)
-    # Weighing and back rounds: what did not move must come back bit for bit,
-    # and what did must not have moved further.
+    # Weighing and back rounds: what moved must not have moved further by it,
+    # and what did not (below) must come back bit for bit.
     back = jax.tree.map(
       lambda r, again, a, h, o: ravel.step_back(
         r, o, jnp.abs(again - h) > jnp.abs(a - h)

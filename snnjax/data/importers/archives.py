@@ -31,24 +31,25 @@ _SHOWN = 200  # letters of a name
 
 
 class _Header(tarfile.TarInfo):
-  """A header whose extension is read only where it is short.
+  """A header that refuses an oversized extension.
 
-  Those are read whole, before the member they belong to is seen.
+  `tarfile` reads an extension (a long name, for instance) whole into memory
+  before it returns the member, so its size is checked here, at the header.
   """
 
   @classmethod
   def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-    found = super().frombuf(buf, encoding, errors)
-    if found.type in _EXTENSIONS and not 0 <= found.size <= _EXTENSION:
+    header = super().frombuf(buf, encoding, errors)
+    if header.type in _EXTENSIONS and not 0 <= header.size <= _EXTENSION:
       raise size_limits.TooLargeError(
-        f"a header says {found.size:,} bytes of the next member; {_EXTENSION:,}"
-        " are the most"
+        f"a header says {header.size:,} bytes of the next member; "
+        f"{_EXTENSION:,} are the most"
       )
-    return found
+    return header
 
 
 class _Bounded:
-  """A stream that ends with an error where its budget does."""
+  """A stream that raises TooLargeError once it has given its budget."""
 
   def __init__(
     self, stream: io.BufferedIOBase, budget: size_limits.Budget
@@ -73,7 +74,7 @@ def _opener(
 
 
 def is_archive(path: pathlib.Path) -> bool:
-  """Returns whether a file is called a tar and compressed as one."""
+  """Returns whether a file has the name of a compressed tar."""
   return path.is_file() and (".tar" in path.name or path.suffix == ".tgz")
 
 
@@ -89,7 +90,7 @@ class Member(NamedTuple):
   content: bytes | None
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
   """Returns a name as it can be printed: one line, in valid text, not long."""
   plain = name.encode("utf-8", "surrogateescape").decode(
     "utf-8", "backslashreplace"
@@ -100,16 +101,16 @@ def shown(name: str) -> str:
   return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\u2026"
 
 
-def listed(names: Iterable[str], most: int = 12) -> str:
+def join_names(names: Iterable[str], most: int = 12) -> str:
   """Returns names with commas between, and how many there are besides.
 
   Args:
-    names: as they can be printed, see `shown`.
-    most: how many are told.
+    names: as they can be printed, see `printable`.
+    most: how many names to write out.
   """
-  every = list(names)
-  more = f" and {len(every) - most} more" if len(every) > most else ""
-  return f"{', '.join(every[:most])}{more}"
+  texts = list(names)
+  more = f" and {len(texts) - most} more" if len(texts) > most else ""
+  return f"{', '.join(texts[:most])}{more}"
 
 
 def entries(path: pathlib.Path) -> Iterator[Member]:
@@ -126,7 +127,7 @@ def entries(path: pathlib.Path) -> Iterator[Member]:
   Raises:
     ValueError: if the archive is damaged or truncated, or no such archive; if
       it holds something else than files and folders, such as links; if it
-      unpacks to far more than its size, see `bounds`.
+      unpacks to far more than its size, see `size_limits`.
     FileNotFoundError: if there is no such file.
   """
   for header, read in _headers(path):
@@ -151,7 +152,7 @@ def _headers(
       with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
         members: list[tarfile.TarInfo] = vars(archive)["members"]
         for member in iter(archive.next, None):
-          members.clear()  # they would all be kept
+          members.clear()  # tarfile keeps every header it has read
           budget.take_entry()
           budget.check(member.size)
           _check(path, member)
@@ -159,8 +160,10 @@ def _headers(
       while stream.read(_CHUNK):  # its checksum stands at the very end
         pass
   except size_limits.TooLargeError as error:
-    told = str(error)
-    raise ValueError(told if str(path) in told else f"{path}: {told}") from None
+    message = str(error)
+    raise ValueError(
+      message if str(path) in message else f"{path}: {message}"
+    ) from None
   except (
     tarfile.TarError,
     EOFError,
@@ -180,14 +183,14 @@ def _check(path: pathlib.Path, member: tarfile.TarInfo) -> None:
     return
   if not member.isreg():
     raise ValueError(
-      f"{path}: {shown(member.name)} must be a file or a folder; it is a link "
-      "or a device: pack the files themselves (tar --dereference "
+      f"{path}: {printable(member.name)} must be a file or a folder; it is a "
+      "link or a device: pack the files themselves (tar --dereference "
       "--hard-dereference)"
     )
   if member.issparse():
     raise ValueError(
-      f"{path}: {shown(member.name)} must be a whole file; it is sparse: pack "
-      "it without tar's --sparse"
+      f"{path}: {printable(member.name)} must be a whole file; it is sparse: "
+      "pack it without tar's --sparse"
     )
 
 
@@ -211,12 +214,12 @@ def names(path: pathlib.Path) -> list[str]:
   return [header.name for header, _ in _headers(path) if header.isreg()]
 
 
-def read(path: pathlib.Path, wanted: Container[str]) -> dict[str, bytes]:
+def read(path: pathlib.Path, file_names: Container[str]) -> dict[str, bytes]:
   """Reads files out of an archive, or out of the folder it was unpacked to.
 
   Args:
     path: the archive or the folder.
-    wanted: the files' names without their folders.
+    file_names: the files' names without their folders.
 
   Returns:
     The contents of those that are there, by name.
@@ -226,12 +229,14 @@ def read(path: pathlib.Path, wanted: Container[str]) -> dict[str, bytes]:
   """
   if path.is_dir():
     return {
-      name: (path / name).read_bytes() for name in names(path) if name in wanted
+      name: (path / name).read_bytes()
+      for name in names(path)
+      if name in file_names
     }
   contents: dict[str, bytes] = {}
   for header, content in _headers(path):
     base = header.name.rpartition("/")[2]
-    if base not in wanted or not header.isreg():
+    if base not in file_names or not header.isreg():
       continue
     if base in contents:
       raise ValueError(f"{path} must hold one file {base}; it holds several")

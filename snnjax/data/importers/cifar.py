@@ -113,8 +113,8 @@ def recognise(path: pathlib.Path) -> Layout | None:
 
 def _get(content: Mapping[str, Any], key: str, where: str) -> Any:
   if key not in content:
-    held = archives.listed(map(archives.shown, sorted(content)))
-    raise ValueError(f"{where} must hold {key!r}; it holds {held}")
+    keys = archives.join_names(map(archives.printable, sorted(content)))
+    raise ValueError(f"{where} must hold {key!r}; it holds {keys}")
   return content[key]
 
 
@@ -187,7 +187,7 @@ def load(
     path: the archive as downloaded (cifar-10-python.tar.gz,
       cifar-10-binary.tar.gz, ...), or the folder it was unpacked to.
     split: "train" or "test".
-    layout: which of `LAYOUTS`; found out by itself if None.
+    layout: which of `LAYOUTS`; recognised from the files if None.
 
   Returns:
     Images [N, 32, 32, 3] uint8 with labels [N] int32, in the archive's order.
@@ -208,9 +208,9 @@ def load(
     raise ValueError(
       f"split must be one of {sorted(layout.splits)}; got {split!r}"
     )
-  wanted = (layout.meta, *layout.splits[split])
-  contents = archives.read(path, wanted)
-  for name in wanted:
+  file_names = (layout.meta, *layout.splits[split])
+  contents = archives.read(path, file_names)
+  for name in file_names:
     if name not in contents:
       raise ValueError(f"{path} must hold {name}; it does not: truncated?")
   decode = _binary_batch if layout.labels is None else _python_batch

@@ -1,4 +1,10 @@
-"""What a user downloaded, whichever it is: found out, named, read."""
+"""Recognises a downloaded data set by its files and opens its splits.
+
+`recognise` tries the reader of every published form in turn (IDX, EMNIST's
+MATLAB files, CIFAR's archives, SVHN, folders of images). It returns a
+`Source`, which names the files and opens each split on demand, and raises
+where no reader or more than one knows the files.
+"""
 
 import collections
 import functools
@@ -79,7 +85,7 @@ class Examples(NamedTuple):
 
 
 class Source(NamedTuple):
-  """What was found, not yet read.
+  """A recognised download; its images are read when a split is opened.
 
   Attributes:
     layout: what it is, for reports.
@@ -108,11 +114,22 @@ def _examples(load: Callable[[], dataset.Dataset]) -> Examples:
   return Examples(data.labels, lambda row: inputs[row])
 
 
-def _wanted(path: pathlib.Path, name: str, sets: Collection[str]) -> str | None:
-  """Which EMNIST set of a folder a data set's name chooses; None for MNIST.
+def _choose_emnist_set(
+  path: pathlib.Path, name: str, sets: Collection[str]
+) -> str | None:
+  """Returns the EMNIST set that the data set's name asks for.
+
+  Args:
+    path: the folder, for messages.
+    name: of the data set; "emnist_letters" asks for the set "letters".
+    sets: the EMNIST sets that the folder has.
+
+  Returns:
+    The set; None if the folder has none and the name asks for none.
 
   Raises:
-    ValueError: if it chooses none of several, or one that is not there.
+    ValueError: if the folder has several sets and the name asks for none of
+      them, or the name asks for one that is not there.
   """
   chosen = name.removeprefix(_EMNIST)
   named = name.startswith(_EMNIST) and chosen in idx.EMNIST_CLASSES
@@ -123,7 +140,7 @@ def _wanted(path: pathlib.Path, name: str, sets: Collection[str]) -> str | None:
       f"{sorted(sets)}"
     )
   if not named and len(sets) > 1:
-    names = ", ".join(f"{_EMNIST}{one}" for one in sorted(sets))
+    names = ", ".join(f"{_EMNIST}{emnist_set}" for emnist_set in sorted(sets))
     raise ValueError(
       f"{path} holds several EMNIST sets: give the name of one, {names}"
     )
@@ -138,7 +155,7 @@ def _idx(path: pathlib.Path, name: str) -> Source | None:
   # Beside MNIST's own files an EMNIST set must be named.
   chosen = None
   if not plain or name.startswith(_EMNIST):
-    chosen = _wanted(path, name, sets)
+    chosen = _choose_emnist_set(path, name, sets)
   pairs = {
     split: pair
     for split in ("train", "test")
@@ -161,13 +178,15 @@ def _idx(path: pathlib.Path, name: str) -> Source | None:
 
 def _emnist(path: pathlib.Path, name: str) -> Source | None:
   folder = path if path.is_dir() else path.parent
-  found = emnist.files(folder)
+  by_set = emnist.files(folder)
   if path.is_file():
-    found = {one: file for one, file in found.items() if file == path}
-  if not found:
+    by_set = {
+      emnist_set: file for emnist_set, file in by_set.items() if file == path
+    }
+  if not by_set:
     return None
-  chosen = _wanted(path, name, found)
-  file = found[str(chosen)]
+  chosen = _choose_emnist_set(path, name, by_set)
+  file = by_set[str(chosen)]
   return Source(
     "EMNIST, MATLAB file",
     (file,),
@@ -189,15 +208,15 @@ def _cifar(path: pathlib.Path, name: str) -> Source | None:
     return None
   if name in ("cifar10", "cifar100") and name != layout.dataset:
     raise ValueError(f"{path} must be {name}; it is {layout.name}")
-  listed = [f for split in layout.splits.values() for f in split]
-  wanted = (layout.meta, *listed)
-  files = [path] if path.is_file() else [path / file for file in wanted]
+  batches = [f for split in layout.splits.values() for f in split]
+  names = (layout.meta, *batches)
+  files = [path] if path.is_file() else [path / file for file in names]
   others: Mapping[str, int] = {}
   if path.is_file():
     others = collections.Counter(
-      archives.shown(inner)
+      archives.printable(inner)
       for inner in archives.names(path)
-      if inner.rpartition("/")[2] not in wanted
+      if inner.rpartition("/")[2] not in names
     )
   return Source(
     layout.name,
@@ -216,54 +235,54 @@ def _cifar(path: pathlib.Path, name: str) -> Source | None:
 def _svhn(path: pathlib.Path, name: str) -> Source | None:
   del name
   folder = path if path.is_dir() else path.parent
-  found = {
+  by_split = {
     split: folder / file
     for split, file in svhn.FILES.items()
     if (folder / file).is_file() and path in (folder, folder / file)
   }
-  if not found:
+  if not by_split:
     return None
   return Source(
     "SVHN, cropped digits",
-    tuple(found.values()),
+    tuple(by_split.values()),
     svhn.CLASSES,
     {
       split: functools.partial(
         _examples, functools.partial(svhn.load, file, split)
       )
-      for split, file in found.items()
+      for split, file in by_split.items()
     },
   )
 
 
 def _images(path: pathlib.Path, name: str) -> Source | None:
   del name
-  found = image_folders.read(path)
-  if found is None:
+  images = image_folders.read(path)
+  if images is None:
     return None
-  every = (p for listed in found.splits.values() for p in listed)
-  seen = image_files.survey(every)
-  number = {label: n for n, label in enumerate(found.classes)}
+  pictures = (p for listed in images.splits.values() for p in listed)
+  survey = image_files.survey(pictures)
+  number = {label: n for n, label in enumerate(images.classes)}
 
   def open_split(split: str) -> Examples:
-    listed = found.splits[split]
+    listed = images.splits[split]
     labels = np.array([number[picture.label] for picture in listed], np.int32)
     return Examples(
-      labels, lambda row: image_files.decode(listed[row], seen.shape)
+      labels, lambda row: image_files.decode(listed[row], survey.shape)
     )
 
   return Source(
     "folder of images",
-    found.files,
-    found.classes,
-    {split: functools.partial(open_split, split) for split in found.splits},
-    seen.formats,
-    found.left_out,
+    images.files,
+    images.classes,
+    {split: functools.partial(open_split, split) for split in images.splits},
+    survey.formats,
+    images.left_out,
   )
 
 
 def _inside(path: pathlib.Path) -> list[pathlib.Path]:
-  """Known archives, or else known folders that they unpack to, in a folder."""
+  """The published archives in a folder; without any, the unpacked folders."""
   return next(
     (
       listed
@@ -274,12 +293,12 @@ def _inside(path: pathlib.Path) -> list[pathlib.Path]:
   )
 
 
-def _beside(source: Source, path: pathlib.Path) -> Source:
-  """The source, with what lies in its folder and is not read."""
+def _with_unread_files(source: Source, path: pathlib.Path) -> Source:
+  """Adds the folder's other entries to what the source leaves out."""
   if not path.is_dir():
     return source
   others = {
-    archives.shown(entry.name) + "/" * entry.is_dir(): 1
+    archives.printable(entry.name) + "/" * entry.is_dir(): 1
     for entry in sorted(path.iterdir())
     if entry not in source.files and entry not in source.files[0].parents
   }
@@ -287,7 +306,7 @@ def _beside(source: Source, path: pathlib.Path) -> Source:
 
 
 def recognise(path: str | pathlib.Path, name: str) -> Source:
-  """Finds out what a file or folder is.
+  """Returns the data set that a downloaded file or folder holds.
 
   Args:
     path: a folder of IDX files; a CIFAR-10 or CIFAR-100 archive in python or
@@ -309,42 +328,46 @@ def recognise(path: str | pathlib.Path, name: str) -> Source:
   path = pathlib.Path(path).expanduser()
   if not path.exists():
     raise FileNotFoundError(f"there is no file or folder {path}")
-  found = _known(path, name)
+  sources = _read_published(path, name)
   inside = _inside(path) if path.is_dir() else []
-  several = [one.layout for one in found]
+  several = [source.layout for source in sources]
   several += [str(file.relative_to(path)) for file in inside]
   if len(several) > 1:
     raise ValueError(
       f"{path} holds several data sets, {' and '.join(several)}: name one"
     )
-  found += [_beside(one, path) for file in inside for one in _known(file, name)]
-  if not found and (images := _images(path, name)) is not None:
+  sources += [
+    _with_unread_files(source, path)
+    for file in inside
+    for source in _read_published(file, name)
+  ]
+  if not sources and (images := _images(path, name)) is not None:
     return images
-  if found:
-    return found[0]
+  if sources:
+    return sources[0]
   raise ValueError(
     f"{path} must be IDX files, a CIFAR-10 or CIFAR-100 archive (python or "
     "binary), SVHN's train_32x32.mat and test_32x32.mat, EMNIST's "
     "emnist-SET.mat, or images as split/class/file; it is none of these"
-    f"{_holding(path)}"
+    f"{_describe_content(path)}"
   )
 
 
-def _known(path: pathlib.Path, name: str) -> list[Source]:
-  """What the readers of published data sets find."""
+def _read_published(path: pathlib.Path, name: str) -> list[Source]:
+  """The sources that the readers of published data sets recognise."""
   of_files: tuple[_Reader, ...] = (_svhn, _cifar, _emnist)
   readers = (_idx, *of_files) if path.is_dir() else of_files
   return [
-    _beside(source, path)
+    _with_unread_files(source, path)
     for reader in readers
     if (source := reader(path, name)) is not None
   ]
 
 
-def _holding(path: pathlib.Path) -> str:
-  """What is there instead, for a message."""
+def _describe_content(path: pathlib.Path) -> str:
+  """Names what a folder holds, for the message that it is not recognised."""
   if not path.is_dir():
     return ""
-  listed = sorted(archives.shown(entry.name) for entry in path.iterdir())
+  listed = sorted(archives.printable(entry.name) for entry in path.iterdir())
   more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
   return f": it holds {', '.join(listed[:5]) or 'nothing'}{more}"

@@ -50,14 +50,14 @@ def load(path: str | pathlib.Path, split: str) -> dataset.Dataset:
       f"{path} must be called emnist-SET.mat, SET one of "
       f"{sorted(idx.EMNIST_CLASSES)}"
     )
-  wanted = tuple(f"dataset.{split}.{part}" for part in ("images", "labels"))
-  content = matlab.read(path, wanted)
+  variables = tuple(f"dataset.{split}.{part}" for part in ("images", "labels"))
+  content = matlab.read(path, variables)
   if len(content) != 2:
     raise ValueError(
-      f"{path} must hold {' and '.join(wanted)}; it holds {sorted(content)}"
+      f"{path} must hold {' and '.join(variables)}; it holds {sorted(content)}"
     )
-  images, labels = (content[part] for part in wanted)
-  pixels, digits = (f"{path}: {part}" for part in wanted)
+  images, labels = (content[part] for part in variables)
+  pixels, digits = (f"{path}: {part}" for part in variables)
   count = check_array(pixels, images, f"uint8 [N, {_SIDE * _SIDE}]")["N"]
   check_array(digits, labels, "numbers [N, 1]", N=count)
   if np.any(labels != np.rint(labels)):

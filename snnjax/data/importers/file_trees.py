@@ -1,4 +1,4 @@
-"""The files of a folder or a tar, by their places, and what is left out."""
+"""Lists the files of a folder or a tar in one form, hidden files left out."""
 
 import collections
 import functools
@@ -35,8 +35,8 @@ class Tree(NamedTuple):
     name: of the folder or tar, without suffixes.
     leaves: the files, sorted by their places.
     folders: the places of all folders, the root aside.
-    left_out: what systems leave everywhere and nobody means as data, counted:
-      names that begin with a dot, __MACOSX and the like.
+    left_out: how many files of each name were ignored, because systems write
+      them everywhere: names that begin with a dot, __MACOSX and the like.
   """
 
   name: str
@@ -51,14 +51,14 @@ def stem(path: pathlib.Path) -> str:
 
 
 def _junk(parts: tuple[str, ...]) -> str:
-  """What a file that is left out is counted as; empty if it is none."""
+  """The name under which an ignored file is counted; empty for data."""
   for part in parts:
     if part in _JUNK or part.startswith("."):
-      return "._*" if part.startswith("._") else archives.shown(part)
+      return "._*" if part.startswith("._") else archives.printable(part)
   return ""
 
 
-def _sorted(
+def _make_tree(
   name: str,
   leaves: list[Leaf],
   folders: set[tuple[str, ...]],
@@ -94,13 +94,13 @@ def of_folder(root: pathlib.Path) -> Tree:
   for place, inner, names in os.walk(root, onerror=_refuse, followlinks=True):
     here = pathlib.Path(place)
     parts = here.relative_to(root).parts
-    _check_depth(parts, archives.shown(place))
-    found = os.stat(place)
-    reached[found.st_dev, found.st_ino] += 1
-    if reached[found.st_dev, found.st_ino] > _WAYS:
+    _check_depth(parts, archives.printable(place))
+    status = os.stat(place)
+    reached[status.st_dev, status.st_ino] += 1
+    if reached[status.st_dev, status.st_ino] > _WAYS:
       raise ValueError(
-        f"{archives.shown(place)} is reached by more than {_WAYS} ways: links "
-        "go in a circle, or double; remove them"
+        f"{archives.printable(place)} is reached by more than {_WAYS} ways: "
+        "links go in a circle, or double; remove them"
       )
     left_out.update(
       junk for name in (*inner, *names) if (junk := _junk((name,)))
@@ -113,20 +113,20 @@ def of_folder(root: pathlib.Path) -> Tree:
       path = here / name
       if not path.is_file():
         raise ValueError(
-          f"{archives.shown(str(path))} must be a file; it is a pipe, a "
+          f"{archives.printable(str(path))} must be a file; it is a pipe, a "
           "device or a link to nothing"
         )
-      where = archives.shown(str(path))
+      where = archives.printable(str(path))
       leaves.append(Leaf((*parts, name), where, path.read_bytes))
-  return _sorted(stem(root.resolve()), leaves, folders, left_out)
+  return _make_tree(stem(root.resolve()), leaves, folders, left_out)
 
 
-def _held(content: bytes) -> bytes:
+def _return_content(content: bytes) -> bytes:
   return content
 
 
 def of_tar(path: pathlib.Path) -> Tree:
-  """Lists a compressed tar; its files are held as they are, compressed.
+  """Lists a compressed tar and keeps the content of its files in memory.
 
   Raises:
     ValueError: if the tar is damaged, holds a link or one name twice, or is
@@ -137,7 +137,7 @@ def of_tar(path: pathlib.Path) -> Tree:
   left_out: collections.Counter[str] = collections.Counter()
   for name, content in archives.entries(path):
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    _check_depth(parts, f"{path}: {archives.shown(name)}")
+    _check_depth(parts, f"{path}: {archives.printable(name)}")
     if junk := _junk(parts):
       left_out[junk] += content is not None
       continue
@@ -145,8 +145,10 @@ def of_tar(path: pathlib.Path) -> Tree:
     folders.update(above[: n + 1] for n in range(len(above)))
     if content is None:
       continue
-    where = f"{path}: {archives.shown(name)}"
+    where = f"{path}: {archives.printable(name)}"
     if parts in leaves:
       raise ValueError(f"{where} must be there once; the tar holds it twice")
-    leaves[parts] = Leaf(parts, where, functools.partial(_held, content))
-  return _sorted(stem(path), list(leaves.values()), folders, +left_out)
+    leaves[parts] = Leaf(
+      parts, where, functools.partial(_return_content, content)
+    )
+  return _make_tree(stem(path), list(leaves.values()), folders, +left_out)

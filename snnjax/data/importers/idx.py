@@ -49,8 +49,8 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 _KINDS = ("images-idx3", "labels-idx1")
 
 
-def _opened(path: pathlib.Path) -> Callable[[int], bytes]:
-  """Returns what reads a file's next bytes, unpacked if it is packed."""
+def _open_reader(path: pathlib.Path) -> Callable[[int], bytes]:
+  """Returns a function that reads the next bytes, unpacked if gzipped."""
   content = path.read_bytes()
   if content[:2] == b"\x1f\x8b":
     return size_limits.Unzipped(path, content).read
@@ -73,7 +73,7 @@ def read_idx(path: str | pathlib.Path) -> np.ndarray:
     FileNotFoundError: if there is no such file.
   """
   path = pathlib.Path(path)
-  read = _opened(path)
+  read = _open_reader(path)
   magic = read(4)
   if len(magic) < 4 or magic[:2] != b"\0\0":
     raise ValueError(
@@ -120,7 +120,7 @@ def _find(folder: pathlib.Path, prefix: str, kind: str) -> pathlib.Path | None:
 
 
 def is_plain(folder: pathlib.Path) -> bool:
-  """Whether a folder has files by MNIST's and Fashion-MNIST's names."""
+  """Returns whether a folder has files named as MNIST's (Fashion-MNIST's)."""
   return any(
     _find(folder, prefix, kind)
     for prefix in _PREFIXES.values()
@@ -208,8 +208,8 @@ def find_pair(
   """
   folder = pathlib.Path(folder)
   prefix = _prefix(_emnist_set(folder, emnist), split)
-  found = (_find(folder, prefix, kind) for kind in _KINDS)
-  return tuple(path for path in found if path is not None)
+  paths = (_find(folder, prefix, kind) for kind in _KINDS)
+  return tuple(path for path in paths if path is not None)
 
 
 def load_idx_folder(

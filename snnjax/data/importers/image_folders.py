@@ -42,8 +42,8 @@ class Images(NamedTuple):
 _Place = Callable[[tuple[str, ...]], tuple[str, ...]]
 
 
-class _Found(NamedTuple):
-  """The same of one tree; the classes are not sorted."""
+class _TreeImages(NamedTuple):
+  """The images of one folder tree or tar, while they are being collected."""
 
   splits: dict[str, list[Picture]]
   classes: set[str]
@@ -55,7 +55,7 @@ def _is_image(leaf: Leaf) -> bool:
 
 
 def _depth(images: list[Leaf], name: str) -> int:
-  """How many parts every image's place has; raises naming one that differs."""
+  """The number of parts of every image's path; raises where they differ."""
   depths = collections.Counter(len(leaf.parts) for leaf in images)
   depth = max(depths, key=lambda length: (depths[length], length))
   odd = [leaf for leaf in images if len(leaf.parts) != depth]
@@ -70,19 +70,22 @@ def _depth(images: list[Leaf], name: str) -> int:
 
 
 def _base(images: list[Leaf]) -> tuple[str, ...]:
-  """The folder of all splits."""
+  """The folder that holds all splits; raises where there are several."""
   bases = {leaf.parts[:-3]: leaf for leaf in images}
   if len(bases) > 1:
-    one, other = list(bases.values())[:2]
+    first, other = list(bases.values())[:2]
     raise ValueError(
-      f"{one.where} and {other.where} must lie in one folder of splits, as "
+      f"{first.where} and {other.where} must lie in one folder of splits, as "
       "split/class/file; give one of the folders, or move them"
     )
   return next(iter(bases))
 
 
 def _place(tree: Tree, images: list[Leaf]) -> _Place:
-  """From a place in the tree to split/class/file; () outside the splits."""
+  """Returns what cuts a path in the tree down to split/class/file.
+
+  It returns () for a path outside the splits.
+  """
   if _depth(images, tree.name) == 2:
     return lambda parts: (tree.name, *parts)
   base = _base(images)
@@ -92,7 +95,7 @@ def _place(tree: Tree, images: list[Leaf]) -> _Place:
 
 def _refuse(leaf: Leaf, *, in_class: bool) -> None:
   """Raises about a file that is no image where images are."""
-  name = archives.shown(leaf.parts[-1])
+  name = archives.printable(leaf.parts[-1])
   raise ValueError(
     f"{leaf.where} must be an image, one of {SUFFIXES}; remove it or convert it"
     if in_class
@@ -101,16 +104,17 @@ def _refuse(leaf: Leaf, *, in_class: bool) -> None:
   )
 
 
-def _beside(parts: tuple[str, ...], *, folder: bool = False) -> str:
-  """What lies beside the splits is counted as: its topmost folder."""
-  return archives.shown(parts[0]) + "/" * (folder or len(parts) > 1)
+def _unread_name(parts: tuple[str, ...], *, folder: bool = False) -> str:
+  """The name under which an unread file is counted: its topmost folder."""
+  return archives.printable(parts[0]) + "/" * (folder or len(parts) > 1)
 
 
-def _found(tree: Tree, *, packed: bool) -> _Found | None:
-  """Reads a tree's layout off its images; None if it has none.
+def _read_tree(tree: Tree, *, packed: bool) -> _TreeImages | None:
+  """Collects the images of a tree; None if it has none.
 
-  `split/class/file` below any folders, or `class/file` of one split, which
-  is called after the tree, as is a tar's one folder of another name.
+  They lie as `split/class/file`, below any folders, or as `class/file`. The
+  one split of the second form gets the tree's name; so does a tar's only
+  folder if its name is not that of a split.
   """
   images = [leaf for leaf in tree.leaves if _is_image(leaf)]
   if not images:
@@ -120,23 +124,24 @@ def _found(tree: Tree, *, packed: bool) -> _Found | None:
   if packed and len(names) == 1:
     (name,) = names
     names[name] = name if name.lower() in SPLITS else tree.name
-  found = _Found({}, set(), collections.Counter(tree.left_out))
+  tree_images = _TreeImages({}, set(), collections.Counter(tree.left_out))
   for leaf in tree.leaves:
     parts = place(leaf.parts)
     if _is_image(leaf):
       picture = Picture(parts[1], leaf.where, leaf.read)
-      found.splits.setdefault(names[parts[0]], []).append(picture)
+      tree_images.splits.setdefault(names[parts[0]], []).append(picture)
     elif len(parts) > 1 and parts[0] in names:
       _refuse(leaf, in_class=len(parts) > 2)
     elif packed or not archives.is_archive(pathlib.Path(leaf.where)):
-      found.left_out[_beside(parts or leaf.parts)] += 1
+      tree_images.left_out[_unread_name(parts or leaf.parts)] += 1
   for folder in tree.folders:
     parts = place(folder)
     if len(parts) == 2 and parts[0] in names:
-      found.classes.add(parts[1])
+      tree_images.classes.add(parts[1])
     elif len(parts) == 1 and parts[0] not in names:
-      found.left_out[_beside(parts, folder=True)] += 0  # said, though empty
-  return found
+      # A folder without files is reported too, as 0 files left out.
+      tree_images.left_out[_unread_name(parts, folder=True)] += 0
+  return tree_images
 
 
 def _tars(path: pathlib.Path) -> list[pathlib.Path]:
@@ -147,16 +152,16 @@ def _tars(path: pathlib.Path) -> list[pathlib.Path]:
   )
 
 
-def _add(whole: _Found, part: _Found, where: pathlib.Path) -> None:
+def _add(total: _TreeImages, part: _TreeImages, where: pathlib.Path) -> None:
   for split, listed in part.splits.items():
-    if split in whole.splits:
+    if split in total.splits:
       raise ValueError(
-        f"{where} must not hold the split {archives.shown(split)!r}, which is "
-        "there already; give one of the two"
+        f"{where} must not hold the split {archives.printable(split)!r}, which "
+        "is there already; give one of the two"
       )
-    whole.splits[split] = listed
-  whole.classes.update(part.classes)
-  whole.left_out.update(part.left_out)
+    total.splits[split] = listed
+  total.classes.update(part.classes)
+  total.left_out.update(part.left_out)
 
 
 def read(path: pathlib.Path) -> Images | None:
@@ -174,38 +179,38 @@ def read(path: pathlib.Path) -> Images | None:
       name, or a tar is damaged or has no image.
     OSError: if something cannot be read.
   """
-  whole = _Found({}, set(), collections.Counter())
+  total = _TreeImages({}, set(), collections.Counter())
   files: list[pathlib.Path] = []
   tars = [path] if path.is_file() else _tars(path)
   if path.is_dir():
     tree = file_trees.of_folder(path)
-    if found := _found(tree, packed=False):
-      _add(whole, found, path)
+    if tree_images := _read_tree(tree, packed=False):
+      _add(total, tree_images, path)
       files += [path.joinpath(*x.parts) for x in tree.leaves if _is_image(x)]
     else:
-      whole.left_out.update(tree.left_out)
-      whole.left_out.update(
-        _beside(leaf.parts)
+      total.left_out.update(tree.left_out)
+      total.left_out.update(
+        _unread_name(leaf.parts)
         for leaf in tree.leaves
         if path.joinpath(*leaf.parts) not in tars
       )
   for tar in tars:
     if not archives.is_archive(tar):
       continue
-    if file_trees.stem(tar) in whole.splits:
-      whole.left_out[archives.shown(tar.name)] += 1
+    if file_trees.stem(tar) in total.splits:
+      total.left_out[archives.printable(tar.name)] += 1
       continue
-    found = _found(file_trees.of_tar(tar), packed=True)
-    if found is None:
+    tree_images = _read_tree(file_trees.of_tar(tar), packed=True)
+    if tree_images is None:
       raise ValueError(f"{tar} must hold class/image files; it holds none")
-    _add(whole, found, tar)
+    _add(total, tree_images, tar)
     files.append(tar)
-  if not whole.splits:
+  if not total.splits:
     return None
   splits = {
     split: tuple(sorted(listed, key=lambda picture: picture[:2]))
-    for split, listed in whole.splits.items()
+    for split, listed in total.splits.items()
   }
   return Images(
-    splits, tuple(sorted(whole.classes)), tuple(files), dict(whole.left_out)
+    splits, tuple(sorted(total.classes)), tuple(files), dict(total.left_out)
   )

@@ -87,7 +87,11 @@ def _elements(content: memoryview, order: str) -> Iterator[_Element]:
 def _inflate(
   content: memoryview, order: str, budget: size_limits.Budget
 ) -> memoryview:
-  """Unpacks one element, as far as its tag says."""
+  """Unpacks one element; raises if it is longer or shorter than its tag says.
+
+  The tag is unpacked first, and the rest only as far as the tag announces, so
+  that a small file cannot fill the memory.
+  """
   tag = zlib.decompressobj().decompress(content[:_START], 8)
   if len(tag) < 8:
     raise ValueError("a compressed element is damaged")
@@ -96,7 +100,7 @@ def _inflate(
   budget.take(most)
   stream = zlib.decompressobj()
   inflated = stream.decompress(content, most)
-  # All there is may have come before the stream's own end.
+  # The last bytes can be out before zlib has read the stream's own end.
   more = stream.decompress(stream.unconsumed_tail, 1)
   if more or not stream.eof or stream.unused_data:
     raise ValueError("a compressed element is damaged")
@@ -156,11 +160,11 @@ def _matrix(
   budget: size_limits.Budget,
   title: str = "",
 ) -> Iterator[tuple[str, np.ndarray]]:
-  """The arrays among `names`: the matrix itself, or fields of a structure.
+  """Yields the arrays among `names`: this matrix, or fields of a structure.
 
   Args:
     content: of the matrix.
-    names: which are wanted, fields as "structure.field".
+    names: which to read, fields as "structure.field".
     order: of the bytes.
     budget: of the file.
     title: what a structure calls it; its own name if empty.
@@ -170,7 +174,7 @@ def _matrix(
   if (flags.code, lengths.code, name.code) != (_UINT32, _INT32, _INT8):
     raise ValueError("a matrix does not begin with flags, sizes and name")
   title = title or bytes(name.content).decode("latin-1")
-  inside = any(wanted.startswith(f"{title}.") for wanted in names)
+  inside = any(name_wanted.startswith(f"{title}.") for name_wanted in names)
   if title not in names and not inside:
     return
   numbers = _values(flags, order)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-_TOLD = 300  # letters of what is wrong
+_MESSAGE_LETTERS = 300  # letters of what is wrong
 _RECONSTRUCT = "numpy.core.multiarray _reconstruct"
 _ARRAY = "numpy ndarray"
 _DTYPE = "numpy dtype"
@@ -65,7 +65,7 @@ def _tuple(size: int) -> Callable[["_Machine", Any], None]:
 
 
 class _Machine:
-  """The stack and the memory of one program."""
+  """The stack and the memory of one pickle; a method per instruction."""
 
   def __init__(self) -> None:
     self.stack: list[Any] = []
@@ -127,15 +127,15 @@ class _Machine:
     self.stack.append(_Name(argument))
 
   def reduce(self, argument: None) -> None:
-    given, function = self.pop(), self.pop()
+    arguments, function = self.pop(), self.pop()
     name = function.name if isinstance(function, _Name) else None
-    if name == _DTYPE and given == (b"u1", 0, 1):
+    if name == _DTYPE and arguments == (b"u1", 0, 1):
       self.stack.append(_Bytes())
     elif (
       name == _RECONSTRUCT
-      and isinstance(given[0], _Name)
-      and given[0].name == _ARRAY
-      and given[1:] == ((0,), b"b")
+      and isinstance(arguments[0], _Name)
+      and arguments[0].name == _ARRAY
+      and arguments[1:] == ((0,), b"b")
     ):
       self.stack.append(_Blank())
     else:
@@ -239,11 +239,13 @@ def loads(content: bytes, name: str) -> dict[str, Any]:
     raise ValueError(
       f"{name} must be a pickled dictionary of strings, whole numbers, lists "
       f"and arrays of bytes, as published; it is damaged or foreign: "
-      f"{str(error)[:_TOLD]}"
+      f"{str(error)[:_MESSAGE_LETTERS]}"
     ) from error
   for key, value in values.items():
     if isinstance(value, _Blank):
       if value.value is None:
-        raise ValueError(f"{name}: the array {key[:_TOLD]!r} has no content")
+        raise ValueError(
+          f"{name}: the array {key[:_MESSAGE_LETTERS]!r} has no content"
+        )
       values[key] = value.value
   return values

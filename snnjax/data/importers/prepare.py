@@ -1,9 +1,10 @@
 """Writes array_record TFDS data sets from downloads, without TensorFlow.
 
-Written beside its place, compared example by example with what was read,
-noted with its checksums, and renamed: a set is whole or not there. A second
-preparation of other sources is a new version; the old one goes after the new
-one is in place.
+A set is written to a temporary folder beside its place, read back and
+compared with the source example by example, given a manifest with checksums,
+and only then renamed. So a data set is either complete or not there. A second
+preparation from other sources becomes a new version; the old version is
+removed once the new one is in place.
 """
 
 import contextlib
@@ -52,17 +53,17 @@ def _digest(
   source: downloads.Source, root: pathlib.Path, progress: array_record.Progress
 ) -> dict[str, Any]:
   """What a manifest says of the source: one digest over names and content."""
-  each: dict[str, str] = {}
+  digests: dict[str, str] = {}
   size = 0
   base = root if root.is_dir() else root.parent
   total = len(source.files)
   for done, path in enumerate(source.files):
-    each[str(path.relative_to(base))] = files.sha256(path)
+    digests[str(path.relative_to(base))] = files.sha256(path)
     size += path.stat().st_size
     if (done + 1) % array_record.CHUNK == 0 or done + 1 == total:
       progress(done + 1, total, "hash source files")
   lines = "".join(
-    f"{digest}  {name}\n" for name, digest in sorted(each.items())
+    f"{digest}  {name}\n" for name, digest in sorted(digests.items())
   )
   content = lines.encode("utf-8", "surrogateescape")  # as the disk has names
   noted: dict[str, Any] = {
@@ -72,7 +73,7 @@ def _digest(
     "bytes": size,
   }
   if total <= 32:  # archives; a folder of images has too many to list
-    noted["files"] = each
+    noted["files"] = digests
   return noted
 
 
@@ -83,7 +84,7 @@ def _compare(
   digests: dict[str, str],
   progress: array_record.Progress,
 ) -> None:
-  """Reads everything back: the disk holds what the source held, or raises."""
+  """Raises unless the written set reads back exactly as the source was."""
   written = manifest.describe(folder, name)
   if written.fault:
     raise OSError(f"{written.fault}, as just written; is the disk full?")
@@ -125,7 +126,7 @@ def _write(
       examples.size, noted["made"]["shuffle_seed"], selection.Purpose.WRITING
     )
     digests[split] = writer.write(split, examples.part(order), progress)
-    counted[split] = counts.of(examples.labels, len(source.classes))
+    counted[split] = counts.per_class(examples.labels, len(source.classes))
   _compare(folder, name, source.classes, digests, progress)
   written = sorted(path for path in folder.iterdir() if path.is_file())
   for path in written:
@@ -143,12 +144,16 @@ def _write(
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-  """Holds the data set's folder, and removes what killed processes left.
+def _hold_alone(folder: pathlib.Path) -> Iterator[None]:
+  """Locks the data set's folder for this process alone.
 
-  Leaves no folder behind that is empty.
+  Unfinished drafts of killed processes are removed at the start, the folder
+  itself at the end if it is empty.
+
+  Raises:
+    OSError: another process has the lock.
   """
-  descriptor = _opened(folder)
+  descriptor = _open_folder(folder)
   try:
     _take(descriptor, folder, shared=False)
     for leftover in _drafts(folder):
@@ -161,8 +166,12 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shared(folder: pathlib.Path) -> Iterator[None]:
-  """Holds an existing folder together with others that look at the set."""
+def _hold_shared(folder: pathlib.Path) -> Iterator[None]:
+  """Locks an existing folder together with other readers of the set.
+
+  Raises:
+    OSError: another process prepares the set.
+  """
   descriptor = os.open(folder, os.O_RDONLY)
   try:
     _take(descriptor, folder, shared=True)
@@ -171,8 +180,8 @@ def _shared(folder: pathlib.Path) -> Iterator[None]:
     os.close(descriptor)
 
 
-def _opened(folder: pathlib.Path) -> int:
-  """Makes and opens a folder that its last user may be about to remove."""
+def _open_folder(folder: pathlib.Path) -> int:
+  """Makes and opens a folder, again if another process removes it between."""
   while True:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -191,55 +200,68 @@ def _drafts(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _sweep(root: pathlib.Path) -> None:
-  """Removes what killed processes left of any set that nobody prepares."""
+  """Removes unfinished drafts of killed processes, of all data sets."""
   for folder in sorted(root.glob("*/")):
     with contextlib.suppress(OSError):  # another process is there
       if _NAME.fullmatch(folder.name) and _drafts(folder):
-        with _locked(folder):
+        with _hold_alone(folder):
           pass
 
 
-def _warnings(one: manifest.Prepared) -> tuple[str, ...]:
-  """What a person should know of a set, each in a line."""
-  noted = one.manifest or {}
-  made = noted.get("made", {})
-  found = [
-    f"{one.name}/{split}: {fault}"
+def _warnings(data_set: manifest.Prepared) -> tuple[str, ...]:
+  """What a user should know of a prepared set: one line per warning."""
+  noted = data_set.manifest or {}
+  choices = noted.get("made", {})
+  lines = [
+    f"{data_set.name}/{split}: {fault}"
     for split, counted in noted.get("counts", {}).items()
     if (fault := counts.fault(counted, noted["classes"]))
   ]
-  if left := made.get("left_out"):
-    listed = archives.listed(
+  if left := choices.get("left_out"):
+    listed = archives.join_names(
       f"{name} ({number})" if number else name for name, number in left.items()
     )
-    found.append(f"{one.name}: not read, left out: {listed}")
-  known = manifest.KNOWN.get(one.name)
+    lines.append(f"{data_set.name}: not read, left out: {listed}")
+  known = manifest.KNOWN.get(data_set.name)
   if known is None:
-    return tuple(found)
-  found += [
-    f"{one.name}: {number:,} images are {kind}, which loses detail; as "
+    return tuple(lines)
+  lines += [
+    f"{data_set.name}: {number:,} images are {kind}, which loses detail; as "
     "published none is: say so beside any result"
-    for kind, number in made.get("formats", {}).items()
+    for kind, number in choices.get("formats", {}).items()
     if kind in image_files.LOSSY
   ]
-  missing = set(known.counts) - set(one.splits) - {"extra"}
-  found += [
-    f"{one.name} has no split {split}; as published it has one"
+  missing = set(known.counts) - set(data_set.splits) - {"extra"}
+  lines += [
+    f"{data_set.name} has no split {split}; as published it has one"
     for split in sorted(missing)
   ]
-  found += [
-    f"{one.name}/{split} has {count} examples; as published it has "
+  lines += [
+    f"{data_set.name}/{split} has {count} examples; as published it has "
     f"{known.counts[split]}"
-    for split, count in one.splits.items()
+    for split, count in data_set.splits.items()
     if known.counts.get(split, count) != count
   ]
-  return tuple(found)
+  return tuple(lines)
 
 
-def _settled(
+def _find_unchanged(
   present: list[manifest.Prepared], noted: dict[str, Any], overwrite: bool
 ) -> manifest.Prepared | None:
-  """The set that is there and right; None if one is to be written."""
+  """Returns the prepared set if it is the one asked for.
+
+  Args:
+    present: the versions there are, the newest last.
+    noted: the source and the choices of the set asked for.
+    overwrite: whether to write it again in any case.
+
+  Returns:
+    The newest version; None if a set must be written.
+
+  Raises:
+    ValueError: if the newest version is damaged, or was made from other files
+      or with other choices.
+  """
   if not present or overwrite:
     return None
   newest = present[-1]
@@ -273,7 +295,11 @@ def _check_name(name: str, present: list[manifest.Prepared]) -> None:
       "name must be lower-case letters, digits and underscores, beginning "
       f"with a letter, and none of {RESERVED}; got {name!r}"
     )
-  foreign = [one for one in present if not (one.path / manifest.FILE).exists()]
+  foreign = [
+    prepared_set
+    for prepared_set in present
+    if not (prepared_set.path / manifest.FILE).exists()
+  ]
   if foreign:
     raise ValueError(
       f"{foreign[0].path} was prepared by TFDS itself (it has no "
@@ -292,17 +318,17 @@ def _check_source(source: downloads.Source, path: pathlib.Path) -> None:
         "with --splits=train:NAME,test:NAME"
       )
   for name in source.classes:
-    if not name or name != archives.shown(name) or name != name.strip():
+    if not name or name != archives.printable(name) or name != name.strip():
       raise ValueError(
         f"{path}: class names must be one line of valid text, without spaces "
-        f"at the ends; got {archives.shown(name)!r}: rename it"
+        f"at the ends; got {archives.printable(name)!r}: rename it"
       )
   if len(set(source.classes)) < len(source.classes):
-    listed = archives.listed(source.classes)
+    listed = archives.join_names(source.classes)
     raise ValueError(f"{path}: class names must differ; got {listed}")
 
 
-def _silent(done: int, total: int, description: str) -> None:
+def _ignore_progress(done: int, total: int, description: str) -> None:
   del done, total, description
 
 
@@ -315,7 +341,7 @@ def prepare(
   splits: Mapping[str, str] | None = None,
   hold_out: float = 0.0,
   seed: int = 0,
-  progress: array_record.Progress = _silent,
+  progress: array_record.Progress = _ignore_progress,
 ) -> Outcome:
   """Turns a download into an array_record TFDS data set.
 
@@ -325,7 +351,7 @@ def prepare(
     data_dir: where to write; see `manifest.data_folder`.
     overwrite: whether to replace one made from other files, or otherwise, or
       damaged.
-    splits: names of splits, see `split_names.arranged`.
+    splits: names of splits, see `split_names.arrange`.
     hold_out: share of the training examples for the test split, likewise.
     seed: of the order that the examples are written in, so that no part of
       the set is one class alone; and of what is held out.
@@ -346,8 +372,8 @@ def prepare(
   _check_name(name, manifest.versions(name, root))
   prng.check_seed(seed)
   path = pathlib.Path(path).expanduser()
-  found = downloads.recognise(path, name)
-  source = split_names.arranged(found, splits, hold_out, seed)
+  download = downloads.recognise(path, name)
+  source = split_names.arrange(download, splits, hold_out, seed)
   _check_source(source, path)
   noted = {
     "source": _digest(source, path, progress),
@@ -363,16 +389,16 @@ def prepare(
   folder = root / name
   _sweep(root)
   if folder.is_dir():
-    with _shared(folder):
+    with _hold_shared(folder):
       present = manifest.versions(name, root)
-      settled = _settled(present, noted, overwrite)
-      if settled is not None:
-        return Outcome(settled, False, _warnings(settled))
-  with _locked(folder):
+      unchanged = _find_unchanged(present, noted, overwrite)
+      if unchanged is not None:
+        return Outcome(unchanged, False, _warnings(unchanged))
+  with _hold_alone(folder):
     present = manifest.versions(name, root)
-    settled = _settled(present, noted, overwrite)
-    if settled is not None:
-      return Outcome(settled, False, _warnings(settled))
+    unchanged = _find_unchanged(present, noted, overwrite)
+    if unchanged is not None:
+      return Outcome(unchanged, False, _warnings(unchanged))
     patch = int(present[-1].version.rpartition(".")[2]) + 1 if present else 0
     version = f"1.0.{patch}"
     draft = folder / f"{files.TEMPORARY}{version}"

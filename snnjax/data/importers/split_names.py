@@ -1,4 +1,4 @@
-"""The splits of a source under the names that training reads."""
+"""Gives a download's splits the names that training reads: train and test."""
 
 import functools
 import types
@@ -17,10 +17,10 @@ _TEST = ("test", "testing", "val", "valid", "validation", "eval", "dev")
 
 
 class SplitsError(ValueError):
-  """A source has other splits than are needed; the message says what to do."""
+  """A needed split is missing or unknown; the message says what to pass."""
 
 
-def parsed(text: str) -> Mapping[str, str]:
+def parse(text: str) -> Mapping[str, str]:
   """Reads ``train:Train,test:Test`` as {"train": "Train", "test": "Test"}.
 
   Raises:
@@ -29,24 +29,28 @@ def parsed(text: str) -> Mapping[str, str]:
   pairs = [
     tuple(p.strip() for p in pair.split(":")) for pair in text.split(",")
   ]
-  wanted = {pair[0]: pair[-1] for pair in pairs}
+  names = {pair[0]: pair[-1] for pair in pairs}
   sound = all(len(pair) == 2 and all(pair) for pair in pairs)
-  if not sound or not len(pairs) == len(wanted) == len(set(wanted.values())):
+  if not sound or not len(pairs) == len(names) == len(set(names.values())):
     raise SplitsError(
       "splits must be NAME:SPLIT with commas between, each once, such as "
       f"train:Train,test:Test; got {text!r}"
     )
-  return wanted
+  return names
 
 
-def _like(found: Mapping[str, object], words: tuple[str, ...]) -> str | None:
-  """The split called by one of some words, the first of them first."""
-  lower = {name.lower(): name for name in found}
+def _find_split(
+  splits: Mapping[str, object], words: tuple[str, ...]
+) -> str | None:
+  """The split whose name is the earliest possible of `words`; or None."""
+  lower = {name.lower(): name for name in splits}
   return next((lower[word] for word in words if word in lower), None)
 
 
 def _advice(source: Source) -> str:
-  train, test = _like(source.splits, _TRAIN), _like(source.splits, _TEST)
+  """The flags to pass, guessed from the names of the splits there are."""
+  train = _find_split(source.splits, _TRAIN)
+  test = _find_split(source.splits, _TEST)
   if train and test:
     return f"give --splits=train:{train},test:{test}"
   if test:
@@ -61,10 +65,20 @@ def _advice(source: Source) -> str:
   return "give --splits=train:NAME,test:NAME, with two of these names"
 
 
-def _held_out(
-  load: Callable[[], Examples], share: float, seed: int, *, held: bool
+def _hold_out(
+  load: Callable[[], Examples], share: float, seed: int, *, in_test: bool
 ) -> Examples:
-  """One side of a split of which a share is held out, of each class."""
+  """Cuts a split in two, with the same mixture of classes in both parts.
+
+  Args:
+    load: opens the split.
+    share: of the examples that become the test split.
+    seed: which examples those are.
+    in_test: whether to return the test part or the rest.
+
+  Raises:
+    SplitsError: if one part would be empty.
+  """
   examples = load()
   count = round(share * examples.size)
   if not 0 < count < examples.size:
@@ -73,19 +87,19 @@ def _held_out(
       f"{share}"
     )
   order = selection.stratified(examples.labels, seed, Purpose.HELD_OUT)
-  return examples.part(np.sort(order[:count] if held else order[count:]))
+  return examples.part(np.sort(order[:count] if in_test else order[count:]))
 
 
-def arranged(
+def arrange(
   source: Source,
   splits: Mapping[str, str] | None = None,
   hold_out: float = 0.0,
   seed: int = 0,
 ) -> Source:
-  """Names the splits of a source, and holds a part out where there is none.
+  """Renames the splits of a source; can cut a test split from the training.
 
   Args:
-    source: what was found.
+    source: from `downloads.recognise`.
     splits: the name to prepare each split under -> its name in the source;
       the others are left out. None keeps all, which must then have a train
       and a test split.
@@ -97,33 +111,35 @@ def arranged(
     SplitsError: if a split is unknown or missing; the message says what to
       give.
   """
-  found = list(map(archives.shown, source.splits))
-  wanted = splits or {name: name for name in source.splits}
-  unknown = set(wanted.values()) - set(source.splits)
+  available = list(map(archives.printable, source.splits))
+  chosen = splits or {name: name for name in source.splits}
+  unknown = set(chosen.values()) - set(source.splits)
   if unknown:
     raise SplitsError(
-      f"splits must name some of {found}; got {sorted(unknown)}"
+      f"splits must name some of {available}; got {sorted(unknown)}"
     )
-  kept = {name: source.splits[known] for name, known in wanted.items()}
+  loaders = {name: source.splits[known] for name, known in chosen.items()}
   if hold_out:
-    if not 0 < hold_out < 1 or "train" not in kept or "test" in kept:
+    if not 0 < hold_out < 1 or "train" not in loaders or "test" in loaders:
       raise SplitsError(
         "hold_out must be a share in (0, 1) of a split train, where there is "
-        f"no split test; got {hold_out} of {sorted(kept)}: {_advice(source)}"
+        f"no split test; got {hold_out} of {sorted(loaders)}: {_advice(source)}"
       )
-    load = kept["train"]
-    for name, held in (("train", False), ("test", True)):
-      kept[name] = functools.partial(_held_out, load, hold_out, seed, held=held)
-  if splits is None and not set(NEEDED) <= set(kept):
+    load = loaders["train"]
+    for name, in_test in (("train", False), ("test", True)):
+      loaders[name] = functools.partial(
+        _hold_out, load, hold_out, seed, in_test=in_test
+      )
+  if splits is None and not set(NEEDED) <= set(loaders):
     raise SplitsError(
       f"training needs the splits {list(NEEDED)}; the source, "
-      f"{source.layout}, has {found}: {_advice(source)}"
+      f"{source.layout}, has {available}: {_advice(source)}"
     )
   left = {
-    f"split {archives.shown(name)}": 0
+    f"split {archives.printable(name)}": 0
     for name in source.splits
-    if name not in wanted.values()
+    if name not in chosen.values()
   }
   return source._replace(
-    splits=types.MappingProxyType(kept), left_out={**source.left_out, **left}
+    splits=types.MappingProxyType(loaders), left_out={**source.left_out, **left}
   )
