@@ -1,8 +1,9 @@
-"""What a caller hands in: functions, arrays and labels, checked in one place.
+"""Checks of what a caller passes: functions, arrays and labels.
 
-A function is checked when it is given, by the arguments that it takes, and
-when it answers, by what it returns: a wrong one is told what to pass. An array
-is checked against its shape as docstrings write it, `check_array`.
+A function is checked twice: when it is passed, by the arguments that it takes,
+and when it is called, by what it returns. An array is checked against its
+shape as docstrings write it, see `check_array`. Every message names the
+argument, what is allowed, what came and how to make a right one.
 """
 
 import functools
@@ -39,7 +40,7 @@ _KINDS = {
 }
 
 
-def described(value: Any) -> str:
+def describe(value: Any) -> str:
   """Returns what a value is, in a few words, for an error message."""
   if isinstance(value, type):
     return f"the class {value.__name__}"
@@ -56,7 +57,7 @@ def described(value: Any) -> str:
 def check_array(
   name: str, value: Any, wanted: str, advice: str = "", **sizes: int
 ) -> dict[str, int]:
-  """Raises unless an array has the shape, and the type, that a text says.
+  """Raises unless an array has the shape and type that `wanted` describes.
 
   An axis is a number, or a name for any length; a name that comes again, or
   that is among `sizes`, stands for one length. ``...`` stands for any number
@@ -77,10 +78,10 @@ def check_array(
   Raises:
     ValueError: if it is of another shape or type.
   """
-  kind, shapes = _parsed(wanted)
+  kind, shapes = _parse(wanted)
   if value is None or isinstance(value, Mapping | str) or callable(value):
-    said = f"{wanted}; got {described(value)}"
-    raise ValueError(f"{name} must be an array {said}")
+    raise ValueError(f"{name} must be an array {wanted}; got {describe(value)}")
+  # Nothing here touches values: traced arrays have a shape and a type too.
   shape = np.shape(value)
   dtype = getattr(value, "dtype", None) or np.result_type(value)
   if not kind or _is_of(dtype, kind):
@@ -102,7 +103,7 @@ class _Wanted(NamedTuple):
 
 
 @functools.lru_cache
-def _parsed(wanted: str) -> _Wanted:
+def _parse(wanted: str) -> _Wanted:
   shapes = [
     tuple(axis.strip() for axis in axes.split(",") if axis.strip())
     for axes in re.findall(r"\[([^]]*)\]", wanted)
@@ -120,6 +121,7 @@ def _lengths(
   shape: tuple[int, ...], axes: tuple[str, ...], sizes: dict[str, int]
 ) -> dict[str, int] | None:
   """The lengths of the named axes; None where a shape does not fit."""
+  # Axes before the dots are read from the front, those behind from the back.
   if "..." in axes:
     first = axes.index("...")
     last = len(axes) - first - 1
@@ -149,7 +151,7 @@ def check_is(name: str, value: Any, kind: type, example: str) -> None:
   if not isinstance(value, kind):
     article = "an" if kind.__name__[0] in "AEIOU" else "a"
     raise ValueError(
-      f"{name} must be {article} {kind.__name__}; got {described(value)}. "
+      f"{name} must be {article} {kind.__name__}; got {describe(value)}. "
       f"{example} is one"
     )
 
@@ -167,9 +169,9 @@ def check_network(network: Any) -> None:
 def check_takes(
   name: str, function: Any, parameters: tuple[str, ...], advice: str
 ) -> None:
-  """Raises unless a function can be called with so many positional arguments.
+  """Raises unless a function can be called with these positional arguments.
 
-  A class is refused: what it makes may be such a function, it is not.
+  A class is refused: its instances may be such functions, the class is not.
 
   Args:
     name: what to call the function in the message.
@@ -182,17 +184,17 @@ def check_takes(
   """
   wanted = f"{name} must be a function of ({', '.join(parameters)})"
   if not callable(function) or isinstance(function, type):
-    raise ValueError(f"{wanted}; got {described(function)}. {advice}")
+    raise ValueError(f"{wanted}; got {describe(function)}. {advice}")
   signature = _signature(function)
   if signature is not None and not _binds(signature, len(parameters)):
     raise ValueError(
-      f"{wanted}; got {described(function)}, which takes "
+      f"{wanted}; got {describe(function)}, which takes "
       f"({', '.join(signature.parameters)}). {advice}"
     )
 
 
 def _signature(function: Callable) -> inspect.Signature | None:
-  """The arguments of a function; None of a builtin that does not tell."""
+  """The arguments of a function; None for a builtin without a signature."""
   try:
     return inspect.signature(function)
   except (TypeError, ValueError):
@@ -230,17 +232,19 @@ def with_key(
     ValueError: if it takes neither, or may take either.
   """
   wanted = f"{name} must be a function of (key, inputs), or of (inputs) alone"
-  given: Any = function
+  logits: Any = function
   if not callable(function) or isinstance(function, type):
-    raise ValueError(f"{wanted}; got {described(function)}. {advice}")
+    raise ValueError(f"{wanted}; got {describe(function)}. {advice}")
+  # The signature decides, not a trial call: calling could draw, print or fail
+  # for other reasons.
   signature = _signature(function)
   fits = [n for n in (1, 2) if signature is None or _binds(signature, n)]
   if fits == [2]:
-    return given
+    return logits
   if fits == [1]:
-    if not isinstance(given, jax.tree_util.Partial):
-      given = jax.tree_util.Partial(given)
-    return jax.tree_util.Partial(_without_key, given)
+    if not isinstance(logits, jax.tree_util.Partial):
+      logits = jax.tree_util.Partial(logits)
+    return jax.tree_util.Partial(_without_key, logits)
   takes = "does not tell its arguments"
   if signature is not None:
     takes = f"takes ({', '.join(signature.parameters)})"
@@ -250,7 +254,7 @@ def with_key(
       "lambda inputs: f(inputs)"
     )
   raise ValueError(
-    f"{wanted}; got {described(function)}, which {takes}. {advice}"
+    f"{wanted}; got {describe(function)}, which {takes}. {advice}"
   )
 
 
@@ -295,7 +299,7 @@ def check_logits(logits: Any, name: str = "logits_fn") -> None:
     if isinstance(logits, Forward | Scored):
       advice = "; return its attribute logits"
     raise ValueError(
-      f"{name} must return logits [B, C]; got {described(logits)}{advice}"
+      f"{name} must return logits [B, C]; got {describe(logits)}{advice}"
     )
   if logits.ndim != 2:
     raise ValueError(
@@ -305,7 +309,7 @@ def check_logits(logits: Any, name: str = "logits_fn") -> None:
 
 
 def check_loss(function: Any, name: str = "loss") -> None:
-  """Raises unless a function takes what a loss that attacks ascend takes.
+  """Raises unless a function takes the arguments of an attack's loss.
 
   Args:
     function: the caller's.
@@ -327,7 +331,7 @@ def check_scored(scored: Any, labels: Labels) -> None:
   if not isinstance(scored, Scored):
     raise ValueError(
       "loss must return Scored(loss [B], logits [B, C]), since success cannot "
-      f"be told from a loss; got {described(scored)}. "
+      f"be told from a loss; got {describe(scored)}. "
       "losses.scored(logits_fn, losses.cross_entropy) makes such a loss"
     )
   check_losses(scored.loss, len(labels))
@@ -344,7 +348,7 @@ def check_losses(values: Any, size: int, name: str = "loss") -> None:
   """
   wanted = f"{name} must return one number per example, ({size},)"
   if not isinstance(values, jax.Array | np.ndarray):
-    raise ValueError(f"{wanted}; got {described(values)}")
+    raise ValueError(f"{wanted}; got {describe(values)}")
   if values.shape != (size,):
     raise ValueError(
       f"{wanted}; got shape {values.shape}. Leave out the mean or the sum over "
@@ -353,7 +357,7 @@ def check_losses(values: Any, size: int, name: str = "loss") -> None:
 
 
 def check_attack(attack: Any, name: str = "attack") -> None:
-  """Raises unless this is an attack, and not what makes one.
+  """Raises unless this is an attack; a function that builds one is refused.
 
   Raises:
     ValueError: if it does not take a key, inputs and labels.
@@ -361,7 +365,7 @@ def check_attack(attack: Any, name: str = "attack") -> None:
   check_takes(name, attack, ("key", "inputs", "labels"), _ATTACK)
 
 
-def checked_attacks(attacks: Any) -> tuple[Attack, ...]:
+def check_attacks(attacks: Any) -> tuple[Attack, ...]:
   """Returns a sequence of attacks as a tuple.
 
   Raises:
@@ -369,7 +373,7 @@ def checked_attacks(attacks: Any) -> tuple[Attack, ...]:
   """
   if callable(attacks) or not hasattr(attacks, "__len__"):
     raise ValueError(
-      f"attacks must be a sequence of attacks; got {described(attacks)}"
+      f"attacks must be a sequence of attacks; got {describe(attacks)}"
     )
   if not attacks:
     raise ValueError("attacks must hold at least one attack; got none")
@@ -412,7 +416,7 @@ def _as_array(values: Any, name: str) -> Any:
   except ValueError:  # Rows of several lengths.
     raise ValueError(
       f"{name} must be integer classes, one per example; got "
-      f"{described(values)} that is no array"
+      f"{describe(values)} that is no array"
     ) from None
 
 

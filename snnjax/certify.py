@@ -38,7 +38,7 @@ _BITS = 32  # of one draw
 
 
 class Certificates(NamedTuple):
-  """What is certain of each example, NumPy arrays [B].
+  """The certified class and radius of each example, NumPy arrays [B].
 
   Attributes:
     prediction: the smoothed class; -1 where no class is certain to have the
@@ -113,7 +113,7 @@ def votes(
   keys = prng.example_keys(key, prng.batch_size(inputs))
 
   def run(keys: Key) -> Array:
-    return logits_fn(*_shown(keys, inputs, steps, fixed))
+    return logits_fn(*_draw_inputs(keys, inputs, steps, fixed))
 
   shape = jax.eval_shape(run, keys).shape
 
@@ -149,7 +149,7 @@ def _check_rates(inputs: Inputs, fixed: Collection[str] = ()) -> None:
 
 
 def _modalities(inputs: Inputs, fixed: Collection[str]) -> dict[str, Array]:
-  """The arrays that are drawn, by what to call them."""
+  """The arrays that are drawn, by their names in error messages."""
   if not isinstance(inputs, Mapping):
     return {"inputs": inputs}
   return {
@@ -159,17 +159,17 @@ def _modalities(inputs: Inputs, fixed: Collection[str]) -> dict[str, Array]:
   }
 
 
-def _shown(
+def _draw_inputs(
   keys: Key, inputs: Inputs, steps: int, fixed: Collection[str]
 ) -> tuple[Key, Inputs]:
   """The network's keys, and the inputs with trains in the place of rates."""
-  own, spikes = prng.split(keys)
+  network_keys, spikes = prng.split(keys)
   if not isinstance(inputs, Mapping):
-    return own, trains(spikes, inputs, steps)
-  drawn = prng.split(spikes, len(inputs))
-  return own, {
+    return network_keys, trains(spikes, inputs, steps)
+  train_keys = prng.split(spikes, len(inputs))
+  return network_keys, {
     name: inputs[name] if name in fixed else trains(key, inputs[name], steps)
-    for key, name in zip(drawn, sorted(inputs), strict=True)
+    for key, name in zip(train_keys, sorted(inputs), strict=True)
   }
 
 

@@ -65,6 +65,8 @@ mlir.register_lowering(
 
 def _jvp(primals: tuple, tangents: tuple) -> tuple:
   _, slope, _ = primals
+  # Only the carrier's tangent counts. `slope` stays differentiable, so that a
+  # second derivative is that of the surrogate.
   moved = tangents[2]
   result = _replaced.bind(*primals)
   if isinstance(moved, ad.Zero):

@@ -60,8 +60,8 @@ def value_and_per_example(
   of_inputs = _loss_of(fn, loss)
 
   def alone(key: Key, example: Inputs, label: Labels) -> Array:
-    one = jax.tree.map(lambda leaf: leaf[None], example)
-    return of_inputs(key[None], one, label[None])[0]
+    batch_of_one = jax.tree.map(lambda leaf: leaf[None], example)
+    return of_inputs(key[None], batch_of_one, label[None])[0]
 
   mapped = jax.vmap(jax.value_and_grad(alone, argnums=1))
 

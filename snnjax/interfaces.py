@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 class Trace(NamedTuple):
-  """What one spiking layer did.
+  """The activity of one spiking layer.
 
   Attributes:
     spikes: [T, B, ...] zeros and ones.
@@ -105,7 +105,7 @@ class Aux(NamedTuple):
 
 
 class AttackResult(NamedTuple):
-  """Adversarial examples and how they fared.
+  """Adversarial examples, and whether they succeeded.
 
   Attributes:
     inputs: like the clean inputs.

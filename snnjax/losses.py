@@ -19,7 +19,7 @@ from snnjax import logistic
 from snnjax.arguments import (
   check_array,
   check_takes,
-  described,
+  describe,
   logits_function,
 )
 from snnjax.interfaces import (
@@ -48,7 +48,7 @@ def _wide(logits: Array) -> Array:
 def _check_has_type(labels: Any, name: str = "labels") -> None:
   if not hasattr(labels, "dtype"):
     raise ValueError(
-      f"{name} must be an array of integer classes; got {described(labels)}: "
+      f"{name} must be an array of integer classes; got {describe(labels)}: "
       "jnp.asarray makes one of a list"
     )
 
@@ -133,8 +133,8 @@ def rival(logits: Array, labels: Labels) -> Labels:
   """
   check_labels(logits, labels)
   _require_classes(logits, 2, "rival")
-  own = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
-  return jnp.argmax(jnp.where(own, -jnp.inf, logits), axis=1)
+  is_label = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
+  return jnp.argmax(jnp.where(is_label, -jnp.inf, logits), axis=1)
 
 
 def cross_entropy(logits: Array, labels: Labels) -> Array:
@@ -221,14 +221,25 @@ def _over_spread(
   whose derivative does not cancel where the rest is the smaller part.
   """
   logits, level = _wide(logits), _wide(level)
-  own, other = logistic.pick(logits, labels), logistic.pick(logits, targets)
+  label_logit, target_logit = (
+    logistic.pick(logits, labels),
+    logistic.pick(logits, targets),
+  )
   top = jnp.argmax(logits, axis=1)
   spread = logistic.pick(logits, top) - level + _TINY
+  # If the label is on top, z_t - z_y = -(z_y - level + tiny) + (z_t - level +
+  # tiny), and the first is minus the spread; if the target is, likewise with +.
   down = labels == top
-  rest = jnp.where(down, other - level + _TINY, level - own - _TINY)
-  least = (down | (targets == top)) & (jnp.abs(rest) < jnp.abs(other - own))
+  rest = jnp.where(
+    down, target_logit - level + _TINY, level - label_logit - _TINY
+  )
+  least = (down | (targets == top)) & (
+    jnp.abs(rest) < jnp.abs(target_logit - label_logit)
+  )
   sign = jnp.where(down, -1, 1).astype(logits.dtype)
-  return jnp.where(least, sign + rest / spread, (other - own) / spread)
+  return jnp.where(
+    least, sign + rest / spread, (target_logit - label_logit) / spread
+  )
 
 
 def targeted_margin_loss(
@@ -245,10 +256,10 @@ def targeted(loss: LogitsLoss) -> LogitsLoss:
   targets.
   """
 
-  def negated(logits: Array, targets: Labels) -> Array:
+  def negative_loss(logits: Array, targets: Labels) -> Array:
     return -loss(logits, targets)
 
-  return negated
+  return negative_loss
 
 
 def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
@@ -270,6 +281,7 @@ def kl(logits_p: Array, logits_q: Array, temperature: Constant = 1.0) -> Array:
   sizes = check_array("logits_p", logits_p, "[B, C]")
   check_array("logits_q", logits_q, "[B, C]", B=sizes["B"], C=sizes["C"])
   check_positive("temperature", temperature)
+  # Both as logarithms: a probability that underflows keeps its difference.
   log_p = logistic.log_softmax(_wide(logits_p) / temperature)
   log_q = logistic.log_softmax(_wide(logits_q) / temperature)
   return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
@@ -376,10 +388,10 @@ def against_rival(confidence: Confidence) -> LogitsLoss:
   moves, pass it to the confidence instead.
   """
 
-  def measured(logits: Array, labels: Labels) -> Array:
+  def measure(logits: Array, labels: Labels) -> Array:
     return confidence(logits, labels, rival(logits, labels))
 
-  return measured
+  return measure
 
 
 def _check_loss(loss: LogitsLoss) -> None:

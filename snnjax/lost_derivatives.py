@@ -1,4 +1,4 @@
-"""Derivatives that differentiating twice would lose: found, and refused.
+"""Finds and refuses derivatives that differentiating twice would lose.
 
 A loss that holds an input gradient (a gradient penalty, a regularised saliency
 map, an attack whose loss is descended) is differentiated twice, first with
@@ -34,10 +34,11 @@ _WRAPPING = "custom_derivatives.py"
 def guard(
   function: Callable[..., PyTree], *operands: PyTree
 ) -> Callable[[PyTree], PyTree]:
-  """Returns what a reverse pass of `function` must be wrapped in.
+  """Returns an identity that refuses a second, wrong differentiation.
 
-  That is the identity, which refuses to be differentiated if `function` has
-  derivatives that this would lose.
+  Wrap the results of a reverse pass of `function` in it. Nothing happens unless
+  they are differentiated again; then, if `function` has derivatives that this
+  would lose, a ValueError names the function that defines them.
 
   Args:
     function: traced once; never run.
@@ -51,7 +52,9 @@ def guard(
   lost = lost_derivatives(jax.make_jaxpr(function)(*operands))
   if not lost:
     return lambda tree: tree
-  return lambda tree: jax.tree.map(lambda leaf: _watched(leaf, lost[0]), tree)
+  return lambda tree: jax.tree.map(
+    lambda leaf: _watch_leaf(leaf, lost[0]), tree
+  )
 
 
 def lost_derivatives(program: ClosedJaxpr) -> list[str]:
@@ -63,10 +66,12 @@ def lost_derivatives(program: ClosedJaxpr) -> list[str]:
   Args:
     program: from `jax.make_jaxpr`.
   """
-  return list(dict.fromkeys(_found(program.jaxpr, looped=False)))
+  return list(dict.fromkeys(_find_lost(program.jaxpr, looped=False)))
 
 
-def _found(program: Jaxpr, looped: bool) -> Iterator[str]:
+def _find_lost(program: Jaxpr, looped: bool) -> Iterator[str]:
+  # A custom_vjp is lost anywhere; a custom_jvp only within a loop, since
+  # partial evaluation of the loop's body drops its rule.
   for equation in program.eqns:
     name = equation.primitive.name
     reverse = name.startswith("custom_vjp_call")
@@ -75,24 +80,24 @@ def _found(program: Jaxpr, looped: bool) -> Iterator[str]:
       if not source.startswith("JAX"):
         yield _sentence(source, reverse)
     for inner in _programs(equation.params):
-      yield from _found(inner, looped or name in _LOOPS)
+      yield from _find_lost(inner, looped or name in _LOOPS)
 
 
 def _programs(parameters: dict[str, Any]) -> Iterator[Jaxpr]:
   """The programs among an equation's parameters."""
   for value in parameters.values():
-    for each in value if isinstance(value, tuple | list) else (value,):
-      if isinstance(each, ClosedJaxpr):
-        yield each.jaxpr
-      elif isinstance(each, Jaxpr):
-        yield each
+    for program in value if isinstance(value, tuple | list) else (value,):
+      if isinstance(program, ClosedJaxpr):
+        yield program.jaxpr
+      elif isinstance(program, Jaxpr):
+        yield program
 
 
 def _source(parameters: dict[str, Any]) -> str:
   """Where a function with a rule of its own was defined: "f at file:line"."""
   inner = next(_programs(parameters), None)
-  told = getattr(inner, "debug_info", None)
-  source = str(getattr(told, "func_src_info", "") or "a function")
+  debug_info = getattr(inner, "debug_info", None)
+  source = str(getattr(debug_info, "func_src_info", "") or "a function")
   if _WRAPPING in source:
     return "a function"
   return f"JAX's {source}" if _JAX in source else source
@@ -113,7 +118,7 @@ def _sentence(source: str, reverse: bool) -> str:
   )
 
 
-def _watched(leaf: Array, says: str) -> Array:
+def _watch_leaf(leaf: Array, says: str) -> Array:
   """The leaf, whose derivative is refused with this sentence."""
   if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
     return leaf
@@ -146,8 +151,10 @@ def _jvp(primals: tuple, tangents: tuple, *, says: str) -> tuple:
 
 
 ad.primitive_jvps[_watch] = _jvp
-for _each in (_watch, _lost):
-  batching.primitive_batchers[_each] = lambda operands, axes, says, p=_each: (
-    p.bind(*operands, says=says),
-    axes[0],
+for _primitive in (_watch, _lost):
+  batching.primitive_batchers[_primitive] = (
+    lambda operands, axes, says, p=_primitive: (
+      p.bind(*operands, says=says),
+      axes[0],
+    )
   )

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.interfaces import Array, State
 from snnjax.validation import (
   Constant,
@@ -99,7 +99,7 @@ def check_neuron(neuron: Any, *, trainable: bool = True) -> None:
     say = f"call it, neurons.{neuron.__name__}()"
   else:
     say = "neurons.lif() is one"
-  raise ValueError(f"neuron must be a Neuron; got {described(neuron)}: {say}")
+  raise ValueError(f"neuron must be a Neuron; got {describe(neuron)}: {say}")
 
 
 def hard_reset(potential: Array, spikes: Array, threshold: Constant) -> Array:
@@ -288,18 +288,18 @@ def adaptive_lif(
     return AdaptiveState(jnp.zeros_like(current), jnp.zeros_like(current))
 
   def integrate(state: AdaptiveState, current: Array) -> AdaptiveState:
-    kept = _along(leak, current) * state.potential
-    return state._replace(potential=kept + current)
+    leaked = _along(leak, current) * state.potential
+    return state._replace(potential=leaked + current)
 
   def drive(state: AdaptiveState) -> Array:
     excess = _along(adaptation_strength, state.adaptation) * state.adaptation
     return state.potential - (_along(threshold, excess) + excess)
 
   def fire(state: AdaptiveState, spikes: Array) -> AdaptiveState:
-    kept = _along(adaptation_leak, spikes) * state.adaptation
+    leaked = _along(adaptation_leak, spikes) * state.adaptation
     return AdaptiveState(
       reset(state.potential, spikes, _along(threshold, spikes)),
-      kept + spikes,
+      leaked + spikes,
     )
 
   return Neuron(init, integrate, drive, fire, strict)
@@ -324,11 +324,11 @@ def hire(leak: Constant = 0.95, threshold: Constant = 1.0) -> Trainable:
   check_positive("threshold", threshold)
 
   def build(parameters: Mapping[str, Array]) -> Neuron:
-    kept, theta = parameters["leak"], parameters["threshold"]
+    decay, theta = parameters["leak"], parameters["threshold"]
 
     return Neuron(
       jnp.zeros_like,
-      lambda v, current: _along(kept, v) * v + current,
+      lambda v, current: _along(decay, v) * v + current,
       lambda v: v / _along(theta, v) - 1,
       lambda v, spikes: soft_reset(v, spikes, _along(theta, v)),
       strict=True,

@@ -39,8 +39,8 @@ ForwardFn = Callable[[Key, Inputs], tuple[Array, Any]]  # -> (logits, aux)
 Direction = Callable[[PyTree], PyTree]  # gradients -> direction, alike
 
 
-class Probe(NamedTuple):
-  """What an estimator may use to find the slope of f along d.
+class Line(NamedTuple):
+  """A line through x along d, and what an estimator of f's slope there may use.
 
   Attributes:
     confidence: f, ``inputs -> [B]``, with keys, labels and rivals fixed.
@@ -73,7 +73,7 @@ class Penalized(NamedTuple):
   aux: Any
 
 
-Estimator = Callable[[Probe], Array]  # -> slope [B]
+Estimator = Callable[[Line], Array]  # -> slope [B]
 PenaltyFn = Callable[[Key, Inputs, Labels], Penalized]
 
 
@@ -148,19 +148,19 @@ def finite_difference(step: Constant = 1e-2) -> Estimator:
   """
   check_positive("step", step)
 
-  def slope(probe: Probe) -> Array:
-    moved = advance(probe.inputs, probe.direction, step)
-    return probe.change(moved) / step
+  def slope(line: Line) -> Array:
+    moved = advance(line.inputs, line.direction, step)
+    return line.change(moved) / step
 
   return slope
 
 
-def jvp(probe: Probe) -> Array:
+def jvp(line: Line) -> Array:
   """Estimates the slope <g, d> exactly, by forward mode through surrogates."""
-  return jax.jvp(probe.confidence, (probe.inputs,), (probe.direction,))[1]
+  return jax.jvp(line.confidence, (line.inputs,), (line.direction,))[1]
 
 
-def double_backpropagation(probe: Probe) -> Array:
+def double_backpropagation(line: Line) -> Array:
   """Estimates the slope <g, d> exactly, differentiating g itself.
 
   Since d is where the norm is attained, <g, d> has both the value and the
@@ -171,7 +171,7 @@ def double_backpropagation(probe: Probe) -> Array:
     Backpropagation, IEEE Transactions on Neural Networks 3(6).
   """
   products = jax.tree.map(
-    lambda g, d: jnp.sum(_flat(g * d), axis=1), probe.pull(), probe.direction
+    lambda g, d: jnp.sum(_flat(g * d), axis=1), line.pull(), line.direction
   )
   return jax.tree.reduce(jnp.add, products)
 
@@ -210,7 +210,7 @@ def gradient_penalty(
     confidence: f, ``(logits, labels, rival) -> [B]``.
     direction: gradients -> direction, held constant; one per modality, the
       contributions of modalities add up.
-    estimator: ``Probe -> slope [B]``; `finite_difference()` by default.
+    estimator: ``Line -> slope [B]``; `finite_difference()` by default.
     shape: slope -> penalty; `squared` (the released code) or `absolute` (the
       paper).
 
@@ -232,7 +232,7 @@ def gradient_penalty(
   for name, function, parameters, advice in (
     ("confidence", confidence, ("logits", "labels", "rival"), "losses.margin"),
     ("direction", direction, ("gradients",), "regularizers.sign_direction"),
-    ("estimator", estimate, ("probe",), "regularizers.finite_difference(0.01)"),
+    ("estimator", estimate, ("line",), "regularizers.finite_difference(0.01)"),
     ("shape", shape, ("slope",), "regularizers.squared"),
   ):
     check_takes(name, function, parameters, f"{advice} is one")
@@ -245,18 +245,20 @@ def gradient_penalty(
       rival = losses.rival(logits, labels)
       return confidence(logits, labels, rival), (logits, aux, rival)
 
+    # Differentiated twice, here and for the weights: what cannot be is refused.
     watched = guard(clean, inputs)
     value, pull, others = jax.vjp(clean, inputs, has_aux=True)
     logits, aux, rival = watched(others)
 
-    def again(x: Inputs) -> Array:
+    def logits_again(x: Inputs) -> Array:
+      # The same draws as in the clean pass: the difference is the inputs'.
       return forward_pass(jax.random.clone(keys), x)[0]
 
-    def fixed(x: Inputs) -> Array:
-      return confidence(again(x), labels, rival)
+    def fixed_confidence(x: Inputs) -> Array:
+      return confidence(logits_again(x), labels, rival)
 
     def change(x: Inputs) -> Array:
-      return _change(confidence, (logits, again(x)), labels, rival)
+      return _change(confidence, (logits, logits_again(x)), labels, rival)
 
     def gradient() -> Inputs:
       return watched(pull(jnp.ones_like(value))[0])
@@ -265,8 +267,10 @@ def gradient_penalty(
     # outer differentiation a second-order program that it would throw away.
     frozen = jax.tree.map(lax.stop_gradient, pull)
     (constant,) = frozen(jnp.ones_like(value))
-    along = jax.tree.map(lax.stop_gradient, direction(constant))
-    slope = estimate(Probe(fixed, inputs, change, along, gradient))
+    along_norm = jax.tree.map(lax.stop_gradient, direction(constant))
+    slope = estimate(
+      Line(fixed_confidence, inputs, change, along_norm, gradient)
+    )
     return Penalized(shape(slope), slope, logits, aux)
 
   return penalize
@@ -349,6 +353,7 @@ def orthogonalize(
   check_range("share", share, 0.0, 1.0)
   check_positive("share", share)
   check_array("kernel", kernel, "[..., inputs, outputs]")
+  # flax keeps outputs last; the paper's rows are outputs.
   rows = kernel.reshape(-1, kernel.shape[-1]).T
   if rows.shape[0] < many:
     moved = _retract(rows, rate)
@@ -378,6 +383,7 @@ def firing_rate(traces: Mapping[str, Trace], target: Constant = 0.0) -> Array:
   check_range("target", target, 0.0, 1.0)
   if not traces:
     raise ValueError("traces must hold at least one spiking layer; got none")
+  # Over steps and neurons, not over examples: each has a rate of its own.
   excesses = [
     jnp.mean(t.spikes, axis=(0, *range(2, t.spikes.ndim))) - target
     for t in traces.values()

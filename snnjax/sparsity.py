@@ -274,17 +274,17 @@ def summarize(metrics: Metrics, mask: Array | None = None) -> Summary:
     metrics: of one modality, each [B].
     mask: [B] booleans, False on padding; None counts every example.
   """
-  kept = jnp.ones_like(metrics.is_zero) if mask is None else mask
+  included = jnp.ones_like(metrics.is_zero) if mask is None else mask
   not_finite = ~jnp.isfinite(metrics.linf)
   undefined = metrics.is_zero | not_finite
   means = {
-    name: mean_defined(values, undefined, kept)
+    name: mean_defined(values, undefined, included)
     for name, values in metrics._asdict().items()
     if name != "is_zero"
   }
   return Summary(
     means=means,
-    counted=jnp.sum(kept & ~undefined),
-    zeros=jnp.sum(kept & metrics.is_zero),
-    not_finite=jnp.sum(kept & not_finite),
+    counted=jnp.sum(included & ~undefined),
+    zeros=jnp.sum(included & metrics.is_zero),
+    not_finite=jnp.sum(included & not_finite),
   )

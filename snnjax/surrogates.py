@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.derivatives import replace_derivative
 from snnjax.interfaces import Array
 from snnjax.validation import check_positive
@@ -62,7 +62,7 @@ def check_surrogate(surrogate: Any) -> None:
     hint = ": call it, surrogates.atan()" if callable(surrogate) else ""
     raise ValueError(
       "surrogate must be a Surrogate, such as surrogates.atan(); got "
-      f"{described(surrogate)}{hint}"
+      f"{describe(surrogate)}{hint}"
     )
 
 

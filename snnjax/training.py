@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from snnjax.arguments import as_labels, described
+from snnjax.arguments import as_labels, describe
 from snnjax.interfaces import (
   Array,
   Aux,
@@ -23,8 +23,8 @@ from snnjax.kernels.isolate import isolated
 from snnjax.methods.method import Method, Stage, as_method
 from snnjax.prng import batch_size
 
-Metrics = Mapping[str, Array]
-TrainStep = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
+StepMetrics = Mapping[str, Array]
+TrainStep = Callable[["TrainState", Batch], tuple["TrainState", StepMetrics]]
 
 # Seeds that one turn of a CPU's loop trains: 12 % faster than a loop over
 # single ones, for 4 s more of compilation.
@@ -101,14 +101,14 @@ def make_train_step(
   """
   if not (hasattr(tx, "init") and hasattr(tx, "update")):
     raise ValueError(
-      f"tx must be an optax transformation; got {described(tx)}. "
+      f"tx must be an optax transformation; got {describe(tx)}. "
       "optax.adam(1e-3) is one"
     )
   staged = as_method(method)
 
   def update(
     state: TrainState, stage: Stage, key: Key, batch: Batch, number: int
-  ) -> tuple[TrainState, Stage, Metrics]:
+  ) -> tuple[TrainState, Stage, StepMetrics]:
     objective_key, advance_key = jax.random.split(key)
 
     def loss(
@@ -124,6 +124,7 @@ def make_train_step(
         number,
       )
 
+    # Weights and perturbation in one backward pass: HIRE's noise costs nothing.
     (_, (aux, memory)), (gradient, input_gradient) = jax.value_and_grad(
       loss, argnums=(0, 1), has_aux=True
     )(state.params, stage.perturbation)
@@ -139,11 +140,12 @@ def make_train_step(
     norm = optax.tree.norm(gradient)
     return state, stage, {**aux.metrics, "gradient_norm": norm}
 
-  def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+  def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
     size = batch_size(batch.inputs)
     batch = batch._replace(
       labels=as_labels(batch.labels, size), mask=jnp.asarray(batch.mask)
     )
+    # By the step's number, not by splitting on: a resumed run draws the same.
     key = jax.random.fold_in(state.key, state.step)
     stage = staged.begin(state.carried, batch)
     history = []
@@ -153,7 +155,7 @@ def make_train_step(
       )
       history.append(metrics)
     state = state._replace(step=state.step + 1, carried=staged.finish(stage))
-    means = jax.tree.map(lambda *each: sum(each) / len(each), *history)
+    means = jax.tree.map(lambda *values: sum(values) / len(values), *history)
     return state, means
 
   return step
@@ -177,7 +179,9 @@ def over_seeds(step: TrainStep) -> TrainStep:
   """
   alone = isolated(step)
 
-  def in_turn(states: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+  def in_turn(
+    states: TrainState, batch: Batch
+  ) -> tuple[TrainState, StepMetrics]:
     def turn(_: None, state: TrainState) -> tuple[None, PyTree]:
       return None, alone(state, batch)
 
@@ -185,7 +189,7 @@ def over_seeds(step: TrainStep) -> TrainStep:
 
   together = jax.vmap(step, (0, None))
 
-  def many(states: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+  def many(states: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
     return lax.platform_dependent(states, batch, cpu=in_turn, default=together)
 
   return many

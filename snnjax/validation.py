@@ -64,8 +64,10 @@ def check_counts(name: str, values: Iterable[int], least: int = 1) -> None:
 
 def check_count(name: str, value: int, least: int = 1) -> None:
   """Raises ValueError unless `value` is a whole number of at least `least`."""
-  whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-  if not whole or value < least:
+  is_integer = isinstance(value, int | np.integer) and not isinstance(
+    value, bool
+  )
+  if not is_integer or value < least:
     raise ValueError(
       f"{name} must be a whole number of at least {least}; got {value!r}"
     )
@@ -107,20 +109,20 @@ def check_box(name: str, values: Any, lower: Any, upper: Any) -> None:
   known = all(map(is_concrete, (values, lower, upper)))
   if not known or not getattr(values, "is_fully_addressable", True):
     return
-  seen = np.asarray(values)
-  if seen.dtype.itemsize < 4:  # NumPy knows little of bfloat16.
-    seen = seen.astype(np.float32)
+  array = np.asarray(values)
+  if array.dtype.itemsize < 4:  # NumPy knows little of bfloat16.
+    array = array.astype(np.float32)
   walls = np.asarray(lower), np.asarray(upper)
-  inside = np.asarray(in_box(seen, *walls, np.asarray(values).dtype))
+  inside = np.asarray(in_box(array, *walls, np.asarray(values).dtype))
   if inside.all():
     return
-  rows = np.flatnonzero(~inside.reshape(len(seen), -1).all(1))
+  rows = np.flatnonzero(~inside.reshape(len(array), -1).all(1))
   ends = tuple(
     float(f"{end:.6g}") for end in (float(np.min(lower)), float(np.max(upper)))
   )
   raise ValueError(
-    f"{name} must lie in the box {ends}; they span [{seen.min():.6g}, "
-    f"{seen.max():.6g}], and {len(rows)} of {len(seen)} examples are outside "
+    f"{name} must lie in the box {ends}; they span [{array.min():.6g}, "
+    f"{array.max():.6g}], and {len(rows)} of {len(array)} examples are outside "
     f"or not finite, the first {rows[0]}. If they are standardised or 0..255, "
     "put the normalisation inside the model, or give the box that they live in"
   )

@@ -788,7 +788,7 @@ def test_gradients_checks_and_training_take_a_list():
     slopes(jax.random.clone(key), INPUTS, LABELS),
   )
   examples = checks.Examples(key, INPUTS, listed)
-  np.testing.assert_array_equal(examples.taken([1, 0]).labels, LABELS[:2][::-1])
+  np.testing.assert_array_equal(examples.take([1, 0]).labels, LABELS[:2][::-1])
   subject = checks.Subject(logits, {"own": logits}, attacks.linf, 0.1, steps=1)
   assert measurements.measure_noise(subject, examples, draws=1)
 
@@ -843,15 +843,15 @@ def test_blocks_that_an_image_is_too_small_for_are_named(channels):
   network = models.cnn(
     channels, neuron=neurons.lif(), encoder=encoders.direct(2)
   )
-  says = "layer 'pool4' averages windows of 2x2, but its images are 1x1.*fewer"
+  says = "layer 'pool4' averages squares of 2x2, but its images are 1x1.*fewer"
   with pytest.raises(ValueError, match=says):
     network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 
 
 def test_what_a_value_is_is_said_in_few_words():
-  assert arguments.described(np.ones((2, 3))) == "an array float64[2, 3]"
-  assert arguments.described(functools.partial(print)) == "a partial"
-  assert arguments.described(len) == "the function len"
+  assert arguments.describe(np.ones((2, 3))) == "an array float64[2, 3]"
+  assert arguments.describe(functools.partial(print)) == "a partial"
+  assert arguments.describe(len) == "the function len"
   with pytest.raises(ValueError, match="got a list"):
     prng.batch_size([[0.0]])
 

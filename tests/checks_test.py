@@ -14,7 +14,7 @@ from snnjax.checks import (
   check,
   coverage,
   criteria,
-  measured,
+  read_evaluation,
 )
 from snnjax.evaluation import Clean, Evaluation, Outcome
 
@@ -298,7 +298,7 @@ def test_an_evaluation_measures_what_it_can():
     finite=yes,
     zero_gradient=np.full(4, np.nan),
   )
-  got = measured(
+  got = read_evaluation(
     Evaluation(
       np.arange(4), np.zeros(4, int), clean, {"a": outcome, "b": quiet}
     )
@@ -317,7 +317,7 @@ def test_an_evaluation_without_attacks_passes_nothing():
   yes = np.ones(4, bool)
   clean = Clean(np.zeros(4, int), np.zeros(4), yes, yes, yes)
   bare = Evaluation(np.arange(4), np.zeros(4, int), clean, {})
-  alarms = check(measured(bare))
+  alarms = check(read_evaluation(bare))
   passed = {a.name for a in alarms if a.state is State.PASSED}
   assert passed == {"Two forward passes differ"}
   assert not any(alarm.fired for alarm in alarms)
@@ -395,7 +395,7 @@ def test_of_two_alarms_the_graver_counts(first, second, state, examples):
     check(Measurements(**values), "net", examples=number)
     for number, values in enumerate((first, second), 1)
   ]
-  alarms = checks.graver(*both)
+  alarms = checks.keep_graver(*both)
   assert len(alarms) == len(CHECKS)
   (alarm,) = [a for a in alarms if a.name == "The batch matters"]
   assert (alarm.state, alarm.examples) == (state, examples)
@@ -420,7 +420,7 @@ def test_what_many_examples_pass_answers_only_what_they_looked_at(few, state):
   )
   for pair in ((whole, part), (part, whole)):
     name = "A gradient-free attack beats the white box"
-    (alarm,) = [a for a in checks.graver(*pair) if a.name == name]
+    (alarm,) = [a for a in checks.keep_graver(*pair) if a.name == name]
     assert alarm.state is state
 
 

@@ -190,7 +190,7 @@ def load(
   setup = part(_SETUP)
   parts = (decode(part(name)) for name in setup["parts"].tolist())
   return Measured(
-    checks.merged(*parts), len(setup["indices"]), str(setup["attacked"])
+    checks.merge(*parts), len(setup["indices"]), str(setup["attacked"])
   )
 
 
@@ -218,7 +218,7 @@ def complete(
     examples=measured.examples,
     where=measured.attacked,
   )
-  return checks.graver(alarms, more)
+  return checks.keep_graver(alarms, more)
 
 
 @functools.cache

@@ -46,7 +46,9 @@ class Agenda:
   @functools.cached_property
   def stages(self) -> Mapping[str, tuple[str, ...]]:
     """By path of each case, the stages whose victims it does not meet."""
-    return evaluating.spared(tuple(self.plan.by_path), self.plan.survivors)
+    return evaluating.earlier_stages(
+      tuple(self.plan.by_path), self.plan.survivors
+    )
 
 
 class SavedChunk(NamedTuple):
@@ -214,9 +216,9 @@ def next_number(folder: Workdir) -> int:
 
 
 def lacks(agenda: Agenda, saved: Sequence[SavedChunk]) -> list[evaluating.Lack]:
-  """Returns the stages that lack examples; see `evaluation.lacking`."""
+  """Returns the stages that lack examples; see `evaluation.find_lacks`."""
   chunks = [chunk_file.chunk for chunk_file in saved]
-  return evaluating.lacking(agenda.indices, agenda.stages, chunks)
+  return evaluating.find_lacks(agenda.indices, agenda.stages, chunks)
 
 
 def collect(

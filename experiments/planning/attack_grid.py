@@ -139,14 +139,14 @@ def cases(
   judge = jax.tree_util.Partial(made.classify, variables)
   given = (views, made.norm, inputs)
   try:
-    able = many_rules.runnable(wanted, *given, judge, made.stand_ins)
+    able = many_rules.keep_runnable(wanted, *given, judge, made.stand_ins)
   except SuiteError as error:
     raise UsageError(
       f"a suite must have an attack that can run; got {error.got}"
     ) from None
   if made.norm is build.THREATS["linf"]:
     everything = dict.fromkeys(able.strongest.radii, LARGE_RADIUS)
-    able = able.asking(Cell(LARGE, 0, everything))
+    able = able.with_cell(Cell(LARGE, 0, everything))
   return Cases(able, many_rules.builders(able, *given, made.stand_ins))
 
 

@@ -43,13 +43,15 @@ def alarms(all_alarms: Iterable[Alarm]) -> str:
       *(
         f"- {group[0].name} ({wording.severity(group[0])}): "
         f"{wording.subjects(group)}. Remedy: {group[0].remedy}"
-        for group in wording.grouped(listed, State.FIRED)
+        for group in wording.group_alarms(listed, State.FIRED)
       ),
       *(
         f"- {state.value}: "
-        + "; ".join(group[0].name for group in wording.grouped(listed, state))
+        + "; ".join(
+          group[0].name for group in wording.group_alarms(listed, state)
+        )
         for state in (State.UNDECIDED, State.NOT_CHECKED)
-        if wording.grouped(listed, state)
+        if wording.group_alarms(listed, state)
       ),
     ]
   )

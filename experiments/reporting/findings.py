@@ -264,7 +264,9 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     if robust_here is not None:
       radii[cell.radius] = robust_here
   all_cases = [case for cell in levels for case in plan.on(cell)]
-  measured = checks.measured(select_cases(evaluation, all_cases))._replace(
+  measured = checks.read_evaluation(
+    select_cases(evaluation, all_cases)
+  )._replace(
     reported_robust=robust(ran),
     one_step_robust=robust(plan.on(strongest, "fgsm")),
     many_steps_robust=robust(rules[:1]),
@@ -355,7 +357,7 @@ def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   """
   study = assessed.study
 
-  def everywhere(metrics: gradients.Metrics) -> np.ndarray:
+  def everywhere(metrics: gradients.ModalityMetrics) -> np.ndarray:
     zero = [modality_metrics.is_zero for modality_metrics in metrics.values()]
     return np.logical_and.reduce(zero).astype(bool)
 

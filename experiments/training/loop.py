@@ -108,7 +108,7 @@ class Plan(NamedTuple):
   made_from: Mapping[str, str]
   train: datasets.Training
   validation: dataset.Dataset | None
-  step: Callable[[TrainState, Batch], tuple[TrainState, steps.Metrics]]
+  step: Callable[[TrainState, Batch], tuple[TrainState, steps.StepMetrics]]
   right: Callable[[Variables, dataset.Dataset], int]
   per_epoch: int
   total: int
@@ -123,7 +123,7 @@ class Programs(NamedTuple):
     hits: ``(variables, key, batch)`` -> how many of its examples are right.
   """
 
-  step: Callable[..., tuple[TrainState, steps.Metrics]]
+  step: Callable[..., tuple[TrainState, steps.StepMetrics]]
   hits: Callable[[Variables, Key, Batch], jax.Array]
 
 
@@ -440,7 +440,7 @@ def _programs(config: Config, network: Network, updates: int) -> Programs:
   @functools.partial(jax.jit, donate_argnums=1)
   def step(
     values: Mapping[str, Any], state: TrainState, batch: Batch
-  ) -> tuple[TrainState, steps.Metrics]:
+  ) -> tuple[TrainState, steps.StepMetrics]:
     own = settings.replaced(config, values)
     method = training_methods.method(own, network)
     tx = build.optimizer(own, updates)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.attacks.oracles import Oracle, eot, with_memory
 from snnjax.backward.assg import Assg, Moments, assg_rule
 from snnjax.interfaces import (
@@ -59,7 +59,7 @@ def assg(
   if not isinstance(given, Assg):
     raise ValueError(
       "rule must be an adaptive rule, as assg_rule() makes one; got "
-      f"{described(given)}"
+      f"{describe(given)}"
     )
 
   def init(inputs: Inputs) -> Mapping[str, Moments]:
@@ -83,7 +83,7 @@ def assg(
       adapted_rule = dataclasses.replace(rule, moments=moments, frozen=frozen)
       result = network.apply(variables, inputs, rule=adapted_rule, key=key)
       moments_after = {
-        layer: adapted_rule.updated(layer, trace.drive)
+        layer: adapted_rule.update(layer, trace.drive)
         for layer, trace in result.traces.items()
       }
       return Scored(loss(result.logits, labels), result.logits), moments_after

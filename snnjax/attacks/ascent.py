@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from snnjax import prng
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.attacks.candidates import Keep, success_then_loss
 from snnjax.attacks.loop import (
   Memory,
@@ -186,7 +186,7 @@ def _check_stepper(stepper: Any) -> None:
   if not (hasattr(stepper, "init") and hasattr(stepper, "update")):
     raise ValueError(
       "stepper must be an optax transformation; got "
-      f"{described(stepper)}. attacks.steppers.steepest(threat) is one"
+      f"{describe(stepper)}. attacks.steppers.steepest(threat) is one"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnjax.arguments import described
+from snnjax.arguments import describe
 from snnjax.attacks.threats import ravel
 from snnjax.interfaces import Array, AttackResult, Inputs, Labels
 
@@ -31,7 +31,7 @@ def check_keep(keep: Any) -> None:
   if not isinstance(keep, Keep):
     raise ValueError(
       "keep must be a rule such as attacks.success_then_loss; got "
-      f"{described(keep)}: attacks.Keep(replaces) makes one of a function "
+      f"{describe(keep)}: attacks.Keep(replaces) makes one of a function "
       "(best, new) -> [B]"
     )
 
@@ -75,6 +75,7 @@ def nearest_success(distance: Callable[[AttackResult], Array]) -> Keep:
   """
 
   def replaces(best: AttackResult, new: AttackResult) -> Array:
+    # A search for the nearest is not after high losses: they break ties only.
     before, after = distance(best), distance(new)
     nearer = (after < before) | ((after == before) & _higher(best, new))
     better = new.success & (nearer | ~best.success)
@@ -132,5 +133,6 @@ def keep_better(
   new = new._replace(loss=new.loss.astype(best.loss.dtype))
   better = ravel.select_examples(keep.replaces(best, new), new, best)
   over = best.success & (not keep.counts_after_success)
+  # Also where the best one stays: the probes of the other were made.
   spent = best.iterations + jnp.where(over, 0, new.iterations)
   return better._replace(iterations=spent)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng, vectors
-from snnjax.arguments import as_labels, check_attack, checked_attacks
+from snnjax.arguments import as_labels, check_attack, check_attacks
 from snnjax.attacks.admission import admit_result, checked_labels
 from snnjax.attacks.candidates import candidate, keep_better, success_then_loss
 from snnjax.attacks.oracles import (
@@ -38,7 +38,7 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
   Raises:
     ValueError: if there is no attack.
   """
-  attacks = checked_attacks(attacks)
+  attacks = check_attacks(attacks)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     size = prng.batch_size(inputs)
@@ -119,21 +119,22 @@ def transfer(
     Nicolas Papernot, Patrick McDaniel, Ian Goodfellow, 2016,
     "Transferability in machine learning", arXiv 1605.07277.
   """
-  attacks = checked_attacks(attacks)
+  attacks = check_attacks(attacks)
   oracle = as_oracle(target, loss, margin_loss)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     check_floating(inputs)
     size = prng.batch_size(inputs)
     keys, labels = prng.example_keys(key, size), as_labels(labels, size)
-    points, asked = [inputs], [prng.fold_in(keys, 0)]
+    # The clean input competes, under a key of its own.
+    points, probe_keys = [inputs], [prng.fold_in(keys, 0)]
     for index, stand_in in enumerate(attacks, 1):
       stand_in_keys = prng.fold_in(keys, index)
       points.append(
         stand_in(prng.fold_in(stand_in_keys, 0), inputs, labels).inputs
       )
-      asked.append(prng.fold_in(stand_in_keys, 1))
-    best, *others = _probe_in_turn(oracle, asked, points, labels)
+      probe_keys.append(prng.fold_in(stand_in_keys, 1))
+    best, *others = _probe_in_turn(oracle, probe_keys, points, labels)
     for new in others:
       best = keep_better(success_then_loss, best, new)
     return best
@@ -172,8 +173,8 @@ def within(
     keys = prng.example_keys(key, prng.batch_size(inputs))
     result = attack(prng.fold_in(keys, 0), inputs, labels)
     near = threat.project(result.inputs, inputs)
-    asked = [prng.fold_in(keys, index) for index in (1, 2)]
-    clean, new = _probe_in_turn(oracle, asked, [inputs, near], labels)
+    probe_keys = [prng.fold_in(keys, index) for index in (1, 2)]
+    clean, new = _probe_in_turn(oracle, probe_keys, [inputs, near], labels)
     new = new._replace(iterations=result.iterations + new.iterations)
     best = keep_better(success_then_loss, clean, new)
     return admit_result(threat, best, inputs)
@@ -258,6 +259,7 @@ def choose_sharpness(
       f"tuning_indices must name the {size} tuning examples; got "
       f"{len(tuning_indices)}"
     )
+  # A value tuned on the reported examples would flatter the attack.
   shared = indices & {int(index) for index in reported_indices}
   if shared:
     raise ValueError(
@@ -265,6 +267,7 @@ def choose_sharpness(
       f"{min(shared)}"
     )
 
+  # The value is traced, so that one program serves all candidates.
   @jax.jit
   def score(value: Array, inputs: Inputs, labels: Labels) -> tuple:
     result = build(value)(key, inputs, labels)
@@ -284,6 +287,7 @@ def choose_sharpness(
       f"is NaN for the candidates {unknown}: logits that are not finite, "
       "labels that name no class, or inputs outside the box"
     )
+  # (success rate, mean loss): ties of the first go to the second.
   best = max(scores, key=lambda value: scores[value])
   successes = {value: success for value, (success, _) in scores.items()}
   return TunedValue(best, successes, indices)

@@ -44,10 +44,10 @@ TARGETED_LOSSES = {
 
 
 class Request(NamedTuple):
-  """What a builder is given.
+  """What an attack is built from: the arguments of every builder in `KINDS`.
 
   Attributes:
-    source: ``loss on logits -> oracle`` under the attack's backward rule.
+    source: ``loss on logits -> oracle``, under the attack's backward rule.
     logits: ``(key, inputs) -> [B, C]`` under that rule.
     threat: the budget.
     radii: of the budget; may be traced.
@@ -71,7 +71,7 @@ class Request(NamedTuple):
   stand_ins: tuple[LogitsFn, ...] = ()
 
   @property
-  def ascended(self) -> Oracle:
+  def loss_oracle(self) -> Oracle:
     """The oracle of the loss that the suite names."""
     return self.source(LOSSES[self.loss])
 
@@ -80,13 +80,14 @@ class Kind(NamedTuple):
   """One row of the table of attacks.
 
   Attributes:
-    make: the builder.
-    losses: what it may ascend, the default first; () if it has none.
+    make: the builder, ``request -> attack``.
+    losses: names of the losses that it may ascend, the default first; () if
+      it has a loss of its own.
     steps: the default number of steps; "steps" or "random_draws", the suite's
       number of that name; None if the kind takes no such number.
     restarts: whether it can restart.
-    oracle: whether it follows any oracle; one that asks the network itself
-      takes neither adaptive rules nor means over rules or draws.
+    oracle: whether it follows any oracle. An attack that asks the network
+      itself takes neither adaptive rules nor means over rules or draws.
     options: the names and defaults of what else it takes.
   """
 
@@ -104,7 +105,7 @@ def _step_size(request: Request) -> Radii:
 
 def _pgd(request: Request) -> Attack:
   return pgd(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     steps=request.steps,
     restarts=request.restarts,
@@ -113,7 +114,7 @@ def _pgd(request: Request) -> Attack:
 
 def _mi_fgsm(request: Request) -> Attack:
   return mi_fgsm(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     step_size=_step_size(request),
     steps=request.steps,
@@ -121,7 +122,7 @@ def _mi_fgsm(request: Request) -> Attack:
 
 
 def _fgsm(request: Request) -> Attack:
-  return fgsm(request.ascended, request.threat)
+  return fgsm(request.loss_oracle, request.threat)
 
 
 def _random(request: Request) -> Attack:
@@ -135,7 +136,7 @@ def _random(request: Request) -> Attack:
 
 def _apgd(request: Request) -> Attack:
   return auto_pgd(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     steps=request.steps,
     restarts=request.restarts,
@@ -158,7 +159,7 @@ def _sa_pgd(request: Request) -> Attack:
   published = set(norm_of(request.threat).orders) == {math.inf}
   make = sa_pgd if published else sa_pgd_steepest
   return make(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     steps=request.steps,
     restarts=request.restarts,
@@ -167,7 +168,7 @@ def _sa_pgd(request: Request) -> Attack:
 
 def _slide(request: Request) -> Attack:
   return slide(
-    request.ascended,
+    request.loss_oracle,
     request.threat,
     step_size=_step_size(request),
     steps=request.steps,

@@ -228,6 +228,7 @@ def _loop(
       here = ravel.widen(carry.inputs)
       point = Point(here, _zero_infinite(probe), origin, labels, index)
       ahead, after = proposer.propose(proposer_keys, point, carry.memory)
+      # A step that is not finite is none; the rest of the example still moves.
       ahead = jax.tree.map(_finite_or, ahead, here)
       # The clean input is always tried first; where the walk begins elsewhere,
       # its first point follows, and not what was proposed from the clean input.
@@ -294,4 +295,6 @@ def _finite_or(moved: Array, here: Array) -> Array:
 
 
 def _select(take: Array, new: PyTree, old: PyTree) -> PyTree:
-  return jax.tree.map(lambda one, other: jnp.where(take, one, other), new, old)
+  return jax.tree.map(
+    lambda fresh, stale: jnp.where(take, fresh, stale), new, old
+  )

@@ -15,7 +15,7 @@ from snnjax import prng
 from snnjax.arguments import (
   check_loss,
   check_scored,
-  described,
+  describe,
   logits_function,
 )
 from snnjax.attacks.threats import ravel
@@ -181,7 +181,7 @@ def as_oracle(
   if loss is not None:
     raise ValueError(
       f"loss must be None beside an oracle, which has its own; got "
-      f"{described(loss)}. Give it to what made the oracle"
+      f"{describe(loss)}. Give it to what made the oracle"
     )
   return source
 
@@ -190,7 +190,7 @@ def check_oracle(oracle: Oracle, name: str = "oracle") -> None:
   """Raises ValueError unless this is an oracle, where a loss would not do."""
   if not isinstance(oracle, Oracle):
     raise ValueError(
-      f"{name} must be an oracle; got {described(oracle)}: "
+      f"{name} must be an oracle; got {describe(oracle)}: "
       "attacks.white_box(loss) makes one of a loss"
     )
 
@@ -243,7 +243,7 @@ def eot(
       new, memory_new = draw(later or first, memory, index)
       if later is None:
         memory = jax.tree.map(
-          lambda one, other: jnp.where(index == 0, one, other),
+          lambda fresh, stale: jnp.where(index == 0, fresh, stale),
           memory_new,
           memory,
         )

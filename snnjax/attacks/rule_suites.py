@@ -37,13 +37,13 @@ class SuiteAttack(NamedTuple):
   Attributes:
     kind: which attack, a key of `kinds.KINDS`.
     rules: names of backward rules.
-    name: of its results; the kind, if empty.
+    name: what its results are called; the kind, if empty.
     mix: "each" rule on its own, their "gradient_mean", or "worst_of" them per
       example as one attack.
     loss: what is ascended; the kind's first, if empty.
     steps: gradient steps, queries or draws; the kind's default, if None.
     restarts: runs from random starts, the worst per example.
-    draws: of a random encoder that each gradient averages.
+    draws: how many draws of a random encoder each gradient averages.
     meets: "all" examples, or "survivors" of the attacks before it on the same
       target at the same radius.
     targets: modalities or "both"; () is all of them.
@@ -101,7 +101,7 @@ def standard_suite(
     rules: names of backward rules.
     trained_rule: name of the rule that the network was trained by; the first
       by default.
-    adaptive: of a rule that adapts to the attack, such as ASSG
+    adaptive: name of a rule that adapts to the attack, such as ASSG
       (`snnjax.backward.assg.assg`); without one, `trained_rule` takes
       its place.
   """
@@ -138,13 +138,13 @@ def with_defaults(
   random_draws: int = 10,
   adaptive: Collection[str] = (),
 ) -> SuiteAttack:
-  """Returns an attack with its defaults filled in, all of it allowed.
+  """Returns an attack with its defaults filled in and its values checked.
 
   Args:
     attack: of a suite.
-    steps: of kinds whose number of steps is the suite's.
-    random_draws: of random noise.
-    adaptive: those of the rules that adapt to the attack.
+    steps: the number of steps of kinds that take the suite's.
+    random_draws: the number of draws of random noise.
+    adaptive: names of the rules that adapt to the attack.
 
   Raises:
     SuiteError: a value is not allowed.
@@ -170,8 +170,8 @@ def with_defaults(
 def expand_rules(suite: Iterable[SuiteAttack]) -> tuple[SuiteAttack, ...]:
   """Returns the attacks as they are run, each one program.
 
-  One that runs under several rules on their own becomes as many, with the rule
-  behind its name: ``pgd/rga``.
+  An attack that runs under "each" of several rules becomes one attack per rule,
+  with the rule behind its name: ``pgd/rga``.
 
   Args:
     suite: attacks from `with_defaults`, in their order.

@@ -1,9 +1,9 @@
 """Steppers: optax transformations that turn gradients into ascent steps.
 
 `snnjax.attacks.ascend` calls ``update(gradient, state, inputs, value=loss,
-correct=correct, origin=clean)`` and adds what comes back, so any optax
-transformation is a stepper, and one that adapts to an example's progress takes
-these as extra arguments. Everything here treats every example on its own.
+correct=correct, origin=clean)`` and adds what it returns, so any optax
+transformation is a stepper; one that adapts to an example's progress takes the
+keywords as extra arguments. Everything here treats every example on its own.
 """
 
 import jax
@@ -56,20 +56,25 @@ def adam() -> optax.GradientTransformation:
 
 
 def divide_by_mean() -> optax.GradientTransformation:
-  """Returns g / mean |g|, for each example and modality; 0 where g is 0."""
+  """Returns the stepper g / mean |g|, per example and modality.
 
-  def one(gradient: Array) -> Array:
+  A gradient of 0 stays 0.
+  """
+
+  def divide(gradient: Array) -> Array:
     axes = tuple(range(1, gradient.ndim))
     size = jnp.mean(jnp.abs(gradient), axes, keepdims=True)
     return gradient / jnp.where(size > 0, size, 1)
 
-  return optax.stateless(lambda gradient, params: jax.tree.map(one, gradient))
+  return optax.stateless(
+    lambda gradient, params: jax.tree.map(divide, gradient)
+  )
 
 
 def scale_steps(
   step_size: ravel.Amounts,
 ) -> optax.GradientTransformation:
-  """Returns `step_size` times the direction.
+  """Returns the stepper that multiplies directions by a step size.
 
   Args:
     step_size: one for all, or one for each modality; a scalar, or [B], one
@@ -88,10 +93,10 @@ def scale_steps(
     check_per_example("step_size", step_size, batch_size(direction))
     sizes = ravel.broadcast_modalities("step_size", step_size, direction)
 
-    def one(leaf: Array, size: float | Array) -> Array:
+    def multiply(leaf: Array, size: float | Array) -> Array:
       return leaf * vectors.column(jnp.asarray(size, leaf.dtype), leaf)
 
-    return ravel.map_modalities(one, direction, sizes)
+    return ravel.map_modalities(multiply, direction, sizes)
 
   return optax.stateless(update)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from snnjax import losses
-from snnjax.arguments import described, logits_function
+from snnjax.arguments import describe, logits_function
 from snnjax.attacks.combinators import within
 from snnjax.attacks.gradient.auto_pgd import (
   TargetedLoss,
@@ -72,7 +72,7 @@ def threat_of(threat: Threat | OfRadius, epsilon: Any = None) -> Threat:
   if not callable(threat):
     raise ValueError(
       "threat must be a norm, such as attacks.linf, with epsilon, or a ready "
-      f"threat, attacks.linf(8 / 255); got {described(threat)}"
+      f"threat, attacks.linf(8 / 255); got {describe(threat)}"
     )
   if epsilon is None:
     raise ValueError("epsilon must be given where threat is a norm; got None")

@@ -31,7 +31,7 @@ _TINY = 1e-4  # keeps the sharpness of a drive that is always zero finite
 
 
 class Moments(NamedTuple):
-  """What is remembered of the drives of one layer, each [T, B, ...].
+  """Running means of the drives of one layer, each [T, B, ...].
 
   Attributes:
     size: M, the exponential mean of |u|.
@@ -91,7 +91,8 @@ class Assg:
     a = w / (M + c D + 1e-4)
 
   and the surrogate is g_a(u) = a g(a u): it reaches about as far as the drive
-  does. Moments start at M = 1, D = 0. Build it with `assg_rule`.
+  does. Moments start at M = 1, D = 0. Build it with `assg_rule`. A call does
+  not change the rule: `update` returns the moments after a pass.
 
   Attributes:
     moments: by layer, those of the passes before; a layer that is not named
@@ -123,26 +124,29 @@ class Assg:
     layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
+    # Forward once for the drive alone: the sharpness needs |u| of this very
+    # pass, before the pass that is differentiated begins.
     constant = lax.stop_gradient((currents, state))
     drive = Bptt(surrogates.straight_through())(neuron, *constant, layer).drive
-    seen = self.updated(layer, drive)
-    reach = seen.size + self.relaxation * seen.spread + _TINY
+    moments = self.update(layer, drive)
+    reach = moments.size + self.relaxation * moments.spread + _TINY
     surrogate = self.family.surrogate(self.coverage_width / reach)
+    # Spikes do not depend on the surrogate: the second pass has the same drive.
     rule = Bptt(surrogate, detach_reset=self.detach_reset, per_step=True)
     return rule(neuron, currents, state, layer)
 
-  def updated(self, layer: str, drive: Array) -> Moments:
+  def update(self, layer: str, drive: Array) -> Moments:
     """Returns the layer's moments after a pass with this drive [T, B, ...]."""
     drive = lax.stop_gradient(drive)
-    held = self.moments.get(layer)
-    if held is None:
-      held = Moments(jnp.ones_like(drive), jnp.zeros_like(drive))
+    past = self.moments.get(layer)
+    if past is None:
+      past = Moments(jnp.ones_like(drive), jnp.zeros_like(drive))
     if self.frozen:
-      return held
+      return past
     magnitude = jnp.abs(drive)
-    size = self.decay * held.size + (1 - self.decay) * magnitude
+    size = self.decay * past.size + (1 - self.decay) * magnitude
     far = jnp.abs(magnitude - size)
-    return Moments(size, self.decay * held.spread + (1 - self.decay) * far)
+    return Moments(size, self.decay * past.spread + (1 - self.decay) * far)
 
 
 def assg_rule(
@@ -153,7 +157,7 @@ def assg_rule(
   decay: Constant = 0.9,
   detach_reset: bool = True,
 ) -> Assg:
-  """Returns the adaptive rule without a past.
+  """Returns the adaptive rule with no moments yet.
 
   Args:
     family: the surrogate's shape.

@@ -62,9 +62,11 @@ class Pdsg:
     layer: str = "",
   ) -> Trace:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
-    seen = Bptt(straight_through())
+    forward = Bptt(straight_through())
+    # A first pass for the drive alone, which sets the width of the surrogate
+    # that the second pass is differentiated with.
     constant = lax.stop_gradient((currents, state))
-    drive = seen(neuron, *constant, layer).drive
+    drive = forward(neuron, *constant, layer).drive
     width = _spread_so_far(lax.stop_gradient(drive))
     rule = Bptt(
       gaussian(width, width / 2),
@@ -82,6 +84,8 @@ def _spread_so_far(drive: Array) -> Array:
   count = drive.size // steps
   if convolutional:
     count //= drive.shape[-1]
+  # Means and sums of squares of single steps, then pooled over steps 1..t by
+  # the decomposition into variance within and between the steps.
   mean = jnp.mean(drive, axes, keepdims=True)
   within = jnp.sum(jnp.square(drive - mean), axes, keepdims=True)
   # Row t holds ones up to step t: no difference of large sums is taken.

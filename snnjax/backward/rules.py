@@ -136,6 +136,7 @@ class Bptr:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     del layer
 
+    # Firing at any step opens the way for all of them: rates have no time.
     def slope(spikes: Array) -> Array:
       return (jnp.mean(spikes, axis=0, keepdims=True) > 0).astype(spikes.dtype)
 
@@ -186,6 +187,10 @@ class Rga:
     """Runs `neuron` over currents [T, B, ...] from `state` (None: rest)."""
     del layer
     tau, theta, beta = self.leak, self.threshold, self.width
+    # The rate as a function of the mean current: silent up to the knee, where
+    # a constant current first reaches the threshold, then a straight line to
+    # saturation. The small slope below the knee is the authors': zero would
+    # block all silent neurons.
     mean = jnp.mean(currents, axis=0, keepdims=True)
     knee = (1 - tau) * theta
     steep = (1 - 0.2 * knee) / ((tau + beta - 1) * theta)
@@ -228,6 +233,7 @@ class Hart:
     del layer
     return _run(
       neuron,
+      # The identity forward; backward every step receives the mean over T.
       average_gradient(currents),
       state,
       self.surrogate,
@@ -300,6 +306,7 @@ def _run(
   def charge(
     state: State, inputs: tuple[Array, Mapping[str, Constant] | None]
   ) -> State:
+    # Cut between steps, not within: the current's own path stays open.
     if detach_state:
       state = lax.stop_gradient(state)
     return neuron.integrate(state, inputs[0])
@@ -308,6 +315,7 @@ def _run(
     charged: State, inputs: tuple[Array, Mapping[str, Constant] | None]
   ) -> tuple[State, tuple[Array, Array]]:
     drive = neuron.drive(charged)
+    # One step's parameters, sliced by the scan as its inputs are.
     now = surrogate
     if inputs[1] is not None:
       now = Surrogate(surrogate.derivative, inputs[1])
@@ -329,6 +337,7 @@ def _replace(
   slope: Callable[[Array], Array],
 ) -> Trace:
   """Returns true spikes with gradient ``slope(spikes)`` times the current's."""
+  # Any surrogate will do: nothing of this pass is differentiated.
   trace = _run(neuron, lax.stop_gradient(currents), state, straight_through())
   trace = lax.stop_gradient(trace)
   carrier = currents * lax.stop_gradient(slope(trace.spikes))

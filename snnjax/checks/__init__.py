@@ -5,14 +5,14 @@ from snnjax.checks.alarms import (
   Measurements,
   State,
   check,
-  graver,
-  measured,
+  keep_graver,
+  read_evaluation,
 )
 from snnjax.checks.decisions import Finding, Undecided, Unmeasured
 from snnjax.checks.driver import (
   Effort,
   measure,
-  merged,
+  merge,
   parts,
   statistics_change,
 )
@@ -36,12 +36,12 @@ __all__ = [
   "Unmeasured",
   "Verdict",
   "check",
-  "graver",
+  "keep_graver",
   "measure",
-  "measured",
-  "merged",
+  "merge",
   "most_frequent",
   "parts",
+  "read_evaluation",
   "statistics_change",
   "verdict",
 ]

@@ -10,13 +10,13 @@ import numpy as np
 from snnjax.checks.decisions import Undecided, Unmeasured
 from snnjax.checks.table import CHECKS, Check, Severity
 from snnjax.evaluation import Evaluation, summarize, worst
-from snnjax.evaluation.summary import each_attack
+from snnjax.evaluation.summary import summarize_attacks
 
 
 class State(enum.Enum):
-  """Where an alarm stands.
+  """Whether an alarm fired, or how far its check came.
 
-  Only what was measured, on enough examples to tell, has passed.
+  A check has passed only if it was measured on enough examples to decide.
   """
 
   FIRED = "fired"
@@ -27,7 +27,7 @@ class State(enum.Enum):
 
 
 class Alarm(NamedTuple):
-  """What one check found.
+  """The result of one check.
 
   Attributes:
     name: the check's name, in words.
@@ -63,12 +63,12 @@ class Alarm(NamedTuple):
 
 
 class Measurements(NamedTuple):
-  """What the alarms look at; None where it was not measured.
+  """The numbers that alarms are decided by; None where not measured.
 
   Names that end in ``_robust`` are booleans [N], one per example: correct, and
   not broken by the attack. The fields are the parameters of the functions in
-  `findings` and `coverage`, described there; and `reasons`, which maps a field
-  to the reason why it cannot be measured here, in words.
+  `criteria` and `coverage`, described there. `reasons` maps a field to the
+  reason why it cannot be measured here, in words.
   """
 
   one_step_robust: np.ndarray | None = None
@@ -127,33 +127,34 @@ def check(
   Returns:
     In the order of `State`: fired alarms first.
   """
-  found = (_alarm(measurements, subject, line) for line in checks)
-  return _ordered(
-    alarm._replace(examples=examples, where=where) for alarm in found
+  alarms = (_alarm(measurements, subject, line) for line in checks)
+  return _sort(
+    alarm._replace(examples=examples, where=where) for alarm in alarms
   )
 
 
-def graver(
+def keep_graver(
   first: Iterable[Alarm], second: Iterable[Alarm]
 ) -> tuple[Alarm, ...]:
-  """Returns of each check the graver of two alarms, in the order of `check`.
+  """Returns the graver of two alarms of each check, in the order of `check`.
 
-  What fired on either counts, then what one of them passed. What the other
-  left open stays open, unless the one that passed looked at all of it.
+  An alarm that fired on either side counts. Otherwise one that passed counts,
+  except against an undecided one with evidence that the passed one lacks: then
+  the check stays undecided.
 
   Args:
     first: of one network; preferred where both say the same.
     second: of the same network, measured otherwise: on other examples, or by
       other attacks.
   """
-  kept: dict[tuple[str, str], Alarm] = {}
+  gravest: dict[tuple[str, str], Alarm] = {}
   for alarm in (*first, *second):
-    held = kept.setdefault((alarm.name, alarm.subject), alarm)
-    kept[alarm.name, alarm.subject] = _graver(held, alarm)
-  return _ordered(kept.values())
+    earlier = gravest.setdefault((alarm.name, alarm.subject), alarm)
+    gravest[alarm.name, alarm.subject] = _keep_graver(earlier, alarm)
+  return _sort(gravest.values())
 
 
-def _graver(one: Alarm, other: Alarm) -> Alarm:
+def _keep_graver(alarm: Alarm, other: Alarm) -> Alarm:
   rank = (
     State.FIRED,
     State.PASSED,
@@ -161,20 +162,23 @@ def _graver(one: Alarm, other: Alarm) -> Alarm:
     State.NOT_APPLICABLE,
     State.NOT_CHECKED,
   )
-  first, second = sorted((one, other), key=lambda a: rank.index(a.state))
+  first, second = sorted((alarm, other), key=lambda a: rank.index(a.state))
+  # Many examples may answer what few left open, but only about the numbers
+  # that they looked at too.
   if (first.state, second.state) == (State.PASSED, State.UNDECIDED):
     return first if set(second.evidence) <= set(first.evidence) else second
   return first
 
 
-def measured(evaluation: Evaluation) -> Measurements:
-  """Returns what one evaluation tells; add the rest with ``_replace``.
+def read_evaluation(evaluation: Evaluation) -> Measurements:
+  """Returns the measurements that an evaluation already holds.
 
-  Where `summarize` refuses to give an accuracy, or has none, there is none
-  here; outputs outside raise their alarm.
+  All other fields are None; add them with ``_replace``. `reported_robust` is
+  None as well where `summarize` would refuse an accuracy, because an output
+  left ball or box, or has none to give.
   """
   clean = evaluation.clean
-  attacks = each_attack(evaluation).values()
+  attacks = summarize_attacks(evaluation).values()
   outside = sum(attack.outside for attack in attacks)
   judged = not (outside or np.isnan(summarize(evaluation).robust.estimate))
   return Measurements(
@@ -191,7 +195,10 @@ def measured(evaluation: Evaluation) -> Measurements:
 
 
 def _zero_gradient(evaluation: Evaluation) -> dict[str, np.ndarray] | None:
-  """Of the attack that found most zero gradients, where it measured any."""
+  """The examples with zero gradients, of the attack that met most of them.
+
+  None if no attack looked at a gradient.
+  """
   known = [
     outcome.zero_gradient[outcome.attempted & ~np.isnan(outcome.zero_gradient)]
     for outcome in evaluation.attacks.values()
@@ -202,7 +209,7 @@ def _zero_gradient(evaluation: Evaluation) -> dict[str, np.ndarray] | None:
   return {"ends": max(shares, key=lambda zero: float(zero.mean()))}
 
 
-def _ordered(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+def _sort(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
   order = tuple(State)
   return tuple(
     sorted(alarms, key=lambda a: (order.index(a.state), -a.severity))
@@ -210,6 +217,8 @@ def _ordered(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
 
 
 def _alarm(measurements: Measurements, subject: str, line: Check) -> Alarm:
+  # A check asks for what its decision has parameters for: the table needs no
+  # list of fields that could disagree with the function.
   wanted = inspect.signature(line.decide).parameters
   values = {name: getattr(measurements, name) for name in wanted}
   missing = tuple(name for name, value in values.items() if value is None)
@@ -223,6 +232,8 @@ def _alarm(measurements: Measurements, subject: str, line: Check) -> Alarm:
     missing=missing,
     subject=subject,
   )
+  # A reason why it cannot be measured tells "does not apply" from "was not
+  # done".
   if missing:
     known = measurements.reasons or {}
     reasons = dict.fromkeys(known[name] for name in missing if name in known)

@@ -1,4 +1,4 @@
-"""The compiled attacks of the alarms.
+"""The attacks that measure the alarms, each compiled once for many networks.
 
 Each takes the network and the radius as arguments: networks of one
 architecture, given as `jax.tree_util.Partial` of one function, and all radii
@@ -35,11 +35,11 @@ from snnjax.losses import LogitsLoss
 
 # Queries of `attacks.hop_skip_jump`, and of each of its rounds.
 _STARTS, _ROUND = 10, 33
-Search = Callable[[LogitsFn, Threat, int], Attack]
+SearchAttack = Callable[[LogitsFn, Threat, int], Attack]
 
 
-class Plan(NamedTuple):
-  """What is compiled into an attack; another plan is another compilation.
+class Program(NamedTuple):
+  """What is compiled into an attack; another program is another compilation.
 
   Attributes:
     threat: ``radius -> Threat``.
@@ -57,10 +57,10 @@ class Plan(NamedTuple):
 
 
 class Choice(NamedTuple):
-  """What a program is told when it runs.
+  """The values that a compiled program is called with.
 
   Attributes:
-    loss: position in the plan's losses.
+    loss: which of the program's losses, by its position.
     radius: of the threat.
     share: the step size, as a share of the radius.
   """
@@ -71,7 +71,7 @@ class Choice(NamedTuple):
 
 
 def by_noise(logits_fn: LogitsFn, threat: Threat, queries: int) -> Attack:
-  """Returns the worst of so many random samples."""
+  """Returns an attack that keeps the worst of `queries` random samples."""
   return attacks.random_noise(
     logits_fn, threat, loss=losses.margin_loss, draws=queries
   )
@@ -93,7 +93,7 @@ def by_hop_skip_jump(
 
 @functools.partial(jax.jit, static_argnums=0)
 def climb(
-  plan: Plan,
+  program: Program,
   logits_fn: LogitsFn,
   choice: Choice,
   keys: Key,
@@ -101,10 +101,10 @@ def climb(
   origin: Inputs,
   labels: Labels,
 ) -> tuple[AttackResult, Array]:
-  """Runs the plan's attack from given points of the threat.
+  """Runs the program's attack from points of the threat.
 
   Args:
-    plan: what is compiled.
+    program: what is compiled.
     logits_fn: the network that is differentiated, or asked.
     choice: the loss, the radius and the step size.
     keys: [B].
@@ -115,23 +115,28 @@ def climb(
   Returns:
     The attack's result, and whether it lies in ball and box, [B].
   """
-  threat = plan.threat(choice.radius)
+  threat = program.threat(choice.radius)
 
-  def scored(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
+  def score(keys: Key, inputs: Inputs, labels: Labels) -> Scored:
     logits = logits_fn(keys, inputs)
     # One branch runs: the gradient of another may be infinite. Those of few
     # classes that have no such loss are never chosen.
-    defined = losses_of(plan.losses, logits)
+    defined = losses_of(program.losses, logits)
     loss = jax.lax.switch(choice.loss, defined, logits, labels)
     return Scored(loss, logits)
 
-  oracle = attacks.white_box(scored)
-  if plan.pairs:
+  oracle = attacks.white_box(score)
+  if program.pairs:
+    # A quarter of the radius: between finer queries no spike may change.
     width = 0.25 * _smallest(choice.radius)
-    oracle = attacks.spsa(_asked(scored), draws=plan.pairs, width=width)
-  if plan.draws > 1:
-    oracle = attacks.eot(oracle, plan.draws)
-  attack = _ascent(oracle, threat, choice, first, plan.steps, success_then_loss)
+    oracle = attacks.spsa(
+      _without_gradient(score), draws=program.pairs, width=width
+    )
+  if program.draws > 1:
+    oracle = attacks.eot(oracle, program.draws)
+  attack = _ascent(
+    oracle, threat, choice, first, program.steps, success_then_loss
+  )
   result = attack(keys, origin, labels)
   return result, threat.contains(result.inputs, origin)
 
@@ -144,7 +149,7 @@ def _ascent(
   steps: int,
   keep: attacks.Keep,
 ) -> Attack:
-  """Returns the attack of a choice, from given points."""
+  """Returns the signed-gradient attack of a choice, from points `first`."""
   sizes = jax.tree.map(lambda r: choice.share * r, choice.radius)
   return attacks.ascend(
     oracle,
@@ -165,25 +170,31 @@ def advance(
   origin: Inputs,
   gradient: Array,
 ) -> Inputs:
-  """Returns where the attack's next step leads, by a known gradient [B, D]."""
+  """Returns the points after one more step along a gradient [B, D].
 
-  def told(
+  The gradient is known already: the network is not asked.
+  """
+
+  def known_gradient(
     key: Key, state: tuple[()], inputs: Inputs, labels: Labels
   ) -> tuple[attacks.Probe, tuple[()]]:
     slope = ravel.ravel_examples(inputs)[1](gradient)
     loss = jnp.zeros(labels.shape, gradient.dtype)
     return attacks.Probe(loss, slope, jnp.ones_like(labels, bool)), state
 
-  oracle = attacks.Oracle(lambda inputs: (), told)
-  made = threat(choice.radius)
-  one = _ascent(oracle, made, choice, points, 1, attacks.last)
-  return one(keys, origin, jnp.zeros(gradient.shape[0], int)).inputs
+  oracle = attacks.Oracle(lambda inputs: (), known_gradient)
+  ball = threat(choice.radius)
+  step = _ascent(oracle, ball, choice, points, 1, attacks.last)
+  return step(keys, origin, jnp.zeros(gradient.shape[0], int)).inputs
 
 
 def losses_of(
   wanted: tuple[LogitsLoss, ...], logits: Array
 ) -> tuple[LogitsLoss, ...]:
-  """Returns the losses, each that needs more classes replaced by the first.
+  """Returns the losses, those that need more classes replaced by the first.
+
+  DLR needs three classes. All losses are compiled into one program, so that
+  the position of a loss must not depend on the number of classes.
 
   Args:
     wanted: the losses; the first must be defined for these logits.
@@ -195,23 +206,27 @@ def losses_of(
   )
 
 
-def _asked(loss: ScoredLossFn) -> attacks.Oracle:
-  """An oracle that is never differentiated, which saves its compilation."""
+def _without_gradient(loss: ScoredLossFn) -> attacks.Oracle:
+  """An oracle with loss and success but a gradient of zeros.
+
+  SPSA estimates the gradient itself; the backward pass, the longer part of a
+  compilation, is not compiled.
+  """
 
   def grad(
     key: Key, state: tuple[()], inputs: Inputs, labels: Labels
   ) -> tuple[attacks.Probe, tuple[()]]:
     scored = loss(key, inputs, labels)
     correct = withstands(scored.logits, labels)
-    nothing = jax.tree.map(jnp.zeros_like, inputs)
-    return attacks.Probe(scored.loss, nothing, correct), state
+    no_gradient = jax.tree.map(jnp.zeros_like, inputs)
+    return attacks.Probe(scored.loss, no_gradient, correct), state
 
   return attacks.Oracle(lambda inputs: (), grad)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def search(
-  plan: tuple[Search, Callable[[Any], Threat], int],
+  plan: tuple[SearchAttack, Callable[[Any], Threat], int],
   logits_fn: LogitsFn,
   radius: Amounts,
   keys: Key,
@@ -233,9 +248,9 @@ def search(
     The attack's result, and whether it lies in ball and box, [B].
   """
   build, threat, queries = plan
-  made = threat(radius)
-  result = build(logits_fn, made, queries)(keys, inputs, labels)
-  return result, made.contains(result.inputs, inputs)
+  ball = threat(radius)
+  result = build(logits_fn, ball, queries)(keys, inputs, labels)
+  return result, ball.contains(result.inputs, inputs)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -267,17 +282,19 @@ def slopes(
 def values(
   wanted: tuple[LogitsLoss, ...], logits: Array, labels: Labels
 ) -> Array:
-  """Returns some losses of logits, [K, B]."""
+  """Returns K losses of the same logits, [K, B]."""
   return jnp.stack([loss(logits, labels) for loss in wanted])
 
 
 @jax.jit
-def nudged(
+def nudge(
   radius: Amounts, keys: Key, inputs: Inputs, gradients: tuple[Array, ...]
 ) -> tuple[Inputs, Inputs, tuple[Array, ...]]:
-  """Returns two points on either side, along random signs of the radius' size.
+  """Returns ``x + u``, ``x - u`` and what gradients predict for them.
 
-  The third value is the differences that gradients [B, D] predict.
+  u has a random sign and the radius' size in every input. The third value
+  holds, for each of the gradients [B, D], the difference ``2 <g, u>`` of the
+  loss between the two points, [B].
   """
   center, restore = ravel.ravel_examples(inputs)
   signs = prng.per_example(

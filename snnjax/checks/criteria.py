@@ -1,13 +1,13 @@
-"""The decision of each alarm: a pure function of what was measured.
+"""The decision of each alarm: a pure function of its measurements.
 
-What was measured of examples is given per example, booleans [N]: ``robust``
-says that an example was classified correctly and withstood an attack. Two
-such arrays of one check are about the same examples, so that what is compared
-is paired. Every limit is held against an interval, see `decisions`: too few
-examples leave a check undecided, they do not pass it. One point is 0.01.
+Arrays named ``..._robust`` are booleans [N], one per example: it was classified
+correctly and withstood the attack. Two such arrays of one check must be about
+the same examples, in the same order, since they are compared as pairs. Every
+limit is compared with a confidence interval (see `decisions`): with too few
+examples a check is undecided, it does not pass. One point is 0.01.
 
-What is a count of accidents (`outputs_invalid`, `forwards_differ`, ...) needs
-no interval: one is enough.
+Checks that count accidents (`outputs_invalid`, `forwards_differ`, ...) need no
+interval: one accident is enough.
 
 References:
   F. Croce, M. Hein (2020), Reliable evaluation of adversarial robustness with
@@ -29,7 +29,7 @@ from snnjax.checks.decisions import (
   Finding,
   Undecided,
   Unmeasured,
-  alike,
+  check_paired,
   difference_above,
   share_above,
 )
@@ -42,21 +42,21 @@ _NO_GRADIENT = Unmeasured("no gradient was looked at")
 def one_step_beats_many(
   one_step_robust: np.ndarray, many_steps_robust: np.ndarray
 ) -> Decision:
-  """Fires if many steps leave over half a point more than one step does."""
-  one, many = alike(
+  """Fires if many steps leave over half a point more accuracy than one step."""
+  one_step, many_steps = check_paired(
     one_step_robust=one_step_robust, many_steps_robust=many_steps_robust
   )
   accuracies = {
-    "one_step_accuracy": _share(one),
-    "many_steps_accuracy": _share(many),
+    "one_step_accuracy": _share(one_step),
+    "many_steps_accuracy": _share(many_steps),
   }
-  return difference_above(many, one, POINT / 2, accuracies)
+  return difference_above(many_steps, one_step, POINT / 2, accuracies)
 
 
 def steps_not_converged(
   steps_robust: np.ndarray, doubled_steps_robust: np.ndarray
 ) -> Decision:
-  """Fires if twice the steps break over one point more."""
+  """Fires if twice the steps break over one point more of the examples."""
   return _broken_beyond(
     {"steps": steps_robust}, {"doubled_steps": doubled_steps_robust}
   )
@@ -65,7 +65,7 @@ def steps_not_converged(
 def accuracy_rises(
   epsilons: Sequence[float], epsilon_robust: Sequence[np.ndarray]
 ) -> Decision:
-  """Fires if one radius leaves over half a point more than a smaller one.
+  """Fires if an accuracy is over half a point above that at a smaller radius.
 
   With R radii there are R (R - 1) / 2 pairs: the confidence in each is such
   that all intervals together are right 95 times of 100.
@@ -81,8 +81,9 @@ def accuracy_rises(
   if len(set(epsilons)) < 2:
     return Unmeasured("there is only one radius")
   names = [f"epsilon_robust[{place}]" for place in range(len(epsilons))]
-  arrays = alike(**dict(zip(names, epsilon_robust, strict=True)))
+  arrays = check_paired(**dict(zip(names, epsilon_robust, strict=True)))
   rows = sorted(zip(epsilons, arrays, strict=True), key=lambda row: row[0])
+  # A radius asked for twice says nothing about growth.
   pairs = [
     pair for pair in itertools.combinations(rows, 2) if pair[0][0] < pair[1][0]
   ]
@@ -100,6 +101,7 @@ def accuracy_rises(
             "larger_epsilon": larger,
             "accuracy_at_larger": _share(after),
           },
+          # Bonferroni: one error in twenty over all pairs together.
           confidence=1 - 0.05 / len(pairs),
         ),
       )
@@ -111,12 +113,12 @@ def accuracy_rises(
 def survives_any_epsilon(
   large_epsilon_robust: np.ndarray, constant_correct: np.ndarray
 ) -> Decision:
-  """Fires if linf 0.5 leaves over two points more than a constant answer.
+  """Fires if linf 0.5 leaves over two points above a constant answer.
 
   The constant is the most frequent class, and `constant_correct` says of
   which examples it is the label.
   """
-  large, constant = alike(
+  large, constant = check_paired(
     large_epsilon_robust=large_epsilon_robust, constant_correct=constant_correct
   )
   return difference_above(
@@ -130,7 +132,11 @@ def survives_any_epsilon(
 def gradient_free_beats_white_box(
   white_box_robust: np.ndarray, gradient_free_robust: Mapping[str, np.ndarray]
 ) -> Decision:
-  """Fires if attacks without the gradient break over one point beyond it."""
+  """Fires if attacks without gradients break over one point of the survivors.
+
+  Survivors withstand the attack with the gradient; the point is of all
+  examples.
+  """
   if not gradient_free_robust:
     return Unmeasured("no attack without a gradient was run")
   return _broken_beyond({"white_box": white_box_robust}, gradient_free_robust)
@@ -145,11 +151,12 @@ def gradients_vanish(zero_gradient: Mapping[str, np.ndarray]) -> Decision:
   """
   if not zero_gradient:
     return _NO_GRADIENT
-  arrays = alike(**zero_gradient)
+  arrays = check_paired(**zero_gradient)
   shares = {
     f"{place}_zero_fraction": _share(zero)
     for place, zero in zip(zero_gradient, arrays, strict=True)
   }
+  # An attack that is blocked at one place of its way stops there.
   anywhere = np.logical_or.reduce(arrays)
   return share_above(anywhere, POINT, "zero_gradient_fraction", shares)
 
@@ -157,10 +164,10 @@ def gradients_vanish(zero_gradient: Mapping[str, np.ndarray]) -> Decision:
 def own_rule_is_weak(
   own_rule_robust: np.ndarray, all_rules_robust: np.ndarray, rules: int
 ) -> Decision:
-  """Fires if four or more rules break over five points more than one.
+  """Fires if four or more rules together break over five points more.
 
-  The one is the rule whose result would be reported alone, usually that of
-  training. With fewer than four rules nothing can be said.
+  More than the rule whose result would be reported alone, usually that of
+  training. With fewer than four rules the check is not measured.
   """
   if rules < MINIMUM_RULES:
     return Unmeasured(
@@ -201,6 +208,8 @@ def gradient_points_elsewhere(
     [
       (
         f"{name}_fraction_below",
+        # The median is below a value if over half of the examples are. Not
+        # `<`: a NaN must count as below.
         share_above(
           ~(values >= _LEAST_COSINE),
           0.5,
@@ -222,7 +231,7 @@ def too_few_draws(
   ten_draws_robust: np.ndarray, twenty_draws_robust: np.ndarray
 ) -> Decision:
   """Fires if EOT over 10 and over 20 draws differ by over one point."""
-  ten, twenty = alike(
+  ten, twenty = check_paired(
     ten_draws_robust=ten_draws_robust, twenty_draws_robust=twenty_draws_robust
   )
   accuracies = {
@@ -244,10 +253,10 @@ def statistics_moved(statistics_change: float) -> Decision:
 
 def outputs_invalid(outside: int, non_finite: int, outputs: int) -> Decision:
   """Fires if any output left ball or box or is not finite."""
-  found = {"outside": outside, "non_finite": non_finite}
-  if not (outputs or any(found.values())):
+  counts = {"outside": outside, "non_finite": non_finite}
+  if not (outputs or any(counts.values())):
     return Unmeasured("no attack was run")
-  return Finding(any(found.values()), {**found, "outputs": outputs})
+  return Finding(any(counts.values()), {**counts, "outputs": outputs})
 
 
 def too_few_restarts(
@@ -269,7 +278,7 @@ def losses_disagree(
 
 
 def batch_matters(differing_alone: int, attacked_alone: int) -> Decision:
-  """Fires if any example attacked alone fares other than in its batch."""
+  """Fires if the attack's result on any example depends on its batch."""
   return _none_of("differing_alone", differing_alone, attacked_alone)
 
 
@@ -299,7 +308,7 @@ def _share(marked: np.ndarray) -> float:
 
 
 def _none_of(name: str, count: int, total: int) -> Decision:
-  """Fires if there is any; decides nothing where none could be."""
+  """Fires if the count is above 0; unmeasured if nothing was looked at."""
   if not (total or count):
     return Unmeasured("nothing was looked at")
   return Finding(count > 0, {name: count, "of": total})
@@ -311,12 +320,20 @@ def _broken_beyond(
   limit: float = POINT,
   more: Mapping[str, float] | None = None,
 ) -> Decision:
-  """Whether others break what withstood the first, on over a share of all."""
+  """Fires if other attacks break over a share of all that withstood one.
+
+  Args:
+    before: the attack that is examined, by name.
+    others: attacks that are run beside it, by name; an example counts if any
+      of them breaks it.
+    limit: the share of all examples.
+    more: further numbers for the evidence.
+  """
   named = {
     name if name.endswith("_robust") else f"{name}_robust": values
     for name, values in {**before, **others}.items()
   }
-  first, *rest = alike(**named)
+  first, *rest = check_paired(**named)
   accuracies = {
     name.replace("_robust", "_accuracy"): _share(values)
     for name, values in zip(named, (first, *rest), strict=True)
@@ -328,10 +345,14 @@ def _broken_beyond(
 
 
 def _gravest(decisions: Sequence[tuple[str, Decision]]) -> Decision:
-  """What fired, else what is open; of several the farthest beyond its limit.
+  """Returns the gravest of several decisions about one check.
+
+  One that fired comes before an undecided one, and that before a passed one;
+  among equals, the one with the largest number.
 
   Args:
-    decisions: each with the name of what it holds against the limit.
+    decisions: each with the name of the number, in its evidence, that is
+      compared with the limit.
   """
 
   def rank(named: tuple[str, Decision]) -> tuple[int, float]:

@@ -1,8 +1,9 @@
-"""Whether examples show that a limit is exceeded, or kept, or neither.
+"""Decides from examples whether a limit is exceeded, kept, or neither.
 
-A share of N examples has an interval. All of it above the limit fires an
-alarm, all of it at or below the limit passes the check; and where it holds
-the limit the question is open, with how many examples would close it.
+The share of N examples has a confidence interval. If all of it is above the
+limit the alarm fires; if all of it is at or below the limit the check passes.
+If the limit lies inside, the check is undecided, and says how many examples
+would decide it.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from snnjax.arguments import check_array
 from snnjax.intervals import Interval, clopper_pearson, paired_difference
 
 POINT = 0.01
-_MOST = 1 << 20  # examples; who needs more than these is not told how many
+_MOST = 1 << 20  # no larger number of examples is recommended
 
 
 class Finding(NamedTuple):
@@ -25,14 +26,14 @@ class Finding(NamedTuple):
 
 
 class Undecided(NamedTuple):
-  """The numbers leave the question open; what would close it, in words."""
+  """The numbers do not decide; `reason` says what would, in words."""
 
   reason: str
   evidence: Mapping[str, float]
 
 
 class Unmeasured(NamedTuple):
-  """There is nothing to decide by, and why, in words."""
+  """Nothing was measured to decide by; `reason` says why, in words."""
 
   reason: str
 
@@ -55,13 +56,13 @@ def flags(name: str, values: Any) -> np.ndarray:
   return array
 
 
-def alike(**values: Any) -> list[np.ndarray]:
-  """Returns the truth values of several things for the same examples.
+def check_paired(**values: Any) -> list[np.ndarray]:
+  """Returns several arrays of booleans that are about the same examples.
 
   Raises:
     ValueError: some are no booleans [N], or differ in N.
   """
-  arrays = [flags(name, each) for name, each in values.items()]
+  arrays = [flags(name, flagged) for name, flagged in values.items()]
   if len({len(array) for array in arrays}) > 1:
     sizes = {
       name: len(array) for name, array in zip(values, arrays, strict=True)
@@ -79,7 +80,7 @@ def share_above(
   evidence: Mapping[str, float],
   confidence: float = 0.95,
 ) -> Decision:
-  """Decides whether more than a share of all examples is like these.
+  """Decides whether more than a share `limit` of all examples is marked.
 
   Args:
     marked: [N] which of the examples.
@@ -94,7 +95,7 @@ def share_above(
     scaled = min(round(count * size / total), size)
     return clopper_pearson(scaled, size, confidence)
 
-  return _decided(interval, total, limit, name, evidence)
+  return _decide(interval, total, limit, name, evidence)
 
 
 def difference_above(
@@ -106,7 +107,7 @@ def difference_above(
   either: bool = False,
   confidence: float = 0.95,
 ) -> Decision:
-  """Decides whether one thing holds more often than another, by so much.
+  """Decides whether one thing is true more often than another, by `limit`.
 
   Args:
     first: [N] of which examples it holds.
@@ -122,14 +123,17 @@ def difference_above(
   only = int(np.sum(first & ~second)), int(np.sum(second & ~first))
 
   def interval(size: int) -> Interval:
-    one, other = (round(count * size / total) for count in only)
-    one, other = min(one, size), min(other, size - min(one, size))
-    return paired_difference(one, other, size, confidence)
+    forward, backward = (round(count * size / total) for count in only)
+    forward, backward = (
+      min(forward, size),
+      min(backward, size - min(forward, size)),
+    )
+    return paired_difference(forward, backward, size, confidence)
 
-  return _decided(interval, total, limit, "difference", evidence, either)
+  return _decide(interval, total, limit, "difference", evidence, either)
 
 
-def _decided(
+def _decide(
   interval: Callable[[int], Interval],
   total: int,
   limit: float,
@@ -139,32 +143,34 @@ def _decided(
 ) -> Decision:
   if not total:
     return Unmeasured("no example was looked at")
-  found = interval(total)
-  told = {
+  shown = interval(total)
+  numbers = {
     **evidence,
-    name: found.estimate,
-    f"{name}_low": found.low,
-    f"{name}_high": found.high,
+    name: shown.estimate,
+    f"{name}_low": shown.low,
+    f"{name}_high": shown.high,
     "limit": limit,
   }
-  if _verdict(found, limit, either) is not None:
-    return Finding(found.low > limit, told)
-  return Undecided(_remedy(interval, total, limit, either), told)
+  if _verdict(shown, limit, either) is not None:
+    return Finding(shown.low > limit, numbers)
+  return Undecided(_remedy(interval, total, limit, either), numbers)
 
 
-def _verdict(found: Interval, limit: float, either: bool) -> bool | None:
+def _verdict(shown: Interval, limit: float, either: bool) -> bool | None:
   """Whether the limit is exceeded; None where the interval holds it."""
-  if found.low > limit:
+  if shown.low > limit:
     return True
-  kept = found.high <= limit and not (either and found.low < -limit)
-  return False if kept else None
+  within = shown.high <= limit and not (either and shown.low < -limit)
+  return False if within else None
 
 
 def _remedy(
   interval: Callable[[int], Interval], total: int, limit: float, either: bool
 ) -> str:
-  """Says how many examples would decide, should the shares stay."""
+  """Says how many examples would decide, if their shares stayed the same."""
   size = total
+  # Doubling, then bisection: whether an interval of `size` examples decides
+  # is monotone in the size but for rounding.
   while size < _MOST and _verdict(interval(size), limit, either) is None:
     size *= 2
   if size >= _MOST:

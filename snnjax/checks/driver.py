@@ -1,6 +1,7 @@
 """Measures what the alarms look at, by attacking a network in many ways.
 
-Give it a part of the test set: all that is in `measuring` is run.
+Give it a part of the test set: every function of `measurements` is run,
+and that of `gradients`.
 """
 
 import functools
@@ -26,12 +27,12 @@ from snnjax.checks.measurements import (
   measure_search,
   measure_steps,
 )
-from snnjax.checks.target import Examples, Subject, attacked
+from snnjax.checks.target import Examples, Subject, run_attack
 from snnjax.interfaces import PyTree
 
 
 class Effort(NamedTuple):
-  """How much is spent.
+  """How many draws and queries the measurements may use.
 
   Attributes:
     restarts: how many random starts to compare with one.
@@ -69,24 +70,25 @@ def measure(
   Raises:
     ValueError: if a count is below one.
   """
-  made = parts(subject, examples, effort or Effort())
-  return merged(*(part() for part in made.values()))
+  measurements = parts(subject, examples, effort or Effort())
+  return merge(*(part() for part in measurements.values()))
 
 
 def parts(
   subject: Subject, examples: Examples, effort: Effort
 ) -> Mapping[str, Part]:
-  """Returns the measurements of `measure`, each to be made when it is called.
+  """Returns the parts of `measure` as functions without arguments, by name.
 
-  A caller that must be able to stop runs some of them, and saves each. The
-  reported attack, which most need, is run once for all.
+  Nothing is measured until one is called: a caller that may be interrupted
+  saves each result before it calls the next. The reported attack, which most
+  parts need, is run by the first that needs it and then remembered.
 
   Args:
     subject: as in `measure`.
     examples: as in `measure`.
     effort: as in `measure`.
   """
-  reported = functools.cache(lambda: attacked(subject, examples))
+  reported = functools.cache(lambda: run_attack(subject, examples))
   return {
     "randomness": lambda: measure_randomness(subject, examples),
     "gradient": lambda: measure_gradient(
@@ -116,15 +118,16 @@ def parts(
   }
 
 
-def merged(*some: Measurements) -> Measurements:
-  """Returns the measurements of all parts; later ones win.
+def merge(*results: Measurements) -> Measurements:
+  """Returns one record with the measurements of all parts.
 
-  Outputs outside the threat and the like are counts of attacks of their own:
-  they are added. Mappings are joined.
+  Counts (of outputs, of those outside the threat, ...) are added, since each
+  part counts attacks of its own; mappings are joined. In all other fields the
+  last part that measured it wins.
   """
   counts = ("outside", "non_finite", "outputs", "disagreeing_claims")
   values: dict = {}
-  for part in some:
+  for part in results:
     for name, value in part._asdict().items():
       if value is None:
         continue

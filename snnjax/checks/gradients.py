@@ -1,4 +1,4 @@
-"""Whether the gradient tells the truth, wherever an attack may ask it."""
+"""Measures whether gradients agree with real differences of the loss."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +11,13 @@ from snnjax import losses, prng
 from snnjax.attacks.threats import ravel
 from snnjax.checks import compiled_attacks
 from snnjax.checks.alarms import Measurements
-from snnjax.checks.target import Examples, Subject, batched, logits_at, starts
+from snnjax.checks.target import (
+  Examples,
+  Subject,
+  logits_at,
+  random_starts,
+  run_in_batches,
+)
 from snnjax.evaluation.steps import partial
 from snnjax.interfaces import Array, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss
@@ -26,8 +32,8 @@ class _Point(NamedTuple):
     reported: [N, D] the reported loss' gradient, which the attack follows.
     margin: [N, D] the margin loss'.
     right: [N] whether it is classified correctly.
-    blocked: [N] whether it is, and the reported gradient is zero: what is
-      wrong already needs none.
+    blocked: [N] whether it is, and the reported gradient is zero. A point that
+      is wrong already needs no gradient, and is not counted.
   """
 
   inputs: Inputs
@@ -42,15 +48,17 @@ def measure_gradient(
 ) -> Measurements:
   """Counts zero gradients, and compares the others with real differences.
 
-  A mask need not hold everywhere, nor for every loss. The places are the clean
+  A network may hide its gradient at some points only, or for some losses. The
+  places looked at are the clean
   input, a random point of the threat and the points along the reported attack;
   the losses are the reported one, whose zeros are counted, and the margin,
   which does not saturate.
 
-  Along random directions u of the radius' size, the cosine between the vector
-  of differences ``L(x + u) - L(x - u)`` and that of predictions ``2 <g, u>``,
-  of every example whose loss changes. Unlike a cosine of estimated gradients
-  it does not shrink with the number of inputs.
+  For each example whose loss changes, over random directions u of the radius'
+  size: the cosine between the vector of differences ``L(x + u) - L(x - u)`` and
+  the vector of predictions ``2 <g, u>``. It is 1 where the gradient is right.
+  Unlike a cosine between estimated gradients, it does not shrink with the
+  number of inputs.
 
   Args:
     subject: the network and the reported attack.
@@ -65,8 +73,8 @@ def measure_gradient(
   cosines: dict[str, np.ndarray] = {}
   for place, point in _places(subject, examples):
     zero[place] = point.blocked
-    for loss, found in _cosines(subject, examples, point, directions).items():
-      cosines[f"{place}_{loss}"] = found
+    for loss, values in _cosines(subject, examples, point, directions).items():
+      cosines[f"{place}_{loss}"] = values
   return Measurements(zero_gradient=zero, finite_difference_cosines=cosines)
 
 
@@ -75,12 +83,12 @@ def _places(
 ) -> Iterator[tuple[str, _Point]]:
   clean = _point(subject, examples, examples.inputs)
   yield "clean", clean
-  yield "ball", _point(subject, examples, starts(subject, examples))
-  yield "attack", _on_the_way(subject, examples, clean)
+  yield "ball", _point(subject, examples, random_starts(subject, examples))
+  yield "attack", _along_attack(subject, examples, clean)
 
 
 def _point(subject: Subject, examples: Examples, inputs: Inputs) -> _Point:
-  source = partial(subject.own)
+  source = partial(subject.reported)
 
   def run(
     keys: Key, inputs: Inputs, labels: Labels
@@ -88,17 +96,19 @@ def _point(subject: Subject, examples: Examples, inputs: Inputs) -> _Point:
     keys = prng.fold_in_name(keys, "slopes")
     return compiled_attacks.slopes(subject.loss, source, keys, inputs, labels)
 
-  found = batched(subject, run, examples.keys, inputs, examples.classes)
-  reported, margin, right = found
+  slopes = run_in_batches(subject, run, examples.keys, inputs, examples.classes)
+  reported, margin, right = slopes
   blocked = right & np.all(reported == 0, 1)
   return _Point(inputs, reported, margin, right, blocked)
 
 
-def _on_the_way(subject: Subject, examples: Examples, clean: _Point) -> _Point:
-  """Follows the attack, and keeps of each example a random one of its points.
+def _along_attack(
+  subject: Subject, examples: Examples, clean: _Point
+) -> _Point:
+  """Follows the attack, and returns a random point of its path per example.
 
-  Of those that it comes to until the example falls, each as likely as the
-  others; `blocked` tells of them all.
+  Every point up to the one where the example falls is equally likely; but
+  `blocked` says whether the gradient was zero at any of them.
   """
   choice = compiled_attacks.Choice(
     jnp.asarray(0),
@@ -114,20 +124,22 @@ def _on_the_way(subject: Subject, examples: Examples, clean: _Point) -> _Point:
     )
 
   lots = prng.fold_in_name(examples.keys, "way")
-  here, kept = clean, clean
+  here, chosen = clean, clean
   standing = np.ones_like(clean.right)
   blocked = np.zeros_like(clean.right)
   for number in range(1, subject.steps + 1):
-    points = batched(
+    points = run_in_batches(
       subject, step, examples.keys, here.inputs, examples.inputs, here.reported
     )
     here = _point(subject, examples, points)
     drawn = jax.vmap(jax.random.uniform)(prng.fold_in(lots, number))
+    # Reservoir sampling: the n-th point replaces the choice with probability
+    # 1 / n, so that no path needs to be stored.
     take = standing & (np.asarray(drawn) * number < 1)
-    kept = ravel.select_examples(jnp.asarray(take), here, kept)
+    chosen = ravel.select_examples(jnp.asarray(take), here, chosen)
     blocked |= standing & here.blocked
     standing &= here.right
-  return jax.tree.map(np.asarray, kept)._replace(blocked=blocked)
+  return jax.tree.map(np.asarray, chosen)._replace(blocked=blocked)
 
 
 def _cosines(
@@ -148,11 +160,11 @@ def _cosines(
   def nudge(
     keys: Key, inputs: Inputs, gradients: tuple[Array, ...]
   ) -> tuple[Inputs, Inputs, tuple[Array, ...]]:
-    return compiled_attacks.nudged(radius, keys, inputs, gradients)
+    return compiled_attacks.nudge(radius, keys, inputs, gradients)
 
-  real, said = [], []
+  differences, predicted = [], []
   for number in range(directions):
-    above, below, rises = batched(
+    above, below, rises = run_in_batches(
       subject, nudge, prng.fold_in(drawn, number), point.inputs, gradients
     )
     # The same draw of a random network on both sides.
@@ -164,11 +176,11 @@ def _cosines(
       )
       for inputs in (above, below)
     )
-    real.append(np.asarray(high) - np.asarray(low))
-    said.append(np.asarray(rises))
-  size = np.linalg.norm(real, axis=0)
-  length = size * np.linalg.norm(said, axis=0)
-  product = np.sum(np.multiply(real, said), 0)
+    differences.append(np.asarray(high) - np.asarray(low))
+    predicted.append(np.asarray(rises))
+  size = np.linalg.norm(differences, axis=0)
+  length = size * np.linalg.norm(predicted, axis=0)
+  product = np.sum(np.multiply(differences, predicted), 0)
   # Where the loss changes and the gradient is zero it points nowhere: 0.
   every = product / np.where(length == 0, 1.0, length)
   return {

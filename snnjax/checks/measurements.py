@@ -1,7 +1,9 @@
-"""Each question about an attack, asked of a network: one function for each.
+"""One function for each question about an attack.
 
-They fill some fields of `Measurements`. Those that compare with the reported
-attack take what it did, if that is known, and run it otherwise.
+Each attacks the subject in the ways that its question needs, and returns the
+fields of `Measurements` that answer it; all others are None. A function that
+compares with the reported attack takes its result as `reported`, and runs the
+attack itself where that is None.
 """
 
 import functools
@@ -17,13 +19,13 @@ from snnjax.checks.compiled_attacks import by_hop_skip_jump, by_noise, by_square
 from snnjax.checks.target import (
   LOSSES,
   Examples,
-  Judged,
+  Judgement,
   Subject,
-  attacked,
   logits_at,
   most_frequent,
-  searched,
-  starts,
+  random_starts,
+  run_attack,
+  run_search,
 )
 from snnjax.validation import check_count
 
@@ -33,27 +35,28 @@ _DETERMINISTIC = "two forward passes are equal: one draw is all there is"
 
 
 def measure_one_step(
-  subject: Subject, examples: Examples, reported: Judged | None = None
+  subject: Subject, examples: Examples, reported: Judgement | None = None
 ) -> Measurements:
   """Compares one step of the whole radius with many."""
   single = subject._replace(steps=1, step_share=1.0)
-  many = reported or attacked(subject, examples)
+  many = reported or run_attack(subject, examples)
   return Measurements(
-    one_step_robust=attacked(single, examples).robust,
+    one_step_robust=run_attack(single, examples).robust,
     many_steps_robust=many.robust,
   )
 
 
 def measure_steps(
-  subject: Subject, examples: Examples, reported: Judged | None = None
+  subject: Subject, examples: Examples, reported: Judgement | None = None
 ) -> Measurements:
-  """Lets the attack climb as many steps again, from the best point it found.
+  """Runs the attack for as many steps again, from the best point it found.
 
-  Its first run is judged as well: what left ball or box or is not finite, and
-  what the attack claims and the judge denies.
+  Counts of its first run, too: outputs that left ball or box, or whose logits
+  are not finite, and examples on which the attack's own claim of success and
+  the judge disagree.
   """
-  many = reported or attacked(subject, examples)
-  again = attacked(subject, examples, first=many.inputs)
+  many = reported or run_attack(subject, examples)
+  again = run_attack(subject, examples, first=many.inputs)
   return Measurements(
     steps_robust=many.robust,
     doubled_steps_robust=many.robust & again.robust,
@@ -67,31 +70,31 @@ def measure_steps(
 
 
 def measure_radii(
-  subject: Subject, examples: Examples, reported: Judged | None = None
+  subject: Subject, examples: Examples, reported: Judgement | None = None
 ) -> Measurements:
   """Attacks within a half, one and two radii."""
-  many = reported or attacked(subject, examples)
+  many = reported or run_attack(subject, examples)
   largest = max(float(np.max(r)) for r in jax.tree.leaves(subject.radius))
-  found = {1.0: many.robust}
+  robust = {1.0: many.robust}
   for factor in (0.5, 2.0):
     scaled = jax.tree.map(lambda r, f=factor: f * r, subject.radius)
-    other = attacked(subject._replace(radius=scaled), examples)
-    found[factor] = other.robust
+    other = run_attack(subject._replace(radius=scaled), examples)
+    robust[factor] = other.robust
   return Measurements(
-    epsilons=[factor * largest for factor in sorted(found)],
-    epsilon_robust=[found[factor] for factor in sorted(found)],
+    epsilons=[factor * largest for factor in sorted(robust)],
+    epsilon_robust=[robust[factor] for factor in sorted(robust)],
   )
 
 
 def measure_large(subject: Subject, examples: Examples) -> Measurements:
-  """Attacks within half the range, in linf."""
+  """Attacks within linf 0.5, where any network must fail on a unit box."""
   unit = subject.box is UNIT_BOX  # then one function for all subjects
   threat = (
     attacks.linf if unit else functools.partial(attacks.linf, box=subject.box)
   )
   far = subject._replace(threat=threat, radius=LARGE_RADIUS)
   return Measurements(
-    large_epsilon_robust=attacked(far, examples).robust,
+    large_epsilon_robust=run_attack(far, examples).robust,
     constant_correct=most_frequent(np.asarray(examples.labels)),
   )
 
@@ -99,30 +102,30 @@ def measure_large(subject: Subject, examples: Examples) -> Measurements:
 def measure_noise(
   subject: Subject,
   examples: Examples,
-  reported: Judged | None = None,
+  reported: Judgement | None = None,
   *,
   draws: int = 320,
 ) -> Measurements:
   """Attacks by random samples, and with the gradient."""
-  white = reported or attacked(subject, examples)
-  random_ones = searched(subject, examples, by_noise, draws)
+  white = reported or run_attack(subject, examples)
+  random = run_search(subject, examples, by_noise, draws)
   return Measurements(
     white_box_robust=white.robust,
-    gradient_free_robust={"random": random_ones.robust},
+    gradient_free_robust={"random": random.robust},
   )
 
 
 def measure_gradient_free(
   subject: Subject,
   examples: Examples,
-  reported: Judged | None = None,
+  reported: Judgement | None = None,
   *,
   pairs: int = 32,
 ) -> Measurements:
   """Attacks along differences of the margin (SPSA), and with the gradient."""
   check_count("pairs", pairs)
-  white = reported or attacked(subject, examples)
-  free = attacked(
+  white = reported or run_attack(subject, examples)
+  free = run_attack(
     subject,
     examples,
     logits_fn=subject.classify,
@@ -138,7 +141,7 @@ def measure_gradient_free(
 def measure_search(
   subject: Subject,
   examples: Examples,
-  reported: Judged | None = None,
+  reported: Judgement | None = None,
   *,
   queries: int = 640,
 ) -> Measurements:
@@ -147,66 +150,73 @@ def measure_search(
   Square needs a norm ball, or one for each modality; under another threat it
   is left out of the accuracies.
   """
-  white = reported or attacked(subject, examples)
+  white = reported or run_attack(subject, examples)
   searches = {"hop_skip_jump": by_hop_skip_jump}
   if subject.threat(subject.radius).norm is not None:
     searches["square"] = by_square
-  found = {
-    name: searched(subject, examples, search, queries).robust
+  robust = {
+    name: run_search(subject, examples, search, queries).robust
     for name, search in searches.items()
   }
-  return Measurements(white_box_robust=white.robust, gradient_free_robust=found)
+  return Measurements(
+    white_box_robust=white.robust, gradient_free_robust=robust
+  )
 
 
 def measure_rules(
-  subject: Subject, examples: Examples, reported: Judged | None = None
+  subject: Subject, examples: Examples, reported: Judgement | None = None
 ) -> Measurements:
   """Attacks under every rule, and takes the worst for each example."""
-  own = (reported or attacked(subject, examples)).robust
-  worst = own.copy()
+  robust = (reported or run_attack(subject, examples)).robust
+  worst = robust.copy()
   for logits_fn in list(subject.rules.values())[1:]:
-    worst &= attacked(subject, examples, logits_fn=logits_fn).robust
+    worst &= run_attack(subject, examples, logits_fn=logits_fn).robust
   return Measurements(
-    own_rule_robust=own,
+    own_rule_robust=robust,
     all_rules_robust=worst,
     rules=len(subject.rules),
   )
 
 
 def measure_losses(
-  subject: Subject, examples: Examples, reported: Judged | None = None
+  subject: Subject, examples: Examples, reported: Judgement | None = None
 ) -> Measurements:
   """Attacks with cross-entropy, margin and, of three classes, DLR."""
-  own = reported or attacked(subject, examples)
+  first = reported or run_attack(subject, examples)
   shape = logits_at(subject, examples, examples.inputs, "clean").shape
-  found = {}
+  robust = {}
   for name, loss in LOSSES.items():
     if loss is losses.dlr and shape[1] < 3:
       continue
     same = loss is subject.loss
-    judged = own if same else attacked(subject, examples, loss=loss)
-    found[name] = judged.robust
-  return Measurements(loss_robust=found, reported_robust=own.robust)
+    judged = first if same else run_attack(subject, examples, loss=loss)
+    robust[name] = judged.robust
+  return Measurements(loss_robust=robust, reported_robust=first.robust)
 
 
 def measure_restarts(
   subject: Subject, examples: Examples, *, restarts: int = 10
 ) -> Measurements:
-  """Attacks from one random start, and what withstands it from many.
+  """Attacks from one random start, and from `restarts` of them.
 
-  Only what no start has broken is attacked again, packed into full batches.
+  An example is attacked again until one start breaks it. The examples left
+  are packed into full batches, whatever their start's number.
   """
   check_count("restarts", restarts)
 
-  def run(some: Examples, number: np.ndarray) -> np.ndarray:
-    restart = prng.fold_in_name(some.keys, "restart")
+  def run(chosen: Examples, number: np.ndarray) -> np.ndarray:
+    restart = prng.fold_in_name(chosen.keys, "restart")
     keys = jax.vmap(jax.random.fold_in)(restart, jnp.asarray(number))
-    own = some._replace(key=keys)
-    return attacked(subject, own, first=starts(subject, own)).robust
+    restarted = chosen._replace(key=keys)
+    return run_attack(
+      subject, restarted, first=random_starts(subject, restarted)
+    ).robust
 
   count = len(examples.labels)
-  one = run(examples, np.full(count, 1))
-  robust = one.copy()
+  single = run(examples, np.full(count, 1))
+  robust = single.copy()
+  # Sorted by the start's number: an example that an early start breaks is
+  # dropped before its later ones are run.
   left = [
     (row, number)
     for number in range(2, restarts + 1)
@@ -214,39 +224,39 @@ def measure_restarts(
   ]
   while left:
     size = subject.batch or count
-    now, left = left[:size], left[size:]
-    rows, numbers = (np.array(column) for column in zip(*now, strict=True))
+    batch, left = left[:size], left[size:]
+    rows, numbers = (np.array(column) for column in zip(*batch, strict=True))
     # Filled up, so that every batch has the shape that is compiled.
-    full = np.resize(np.arange(len(now)), size)
-    found = run(examples.taken(rows[full]), numbers[full])
-    robust[rows[full][~found]] = False
+    filled = np.resize(np.arange(len(batch)), size)
+    withstood = run(examples.take(rows[filled]), numbers[filled])
+    robust[rows[filled][~withstood]] = False
     left = [pair for pair in left if robust[pair[0]]]
-  return Measurements(one_restart_robust=one, ten_restarts_robust=robust)
+  return Measurements(one_restart_robust=single, ten_restarts_robust=robust)
 
 
 def measure_batch(
   subject: Subject,
   examples: Examples,
-  reported: Judged | None = None,
+  reported: Judgement | None = None,
   *,
   alone: int = 4,
 ) -> Measurements:
   """Attacks the first examples on their own and among the others.
 
-  On its own an example has copies of itself beside it, which keeps the shape
-  that is compiled.
+  "On its own" is a batch of copies of the example: of the shape that is
+  compiled already, and without any other example.
   """
   check_count("alone", alone)
-  whole = reported or attacked(subject, examples)
+  together = reported or run_attack(subject, examples)
   count = len(examples.labels)
   differing, tried = 0, min(alone, count)
   for row in range(tried):
-    copies = examples.taken(np.full(subject.batch or count, row))
-    single = attacked(subject, copies)
+    copies = examples.take(np.full(subject.batch or count, row))
+    single = run_attack(subject, copies)
     same = np.isclose(
-      single.loss[0], whole.loss[row], rtol=_SAME, atol=_SAME, equal_nan=True
+      single.loss[0], together.loss[row], rtol=_SAME, atol=_SAME, equal_nan=True
     )
-    differing += not (same and single.robust[0] == whole.robust[row])
+    differing += not (same and single.robust[0] == together.robust[row])
   return Measurements(differing_alone=differing, attacked_alone=tried)
 
 
@@ -265,7 +275,7 @@ def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
       reasons=dict.fromkeys(fields, _DETERMINISTIC),
     )
   ten, twenty = (
-    attacked(subject, examples, draws=draws).robust for draws in (10, 20)
+    run_attack(subject, examples, draws=draws).robust for draws in (10, 20)
   )
   return Measurements(
     differing_forwards=differing,

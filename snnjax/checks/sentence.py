@@ -1,4 +1,4 @@
-"""The one sentence that is said of some alarms, wherever it is said."""
+"""One sentence that sums up alarms, the same in every report."""
 
 import enum
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from snnjax.checks.alarms import Alarm, State
 
 
 class Tone(enum.Enum):
-  """How a sentence about alarms is meant."""
+  """Whether a sentence about alarms is bad news, open or good news."""
 
   FIRED = "fired"
   OPEN = "open"
@@ -16,7 +16,7 @@ class Tone(enum.Enum):
 
 
 class Verdict(NamedTuple):
-  """What some alarms come to.
+  """Alarms summed up in words.
 
   Attributes:
     tone: fired, clear, or open: nothing fired, and not all was decided.
@@ -30,16 +30,16 @@ class Verdict(NamedTuple):
 
   @property
   def text(self) -> str:
-    """Both, as one line."""
+    """The sentence and the counts, as one line."""
     return " ".join(part for part in (self.sentence, self.counts) if part)
 
 
 def verdict(alarms: Iterable[Alarm]) -> Verdict:
-  """Returns what is said of some alarms.
+  """Returns the sentence that sums up alarms.
 
   "No alarm fired" alone is said where every check that applies has passed,
   and at least one did. What was not measured, or on too few examples to tell,
-  is said in the same sentence.
+  is mentioned in the same sentence.
 
   Args:
     alarms: of one network or many, from `check`.
@@ -55,13 +55,15 @@ def verdict(alarms: Iterable[Alarm]) -> Verdict:
     f"{number[State.NOT_APPLICABLE]} did not apply."
   )
   if fired:
-    said = "1 alarm fired." if fired == 1 else f"{fired} alarms fired."
-    return Verdict(Tone.FIRED, said, counts)
+    sentence = "1 alarm fired." if fired == 1 else f"{fired} alarms fired."
+    return Verdict(Tone.FIRED, sentence, counts)
   if not (passed or open_ones) or len(states) == number[State.NOT_CHECKED]:
     return Verdict(Tone.OPEN, "Nothing was checked.", counts if states else "")
   if open_ones:
-    said = f"No alarm fired, but {_checks(open_ones)} did not come to a result."
-    return Verdict(Tone.OPEN, said, counts)
+    sentence = (
+      f"No alarm fired, but {_checks(open_ones)} did not come to a result."
+    )
+    return Verdict(Tone.OPEN, sentence, counts)
   return Verdict(Tone.CLEAR, "No alarm fired.", counts)
 
 

@@ -1,4 +1,8 @@
-"""What is to be trusted, and attacks on it with an independent judge."""
+"""The network and attack that are examined, and runs of it with a judge.
+
+A judge is the network itself, asked once more at the attack's output: nothing
+that an attack says about its success is believed.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -62,13 +66,13 @@ class Subject(NamedTuple):
   batch: int = 0
 
   @property
-  def own(self) -> AnyLogitsFn:
+  def reported(self) -> AnyLogitsFn:
     """The network under the rule that is reported."""
     return next(iter(self.rules.values()))
 
 
 class Examples(NamedTuple):
-  """What is attacked.
+  """The examples that are attacked.
 
   Attributes:
     key: a typed key, scalar or [B].
@@ -90,19 +94,20 @@ class Examples(NamedTuple):
     """The labels as an array, [B]."""
     return as_labels(self.labels, prng.batch_size(self.inputs))
 
-  def taken(self, rows: Any) -> "Examples":
+  def take(self, rows: Any) -> "Examples":
     """The examples of some rows, with the keys they have here."""
     at = np.asarray(rows)
     inputs = jax.tree.map(lambda leaf: leaf[at], self.inputs)
     return Examples(self.keys[at], inputs, self.classes[at])
 
 
-class Judged(NamedTuple):
-  """What an attack did, per example, [B], on the host.
+class Judgement(NamedTuple):
+  """What an attack did to each example, NumPy arrays [B].
 
   Attributes:
-    robust: right on the clean input and on the attack's, which is within the
-      threat: what left it could not be judged and defends nothing.
+    robust: classified correctly both at the clean input and at the attack's
+      output. False where that left the threat: such an output shows nothing,
+      and must not count as a defence.
     claimed: what the attack said of its success.
     outside: whether its output left ball or box.
     non_finite: whether the logits there are not finite.
@@ -118,7 +123,7 @@ class Judged(NamedTuple):
   inputs: Inputs
 
 
-def attacked(
+def run_attack(
   subject: Subject,
   examples: Examples,
   *,
@@ -127,8 +132,8 @@ def attacked(
   first: Inputs | None = None,
   draws: int = 1,
   pairs: int = 0,
-) -> Judged:
-  """Returns what the subject's attack, or a variant of it, does.
+) -> Judgement:
+  """Runs the subject's attack, or a variant of it, and judges its outputs.
 
   Args:
     subject: the network and the attack.
@@ -137,25 +142,27 @@ def attacked(
       by default.
     loss: what is ascended; the reported one by default.
     first: where to start, within the threat; the clean inputs by default.
-    draws: as in `compiled_attacks.Plan`.
-    pairs: as in `compiled_attacks.Plan`.
+    draws: as in `compiled_attacks.Program`.
+    pairs: as in `compiled_attacks.Program`.
   """
   check_inputs(subject.threat(subject.radius), examples.inputs)
+  # Every loss is compiled into the program, whichever is asked for, so that
+  # the checks that compare losses share one compilation.
   wanted = loss or subject.loss
-  known = tuple(dict.fromkeys((*LOSSES.values(), subject.loss, wanted)))
-  plan = compiled_attacks.Plan(
-    subject.threat, known, subject.steps, draws, pairs
+  compared = tuple(dict.fromkeys((*LOSSES.values(), subject.loss, wanted)))
+  program = compiled_attacks.Program(
+    subject.threat, compared, subject.steps, draws, pairs
   )
   choice = compiled_attacks.Choice(
-    jnp.asarray(known.index(wanted)),
+    jnp.asarray(compared.index(wanted)),
     jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
     jnp.asarray(subject.step_share, float),
   )
-  source = partial(with_key(logits_fn or subject.own))
+  source = partial(with_key(logits_fn or subject.reported))
 
   def run(keys: Key, start: Inputs, inputs: Inputs, labels: Labels) -> Any:
     return compiled_attacks.climb(
-      plan,
+      program,
       source,
       choice,
       prng.fold_in_name(keys, "attack"),
@@ -165,19 +172,19 @@ def attacked(
     )
 
   start = examples.inputs if first is None else first
-  found = batched(
+  outcome = run_in_batches(
     subject, run, examples.keys, start, examples.inputs, examples.classes
   )
-  return _judged(subject, examples, *found)
+  return _judge(subject, examples, *outcome)
 
 
-def searched(
+def run_search(
   subject: Subject,
   examples: Examples,
-  search: compiled_attacks.Search,
+  search: compiled_attacks.SearchAttack,
   queries: int,
-) -> Judged:
-  """Returns what an attack by queries alone does, under the margin loss.
+) -> Judgement:
+  """Runs an attack by queries alone, and judges its outputs.
 
   Args:
     subject: the network and the threat, whose radii may differ by modality.
@@ -200,13 +207,13 @@ def searched(
       labels,
     )
 
-  found = batched(
+  outcome = run_in_batches(
     subject, run, examples.keys, examples.inputs, examples.classes
   )
-  return _judged(subject, examples, *found)
+  return _judge(subject, examples, *outcome)
 
 
-def starts(subject: Subject, examples: Examples) -> Inputs:
+def random_starts(subject: Subject, examples: Examples) -> Inputs:
   """Returns a random point of the threat around each example."""
   radius = jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius)
 
@@ -215,7 +222,7 @@ def starts(subject: Subject, examples: Examples) -> Inputs:
       subject.threat, radius, prng.fold_in_name(keys, "start"), inputs
     )
 
-  return batched(subject, run, examples.keys, examples.inputs)
+  return run_in_batches(subject, run, examples.keys, examples.inputs)
 
 
 def logits_at(
@@ -227,17 +234,17 @@ def logits_at(
     subject: the network.
     examples: N of them; a random network draws from their keys.
     inputs: [N, ...].
-    draw: what for; another purpose is another draw.
+    draw: a name for this pass: another name draws other random numbers.
   """
   judge = partial(with_key(subject.classify))
 
   def run(keys: Key, points: Inputs) -> Array:
     return logits_of(judge, prng.fold_in_name(keys, draw), points)
 
-  return batched(subject, run, examples.keys, inputs)
+  return run_in_batches(subject, run, examples.keys, inputs)
 
 
-def batched(subject: Subject, run: Callable, *arrays: Any) -> Any:
+def run_in_batches(subject: Subject, run: Callable, *arrays: Any) -> Any:
   """Returns ``run(*arrays)`` on the host, computed in the subject's batches.
 
   The last batch is filled with repeated examples, whose results are dropped.
@@ -252,10 +259,10 @@ def batched(subject: Subject, run: Callable, *arrays: Any) -> Any:
   parts = []
   for first in range(0, count, size):
     rows = np.arange(first, first + size)
-    taken = jax.tree.map(lambda leaf, at=rows % count: leaf[at], tuple(arrays))
-    kept = min(size, count - first)
+    batch = jax.tree.map(lambda leaf, at=rows % count: leaf[at], tuple(arrays))
+    real = min(size, count - first)
     parts.append(
-      jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], run(*taken))
+      jax.tree.map(lambda leaf, real=real: np.asarray(leaf)[:real], run(*batch))
     )
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
@@ -265,12 +272,12 @@ def most_frequent(labels: np.ndarray) -> np.ndarray:
   return labels == np.argmax(np.bincount(labels))
 
 
-def _judged(
+def _judge(
   subject: Subject,
   examples: Examples,
   result: AttackResult,
   inside: np.ndarray,
-) -> Judged:
+) -> Judgement:
   labels = np.asarray(examples.labels)
   clean = logits_at(subject, examples, examples.inputs, "clean")
   logits = logits_at(subject, examples, result.inputs, "judge")
@@ -279,7 +286,7 @@ def _judged(
     np.asarray(losses.predicts(jnp.asarray(z), jnp.asarray(labels)))
     for z in (clean, logits)
   )
-  return Judged(
+  return Judgement(
     robust=right & after & inside,
     claimed=np.asarray(result.success),
     outside=~inside,

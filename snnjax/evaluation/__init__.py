@@ -6,14 +6,14 @@ from snnjax.evaluation.autoattack_suite import (
   Suite,
   autoattack,
   cases,
-  undefined,
+  find_undefined,
 )
 from snnjax.evaluation.collecting import collect
-from snnjax.evaluation.complete import Lack, lacking, spared
+from snnjax.evaluation.complete import Lack, earlier_stages, find_lacks
 from snnjax.evaluation.gradients import GradientStudy, study_gradients
 from snnjax.evaluation.many_rules import SuiteResult, View, evaluate_suite
 from snnjax.evaluation.microbatches import Progress, evaluate, stream
-from snnjax.evaluation.nesting import holds, nested
+from snnjax.evaluation.nesting import contains_ball, with_inner_balls
 from snnjax.evaluation.planning import Case, Cell, Plan
 from snnjax.evaluation.records import (
   CLEAN,
@@ -59,19 +59,19 @@ __all__ = [
   "autoattack",
   "cases",
   "collect",
+  "contains_ball",
+  "earlier_stages",
   "evaluate",
   "evaluate_suite",
-  "holds",
-  "lacking",
-  "nested",
+  "find_lacks",
+  "find_undefined",
   "refuse_outside",
   "robust_accuracy",
   "saving",
-  "spared",
   "stream",
   "study_gradients",
   "summarize",
-  "undefined",
+  "with_inner_balls",
   "worst",
 ]
 

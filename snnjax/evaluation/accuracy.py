@@ -96,7 +96,7 @@ def robust_accuracy(
   # The same attack again, on other examples, is not compiled again.
   case = jax.tree_util.Partial(_on_its_word, jax.tree_util.Partial(attack))
   if threat is not None:
-    case = jax.tree_util.Partial(lambda: Trial(_marked(attack), threat))
+    case = jax.tree_util.Partial(lambda: Trial(_mark_unjudged(attack), threat))
   evaluation = evaluate(
     {"attack": case},
     judge,
@@ -110,7 +110,10 @@ def robust_accuracy(
 
 
 class _Anywhere:
-  """Bounds of an attack whose own word counts: all that is finite."""
+  """Bounds that every finite output keeps.
+
+  For an attack without a known threat: its own claim is believed.
+  """
 
   def contains(self, candidate: Inputs, origin: Inputs) -> Array:
     del origin
@@ -122,10 +125,10 @@ class _Anywhere:
 
 
 def _on_its_word(attack: Attack) -> Trial:
-  return Trial(_marked(attack), _Anywhere())
+  return Trial(_mark_unjudged(attack), _Anywhere())
 
 
-def _marked(attack: Attack) -> Attack:
+def _mark_unjudged(attack: Attack) -> Attack:
   """Returns an attack whose outputs are NaN where it could not judge them.
 
   An evaluation refuses these, where an attack only claims no success.

@@ -124,16 +124,18 @@ def autoattack(
   """
   logits_fn = with_key(logits_fn)
   attacks.check_inputs(attacks.threat_of(threat, epsilon), inputs)
-  every = cases(suite, logits_fn, threat, epsilon)
-  skipped = undefined(every, logits_fn, inputs)
-  some = {name: case for name, case in every.items() if name not in skipped}
-  if not some:
+  all_cases = cases(suite, logits_fn, threat, epsilon)
+  skipped = find_undefined(all_cases, logits_fn, inputs)
+  runnable = {
+    name: case for name, case in all_cases.items() if name not in skipped
+  }
+  if not runnable:
     raise ValueError(
       "suite must have an attack that is defined for the network; got "
       f"{skipped}"
     )
-  found = evaluate(
-    some,
+  evaluation = evaluate(
+    runnable,
     logits_fn,
     inputs,
     labels,
@@ -144,10 +146,10 @@ def autoattack(
     sharding=sharding,
     progress=progress,
   )
-  return found._replace(skipped=skipped)
+  return evaluation._replace(skipped=skipped)
 
 
-def undefined(
+def find_undefined(
   cases: Mapping[str, Builder], logits_fn: LogitsFn, inputs: Inputs
 ) -> dict[str, str]:
   """Returns which cases cannot run for want of classes, with the reason.
@@ -160,16 +162,16 @@ def undefined(
     logits_fn: ``(key, inputs) -> [B, C]``.
     inputs: [N, ...] or a mapping of such arrays; only their shape matters.
   """
-  one = jax.tree.map(lambda leaf: leaf[:1], inputs)
+  example = jax.tree.map(lambda leaf: leaf[:1], inputs)
   keys, label = jax.random.split(jax.random.key(0), 1), jnp.zeros(1, int)
-  shape = jax.eval_shape(logits_fn, keys, one).shape
+  shape = jax.eval_shape(logits_fn, keys, example).shape
   if len(shape) != 2 or shape[1] >= _ENOUGH:
     return {}
   skipped = {}
   for name, builder in cases.items():
     try:
       # Nothing is compiled, nor run.
-      jax.eval_shape(lambda x, b=builder: b().attack(keys, x, label), one)
+      jax.eval_shape(lambda x, b=builder: b().attack(keys, x, label), example)
     except TooFewClassesError as error:
       skipped[name] = str(error)
   return skipped

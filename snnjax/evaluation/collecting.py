@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from snnjax.evaluation.complete import Survivors, lacking, spared
+from snnjax.evaluation.complete import Survivors, earlier_stages, find_lacks
 from snnjax.evaluation.records import (
   CLEAN,
   Chunk,
@@ -22,7 +22,10 @@ def collect(
   chunks: Iterable[Chunk],
   survivors: Survivors = True,
 ) -> Evaluation:
-  """Puts the chunks of one or more runs together, whatever their order.
+  """Returns the evaluation that the chunks of one or more runs make up.
+
+  Their order does not matter. An example that an attack did not have to meet
+  has the row of `_MISSING`.
 
   Args:
     indices: [N] unique ids; the rows of the result follow this order.
@@ -35,12 +38,12 @@ def collect(
     ValueError: if a chunk names an unknown stage or example, or a stage lacks
       an example that it had to meet.
   """
-  kept = tuple(chunks)
+  received = tuple(chunks)
   count = len(indices)
   clean = Clean(*_empty(count, Clean))
   attacks = {name: Outcome(*_empty(count, Outcome)) for name in names}
   budgets: dict[str, str] = {}
-  for chunk in kept:
+  for chunk in received:
     rows = positions(indices, chunk.indices)
     if chunk.budget:
       budgets[chunk.stage] = chunk.budget
@@ -54,7 +57,7 @@ def collect(
         f"{list(names)} with Outcome rows; got {chunk.stage!r} with "
         f"{type(chunk.rows).__name__} rows"
       )
-  lacks = lacking(indices, spared(tuple(names), survivors), kept)
+  lacks = find_lacks(indices, earlier_stages(tuple(names), survivors), received)
   if lacks:
     raise ValueError(
       f"an evaluation must be whole; there are {'; '.join(map(str, lacks))}"

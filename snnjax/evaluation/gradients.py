@@ -1,4 +1,4 @@
-"""What the input gradients of one network look like, clean and under attack."""
+"""Measures the input gradients of one network, clean and under attack."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ CONFIDENCES = {
   "rival probability": losses.rival_probability,
 }
 CONDITIONS = ("clean", "halfway", "adversarial")
-Metrics = Mapping[str, sparsity.Metrics]  # by modality
+ModalityMetrics = Mapping[str, sparsity.Metrics]  # by modality
 
 
 class GradientStudy(NamedTuple):
@@ -41,9 +41,9 @@ class GradientStudy(NamedTuple):
     adversarial_inputs: what the attack returned.
   """
 
-  metrics: Mapping[str, Mapping[str, Metrics]]
+  metrics: Mapping[str, Mapping[str, ModalityMetrics]]
   maps: Mapping[str, Mapping[str, Array]]
-  along: Metrics
+  along: ModalityMetrics
   standing: Array
   ratio: Mapping[str, Array]
   random: Array
@@ -125,6 +125,7 @@ def in_microbatches(
   tell = progress or (lambda done, total: None)
   tell(0, count)  # the first one compiles
   for start in range(0, count, microbatch):
+    # The last example fills the last batch up; its copies are dropped below.
     rows = np.minimum(np.arange(start, start + microbatch), count - 1)
     part = measure(
       logits,
@@ -230,18 +231,18 @@ def template(modalities: Sequence[str], count: int, maps: int) -> GradientStudy:
   rows: Any = array_files.Rows(count)
   few: Any = array_files.Rows(maps)
   metrics = sparsity.Metrics(*[rows] * len(sparsity.Metrics._fields))
-  each = dict.fromkeys(modalities, rows)
+  per_modality = dict.fromkeys(modalities, rows)
   along = dict.fromkeys(modalities, metrics)
-  shown = dict.fromkeys(modalities, few)
+  map_rows = dict.fromkeys(modalities, few)
   return GradientStudy(
     metrics=dict.fromkeys(CONFIDENCES, dict.fromkeys(CONDITIONS, along)),
-    maps=dict.fromkeys(CONDITIONS, shown),
+    maps=dict.fromkeys(CONDITIONS, map_rows),
     along=along,
     standing=rows,
-    ratio=each,
+    ratio=per_modality,
     random=rows,
     adversarial=rows,
-    adversarial_inputs=each,
+    adversarial_inputs=per_modality,
   )
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks, losses
-from snnjax.arguments import described, with_key
+from snnjax.arguments import describe, with_key
 from snnjax.attacks import Oracle, Threat
 from snnjax.attacks.kinds import KINDS, Radii, Request
 from snnjax.attacks.rule_suites import (
@@ -23,7 +23,7 @@ from snnjax.attacks.rule_suites import (
   with_defaults,
 )
 from snnjax.evaluation import planning
-from snnjax.evaluation.autoattack_suite import undefined
+from snnjax.evaluation.autoattack_suite import find_undefined
 from snnjax.evaluation.microbatches import Progress, evaluate
 from snnjax.evaluation.planning import WHOLE, Cell, Plan
 from snnjax.evaluation.records import Chunk, Evaluation, Trial
@@ -58,7 +58,7 @@ class View:
 
 
 class SuiteResult(NamedTuple):
-  """What a suite did to a network.
+  """The results of a suite on one network.
 
   Attributes:
     plan: which attack met which examples at which radius.
@@ -126,14 +126,16 @@ def evaluate_suite(
   """
   network = {name: _view(name, view) for name, view in views.items()}
   adaptive = [n for n, view in network.items() if view.oracle is not None]
-  whole = [with_defaults(each, adaptive=adaptive) for each in suite]
+  explicit = [with_defaults(attack, adaptive=adaptive) for attack in suite]
   by_name = dict(radii) if isinstance(radii, Mapping) else {WHOLE: radii}
   _check_modalities(by_name, inputs)
   grid = planning.cells(by_name)
   attacks.check_inputs(threat_of(norm, grid[-1], inputs), inputs)
-  wanted = planning.plan(expand_rules(whole), grid)
+  complete_plan = planning.plan(expand_rules(explicit), grid)
   judge = next(iter(network.values())).logits
-  plan = runnable(wanted, network, norm, inputs, judge, stand_ins or {})
+  plan = keep_runnable(
+    complete_plan, network, norm, inputs, judge, stand_ins or {}
+  )
   evaluation = evaluate(
     builders(plan, network, norm, inputs, stand_ins or {}),
     judge,
@@ -175,13 +177,13 @@ def builders(
   """
   return {
     case.path: _builder(
-      case.attack, views, norm, traced(case.cell, inputs), stand_ins
+      case.attack, views, norm, traced_radii(case.cell, inputs), stand_ins
     )
     for case in plan.cases
   }
 
 
-def runnable(
+def keep_runnable(
   plan: Plan,
   views: Mapping[str, View],
   norm: Norm,
@@ -205,7 +207,7 @@ def runnable(
   """
   refused: dict[str, str] = {}
   able: dict[str, Builder] = {}
-  radii = traced(plan.strongest, inputs)
+  radii = traced_radii(plan.strongest, inputs)
   for attack in plan.attacks:
     if attack.name in plan.refused:
       continue
@@ -216,15 +218,15 @@ def runnable(
       refused[attack.name] = str(error)
     else:
       able[attack.name] = build
-  return plan.without(refused | undefined(able, judge, inputs))
+  return plan.without(refused | find_undefined(able, judge, inputs))
 
 
 def threat_of(norm: Norm, cell: Cell, inputs: Inputs) -> Threat:
   """Returns the budget of a cell: one norm ball, or one per modality."""
-  return _threat(norm, traced(cell, inputs))
+  return _threat(norm, traced_radii(cell, inputs))
 
 
-def traced(cell: Cell, inputs: Inputs) -> Radii:
+def traced_radii(cell: Cell, inputs: Inputs) -> Radii:
   """Returns a cell's radii as arrays, so that no value is compiled in.
 
   Args:
@@ -240,9 +242,10 @@ def traced(cell: Cell, inputs: Inputs) -> Radii:
 
 @dataclasses.dataclass(frozen=True)
 class _Build:
-  """Makes one attack of the arrays of its network and its radii.
+  """Makes one attack from the arrays of a network and the radii.
 
-  Equal ones compile once: nothing of a network is in them but its functions.
+  Two that are equal share one compilation: they hold the network's functions,
+  but none of its arrays.
 
   Attributes:
     attack: of the suite.
@@ -287,12 +290,13 @@ def _builder(
     {run: partial(stand_ins[run]) for run in runs},
   )
   leaves, structure = jax.tree.flatten(tree)
-  # The variables of a network stand in each of its functions.
-  alone = {id(leaf): leaf for leaf in leaves}
-  order = {name: place for place, name in enumerate(alone)}
+  # Every function of a network has the same variables among its leaves: each
+  # array is passed once, and every leaf says which one it is.
+  distinct = {id(leaf): leaf for leaf in leaves}
+  order = {name: place for place, name in enumerate(distinct)}
   places = tuple(order[id(leaf)] for leaf in leaves)
   build = _Build(attack, norm, structure, places)
-  return jax.tree_util.Partial(build, list(alone.values()), radii)
+  return jax.tree_util.Partial(build, list(distinct.values()), radii)
 
 
 def _attack(
@@ -312,7 +316,7 @@ def _attack(
 
     return oracle
 
-  def one(rules: Sequence[str]) -> Attack:
+  def build(rules: Sequence[str]) -> Attack:
     view = views[rules[0]]
     if attack.draws > 1 and not view.random:
       raise ValueError(
@@ -333,8 +337,8 @@ def _attack(
     return KINDS[attack.kind].make(request)
 
   if attack.mix == "worst_of":
-    return attacks.worst_of([one((rule,)) for rule in attack.rules])
-  return one(attack.rules)
+    return attacks.worst_of([build((rule,)) for rule in attack.rules])
+  return build(attack.rules)
 
 
 def _oracle(view: View, loss: losses.LogitsLoss, draws: int) -> Oracle:
@@ -374,7 +378,7 @@ def _check_modalities(
 ) -> None:
   names = set(inputs) if isinstance(inputs, Mapping) else {WHOLE}
   if set(radii) != names:
-    shape = "a mapping" if isinstance(inputs, Mapping) else described(inputs)
+    shape = "a mapping" if isinstance(inputs, Mapping) else describe(inputs)
     raise ValueError(
       "radii must be those of the inputs' modalities, a sequence where the "
       f"inputs are one array; got {sorted(radii)} for {shape} of "

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.arguments import check_array, described, with_key
+from snnjax.arguments import check_array, describe, with_key
 from snnjax.evaluation.collecting import collect
-from snnjax.evaluation.complete import Survivors, fell, spared
+from snnjax.evaluation.complete import Survivors, earlier_stages, victims
 from snnjax.evaluation.records import (
   CLEAN,
   Chunk,
@@ -46,7 +46,7 @@ Progress = Callable[[int, int, str], None]
 _LARGEST = 2**31 - 1  # what a key folds in, and a label holds, without wrap
 
 
-class _Plan(NamedTuple):
+class _Request(NamedTuple):
   """The validated request; arrays live on the host."""
 
   inputs: Inputs
@@ -73,15 +73,19 @@ def evaluate(
   sharding: jax.sharding.Sharding | None = None,
   progress: Progress | None = None,
 ) -> Evaluation:
-  """Runs `stream` to its end and collects the rows; see there."""
+  """Runs `stream` to its end; returns one row per example and attack.
+
+  The arguments are those of `stream`. ValueError as there, and if finished
+  chunks are of an unknown stage or example.
+  """
   names = tuple(cases)
-  plan = _plan(
+  request = _check_request(
     inputs, labels, key, indices, mask, microbatch, sharding, progress
   )
   before = tuple(finished)
-  new = _stream(plan, cases, classify, survivors, before)
+  new = _stream(request, cases, classify, survivors, before)
   chunks = itertools.chain(before, new)
-  return collect(plan.indices, plan.labels, names, chunks, survivors)
+  return collect(request.indices, request.labels, names, chunks, survivors)
 
 
 def stream(
@@ -103,9 +107,10 @@ def stream(
 
   Every computation has the shape of one microbatch: the last chunk is filled
   with repeated examples whose results are dropped. The keys of an example
-  follow from (key, attack name, example id). Together: an example's result is
-  the same bits whichever examples, in whichever order, are evaluated with it.
-  (A network or rule that mixes the examples of a batch breaks this.)
+  follow from (key, attack name, example id). Both together make
+  the result of an example the same, to the last bit, whichever examples are
+  evaluated with it and in whichever order; except for a network or rule that
+  mixes the examples of a batch.
 
   Args:
     cases: by name, in the order of attack, a function without arguments that
@@ -121,11 +126,13 @@ def stream(
     indices: [N] unique ids, 0 to 2^31 - 1; by default 0 to N-1.
     mask: [N], False on rows to leave out altogether (padding).
     microbatch: how many examples are computed at once.
-    survivors: attack only what is still correctly classified, repacked into
-      full microbatches. False runs every attack on every example, which
-      tables of single attacks need. A mapping says it for each attack: one
-      that is named meets the correct examples that the attacks listed for it,
-      which come before it, left correct; one that is not named meets all.
+    survivors: which examples an attack meets. True: those that are classified
+      correctly and that no attack before it broke, repacked into full
+      microbatches. False: all of them, which tables of single attacks need. A
+      mapping, attack -> earlier attacks, chooses for each attack: one that is
+      a key meets the correct examples that none of its listed attacks broke,
+      one that is no key meets all. ``{"square": ["apgd"]}`` lets square meet
+      the survivors of apgd, and apgd meet every example.
     finished: chunks of an earlier, interrupted run with the same arguments;
       their examples are not computed or yielded again.
     sharding: where each microbatch is put, e.g. split over devices.
@@ -140,13 +147,13 @@ def stream(
       first chunk of an attack whose threat has a box that the inputs are not
       in, and where logits are not [B, C] with a class for every label.
   """
-  plan = _plan(
+  request = _check_request(
     inputs, labels, key, indices, mask, microbatch, sharding, progress
   )
-  return _stream(plan, cases, classify, survivors, tuple(finished))
+  return _stream(request, cases, classify, survivors, tuple(finished))
 
 
-def _plan(
+def _check_request(
   inputs: Inputs,
   labels: Labels,
   key: Key,
@@ -155,7 +162,7 @@ def _plan(
   microbatch: int,
   sharding: jax.sharding.Sharding | None,
   progress: Progress | None,
-) -> _Plan:
+) -> _Request:
   size = prng.batch_size(inputs)
   check_count("microbatch", microbatch)
   prng.check_key(key)
@@ -167,8 +174,8 @@ def _plan(
   for name, value in (("labels", classes), ("indices", ids), ("mask", keep)):
     check_array(name, value, "[B]", B=size)
   for name, value in (("labels", classes), ("indices", ids)):
-    whole = np.issubdtype(value.dtype, np.integer)
-    if not whole or np.any((value < 0) | (value > _LARGEST)):
+    is_integer = np.issubdtype(value.dtype, np.integer)
+    if not is_integer or np.any((value < 0) | (value > _LARGEST)):
       raise ValueError(
         f"{name} must be integers from 0 to {_LARGEST}; got {value.dtype} "
         f"from {value.min(initial=0)} to {value.max(initial=0)}"
@@ -177,11 +184,11 @@ def _plan(
   if len(np.unique(ids)) != len(ids):
     raise ValueError(f"indices must be unique; got {len(ids)} with repeats")
   host = jax.tree.map(lambda leaf: np.asarray(leaf)[keep], inputs)
-  return _Plan(host, classes[keep], ids, key, microbatch, sharding, progress)
+  return _Request(host, classes[keep], ids, key, microbatch, sharding, progress)
 
 
 def _stream(
-  plan: _Plan,
+  request: _Request,
   cases: Mapping[str, Builder],
   classify: AnyLogitsFn,
   survivors: Survivors,
@@ -192,12 +199,14 @@ def _stream(
     if isinstance(builder, Trial) or not callable(builder):
       raise ValueError(
         f"cases[{name!r}] must be a function without arguments that builds "
-        f"the Trial; got {described(builder)}: put it behind lambda:"
+        f"the Trial; got {describe(builder)}: put it behind lambda:"
       )
   if CLEAN in cases:
     raise ValueError(f"no attack may be called {CLEAN!r}; got {list(cases)}")
-  unmet = spared(tuple(cases), survivors)
-  done = {stage: np.zeros(len(plan.indices), bool) for stage in (CLEAN, *cases)}
+  unmet = earlier_stages(tuple(cases), survivors)
+  done = {
+    stage: np.zeros(len(request.indices), bool) for stage in (CLEAN, *cases)
+  }
   fallen = {stage: np.zeros_like(rows) for stage, rows in done.items()}
 
   def note(chunk: Chunk) -> None:
@@ -205,30 +214,32 @@ def _stream(
       raise ValueError(
         f"finished chunks must come from {list(done)}; got {chunk.stage!r}"
       )
-    rows = positions(plan.indices, chunk.indices)
+    # Which examples a later attack meets follows from the chunks alone, so that
+    # a resumed run goes on exactly where the first one would have.
+    rows = positions(request.indices, chunk.indices)
     done[chunk.stage][rows] = True
-    fallen[chunk.stage][rows] = fell(chunk)
+    fallen[chunk.stage][rows] = victims(chunk)
 
   for chunk in finished:
     note(chunk)
-  for chunk in _clean_chunks(plan, judge, ~done[CLEAN]):
+  for chunk in _clean_chunks(request, judge, ~done[CLEAN]):
     note(chunk)
     yield chunk
   for name, builder in cases.items():
     todo = ~done[name]
     for stage in unmet[name]:
       todo &= ~fallen[stage]
-    for chunk in _attack_chunks(plan, name, builder, judge, todo):
+    for chunk in _attack_chunks(request, name, builder, judge, todo):
       note(chunk)
       yield chunk
 
 
 def _clean_chunks(
-  plan: _Plan, judge: LogitsFn, todo: np.ndarray
+  request: _Request, judge: LogitsFn, todo: np.ndarray
 ) -> Iterator[Chunk]:
-  for rows, inputs, labels, ids in _microbatches(plan, CLEAN, todo):
+  for rows, inputs, labels, ids in _microbatches(request, CLEAN, todo):
     logits, again = (
-      logits_of(judge, example_keys(plan.key, CLEAN, draw, ids), inputs)
+      logits_of(judge, example_keys(request.key, CLEAN, draw, ids), inputs)
       for draw in range(2)
     )
     if logits.ndim != 2 or logits.shape[1] < 2:
@@ -237,10 +248,10 @@ def _clean_chunks(
         f"{logits.shape}. A single logit z is [0, z] in two: "
         "jnp.pad(z, ((0, 0), (1, 0)))"
       )
-    if plan.labels.max() >= logits.shape[1]:
+    if request.labels.max() >= logits.shape[1]:
       raise ValueError(
         f"labels must be below the number of classes of logits [B, C]; got "
-        f"label {plan.labels.max()} and logits {logits.shape}"
+        f"label {request.labels.max()} and logits {logits.shape}"
       )
     prediction, loss, finite = judge_logits(logits, labels)
     clean = Clean(
@@ -250,43 +261,46 @@ def _clean_chunks(
       finite=finite,
       repeatable=jnp.all(logits == again, axis=1) | ~finite,
     )
-    yield Chunk(CLEAN, plan.indices[rows], _host(clean, len(rows)))
+    yield Chunk(CLEAN, request.indices[rows], _to_host(clean, len(rows)))
 
 
 def _attack_chunks(
-  plan: _Plan,
+  request: _Request,
   name: str,
   builder: Builder,
   judge: LogitsFn,
   todo: np.ndarray,
 ) -> Iterator[Chunk]:
-  for rows, inputs, labels, ids in _microbatches(plan, name, todo):
-    keys = [example_keys(plan.key, name, draw, ids) for draw in range(3)]
-    tried = attempt(partial(builder), (keys[0], keys[1]), inputs, labels)
-    _check_boxed(name, np.asarray(tried.boxed), words(tried.budget))
+  for rows, inputs, labels, ids in _microbatches(request, name, todo):
+    # Three draws: for the attack, for the gradients at its ends, for the judge.
+    keys = [example_keys(request.key, name, draw, ids) for draw in range(3)]
+    output = attempt(partial(builder), (keys[0], keys[1]), inputs, labels)
+    _check_boxed(name, np.asarray(output.boxed), words(output.budget))
     # The executable that judged the clean inputs judges these: an attack that
     # returns its input cannot change the prediction of a repeatable network.
-    logits = logits_of(judge, keys[2], tried.inputs)
+    logits = logits_of(judge, keys[2], output.inputs)
     prediction, loss, finite = judge_logits(logits, labels)
     outcome = Outcome(
       prediction=prediction,
       loss=loss,
-      success=(prediction != labels) & tried.contained,
-      claimed=tried.claimed,
-      distance=tried.distance,
-      contained=tried.contained,
-      finite=tried.finite & finite,
-      zero_gradient=tried.zero_gradient,
+      # What left ball or box is no success; `summarize` refuses it, so that it
+      # is no defence either.
+      success=(prediction != labels) & output.contained,
+      claimed=output.claimed,
+      distance=output.distance,
+      contained=output.contained,
+      finite=output.finite & finite,
+      zero_gradient=output.zero_gradient,
       attempted=np.ones(len(labels), bool),
-      iterations=tried.iterations,
+      iterations=output.iterations,
     )
     yield Chunk(
       name,
-      plan.indices[rows],
-      _host(outcome, len(rows)),
-      _host(tried.inputs, len(rows)),
-      _host(logits, len(rows)),
-      words(tried.budget),
+      request.indices[rows],
+      _to_host(outcome, len(rows)),
+      _to_host(output.inputs, len(rows)),
+      _to_host(logits, len(rows)),
+      words(output.budget),
     )
 
 
@@ -303,24 +317,24 @@ def _check_boxed(name: str, boxed: np.ndarray, budget: str) -> None:
 
 
 def _microbatches(
-  plan: _Plan, stage: str, todo: np.ndarray
+  request: _Request, stage: str, todo: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Inputs, Array, Array]]:
   pending = np.flatnonzero(todo)
-  if plan.progress is not None and pending.size:
-    plan.progress(0, len(pending), stage)  # what follows may compile first
-  for start in range(0, len(pending), plan.microbatch):
-    rows = pending[start : start + plan.microbatch]
-    padded = np.resize(rows, plan.microbatch)  # repeats rows to fill up
+  if request.progress is not None and pending.size:
+    request.progress(0, len(pending), stage)  # what follows may compile first
+  for start in range(0, len(pending), request.microbatch):
+    rows = pending[start : start + request.microbatch]
+    padded = np.resize(rows, request.microbatch)  # repeats rows to fill up
     batch = (
-      jax.tree.map(lambda leaf, at=padded: leaf[at], plan.inputs),
-      plan.labels[padded].astype(np.int32),
-      plan.indices[padded].astype(np.uint32),
+      jax.tree.map(lambda leaf, at=padded: leaf[at], request.inputs),
+      request.labels[padded].astype(np.int32),
+      request.indices[padded].astype(np.uint32),
     )
-    inputs, labels, ids = jax.device_put(batch, plan.sharding)
+    inputs, labels, ids = jax.device_put(batch, request.sharding)
     yield rows, inputs, labels, ids
-    if plan.progress is not None:
-      plan.progress(start + len(rows), len(pending), stage)
+    if request.progress is not None:
+      request.progress(start + len(rows), len(pending), stage)
 
 
-def _host(tree: PyTree, count: int) -> PyTree:
+def _to_host(tree: PyTree, count: int) -> PyTree:
   return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], tree)

@@ -1,9 +1,9 @@
 """The worst case over balls that lie inside each other.
 
-What is adversarial in a ball is adversarial in every ball that holds it: a
-worst case at one radius counts the successes at the smaller ones, and one over
-several modalities those over each alone. So it never rises with the radius,
-however an attack fares at each.
+An adversarial example in one ball lies in every larger ball around it as well.
+The worst case at a radius therefore counts the successes at smaller radii, and
+that over several modalities the successes on each alone. So the accuracy never
+rises with the radius, even if an attack does worse at the larger one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from snnjax.evaluation.records import Evaluation
 Radii = float | Mapping[str, float]  # one for all, or one per modality
 
 
-def holds(outer: Radii, inner: Radii) -> bool:
+def contains_ball(outer: Radii, inner: Radii) -> bool:
   """Returns whether the ball of some radii holds that of others.
 
   Both are about the same input and norm; a modality that is not attacked has
@@ -40,28 +40,31 @@ def holds(outer: Radii, inner: Radii) -> bool:
   return all(small[name] <= large[name] for name in large)
 
 
-def nested(
+def with_inner_balls(
   evaluation: Evaluation, attacks: Sequence[str], radii: Mapping[str, Radii]
 ) -> Evaluation:
-  """Returns the evaluation with some attacks and all inside their balls.
+  """Returns the evaluation with `attacks` and all attacks in their balls.
 
   Its `worst` and `summarize` are the worst case in the balls of `attacks`:
   with smaller radii it is never lower. The attacks keep their order.
 
   Args:
     evaluation: under one norm.
-    attacks: whose balls are asked about; none keeps none.
-    radii: by attack, of every one that may count.
+    attacks: names of those whose balls count; without any, none is kept.
+    radii: by name, of every attack that may be counted.
 
   Raises:
     KeyError: an attack of `attacks` has no radii, or was not run.
     ValueError: radii are of different modalities.
   """
-  asked = {name: evaluation.attacks[name] for name in attacks}
-  kept = {
+  on_the_ball = {name: evaluation.attacks[name] for name in attacks}
+  inside = {
     name: outcome
     for name, outcome in evaluation.attacks.items()
-    if name in asked
-    or (name in radii and any(holds(radii[a], radii[name]) for a in asked))
+    if name in on_the_ball
+    or (
+      name in radii
+      and any(contains_ball(radii[a], radii[name]) for a in on_the_ball)
+    )
   }
-  return evaluation._replace(attacks=kept)
+  return evaluation._replace(attacks=inside)

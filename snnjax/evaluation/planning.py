@@ -1,7 +1,8 @@
 """The plan of an evaluation: targets x radii x the attacks of a suite.
 
-One plan says which attack meets which examples at which radius; whoever runs
-an evaluation, reads it back or reports it asks the same plan.
+A plan says which attack meets which examples at which radius. The code that
+runs an evaluation, the code that reads it back and the code that reports it use
+the same plan, so that they cannot disagree.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from snnjax.attacks.rule_suites import (
   SuiteError,
   with_defaults,
 )
-from snnjax.evaluation.nesting import nested
+from snnjax.evaluation.nesting import with_inner_balls
 from snnjax.evaluation.records import Evaluation
 
 EVERYTHING = "both"  # the target of all modalities together
@@ -48,7 +49,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """One attack on one cell: what an evaluation has an `Outcome` of.
+  """One attack on one cell; an evaluation has one `Outcome` for each.
 
   Attributes:
     target: what is attacked; see `Cell`.
@@ -76,7 +77,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """All cases of an evaluation, with what its readers look up.
+  """All cases of an evaluation.
 
   Attributes:
     attacks: of the suite, as they are run, in their order.
@@ -106,22 +107,23 @@ class Plan:
 
   @functools.cached_property
   def survivors(self) -> Mapping[str, tuple[str, ...]]:
-    """By case that meets survivors, whose victims it does not meet.
+    """By path of each case that meets survivors, the cases before it.
 
-    Those before it on its cell; all by path, as `stream` takes them.
+    These are the earlier cases on the same cell, whose victims it does not
+    meet. In the form that `stream` takes as `survivors`.
     """
-    spared = {}
+    earlier = {}
     for place, case in enumerate(self.cases):
       if case.attack.meets == "survivors":
         before = self.cases[:place]
-        spared[case.path] = tuple(
+        earlier[case.path] = tuple(
           other.path for other in before if other.cell == case.cell
         )
-    return spared
+    return earlier
 
   @functools.cached_property
   def alone(self) -> tuple[SuiteAttack, ...]:
-    """PGD under single rules on all examples, by which rules compare."""
+    """PGD under each single rule on all examples, to compare the rules."""
     return tuple(
       attack
       for attack in self.attacks
@@ -133,7 +135,7 @@ class Plan:
 
   @functools.cached_property
   def beside(self) -> tuple[Case, ...]:
-    """The cases on no cell of the plan."""
+    """The cases that lie on no cell of the plan, such as a far radius."""
     return tuple(case for case in self.cases if case.cell not in self.cells)
 
   def levels(self, target: str) -> tuple[Cell, ...]:
@@ -155,15 +157,18 @@ class Plan:
   def within(self, evaluation: Evaluation, cell: Cell) -> Evaluation:
     """Returns an evaluation with all attacks in the ball of one cell.
 
-    Those on the cell, and those at smaller radii and on fewer modalities;
-    none where the cell itself has none: what nobody attacked is not robust.
+    These are the attacks on the cell, at smaller radii and on fewer modalities.
+    If no attack is on the cell itself there are none, so that its accuracy is
+    unknown and not that at a smaller radius.
 
     Args:
       evaluation: of this plan.
       cell: of `cells`.
     """
     radii = {c.path: c.radii for c in self.cases if c not in self.beside}
-    return nested(evaluation, [case.path for case in self.on(cell)], radii)
+    return with_inner_balls(
+      evaluation, [case.path for case in self.on(cell)], radii
+    )
 
   def without(self, refused: Mapping[str, str]) -> "Plan":
     """Returns the plan less the attacks that cannot run.
@@ -180,11 +185,11 @@ class Plan:
       raise SuiteError("attacks", reasons, "at least one that can run")
     return dataclasses.replace(self, cases=left, refused=reasons)
 
-  def asking(self, cell: Cell) -> "Plan":
-    """Returns the plan with the first of `alone` on one more cell.
+  def with_cell(self, cell: Cell) -> "Plan":
+    """Returns the plan with the first attack of `alone` on one more cell.
 
-    Such as a radius that a sound attack must not fail to use; the plan itself
-    where it has no such attack.
+    The alarms ask for a radius at which every sound attack succeeds. Where
+    `alone` is empty the plan itself is returned.
     """
     if not self.alone:
       return self
@@ -226,7 +231,7 @@ def cells(radii: Mapping[str, Sequence[float]]) -> tuple[Cell, ...]:
 
 
 def plan(attacks: Iterable[SuiteAttack], grid: Sequence[Cell]) -> Plan:
-  """Returns every attack on every cell that its suite has it on.
+  """Returns the plan that runs every attack on the cells it is meant for.
 
   Args:
     attacks: from `attacks.expand_rules`.
@@ -235,28 +240,28 @@ def plan(attacks: Iterable[SuiteAttack], grid: Sequence[Cell]) -> Plan:
   Raises:
     SuiteError: an attack names a radius that is not there.
   """
-  every, wanted = tuple(attacks), tuple(grid)
-  count = 1 + max(cell.level for cell in wanted)
+  suite, grid_cells = tuple(attacks), tuple(grid)
+  count = 1 + max(cell.level for cell in grid_cells)
   cases = tuple(
     Case(cell.target, cell.level, cell.radii, attack)
-    for cell in wanted
-    for attack in every
+    for cell in grid_cells
+    for attack in suite
     if _meets(attack, cell, count)
   )
   there = {case.attack.name for case in cases}
-  targets = sorted({cell.target for cell in wanted})
+  targets = sorted({cell.target for cell in grid_cells})
   refused = {
     attack.name: (
       f"targets must be among {targets} for these inputs; got {attack.targets}"
     )
-    for attack in every
+    for attack in suite
     if attack.name not in there
   }
-  return Plan(every, wanted, cases, refused)
+  return Plan(suite, grid_cells, cases, refused)
 
 
 def _meets(attack: SuiteAttack, cell: Cell, count: int) -> bool:
-  """Whether a suite has an attack on a cell, of as many radii."""
+  """Whether an attack is meant for a cell, where there are `count` radii."""
   for level in attack.levels:
     if not -count <= level < count:
       raise SuiteError(
@@ -295,7 +300,7 @@ def to_plain(plan: Plan) -> dict[str, Any]:
 
 
 def from_plain(plain: Mapping[str, Any]) -> Plan:
-  """Returns the plan that `to_plain` made plain.
+  """Returns the plan that `to_plain` wrote.
 
   Raises:
     KeyError: a part is missing.
@@ -327,7 +332,7 @@ def _cell(target: Any, level: Any, radii: Sequence[Any]) -> Cell:
 
 
 def _attack(values: Mapping[str, Any]) -> SuiteAttack:
-  """An attack whose sequences JSON made lists."""
+  """Returns an attack from JSON, which has made lists of its tuples."""
 
   def tuples(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {
@@ -335,5 +340,7 @@ def _attack(values: Mapping[str, Any]) -> SuiteAttack:
       for key, value in tree.items()
     }
 
-  whole = {**tuples(values), "options": tuples(values["options"])}
-  return with_defaults(SuiteAttack(**whole))  # checks it: nothing is left open
+  with_tuples = {**tuples(values), "options": tuples(values["options"])}
+  return with_defaults(
+    SuiteAttack(**with_tuples)
+  )  # checks it: nothing is left open

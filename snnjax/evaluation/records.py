@@ -1,4 +1,4 @@
-"""What an evaluation is asked and what it answers, one row per example."""
+"""The records of an evaluation: its cases, chunks and results."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,7 +14,7 @@ GradientFn = Callable[[Key, Inputs, Labels], Inputs]
 
 
 class Bounds(Protocol):
-  """The part of a threat that judges what an attack returned."""
+  """The part of a threat that judges an attack's output."""
 
   @property
   def contains(self) -> Callable[[Inputs, Inputs], Array]:
@@ -65,7 +65,7 @@ class Clean(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """What one attack did, one row per example.
+  """The results of one attack, one row per example.
 
   Attributes:
     prediction: [N] classes of the attack's outputs; -1 where the logits are

@@ -1,4 +1,4 @@
-"""What an evaluation found, on the disk: one file of arrays per chunk.
+"""Saves the results of an evaluation: one file of arrays per chunk.
 
 Pass every chunk of `evaluation.stream` to `save`, and what `load` reads as
 ``finished=``: an evaluation that was interrupted goes on where it stopped. A
@@ -41,7 +41,7 @@ def to_arrays(chunk: Chunk, more: Any = None) -> dict[str, np.ndarray]:
 def from_arrays(
   arrays: Mapping[str, np.ndarray], more: Any = None
 ) -> tuple[Chunk, Any]:
-  """Returns the chunk of arrays that `to_arrays` made, and what else is there.
+  """Returns the chunk that `to_arrays` made arrays of, and its further arrays.
 
   Args:
     arrays: by name.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng
-from snnjax.arguments import check_attack, check_logits, described
+from snnjax.arguments import check_attack, check_logits, describe
 from snnjax.attacks import Threat
 from snnjax.attacks.threats.threat import check_threat
 from snnjax.evaluation.records import Trial
@@ -33,8 +33,8 @@ def example_keys(key: Key, stage: str, draw: int, ids: Array) -> Key:
 
 @jax.jit
 def _fold(key: Key, draw: Array, ids: Array) -> Key:
-  own = jax.random.fold_in(key, draw)
-  return jax.vmap(jax.random.fold_in, (None, 0))(own, ids)
+  draw_key = jax.random.fold_in(key, draw)
+  return jax.vmap(jax.random.fold_in, (None, 0))(draw_key, ids)
 
 
 @jax.jit
@@ -57,7 +57,7 @@ def judge_logits(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
 
 
 class Attempt(NamedTuple):
-  """What is known of an attack's output before it is classified."""
+  """An attack's output with its measurements, before it is classified."""
 
   inputs: Inputs
   boxed: Array  # the clean inputs
@@ -74,7 +74,7 @@ class Attempt(NamedTuple):
 def attempt(
   builder: Builder, keys: tuple[Key, Key], inputs: Inputs, labels: Labels
 ) -> Attempt:
-  """Attacks one microbatch and measures what came back.
+  """Attacks one microbatch and measures the outputs.
 
   Raises:
     ValueError: if the builder returns no `Trial`, or its attack no result.
@@ -84,7 +84,7 @@ def attempt(
   result = case.attack(keys[0], inputs, labels)
   if not hasattr(result, "success") or not hasattr(result, "iterations"):
     raise ValueError(
-      f"a case's attack must return an AttackResult; got {described(result)}"
+      f"a case's attack must return an AttackResult; got {describe(result)}"
     )
   finite = _every(jnp.isfinite, result.inputs)
   if case.gradient is None:
@@ -119,7 +119,7 @@ def _check_case(case: Any) -> None:
   if not isinstance(case, Trial):
     raise ValueError(
       "cases must be functions that return Trial(attack, threat); one returned "
-      f"{described(case)}"
+      f"{describe(case)}"
     )
   check_attack(case.attack, "a case's attack")
   if not all(hasattr(case.threat, name) for name in ("contains", "distance")):
@@ -131,15 +131,15 @@ def words(budget: Any) -> str:
   if budget is None:
     return ""
   box, radius = budget
-  return f"box {_spelt(box)}, radius {_spelt(radius)}"
+  return f"box {_spell(box)}, radius {_spell(radius)}"
 
 
-def _spelt(value: Any) -> str:
+def _spell(value: Any) -> str:
   """Returns numbers in words: by modality, and of an array its span."""
   if isinstance(value, Mapping):
-    return ", ".join(f"{name} {_spelt(each)}" for name, each in value.items())
+    return ", ".join(f"{name} {_spell(inner)}" for name, inner in value.items())
   if isinstance(value, tuple):
-    return f"({', '.join(map(_spelt, value))})"
+    return f"({', '.join(map(_spell, value))})"
   low, high = float(np.min(value)), float(np.max(value))
   return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
 

@@ -89,12 +89,12 @@ def worst(evaluation: Evaluation) -> Worst:
   A success beats a failure; among equals the larger loss is worse.
 
   Raises:
-    UnjudgedError: what could not be judged must not look robust. An output lies
-      outside ball or box or is not finite; there is no attack; or an attack
-      did not meet an example that withstood all others.
+    UnjudgedError: the worst case is unknown: an output lies outside ball or box
+      or is not finite; or there is no attack; or an attack did not meet an
+      example that withstood all others.
   """
   refuse_outside(evaluation)
-  unmet = _unmet(evaluation)
+  unmet = _count_unmet(evaluation)
   if unmet or not evaluation.attacks:
     raise UnjudgedError(
       "the attacks must have met every example that withstands them; got "
@@ -111,6 +111,7 @@ def worst(evaluation: Evaluation) -> Worst:
   attack = np.full(len(loss), -1, np.int32)
   for position, outcome in enumerate(evaluation.attacks.values()):
     valid = outcome.attempted & outcome.contained & clean.correct
+    # Success first; among outcomes of the same kind the larger loss.
     louder = (outcome.loss > loss) & (outcome.success == ~robust)
     take = valid & ((outcome.success & robust) | louder)
     prediction[take] = outcome.prediction[take]
@@ -124,12 +125,12 @@ def worst(evaluation: Evaluation) -> Worst:
 def summarize(evaluation: Evaluation, confidence: float = 0.95) -> Summary:
   """Returns accuracies over all examples and success over the correct ones.
 
-  What could not be judged is never a defence. Logits that are not finite are
-  a wrong prediction, on the clean input and on an attack's. The robust
-  accuracy and the attacks' success are NaN, with an interval of all there is,
-  without any attack, without any example, and where an example that no attack
-  broke was not met by all of them: an unfinished evaluation, or some attacks
-  of one in which each met the survivors of others. For a network that is not
+  Logits that are not finite count as a wrong prediction, on the clean input and
+  on an attack's output. The robust accuracy and the attacks' success are NaN,
+  with the interval [0, 1], where they are unknown: without any attack or
+  example, and where an example that no attack broke was not met by all of them.
+  That is so in an unfinished evaluation, and in a selection of the attacks of
+  one in which each met only the survivors of others. For a network that is not
   repeatable all is true of the draws that were made; see `unrepeatable`.
 
   Args:
@@ -144,8 +145,8 @@ def summarize(evaluation: Evaluation, confidence: float = 0.95) -> Summary:
   refuse_outside(evaluation)
   clean = evaluation.clean
   count, correct = len(evaluation.labels), int(clean.correct.sum())
-  standing = int(_standing(evaluation).sum())
-  judged = bool(evaluation.attacks) and not _unmet(evaluation)
+  standing = int(_survivors(evaluation).sum())
+  judged = bool(evaluation.attacks) and not _count_unmet(evaluation)
   unknown = wilson(0, 0, confidence)
   return Summary(
     examples=count,
@@ -156,15 +157,17 @@ def summarize(evaluation: Evaluation, confidence: float = 0.95) -> Summary:
     ),
     unrepeatable=int(np.sum(~clean.repeatable)),
     non_finite=int(np.sum(~clean.finite)),
-    attacks=each_attack(evaluation, confidence),
+    attacks=summarize_attacks(evaluation, confidence),
     skipped=evaluation.skipped,
   )
 
 
-def each_attack(
+def summarize_attacks(
   evaluation: Evaluation, confidence: float = 0.95
 ) -> Mapping[str, AttackSummary]:
-  """Returns the numbers of each attack, outputs outside counted as such.
+  """Returns the numbers of each attack, by name.
+
+  It raises nothing for outputs outside ball or box: it counts them.
 
   Args:
     evaluation: from `evaluate` or `collect`.
@@ -177,7 +180,9 @@ def each_attack(
     before = robust.copy()
     # What was not met and had not fallen before is unknown, never robust.
     robust &= outcome.attempted & ~outcome.success
-    attacks[name] = _attack(outcome, correct, before, robust, confidence)
+    attacks[name] = _summarize_attack(
+      outcome, correct, before, robust, confidence
+    )
   return attacks
 
 
@@ -203,7 +208,7 @@ def refuse_outside(evaluation: Evaluation) -> None:
     )
 
 
-def _standing(evaluation: Evaluation) -> np.ndarray:
+def _survivors(evaluation: Evaluation) -> np.ndarray:
   """Returns which examples are right and broken by no attack, [N]."""
   standing = evaluation.clean.correct.copy()
   for outcome in evaluation.attacks.values():
@@ -211,9 +216,9 @@ def _standing(evaluation: Evaluation) -> np.ndarray:
   return standing
 
 
-def _unmet(evaluation: Evaluation) -> dict[str, int]:
-  """Returns by attack how many of the examples that stand it did not meet."""
-  standing = _standing(evaluation)
+def _count_unmet(evaluation: Evaluation) -> dict[str, int]:
+  """Returns by attack how many survivors of all attacks it did not meet."""
+  standing = _survivors(evaluation)
   counts = {
     name: int(np.sum(standing & ~outcome.attempted))
     for name, outcome in evaluation.attacks.items()
@@ -221,32 +226,34 @@ def _unmet(evaluation: Evaluation) -> dict[str, int]:
   return {name: count for name, count in counts.items() if count}
 
 
-def _attack(
+def _summarize_attack(
   outcome: Outcome,
   correct: np.ndarray,
   before: np.ndarray,
   after: np.ndarray,
   confidence: float,
 ) -> AttackSummary:
-  tried = outcome.attempted
+  attempted = outcome.attempted
   alone = None
-  if np.all(tried[correct]):
-    kept = int(np.sum(correct & ~outcome.success))
-    alone = wilson(kept, len(correct), confidence)
-  measured = tried & ~np.isnan(outcome.zero_gradient)
-  won = outcome.success & correct
+  if np.all(attempted[correct]):
+    survivors = int(np.sum(correct & ~outcome.success))
+    alone = wilson(survivors, len(correct), confidence)
+  measured = attempted & ~np.isnan(outcome.zero_gradient)
+  successes = outcome.success & correct
   # What left the ball is counted as such; its claim is not held against it.
-  judged = tried & outcome.contained
+  judged = attempted & outcome.contained
   return AttackSummary(
-    attempted=int(tried.sum()),
+    attempted=int(attempted.sum()),
     broken=int(np.sum(before & outcome.success)),
     alone=alone,
     remaining=wilson(int(after.sum()), len(correct), confidence),
-    outside=int(np.sum(tried & ~outcome.contained)),
-    non_finite=int(np.sum(tried & ~outcome.finite)),
+    outside=int(np.sum(attempted & ~outcome.contained)),
+    non_finite=int(np.sum(attempted & ~outcome.finite)),
     disagreeing=int(np.sum(judged & (outcome.claimed != outcome.success))),
     zero_gradient=(
       float(outcome.zero_gradient[measured].mean()) if measured.any() else None
     ),
-    distance=float(np.median(outcome.distance[won])) if won.any() else None,
+    distance=float(np.median(outcome.distance[successes]))
+    if successes.any()
+    else None,
   )

@@ -1,4 +1,4 @@
-"""What is computed in a form of our own, because XLA's is slower or larger."""
+"""Forms of our own for operations that XLA compiles or runs slowly."""
 
 from snnjax.submodules import lazily
 

@@ -47,7 +47,7 @@ def convolve(
   """
   pads = _pads(inputs, kernel, strides, padding)
   # The primitives know stride 1 alone: it is what all networks here use.
-  if tuple(strides) != (1, 1) or not _covered(inputs, kernel):
+  if tuple(strides) != (1, 1) or not _primitives_apply(inputs, kernel):
     return convolve_reference(inputs, kernel, strides=strides, padding=pads)
   geometry = primitives.Geometry(
     pads,
@@ -74,7 +74,7 @@ def convolve_reference(
   )
 
 
-def _covered(inputs: Array, kernel: Array) -> bool:
+def _primitives_apply(inputs: Array, kernel: Array) -> bool:
   """Whether the primitives apply: switched on, one floating type, no mesh."""
   # Where mesh axes are part of types, `jax.lax` knows what its results are
   # typed with; the primitives do not.

@@ -1,4 +1,4 @@
-"""Functions that XLA compiles by themselves."""
+"""Functions that XLA compiles apart, not fused with the code around them."""
 
 import functools
 from collections.abc import Callable

@@ -85,12 +85,12 @@ def kth_largest(values: Array, count: Array | int) -> Array:
     The values; -infinity where a row has fewer.
   """
 
-  def reached(floats: Array) -> Array:
+  def enough(floats: Array) -> Array:
     # At most 2^24 of a row: whole numbers are exact in float32.
     reach = jnp.sum(values >= floats, 1, keepdims=True)
     return reach.astype(jnp.result_type(count)) >= count
 
-  values_at_rank = last_true(reached, values[:, :1])
+  values_at_rank = last_true(enough, values[:, :1])
   return jnp.where(values_at_rank == 0, 0, values_at_rank)
 
 
@@ -105,14 +105,14 @@ def _integer(dtype: jnp.dtype) -> np.dtype:
 
 def _place_of(values: Array) -> Array:
   """Returns integers in the order of the floats."""
-  return _flipped(lax.bitcast_convert_type(values, _integer(values.dtype)))
+  return _flip(lax.bitcast_convert_type(values, _integer(values.dtype)))
 
 
 def _float_of(places: Array, dtype: jnp.dtype) -> Array:
-  return lax.bitcast_convert_type(_flipped(places), dtype)
+  return lax.bitcast_convert_type(_flip(places), dtype)
 
 
-def _flipped(integers: Array) -> Array:
+def _flip(integers: Array) -> Array:
   """Reverses the negative ones, whose floats have sign and magnitude."""
   return jnp.where(
     integers < 0, integers ^ jnp.iinfo(integers.dtype).max, integers

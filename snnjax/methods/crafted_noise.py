@@ -42,7 +42,7 @@ Radius = float | Mapping[str, float]
 def crafted(
   key: Key, inputs: Inputs, change: Inputs, box: tuple[float, float]
 ) -> Inputs:
-  """HIRE's noise: what followed the signs of the input gradient."""
+  """Shows HIRE's noise: the change that followed the gradient's signs."""
   del key, inputs, box
   return change
 
@@ -64,6 +64,8 @@ def scattered(
     sizes = jax.random.permutation(place, jnp.abs(change).ravel())
     sizes = sizes.reshape(x.shape)
     up, down = box[1] - x, x - box[0]
+    # A fair coin decides where both sides have room, the only side with room
+    # where one has, and the larger side where neither has.
     rises, falls = sizes <= up, sizes <= down  # where there is room
     either = jnp.where(
       rises, jax.random.bernoulli(sign, shape=x.shape), up >= down
@@ -72,13 +74,13 @@ def scattered(
     return jnp.where(rises, jnp.minimum(sizes, up), -jnp.minimum(sizes, down))
 
   keys = example_keys(key, batch_size(inputs))
-  drawn = [
+  changes = [
     per_example(draw, fold_in(keys, index), *pair)
     for index, pair in enumerate(
       zip(leaves, jax.tree.leaves(change), strict=True)
     )
   ]
-  return jax.tree.unflatten(tree, drawn)
+  return jax.tree.unflatten(tree, changes)
 
 
 def no_noise(
@@ -150,8 +152,8 @@ def hire(
       f"periods must divide the {steps} steps of the network; got {periods}"
     )
   for name, value in (("step_size", step_size), ("radius", radius)):
-    for each in value.values() if isinstance(value, Mapping) else (value,):
-      check_positive(name, each)
+    for number in value.values() if isinstance(value, Mapping) else (value,):
+      check_positive(name, number)
   length = steps // periods
 
   def perturbation(inputs: Inputs) -> Inputs:
@@ -169,12 +171,14 @@ def hire(
     start = update * length
     key, noise_key = split(key)
     clean = _piece(batch.inputs, framed, start, length)
+    # The noise sees the change within the box, so that a control is compared
+    # with what HIRE really shows.
     change = _clipped_change(clean, stage.perturbation, box)
     instead = noise(noise_key, clean, change, box)
-    seen = _moved(clean, instead, stage.perturbation, box)
+    shown = _show_change(clean, instead, stage.perturbation, box)
     forward = network.apply(
       variables,
-      _placed(batch.inputs, framed, start, seen),
+      _put_piece(batch.inputs, framed, start, shown),
       rule=rule,
       key=key,
       train=True,
@@ -225,7 +229,7 @@ def _modality(path: tuple) -> str:
 def _piece(
   inputs: Inputs, framed: Collection[str], start: int, length: int
 ) -> Inputs:
-  """What a period sees of the inputs: of event frames, its own."""
+  """The inputs of one period: of event frames, those of its own steps."""
 
   def cut(path: tuple, x: Array) -> Array:
     return x[:, start : start + length] if _modality(path) in framed else x
@@ -233,7 +237,7 @@ def _piece(
   return jax.tree.map_with_path(cut, inputs)
 
 
-def _placed(
+def _put_piece(
   inputs: Inputs, framed: Collection[str], start: int, piece: Inputs
 ) -> Inputs:
   """The inputs with a period's piece in its place."""
@@ -255,10 +259,10 @@ def _clipped_change(
   )
 
 
-def _moved(
+def _show_change(
   clean: Inputs, change: Inputs, delta: Inputs, box: tuple[float, float]
 ) -> Inputs:
-  """The changed inputs, whose gradient with respect to them is delta's."""
+  """The changed inputs; their gradient is that of delta, without the clip."""
   # The box once more: x + (wall - x) may round to beyond the wall.
   moved = jax.tree.map(lambda x, c: jnp.clip(x + c, *box), clean, change)
   return jax.tree.map(with_gradient_of, moved, delta)

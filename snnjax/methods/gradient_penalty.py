@@ -55,7 +55,8 @@ def sr(
     confidence: f, ``(logits, labels, rival) -> [B]``.
     direction: where the slope of f is taken; its sign direction makes the
       slope ||g||_1.
-    estimator: ``Probe -> slope [B]``; a finite difference of 0.01 by default.
+    estimator: ``regularizers.Line -> slope [B]``; a finite difference of 0.01
+      by default.
     shape: slope -> penalty; `squared` (the released code) or `absolute` (the
       paper).
 

@@ -1,4 +1,4 @@
-"""What a training method is: one or more weight updates per batch."""
+"""Training methods: one or more weight updates per batch."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from snnjax.losses import predicts
 
 
 class Stage(NamedTuple):
-  """What a method carries from one update of a batch to the next.
+  """The values that a method carries from one update of a batch to the next.
 
   Attributes:
     perturbation: differentiated together with the weights, in the same
@@ -78,7 +78,7 @@ def single(objective: Objective) -> Method:
     "leave step aside",
   )
 
-  def staged(
+  def staged_objective(
     variables: Variables,
     stage: Stage,
     key: Key,
@@ -94,7 +94,7 @@ def single(objective: Objective) -> Method:
     updates=1,
     init=lambda batch: (),
     begin=lambda carried, batch: Stage(),
-    objective=staged,
+    objective=staged_objective,
     advance=lambda key, stage, gradient: stage,
     finish=lambda stage: (),
   )

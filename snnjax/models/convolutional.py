@@ -38,8 +38,10 @@ def convolutional_layers(
     norm: makes the normalisation between convolution and neurons, such as
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
-    shrink: window of an average pool before everything else; 1 for none.
+    shrink: side of an average pool before everything else; 1 for none.
   """
+  # Before standardising and everything else: a pool of raw pixels is cheap, and
+  # a mean of standardised pixels is the standardised mean.
   layers: list[nn.Module] = [Images(name="images")]
   if shrink > 1:
     layers.append(AveragePool(shrink, name="shrink"))
@@ -78,7 +80,7 @@ def cnn(
     norm: makes the normalisation after each convolution, such as
       `BatchNorm`, or None.
     standardize: mean and std per channel of the raw inputs, or None.
-    shrink: window of an average pool before everything else; 1 for none.
+    shrink: side of an average pool before everything else; 1 for none.
     readout: outputs to logits; the mean over time by default.
 
   Raises:

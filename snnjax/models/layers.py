@@ -93,7 +93,7 @@ class Convolution(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, H', W', features]."""
     del context
-    name = f"inputs of layer {_named(self)}"
+    name = f"inputs of layer {_path_of(self)}"
     check_array(name, sequence[0], "[B, H, W, C]")
     kernel = _kernel(self, self.kernel_size, sequence)
     padding = "SAME" if self.padding is None else ((self.padding,) * 2,) * 2
@@ -101,7 +101,7 @@ class Convolution(nn.Module):
     def layer(images: Array) -> Array:
       return convolve(images, kernel, strides=self.strides, padding=padding)
 
-    return _biased(self, over_time(layer, sequence)), {}
+    return _add_bias(self, over_time(layer, sequence)), {}
 
 
 class Dense(nn.Module):
@@ -121,10 +121,10 @@ class Dense(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, features]."""
     del context
-    return _biased(self, sequence @ _kernel(self, (), sequence)), {}
+    return _add_bias(self, sequence @ _kernel(self, (), sequence)), {}
 
 
-def _named(module: nn.Module) -> str:
+def _path_of(module: nn.Module) -> str:
   return "/".join(module.path)
 
 
@@ -140,12 +140,12 @@ def _kernel(
   """
   shape = (*size, sequence.shape[-1], module.features)
   if module.has_variable("params", "kernel"):
-    kept: Array = module.variables["params"]["kernel"]
-    known = tuple(kept.shape)
-    if known != shape:
+    weight: Array = module.variables["params"]["kernel"]
+    weight_shape = tuple(weight.shape)
+    if weight_shape != shape:
       raise ValueError(
-        f"inputs do not fit the weights: layer {_named(module)} takes "
-        f"{known[-2]} features along the last axis (channels, of images "
+        f"inputs do not fit the weights: layer {_path_of(module)} takes "
+        f"{weight_shape[-2]} features along the last axis (channels, of images "
         f"[B, H, W, C]) and gets {shape[-2]}"
       )
   wide = np.promote_types(sequence.dtype, jnp.float32)
@@ -156,7 +156,7 @@ def _kernel(
   return module.param("kernel", draw, shape)
 
 
-def _biased(module: Convolution | Dense, currents: Array) -> Array:
+def _add_bias(module: Convolution | Dense, currents: Array) -> Array:
   """Adds the module's bias over the last axis, if it has one."""
   if not module.use_bias:
     return currents
@@ -252,13 +252,14 @@ class Spiking(nn.Module):
         )
       neuron = neuron.build(constants)
     name = "/".join(self.path)
+    # A constant current arrives as one step; a view, not T copies.
     currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))
     trace = context.rule(neuron, currents, context.states.get(name), name)
     return trace.spikes, {name: trace}
 
 
 class Images(nn.Module):
-  """Refuses what is not images with their channels last.
+  """Raises ValueError for inputs that are not images with channels last.
 
   It computes nothing. Arrays [B, C, H, W] would otherwise be taken for images
   of C rows.
@@ -281,28 +282,28 @@ class Images(nn.Module):
 
 
 class AveragePool(nn.Module):
-  """Mean over windows of height and width.
+  """Mean over disjoint squares of height and width.
 
   Attributes:
-    window: height and width of the window, and its stride.
+    pool: height and width of the squares, and their stride.
   """
 
-  window: int = 2
+  pool: int = 2
 
   @nn.compact
   def __call__(self, sequence: Array, context: Context) -> Output:
-    """Returns [S, B, H // window, W // window, C]."""
+    """Returns [S, B, H // pool, W // pool, C]."""
     del context
     height, width = sequence.shape[2:4]
-    if min(height, width) < self.window:
+    if min(height, width) < self.pool:
       raise ValueError(
-        f"layer {self.name!r} averages windows of {self.window}x{self.window}, "
+        f"layer {self.name!r} averages squares of {self.pool}x{self.pool}, "
         f"but its images are {height}x{width}: every pool before it halved "
         "them. Give the network fewer blocks (channels), or larger images"
       )
 
     def layer(images: Array) -> Array:
-      return average_pool(images, (self.window, self.window))
+      return average_pool(images, (self.pool, self.pool))
 
     return over_time(layer, sequence), {}
 
@@ -336,14 +337,16 @@ class Dropout(nn.Module):
       return sequence, {}
     if context.key is None:
       raise ValueError("key is needed by dropout in train mode; got None")
+    # By the layer's path: two dropouts of one network draw differently, and
+    # adding a layer does not change the draws of the others.
     keys = fold_in_name(
       example_keys(context.key, sequence.shape[1]),
       "/".join(("dropout", *self.path)),
     )
 
     def draw(key: Key) -> Array:
-      kept = jax.random.bernoulli(key, 1 - self.rate, sequence.shape[2:])
-      return kept.astype(sequence.dtype) / (1 - self.rate)
+      mask = jax.random.bernoulli(key, 1 - self.rate, sequence.shape[2:])
+      return mask.astype(sequence.dtype) / (1 - self.rate)
 
     return sequence * per_example(draw, keys)[None], {}
 

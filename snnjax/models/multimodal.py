@@ -38,7 +38,7 @@ def fusion(
     classes: number of logits.
     norm: makes the normalisation after each convolution, or None.
     readout: outputs to logits; the mean over time by default.
-    shrink: window of an average pool before a branch's first convolution, by
+    shrink: side of an average pool before a branch's first convolution, by
       modality; none by default.
 
   Raises:
@@ -54,12 +54,12 @@ def fusion(
   check_counts("hidden", hidden)
   for widths in channels.values():
     check_counts("channels", widths)
-  windows = {} if shrink is None else shrink
-  check_counts("shrink", windows.values())
-  if set(windows) - set(encoders):
+  sides = {} if shrink is None else shrink
+  check_counts("shrink", sides.values())
+  if set(sides) - set(encoders):
     raise ValueError(
       f"shrink must name modalities among {sorted(encoders)}; got "
-      f"{sorted(windows)}"
+      f"{sorted(sides)}"
     )
   branches = {
     name: Branch(
@@ -69,7 +69,7 @@ def fusion(
         channels[name],
         neuron,
         norm=norm,
-        shrink=windows.get(name, 1),
+        shrink=sides.get(name, 1),
       ),
     )
     for name, encoder in encoders.items()

@@ -201,6 +201,7 @@ class _Module(nn.Module):
     """Returns logits, outputs, traces and the output layer's state."""
     traces: Traces = {}
     features = []
+    # A branch whose steps are all equal computes one, [1, B, F].
     for name, make in self.stacks.items():
       sequence, more = Stack(make, name=name)(encoded[name], context)
       traces |= more
@@ -260,9 +261,9 @@ def _check_types(arrays: Mapping[str, Array], single: bool) -> None:
   kinds = {name: jnp.result_type(leaf) for name, leaf in arrays.items()}
   for name, kind in kinds.items():
     if kind not in _TYPES:
-      said = "inputs" if single else f"inputs[{name!r}]"
+      label = "inputs" if single else f"inputs[{name!r}]"
       raise ValueError(
-        f"{said} must be of one of the types {', '.join(map(str, _TYPES))}; "
+        f"{label} must be of one of the types {', '.join(map(str, _TYPES))}; "
         f"got {kind}: divide images by 255, cast spikes and counts"
       )
   if len(set(kinds.values())) > 1:

@@ -134,18 +134,18 @@ def vgg(
   check_counts("hidden", hidden)
 
   def layers() -> list[nn.Module]:
-    made: list[nn.Module] = [Images(name="images")]
+    modules: list[nn.Module] = [Images(name="images")]
     if standardize is not None:
-      made.append(Standardize(*standardize, name="standardize"))
-    made += _features(chosen.layouts[layout], chosen, neuron)
-    made.append(Flatten(name="flatten"))
+      modules.append(Standardize(*standardize, name="standardize"))
+    modules += _features(chosen.layouts[layout], chosen, neuron)
+    modules.append(Flatten(name="flatten"))
     for number, features in enumerate(hidden, start=1):
-      made += [
+      modules += [
         Dense(features, use_bias=chosen.use_bias, name=f"dense{number}"),
         Spiking(neuron, name=f"dense_spike{number}"),
         Dropout(chosen.dropout, name=f"dense_drop{number}"),
       ]
-    return made
+    return modules
 
   return build(
     Branch(encoder, layers),

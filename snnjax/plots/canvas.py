@@ -51,17 +51,17 @@ def labels(names: Iterable[str], longest: int = 36) -> dict[str, str]:
     names: of what is drawn.
     longest: letters of a label.
   """
-  found: dict[str, str] = {}
+  short: dict[str, str] = {}
   for number, name in enumerate(names, 1):
-    label = _shortened(name, longest)
-    if label in found.values():
+    label = _shorten(name, longest)
+    if label in short.values():
       end = f" ({number})"
-      label = _shortened(name, longest - len(end)) + end
-    found[name] = label
+      label = _shorten(name, longest - len(end)) + end
+    short[name] = label
   # A thin space before the underscore is all that Matplotlib needs.
   return {
     name: plain(f"\u2009{label}" if label.startswith("_") else label)
-    for name, label in found.items()
+    for name, label in short.items()
   }
 
 
@@ -144,11 +144,11 @@ def legend(drawing: Drawing, axes: Iterable[Axes]) -> None:
   )
 
 
-def _shortened(name: str, longest: int) -> str:
+def _shorten(name: str, longest: int) -> str:
   if len(name) <= longest:
     return name
-  kept = longest - 1
-  return f"{name[: kept // 2]}\u2026{name[-(kept - kept // 2) :]}"
+  room = longest - 1
+  return f"{name[: room // 2]}\u2026{name[-(room - room // 2) :]}"
 
 
 def png(drawing: Drawing) -> bytes:

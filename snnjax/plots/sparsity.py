@@ -38,12 +38,14 @@ def sparsity_histograms(
   if not values or not all(values.values()):
     raise ValueError(f"values must hold conditions per network; got {values}")
   everything = [v for panel in values.values() for v in panel.values()]
+  # One set of bins for all panels, so that their heights compare.
   edges = _edges(np.concatenate([np.ravel(v) for v in everything]))
   drawing, grid = canvas.panels(1, len(values), 3.2, 2.7)
   labels = canvas.labels(values, longest=28)
   data: dict[str, dict[str, object]] = {}
   for axes, (network, conditions) in zip(grid[0], values.items(), strict=True):
     data[network] = {}
+    # Not drawn and not hidden: how many were left out is in the title.
     undefined = 0
     for place, (condition, numbers) in enumerate(conditions.items()):
       defined = numbers[~np.isnan(numbers)]

@@ -42,7 +42,7 @@ class Paper(NamedTuple):
 
 
 class Spiking(NamedTuple):
-  """What makes the network a spiking one.
+  """The parts that make a network a spiking one.
 
   Attributes:
     steps: T, the number of time steps.
@@ -58,7 +58,7 @@ class Spiking(NamedTuple):
 
 
 class Robustness(NamedTuple):
-  """What the network withstood.
+  """The results of the attacks, and how far they can be trusted.
 
   Attributes:
     norm: of the threat, one of `NORMS`.
@@ -165,7 +165,7 @@ def document(entries: Sequence[Entry]) -> dict[str, Any]:
   return {
     "schema": SCHEMA,
     "version": VERSION,
-    "entries": [_flat(entry) for entry in entries],
+    "entries": [_flatten(entry) for entry in entries],
   }
 
 
@@ -195,13 +195,13 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     ForeignError: it is no leaderboard of this version.
   """
   remedy = "write the report again"
-  found = files.read_sealed(path, remedy)
-  said = (found.get("schema"), found.get("version"))
-  if said != (SCHEMA, VERSION):
+  content = files.read_sealed(path, remedy)
+  kind = (content.get("schema"), content.get("version"))
+  if kind != (SCHEMA, VERSION):
     raise identity.ForeignError(
-      f"{path} must be a {SCHEMA} of version {VERSION}; it is {said}: {remedy}"
+      f"{path} must be a {SCHEMA} of version {VERSION}; it is {kind}: {remedy}"
     )
-  entries: list[dict[str, Any]] = found["entries"]
+  entries: list[dict[str, Any]] = content["entries"]
   return entries
 
 
@@ -210,30 +210,33 @@ def check(entry: Entry) -> None:
 
   The message names the field, what came and what is allowed.
   """
-  paper, spiking, found = entry.paper, entry.spiking, entry.robustness
-  _texts(paper, spiking, entry)
+  paper, spiking, robustness = entry.paper, entry.spiking, entry.robustness
+  _check_texts(paper, spiking, entry)
   if paper.venue != "Unpublished" and not _VENUE.fullmatch(paper.venue):
     _refuse("venue", paper.venue, "'Unpublished', or end with a year")
   if paper.link and not paper.link.startswith(("https://", "http://")):
     _refuse("link", paper.link, "empty, or an address that starts with https")
-  if found.norm not in NORMS:
-    _refuse("norm", found.norm, f"one of {list(NORMS)}")
+  if robustness.norm not in NORMS:
+    _refuse("norm", robustness.norm, f"one of {list(NORMS)}")
   flag: Any = entry.additional_data
   if not isinstance(flag, bool):
     _refuse("additional_data", flag, "true or false")
-  if not found.epsilon:
-    _refuse("epsilon", dict(found.epsilon), "a radius for each modality")
-  for name, radius in found.epsilon.items():
-    if not (_number(radius) and radius > 0):
+  if not robustness.epsilon:
+    _refuse("epsilon", dict(robustness.epsilon), "a radius for each modality")
+  for name, radius in robustness.epsilon.items():
+    if not (_is_finite(radius) and radius > 0):
       _refuse(f"epsilon.{name}", radius, "a finite number above 0")
-  for name, count in (("examples", found.examples), ("steps", spiking.steps)):
-    if not _whole(count) or count < 1:
+  for name, count in (
+    ("examples", robustness.examples),
+    ("steps", spiking.steps),
+  ):
+    if not _is_integer(count) or count < 1:
       _refuse(name, count, "a whole number of at least 1")
   for name in ("attacks", "rules"):
-    _names(name, getattr(found, name))
-  _batch(found)
-  _shares(found)
-  if not entry.seeds or not all(map(_whole, entry.seeds)):
+    _check_names(name, getattr(robustness, name))
+  _check_batch(robustness)
+  _check_shares(robustness)
+  if not entry.seeds or not all(map(_is_integer, entry.seeds)):
     _refuse("seeds", list(entry.seeds), "one or more whole numbers")
   if not _DIGEST.fullmatch(entry.checkpoint_sha256):
     _refuse(
@@ -252,16 +255,20 @@ def check(entry: Entry) -> None:
       _refuse(f"software.{name}", entry.software.get(name), "a version")
 
 
-def _batch(found: Robustness) -> None:
-  if not found.depends_on_batch:
-    if found.batch is not None:
-      _refuse("batch", found.batch, "None where nothing depends on it")
-  elif found.batch is None or not _whole(found.batch) or found.batch < 1:
-    allowed = f"the size that {list(found.depends_on_batch)} depend on"
-    _refuse("batch", found.batch, allowed)
+def _check_batch(robustness: Robustness) -> None:
+  if not robustness.depends_on_batch:
+    if robustness.batch is not None:
+      _refuse("batch", robustness.batch, "None where nothing depends on it")
+  elif (
+    robustness.batch is None
+    or not _is_integer(robustness.batch)
+    or robustness.batch < 1
+  ):
+    allowed = f"the size that {list(robustness.depends_on_batch)} depend on"
+    _refuse("batch", robustness.batch, allowed)
 
 
-def _texts(paper: Paper, spiking: Spiking, entry: Entry) -> None:
+def _check_texts(paper: Paper, spiking: Spiking, entry: Entry) -> None:
   needed = {
     "name": paper.name,
     "venue": paper.venue,
@@ -281,38 +288,39 @@ def _texts(paper: Paper, spiking: Spiking, entry: Entry) -> None:
       _refuse(name, value, "a text")
 
 
-def _shares(found: Robustness) -> None:
+def _check_shares(robustness: Robustness) -> None:
   for name in ("clean", "robust", "success"):
-    interval = getattr(found, name)
+    interval = getattr(robustness, name)
     if name == "success" and math.isnan(interval.estimate):
       continue  # nothing was correct, so nothing could be broken
+    # One chain of comparisons: the ends are shares and hold the estimate.
     values = (0.0, interval.low, interval.estimate, interval.high, 1.0)
     ordered = all(a <= b for a, b in itertools.pairwise(values))
-    if not all(map(_number, values)) or not ordered:
+    if not all(map(_is_finite, values)) or not ordered:
       _refuse(name, tuple(interval), "low <= estimate <= high within 0..1")
-  if found.robust.estimate > found.clean.estimate:
+  if robustness.robust.estimate > robustness.clean.estimate:
     _refuse(
       "robust",
-      found.robust.estimate,
-      f"at most the clean accuracy, {found.clean.estimate}",
+      robustness.robust.estimate,
+      f"at most the clean accuracy, {robustness.clean.estimate}",
     )
   for name in ("reported", "zero_gradient_fraction"):
-    value = getattr(found, name)
-    if value is not None and not (_number(value) and 0 <= value <= 1):
+    value = getattr(robustness, name)
+    if value is not None and not (_is_finite(value) and 0 <= value <= 1):
       _refuse(name, value, "None or a share within 0..1")
 
 
-def _names(field: str, values: Sequence[str]) -> None:
+def _check_names(field: str, values: Sequence[str]) -> None:
   if isinstance(values, str) or not values or not all(values):
     _refuse(field, values, "one or more names")
 
 
-def _number(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
   real = isinstance(value, int | float) and not isinstance(value, bool)
   return real and math.isfinite(value)
 
 
-def _whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
   return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -320,7 +328,7 @@ def _refuse(field: str, value: Any, allowed: str) -> None:
   raise ValueError(f"{field} must be {allowed}; got {value!r}")
 
 
-def _flat(entry: Entry) -> dict[str, Any]:
+def _flatten(entry: Entry) -> dict[str, Any]:
   flat: dict[str, Any] = {}
   for field, value in entry._asdict().items():
     if isinstance(value, Paper | Spiking | Robustness):
@@ -331,11 +339,13 @@ def _flat(entry: Entry) -> dict[str, Any]:
   return flat | {"unreliable": _unreliable(entry.robustness)}
 
 
-def _unreliable(found: Robustness) -> bool | None:
+def _unreliable(robustness: Robustness) -> bool | None:
   """Whether an alarm fired; None where that is not known of all checks."""
-  if found.alarms:
+  if robustness.alarms:
     return True
-  known = found.passed and not (found.undecided or found.unchecked)
+  known = robustness.passed and not (
+    robustness.undecided or robustness.unchecked
+  )
   return False if known else None
 
 

@@ -98,21 +98,21 @@ def _paragraphs(text: str, kind: str = "") -> str:
 
 
 def _alarms(alarms: Sequence[Alarm]) -> str:
-  said = verdict(alarms)
-  fired = "".join(map(_fired, wording.grouped(alarms, State.FIRED)))
+  summary = verdict(alarms)
+  fired = "".join(map(_alarm_box, wording.group_alarms(alarms, State.FIRED)))
   quiet = "".join(
-    _quiet(state, wording.grouped(alarms, state))
+    _check_list(state, wording.group_alarms(alarms, state))
     for state in State
     if state is not State.FIRED
   )
   return (
     f'<section id="part-0"><h2>Alarms</h2>\n'
-    f'<p class="{said.tone.value}">{_text(said.sentence)}</p>\n'
-    f"{_paragraphs(said.counts)}{fired}{quiet}</section>"
+    f'<p class="{summary.tone.value}">{_text(summary.sentence)}</p>\n'
+    f"{_paragraphs(summary.counts)}{fired}{quiet}</section>"
   )
 
 
-def _fired(group: list[Alarm]) -> str:
+def _alarm_box(group: list[Alarm]) -> str:
   first = group[0]
   return (
     f'<div class="alarm" role="alert"><h3>{_text(first.name)}</h3>\n'
@@ -123,8 +123,8 @@ def _fired(group: list[Alarm]) -> str:
   )
 
 
-def _quiet(state: State, groups: list[list[Alarm]]) -> str:
-  """A list of checks; what is open is shown, what is settled is folded."""
+def _check_list(state: State, groups: list[list[Alarm]]) -> str:
+  """A list of checks: unfolded while they are undecided or not checked."""
   if not groups:
     return ""
   shown = " open" if state in (State.UNDECIDED, State.NOT_CHECKED) else ""
@@ -170,7 +170,7 @@ def _table(table: Table) -> str:
 
 
 def _mark(column: Column, table: Table) -> str:
-  """Numbers are set flush right; what is short is not broken into lines."""
+  """A column's class: numbers are set flush right, short texts unbroken."""
   if wording.is_numeric(column, table.rows):
     return ' class="number"'
   cells = [wording.cell(row, column) for row in table.rows]
@@ -190,7 +190,7 @@ def _figure(figure: Figure) -> str:
 def _provenance(record: Record, number: int) -> str:
   rows = "".join(
     f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>'
-    for name, value in wording.flattened(record.provenance).items()
+    for name, value in wording.flatten(record.provenance).items()
   )
   return (
     f'<section id="part-{number}"><h2>Provenance</h2>\n'

@@ -1,4 +1,4 @@
-"""What a report holds, checked when it is built into files."""
+"""The content of a report, checked before it is written to files."""
 
 import hashlib
 import math
@@ -22,8 +22,9 @@ _MADE = re.compile(rf"-[0-9a-f]{{{_DIGITS}}}$")
 def file_name(text: str) -> str:
   """Returns a text as a name that `Table` and `Figure` may have.
 
-  Another for every text: what is not such a name already is spelt with the
-  letters that are allowed, and has a digest of the text behind it.
+  Different texts have different names. A text that is such a name already
+  stays; any other is spelt with the letters that are allowed, and a digest of
+  the text is added.
 
   Args:
     text: any, such as the name of a folder.
@@ -110,7 +111,7 @@ class Section(NamedTuple):
 
 
 class Record(NamedTuple):
-  """Everything a report says.
+  """The whole content of a report.
 
   Attributes:
     title: of the whole.
@@ -182,7 +183,7 @@ def all_keys(table: Table) -> tuple[str, ...]:
 
 
 def jsonable(value: Any, where: str = "value") -> Any:
-  """Returns `value` as JSON holds it; what is not finite becomes null.
+  """Returns `value` in types of JSON; numbers that are not finite are null.
 
   Args:
     value: mappings, sequences, numbers, strings, None, NumPy or JAX arrays.

@@ -27,13 +27,13 @@ def to_json(record: Record) -> str:
   "alarms", "sections", "provenance"}``. Numbers that are not finite (NaN,
   infinite) are null; so is what was not measured. Pictures are named by path.
   """
-  said = verdict(record.alarms)
+  summary = verdict(record.alarms)
   document = {
     "schema": SCHEMA,
     "version": VERSION,
     "title": record.title,
     "summary": record.summary,
-    "verdict": {"tone": said.tone.value, "text": said.text},
+    "verdict": {"tone": summary.tone.value, "text": summary.text},
     "alarms": [_alarm(alarm) for alarm in record.alarms],
     "sections": [_section(section) for section in record.sections],
     "provenance": jsonable(record.provenance, "provenance"),
@@ -78,7 +78,7 @@ def to_markdown(record: Record) -> str:
     for figure in section.figures:
       picture = f"![{_one_line(figure.alt)}](figures/{figure.name}.png)"
       parts += [f"### {figure.title}", picture, figure.caption]
-  rows = wording.flattened(record.provenance)
+  rows = wording.flatten(record.provenance)
   parts += [
     "## Provenance",
     "\n".join(f"- {name}: {_one_line(value)}" for name, value in rows.items()),
@@ -88,7 +88,7 @@ def to_markdown(record: Record) -> str:
 
 def _alarms(record: Record) -> str:
   lines = ["## Alarms", "", verdict(record.alarms).text, ""]
-  for group in wording.grouped(record.alarms, State.FIRED):
+  for group in wording.group_alarms(record.alarms, State.FIRED):
     first = group[0]
     lines.append(
       f"- **{first.name}** ({wording.severity(first)}): {first.cause} "
@@ -97,9 +97,9 @@ def _alarms(record: Record) -> str:
   for state in State:
     if state is State.FIRED:
       continue
-    for group in wording.grouped(record.alarms, state):
-      told = wording.subjects(group)
-      lines.append(f"- {group[0].name}: {state.value} ({told})")
+    for group in wording.group_alarms(record.alarms, state):
+      numbers = wording.subjects(group)
+      lines.append(f"- {group[0].name}: {state.value} ({numbers})")
   return "\n".join(lines)
 
 

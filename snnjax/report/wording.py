@@ -62,23 +62,24 @@ def evidence(alarm: Alarm) -> str:
   if alarm.state in (State.NOT_CHECKED, State.NOT_APPLICABLE):
     missing = ", ".join(map(_words, alarm.missing))
     return alarm.reason or f"not measured: {missing}"
-  told = ", ".join(
-    _told(name, alarm.evidence)
+  # An interval's ends stand beside their estimate, not as numbers of their own.
+  text = ", ".join(
+    _with_interval(name, alarm.evidence)
     for name in alarm.evidence
-    if _whole(name) == name or _whole(name) not in alarm.evidence
+    if _without_end(name) == name or _without_end(name) not in alarm.evidence
   )
   place = f", radius {alarm.where}" if alarm.where else ""
   if alarm.examples:
-    told = f"{told} ({alarm.examples} examples{place})"
-  return f"{told}: {alarm.reason}" if alarm.reason else told
+    text = f"{text} ({alarm.examples} examples{place})"
+  return f"{text}: {alarm.reason}" if alarm.reason else text
 
 
-def _whole(name: str) -> str:
-  """What an end of an interval is the end of."""
+def _without_end(name: str) -> str:
+  """The name of the number whose interval ends in `name`."""
   return name.removesuffix("_low").removesuffix("_high")
 
 
-def _told(name: str, evidence: Mapping[str, float]) -> str:
+def _with_interval(name: str, evidence: Mapping[str, float]) -> str:
   """A name and its number, with its interval if it has one."""
   ends = [evidence.get(f"{name}_{end}") for end in ("low", "high")]
   share = _is_share(name, evidence[name])
@@ -89,7 +90,7 @@ def _told(name: str, evidence: Mapping[str, float]) -> str:
   return f"{estimate} ({low} to {high})"
 
 
-def grouped(alarms: Iterable[Alarm], state: State) -> list[list[Alarm]]:
+def group_alarms(alarms: Iterable[Alarm], state: State) -> list[list[Alarm]]:
   """Returns the alarms of one state, those of one check together.
 
   The gravest checks come first; within a check, subjects keep their order.
@@ -102,7 +103,7 @@ def grouped(alarms: Iterable[Alarm], state: State) -> list[list[Alarm]]:
 
 
 def subjects(group: list[Alarm]) -> str:
-  """Returns what a check was applied to, with the numbers of each."""
+  """Returns the subjects of one check's alarms, with the numbers of each."""
   numbers = {alarm.subject: evidence(alarm) for alarm in group}
   if len(set(numbers.values())) == 1:  # told once, for all subjects
     names = "; ".join(name for name in numbers if name)
@@ -115,13 +116,13 @@ def severity(alarm: Alarm) -> str:
   return f"{alarm.severity.name.lower()}: {_SEVERITIES[alarm.severity]}"
 
 
-def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
   """Returns nested mappings as dotted names with one-line values."""
   lines: dict[str, str] = {}
   for key, value in tree.items():
     name = f"{prefix}{key}"
     if isinstance(value, Mapping):
-      lines |= flattened(value, f"{name}.")
+      lines |= flatten(value, f"{name}.")
     elif isinstance(value, list | tuple):
       lines[name] = ", ".join(str(item) for item in value)
     else:

@@ -1,4 +1,4 @@
-"""Square's windows, and its progress without a gradient."""
+"""Square's patches, and its progress without a gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 MARGIN = losses.scored(smooth_network.logits, losses.margin_loss)
 
 
-def test_sides_of_windows():
+def test_sides_of_patches():
   sides = patches.sides(np.array([1.0, 0.25, 0.0]), (8, 4))
   assert sides.tolist() == [[8, 4], [4, 2], [1, 1]]
   # Events: time is an axis like the others.
@@ -24,7 +24,7 @@ def test_sides_of_windows():
   assert patches.sites(jnp.zeros((2, 6, 20))) == (6, 20)
 
 
-def test_windows_lie_anywhere_and_have_their_size():
+def test_patches_lie_anywhere_and_have_their_size():
   sides = jnp.array([3, 2])
   masks = jax.vmap(
     lambda key: patches.inside(patches.place(key, (5, 4), sides), sides)
@@ -78,8 +78,8 @@ def authors_meta_pyramid(side, order):
 
 @pytest.mark.parametrize("order", [2, 1])
 @pytest.mark.parametrize("side", [3, 5, 7])
-def test_the_windows_are_the_authors(order, side):
-  """An empty perturbation becomes one window with the authors' weights."""
+def test_the_patches_are_the_authors(order, side):
+  """An empty perturbation becomes one patch with the authors' weights."""
   patch = square_moves.Patch((side, side), jnp.array([side, side]))
   delta = jnp.zeros((side, side))
   wanted = authors_meta_pyramid(side, order)
@@ -95,7 +95,7 @@ def test_the_windows_are_the_authors(order, side):
 
 @pytest.mark.parametrize("order", [2, 1])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_move_spends_the_budget_and_changes_two_windows(order, channels):
+def test_a_move_spends_the_budget_and_changes_two_patches(order, channels):
   rng = np.random.default_rng(0)
   delta = jnp.asarray(rng.normal(size=(9, 9, channels)) / 60, jnp.float32)
   patch = square_moves.Patch((9, 9), jnp.array([3, 3]))
@@ -108,7 +108,7 @@ def test_a_move_spends_the_budget_and_changes_two_windows(order, channels):
     assert norm > radius  # what the projection takes from everywhere
   else:
     np.testing.assert_allclose(norm, radius, rtol=1e-5)
-  # Outside the two windows all is scaled by one number.
+  # Outside the two patches all is scaled by one number.
   ratio = np.asarray(moved / delta)
   usual = np.median(ratio)
   touched = np.any(~np.isclose(ratio, usual, rtol=1e-4), 2)

@@ -72,7 +72,7 @@ def test_moments_are_those_of_the_drive():
     trace = network.apply(variables, inputs, rule=rule).traces[
       "body/dense_spike1"
     ]
-    return trace.drive, rule.updated("body/dense_spike1", trace.drive)
+    return trace.drive, rule.update("body/dense_spike1", trace.drive)
 
   drive, found = run(inputs)
   magnitude = np.abs(drive)

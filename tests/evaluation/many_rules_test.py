@@ -230,7 +230,7 @@ def plain(result):
 
 
 def test_a_plan_survives_json(result):
-  plan = result.plan.asking(planning.Cell("far", 0, {"inputs": 0.5}))
+  plan = result.plan.with_cell(planning.Cell("far", 0, {"inputs": 0.5}))
   assert [case.path for case in plan.beside] == ["far/0/pgd/none"]
   back = planning.from_plain(json.loads(json.dumps(planning.to_plain(plan))))
   assert back == plan

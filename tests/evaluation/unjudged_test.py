@@ -255,13 +255,13 @@ def test_attacks_without_classes_for_their_loss_are_named(suite, classes):
     return net(key, inputs)[:, :classes]
 
   cases = evaluation.cases(SUITES[suite], few, THREAT)
-  skipped = evaluation.undefined(cases, few, INPUTS)
+  skipped = evaluation.find_undefined(cases, few, INPUTS)
   assert set(skipped) == SKIPPED[suite, classes]
   least = {"apgd_t": "at least 4 classes", "apgd_dlr": "at least 3 classes"}
   for name, reason in skipped.items():
     assert least[name] in reason
     assert f"got {classes}" in reason
-  assert not evaluation.undefined(cases, net, INPUTS)
+  assert not evaluation.find_undefined(cases, net, INPUTS)
 
 
 def test_autoattack_is_exact_on_a_linear_network_of_two_classes():

@@ -253,7 +253,7 @@ def measured(name) -> Measurements:
   effort = Effort(pairs=16, directions=16, alone=1)
   parts = checks.parts(subject(name), examples(name), effort)
   wanted = ("randomness", "gradient", "losses", "batch", "gradient_free")
-  return checks.merged(*(parts[part]() for part in wanted))
+  return checks.merge(*(parts[part]() for part in wanted))
 
 
 def _decided_by_one(alarm):

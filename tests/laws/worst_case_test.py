@@ -67,15 +67,15 @@ def test_a_larger_ball_leaves_no_more(correct, successes):
   whole = evaluated(correct, successes)
   robust, share = {}, {}
   for name in RADII:
-    there = evaluation.nested(whole, [name], RADII)
+    there = evaluation.with_inner_balls(whole, [name], RADII)
     assert set(there.attacks) == HELD.get(name, set(there.attacks))
     robust[name] = evaluation.worst(there).robust
     share[name] = evaluation.summarize(there).robust.estimate
-    alone = evaluation.nested(whole, [name], {name: RADII[name]})
+    alone = evaluation.with_inner_balls(whole, [name], {name: RADII[name]})
     assert set(alone.attacks) == {name}
     assert np.all(robust[name] <= evaluation.worst(alone).robust)
   for outer, inner in itertools.permutations(RADII, 2):
-    if evaluation.holds(RADII[outer], RADII[inner]):
+    if evaluation.contains_ball(RADII[outer], RADII[inner]):
       assert np.all(robust[outer] <= robust[inner])
       assert share[outer] <= share[inner]
 
@@ -85,7 +85,7 @@ def test_a_success_in_a_smaller_ball_counts_in_the_larger():
   whole = evaluated([True] * ROWS, lost)
   left = {
     name: evaluation.summarize(
-      evaluation.nested(whole, [name], RADII)
+      evaluation.with_inner_balls(whole, [name], RADII)
     ).robust.estimate
     for name in RADII
   }
@@ -95,16 +95,16 @@ def test_a_success_in_a_smaller_ball_counts_in_the_larger():
 
 
 def test_balls_of_one_number_and_of_modalities():
-  assert evaluation.holds(0.2, 0.1)
-  assert evaluation.holds(0.1, 0.1)
-  assert not evaluation.holds(0.1, 0.2)
+  assert evaluation.contains_ball(0.2, 0.1)
+  assert evaluation.contains_ball(0.1, 0.1)
+  assert not evaluation.contains_ball(0.1, 0.2)
   for one, other in ((0.1, {"image": 0.1}), ({"image": 0.1}, {"events": 0.1})):
     with pytest.raises(ValueError, match="radii must be of the same modalit"):
-      evaluation.holds(one, other)
+      evaluation.contains_ball(one, other)
 
 
 def test_no_attack_in_a_ball_is_not_robust():
   whole = evaluated([True] * ROWS, {"image/0": [False] * ROWS})
-  there = evaluation.nested(whole, [], RADII)
+  there = evaluation.with_inner_balls(whole, [], RADII)
   assert not there.attacks
   assert np.isnan(evaluation.summarize(there).robust.estimate)

@@ -133,6 +133,7 @@ def pgd(
     Adrian Vladu, 2018, "Towards deep learning models resistant to adversarial
     attacks", arXiv 1706.06083.
   """
+  # Together 2.5 radii: from any start to any wall of the ball.
   sizes = _step_sizes(step_size, threat, 2.5, steps)
   return ascend(
     as_oracle(source, loss),
@@ -267,6 +268,8 @@ def _times(factor: float, radius: ravel.Amounts) -> ravel.Amounts:
 
 
 def _noisy_start(threat: Threat, share: float) -> Start:
+  """Returns the start some radii away along the steepest direction of noise."""
+
   def start(key: Key, origin: Inputs) -> Inputs:
     matrix, restore = ravel.ravel_examples(origin)
     keys = prng.example_keys(key, matrix.shape[0])
@@ -303,7 +306,9 @@ def _step_sizes(
   for path, size in sizes:
     name = f"step_size{jax.tree_util.keystr(path)}"
     check_number(name, size)
+    # One step for all may stand beside a budget for each, or the other way.
     radius = radii.get(path, next(iter(radii.values())))
+    # Where nothing may change, a step of zero is right.
     idle = is_concrete(radius) and not np.any(np.asarray(radius))
     if is_concrete(size) and not idle and not np.all(np.asarray(size) > 0):
       raise ValueError(f"{name} must be positive; got {size}")

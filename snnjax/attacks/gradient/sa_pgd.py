@@ -1,4 +1,8 @@
-"""SA-PGD: steps that grow with how stable the gradient is."""
+"""SA-PGD: steps that are long where the gradient is stable.
+
+Where one gradient resembles those before it, their momentum is large against
+the root of their mean square, and the step is whole; where they turn, short.
+"""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +32,7 @@ class StableState(NamedTuple):
   Attributes:
     steps_made: how many steps were made.
     momentum: m, like the inputs.
-    square: w, like the inputs, or [B] where it is one per example.
+    square: w, like the inputs for `stable_steps`, [B] for `stable_directions`.
   """
 
   steps_made: Array
@@ -39,7 +43,7 @@ class StableState(NamedTuple):
 def stable_steps(
   step_size: ravel.Amounts, steps: int
 ) -> optax.GradientTransformation:
-  """Returns the published stepper, which treats every coordinate by itself.
+  """Returns the published stepper: every coordinate has its own step length.
 
   ``m <- 0.5 m + g/mean|g|``, ``w <- 0.8 w + g^2/mean g^2``, and the step is
   ``clip(eta m/(sqrt(w) + 1e-12), -eta, eta)``, eta halved at the
@@ -68,7 +72,8 @@ def stable_steps(
     gradient: Inputs, state: StableState, params: Inputs | None = None
   ) -> tuple[Inputs, StableState]:
     del params
-    # So that squares neither vanish nor overflow.
+    # Largest entry 1, so that squares neither vanish nor overflow; the means
+    # below take the scale out again.
     units = jax.tree.map(lambda g: vectors.over_largest(g)[0], gradient)
     momentum = jax.tree.map(
       lambda m, g: MOMENTUM * m + _over_mean(g, jnp.abs(g)),
@@ -95,7 +100,7 @@ def stable_steps(
 def stable_directions(
   threat: Threat, step_size: ravel.Amounts, steps: int
 ) -> optax.GradientTransformation:
-  """Returns our form of the stepper for any norm, one length per example.
+  """Returns our form of the stepper for any norm: one step length per example.
 
   With ``|g|* = <ascent(g), g>`` the dual norm of the threat::
 
@@ -134,6 +139,7 @@ def stable_directions(
     if params is None:
       raise ValueError("params must be the current inputs; got None")
     matrix, restore = ravel.ravel_examples(gradient)
+    # A gradient is used up to its scale only, which may be tiny or huge.
     unit = restore(vectors.over_largest(matrix)[0])
     size = dual(unit, params)
     scale = jnp.where(size > 0, size, 1)
@@ -142,8 +148,10 @@ def stable_directions(
       state.momentum,
       unit,
     )
+    # A unit gradient has the square 1; an example without one adds nothing.
     square = MEMORY * state.square + (size > 0).astype(size.dtype)
     steady = dual(momentum, params) / jnp.sqrt(jnp.maximum(square, _TINY))
+    # At most a whole step, as the published rule clips each coordinate.
     share = jnp.clip(steady, 0, 1)
     sizes = _sizes(step_size, schedule, state.steps_made, gradient)
     moves = jax.tree.map(
@@ -246,6 +254,7 @@ def _attack(
 
 
 def _over_mean(values: Array, sizes: Array) -> Array:
+  """Returns values over their example's mean size; unchanged where it is 0."""
   axes = tuple(range(1, values.ndim))
   mean = jnp.mean(sizes, axes, keepdims=True)
   return values / jnp.where(mean > 0, mean, 1)
@@ -258,8 +267,8 @@ def _sizes(
   factor = jnp.asarray(0.5**schedule, float)[count]
   amounts = ravel.broadcast_modalities("step_size", step_size, inputs)
 
-  def one(leaf: Array, size: float | Array) -> Array:
+  def spread(leaf: Array, size: float | Array) -> Array:
     amount = jnp.asarray(size, leaf.dtype) * factor.astype(leaf.dtype)
     return jnp.broadcast_to(vectors.column(amount, leaf), leaf.shape)
 
-  return ravel.map_modalities(one, inputs, amounts)
+  return ravel.map_modalities(spread, inputs, amounts)

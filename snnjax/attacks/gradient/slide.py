@@ -70,6 +70,7 @@ def slide(
 
 def _sparse(threat: Threat, fraction: float) -> Threat:
   """Returns the threat with steps along a fraction of each block's columns."""
+  # The steps are those of l1; a modality that may not change has no say.
   norm = norm_of(threat)
   for order, radius in zip(
     norm.orders, jax.tree.leaves(threat.radius), strict=True
@@ -82,6 +83,7 @@ def _sparse(threat: Threat, fraction: float) -> Threat:
   def ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
     rows, restore = norm.rows(candidate)
     slope, room = norm.slopes(gradient), norm.room(candidate)
+    # Each block, that is each modality's ball, has its own largest gradients.
     parts = (
       split(matrix, norm.blocks(candidate)) for matrix in (slope, rows, *room)
     )

@@ -101,6 +101,7 @@ def _soft_threshold(
 
 def _extrapolate(point: Array, memory: _Momentum) -> Array:
   """Returns FISTA's extrapolation from the last two iterates."""
+  # FISTA's momentum weights t/(t + 3) for t = step - 1, which grow to 1.
   step = memory.step.astype(point.dtype)
   return point + (step - 1) / (step + 2) * (point - memory.previous)
 
@@ -146,6 +147,7 @@ def _fista(
     origin: Array,
   ) -> tuple[Destination, _Momentum]:
     del value, correct, origin
+    # What is left of the run, of which the step size is the root.
     left = 1 - memory.step.astype(params.dtype) / steps
     moved = _extrapolate(params, memory) + step_size * jnp.sqrt(left) * gradient
     return Destination(shrink(moved)), _Momentum(params, memory.step + 1)

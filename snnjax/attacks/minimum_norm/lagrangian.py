@@ -112,11 +112,13 @@ def _penalised_oracle(
   def grad(
     key: Key, state: OracleState, point: Inputs, labels: Labels
   ) -> tuple[Probe, OracleState]:
+    # The sum over examples: each row's slope is that of its own loss.
     def total(rows: Array) -> tuple[Array, tuple[Array, Array]]:
       logits = logits_fn(key, to_inputs(rows))
       margin = losses.margin_loss(logits, labels)
       margin = -margin if settings.targeted else margin
       lacking = jnp.maximum(settings.confidence - margin, 0).astype(rows.dtype)
+      # Negated: an oracle is ascended, and this is to be made small.
       loss = -jnp.sum((rows - center) ** 2, 1) - weights * lacking
       success = ~withstands(logits, labels, settings.targeted)
       success &= margin >= settings.confidence
@@ -162,6 +164,7 @@ def minimise(
     rows, restore = norm.rows(inputs)
     descent_here = descent(rows, norm.room(inputs))
 
+    # The network is asked at what would be returned, in the inputs' own type.
     def to_inputs(rows: Array) -> Inputs:
       return ravel.store_like(restore(rows), inputs)
 
@@ -169,25 +172,27 @@ def minimise(
       return descent_here.decode(matrix_of(point))
 
     def search(weights: Array) -> Attack:
+      # The distance is from where the walk starts, as in the authors' code:
+      # a walk in tanh space starts just short of the walls.
       center = decode(descent_here.first)
       oracle = through(
         decode,
         _penalised_oracle(logits_fn, to_inputs, center, weights, settings),
       )
       keep = nearest_success(
-        lambda found: descent_here.distance(decode(found.inputs))
+        lambda result: descent_here.distance(decode(result.inputs))
       )
       run = ascend(
         descent_here.wrap_oracle(oracle),
         descent_here.stepper,
-        _FREE,
+        _FREE,  # what is searched has no box; `decode` or the stepper keeps it
         steps=settings.steps,
         keep=keep,
       )
 
       def decoded_run(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
-        found = run(key, descent_here.first, labels)
-        return found._replace(inputs=to_inputs(decode(found.inputs)))
+        result = run(key, descent_here.first, labels)
+        return result._replace(inputs=to_inputs(decode(result.inputs)))
 
       return decoded_run
 
@@ -210,6 +215,7 @@ def _bisect_weight(
   def attack(key: Key, inputs: Inputs, labels: Labels) -> MinimalResult:
     keys = prng.example_keys(key, prng.batch_size(inputs))
     keep = closest(threat, inputs)
+    # The scan below compiles the search once for all values of c.
     none = no_candidate(inputs, labels)
     zero = jnp.zeros_like(none.loss)
 
@@ -225,12 +231,12 @@ def _bisect_weight(
       logits_fn, prng.fold_in(keys, 0), inputs, labels, targeted
     )
     clean = keep_better(keep, none, clean)
-    (_, found), _ = jax.lax.scan(
+    (_, result), _ = jax.lax.scan(
       again, (start, clean), jnp.arange(1, settings.searches + 1)
     )
     last = prng.fold_in(keys, settings.searches + 1)
     return minimal_result(
-      logits_fn, last, threat, found, inputs, labels, targeted
+      logits_fn, last, threat, result, inputs, labels, targeted
     )
 
   return attack

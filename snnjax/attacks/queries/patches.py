@@ -61,8 +61,8 @@ def place(key: Key, lengths: tuple[int, ...], sides: Array) -> list[Array]:
 def inside(places: list[Array], sides: Array) -> Array:
   """Returns which sites lie in the patch, [*sites, 1]."""
   mask = jnp.ones((), bool)
-  for axis, at in enumerate(places):
-    mask = mask & (at >= 0) & (at < sides[axis])
+  for axis, place_here in enumerate(places):
+    mask = mask & (place_here >= 0) & (place_here < sides[axis])
   return mask[..., None]
 
 
@@ -81,10 +81,14 @@ def dipole(
     split: the axis along which the patch is halved, a scalar.
     decay: 2 or 4, how peaked the pyramids are.
   """
+  # Rings are squares around the centre of a half: a site's ring is its largest
+  # distance from there along any axis.
   ring = jnp.zeros((), int)
   rings = jnp.zeros((), int)
   sign = jnp.ones(())
   for axis, at in enumerate(places):
+    # Only the axis along which the patch is split has two halves; the second
+    # counts from its own start, and has the other sign.
     half = sides[axis] // 2
     second = at >= half
     halved = split == axis
@@ -95,6 +99,8 @@ def dipole(
     ring = jnp.maximum(ring, jnp.abs(local - length // 2))
     rings = jnp.maximum(rings, length // 2 + 1)
     sign = jnp.where(halved & second, -sign, sign)
+  # As a table, since the sides, and so the number of rings, are traced: a
+  # site's height is the sum over the rings from its own outwards.
   most = max(max(at.shape) for at in places) + 2
   sums = jnp.asarray(np.cumsum(np.r_[0.0, np.arange(1.0, most) ** -decay]))
   height = sums[rings] - sums[jnp.minimum(ring, rings)]

@@ -84,6 +84,8 @@ def change_patch(
   drawn = jnp.argmax(jnp.where(jnp.stack(limits) > 0, draw, -1))
   result: Deltas = []
   for block, radius in zip(blocks, radii, strict=True):
+    # This block's arrays; with a number per array, so that its draws do not
+    # depend on how arrays are grouped into blocks.
     at = slice(len(result), len(result) + block.arrays)
     turns = [drawn == index for index in range(at.start, at.stop)]
     old, patches_here = deltas[at], places[at]
@@ -110,11 +112,11 @@ def stripes(key: Key, radius: Array, deltas: Deltas) -> Deltas:
     deltas: for their shapes.
   """
 
-  def one(index: int, delta: Array) -> Array:
+  def stripe(index: int, delta: Array) -> Array:
     signs = _signs(jax.random.fold_in(key, index), (1, *delta.shape[1:]), delta)
     return jnp.broadcast_to(radius * signs, delta.shape)
 
-  return [one(index, delta) for index, delta in enumerate(deltas)]
+  return [stripe(index, delta) for index, delta in enumerate(deltas)]
 
 
 def flip_patch(key: Key, radius: Array, delta: Array, patch: Patch) -> Array:
@@ -127,7 +129,7 @@ def flip_patch(key: Key, radius: Array, delta: Array, patch: Patch) -> Array:
     key: one key.
     radius: a scalar.
     delta: the perturbation of one modality.
-    patch: where.
+    patch: its size in this modality.
   """
   where, sign = jax.random.split(key)
   shaped = patches.with_channels(delta)
@@ -147,11 +149,14 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
     order: p of the norm, 2 or 1.
   """
 
-  def one(index: int, delta: Array) -> Array:
+  def tile(index: int, delta: Array) -> Array:
     turn, sign = jax.random.split(jax.random.fold_in(key, index))
     shaped = patches.with_channels(delta)
     lengths = shaped.shape[:-1]
+    # A fifth of each axis, as in the authors' code; the last tiles are cut.
     sides = tuple(max(length // 5, 1) for length in lengths)
+    # All tiles have one shape, split along the same random axis; their signs,
+    # per tile and channel, differ.
     split = jax.random.randint(turn, (), 0, len(lengths))
     shape = patches.dipole(
       patches.place_in_tile(lengths, sides),
@@ -167,7 +172,7 @@ def tiles(key: Key, radius: Array, deltas: Deltas, order: float) -> Deltas:
       delta.shape
     )
 
-  shapes = [one(index, delta) for index, delta in enumerate(deltas)]
+  shapes = [tile(index, delta) for index, delta in enumerate(deltas)]
   return _scale(shapes, radius, order)
 
 
@@ -185,7 +190,7 @@ def move_mass(
     key: one key.
     left: the mass that the perturbation may still gain, a scalar.
     delta: the perturbation of one modality.
-    patch: where.
+    patch: its size in this modality.
     order: p of the norm, 2 or 1.
   """
   power = int(order)
@@ -215,6 +220,7 @@ def move_mass(
   # What the budget still allows is shared out among the channels.
   mass = left / channels + jnp.sum(both, axes, keepdims=True)
   mass = mass * channels if order == 1 else mass
+  # The second patch loses all that it had.
   rest = jnp.where(mask | emptied, 0, shaped)
   return (rest + new * mass ** (1 / power)).reshape(delta.shape)
 

@@ -156,6 +156,7 @@ def _propose(
 
 def _corner(layout: Sites, pattern: Array, lower: Array, upper: Array) -> Array:
   """Returns corner number `pattern` [B or 1, D] of each site's channels."""
+  # The bits of the pattern's number say which channels are at the upper wall.
   high = (pattern >> jnp.asarray(layout.channel)[None]) & 1
   return jnp.where(high == 1, upper, lower)
 

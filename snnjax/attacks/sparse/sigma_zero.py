@@ -132,6 +132,7 @@ def _propose(
   energy = sites.spread(sites.total(jnp.square(delta))) + settings.smoothing
   # d/d delta of q/(q + sigma) is 2 delta sigma/(q + sigma)^2.
   gradient += 2 * delta * settings.smoothing / jnp.square(energy) / sites.number
+  # Over its largest entry, as in the paper: the step sets the length.
   gradient, _ = vectors.over_largest(gradient)
   direction, state = _ADAM.update(gradient, memory.adam)
   done = point.tried.astype(delta.dtype) / settings.steps
@@ -144,6 +145,7 @@ def _propose(
   # Misclassified with sites to spare: drop more of them. Else allow more.
   change = jnp.where(correct, -rate, rate)
   limit = jnp.clip(memory.cutoff + change, 0, 1)
+  # Of squares, so that no root is taken of each site's change.
   far = sites.total(jnp.square(moved - center)) >= jnp.square(limit)
   moved = jnp.where(sites.spread(far), moved, center)
   return restore(moved), _SigmaZero(moved - center, state, limit)

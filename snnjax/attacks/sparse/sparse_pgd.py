@@ -178,6 +178,7 @@ def _begin(
 ) -> tuple[Inputs, _Masked]:
   del labels
   first, second = prng.split(keys)
+  # Values for every site, so that a newly chosen one has its own at once.
   values = uniform_rows(first, *walls(settings.threat.box, origin))
   idle = jnp.zeros(values.shape[0], int)
   memory = _Masked(
@@ -212,6 +213,7 @@ def _propose(
   )
   scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
   choice_after = largest(scores, budget(settings.threat.radius, center))
+  # Small moves of the scores may leave the choice as it is for many steps.
   idle = jnp.where(jnp.all(choice_after == chosen, 1), memory.idle + 1, 0)
   # Scores that choose the same sites again and again are drawn anew.
   stuck = (idle >= settings.patience) | (size[:, 0] == 0)

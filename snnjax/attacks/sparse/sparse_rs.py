@@ -156,6 +156,7 @@ def _propose(
   )
   leaving, coming, painting = prng.split(keys, 3)
   count = budget(settings.threat.radius, values)
+  # The clean input is point 0, and what is proposed from it is not tried.
   part = settings.shares[jnp.minimum(point.tried, len(settings.shares)) - 1]
   moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
   # No more can move than there are empty sites to go to, or sites in use.
@@ -171,6 +172,7 @@ def _propose(
   repaint = jnp.where(full, largest(standing, 1.0 + free), new)
   paint = sites_of(origin, settings.site_axes).spread(repaint)
   tried = jnp.where(paint, _corners(settings, painting, origin), values)
+  # As many come as go, so that the number of sites in use stays.
   placed = (chosen & ~out) | new
   best = jnp.where(better, loss, memory.loss)
   return _place(settings, origin, tried, placed), _Random(

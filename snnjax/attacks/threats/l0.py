@@ -98,11 +98,14 @@ def largest(scores: Array, count: Array) -> Array:
     scores: [B, S]; the first of equals wins.
     count: [B, 1] or [1, 1], need not be whole; may be traced.
   """
+  # A NaN would compare with nothing, and leave the row without a choice.
   scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
   smallest = order_statistics.kth_largest(
     scores, jnp.maximum(jnp.floor(count), 1)
   )
   above, equal = scores > smallest, scores == smallest
+  # Those above the smallest are all taken; of its equals the first, as many as
+  # are left to take.
   left = count - jnp.sum(above, 1, keepdims=True).astype(count.dtype)
   return above | (equal & (jnp.cumsum(equal, 1).astype(count.dtype) <= left))
 
@@ -170,7 +173,7 @@ def l0(
 
 
 class _Settings(NamedTuple):
-  """What `l0` was given; it has what a `Threat` has to offer to helpers."""
+  """The arguments of `l0`."""
 
   radius: float | Array
   box: Bounds
@@ -183,7 +186,9 @@ def _project(settings: _Settings, candidate: Inputs, origin: Inputs) -> Inputs:
   wanted = jnp.where(jnp.isfinite(moved), moved, center)
   moved = jnp.clip(wanted, *walls(settings.box, origin))
   sites = sites_of(origin, settings.site_axes)
-  # d^2 - w^2 by factors: the squares of far candidates would cancel.
+  # What is gained by moving a channel, d^2 - w^2 with d its wanted change and w
+  # the part of it beyond the box. By factors: squares of far candidates would
+  # cancel.
   gain = (moved - center) * ((wanted - center) + (wanted - moved))
   allowed = largest(sites.total(gain), budget(settings.radius, center))
   near = jnp.where(sites.spread(allowed), moved, center)
@@ -195,6 +200,7 @@ def _sample(settings: _Settings, key: Key, origin: Inputs) -> Inputs:
   keys = prng.example_keys(key, center.shape[0])
   where, what = prng.split(keys)
   count = budget(settings.radius, center)
+  # Sites first, then values for all of them: one draw of fixed shape.
   mask = random_sites(where, origin, settings.site_axes, count)
   values = uniform_rows(what, *walls(settings.box, origin))
   mask = sites_of(origin, settings.site_axes).spread(mask)
@@ -204,6 +210,7 @@ def _sample(settings: _Settings, key: Key, origin: Inputs) -> Inputs:
 def _ascent(gradient: Inputs, candidate: Inputs) -> Inputs:
   del candidate
   slope, restore = ravel.ravel_examples(gradient)
+  # Largest entry 1 first, so that the sum does not overflow or vanish.
   slope, _ = vectors.over_largest(slope)
   size = jnp.sum(jnp.abs(slope), 1, keepdims=True)
   return restore(slope / jnp.where(size > 0, size, 1))
@@ -214,6 +221,7 @@ def _distance(settings: _Settings, candidate: Inputs, origin: Inputs) -> Array:
     ravel.ravel_examples(candidate)[0],
     ravel.ravel_examples(origin)[0],
   )
+  # A site changes if any of its channels does, by however little.
   changed = (moved != center).astype(center.dtype)
   total = sites_of(origin, settings.site_axes).total(changed)
   return jnp.sum((total > 0).astype(center.dtype), 1)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from snnjax import prng
-from snnjax.arguments import check_takes, described
+from snnjax.arguments import check_takes, describe
 from snnjax.attacks.threats import norms, ravel
 from snnjax.attacks.threats.threat import (
   UNIT_BOX,
@@ -38,7 +38,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
     raise ValueError(
       "threats must be a mapping from each modality to its threat, "
       '{"image": attacks.linf(8 / 255), ...}; got '
-      f"{described(threats)}"
+      f"{describe(threats)}"
     )
   if not threats:
     raise ValueError("threats must name at least one modality; got none")
@@ -95,7 +95,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
 
 
 def _share(threat: Threat, origin: Inputs, candidate: Inputs) -> Array:
-  """Returns the spent part of a budget, [B]."""
+  """Returns the share of a modality's budget that is spent, [B]."""
   return norms.share(threat.distance(candidate, origin), threat.radius)
 
 
@@ -144,6 +144,7 @@ def joint(
   def unweigh(inputs: PyTree) -> PyTree:
     return _apply_weights(jnp.divide, ravel.widen(inputs), weights)
 
+  # The norm in weighted units, whose walls are weighted too.
   inner = norm(epsilon, (weigh(lower), weigh(upper)))
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
@@ -153,8 +154,8 @@ def joint(
     before, home = weigh(candidate), weigh(origin)
     after = inner.project(before, home)
     back = unweigh(after)
-    # Weighing and back rounds: what did not move must come back bit for bit,
-    # and what did must not have moved further.
+    # Weighing and back rounds: what moved must not have moved further by it,
+    # and what did not (below) must come back bit for bit.
     back = jax.tree.map(
       lambda r, again, a, h, o: ravel.step_back(
         r, o, jnp.abs(again - h) > jnp.abs(a - h)

@@ -2,8 +2,9 @@ r"""Norms of inputs as rows of a matrix, and what attacks in their balls need.
 
 A norm is ||d||_p of all numbers of an example, or the mixed norm
 ``max_m ||d_m||_p / r_m`` of modalities with a budget r_m each: the largest
-share of a budget that is spent. Its dual is ``sum_m r_m ||g_m||_q``. A
-modality of budget 0, which may be traced, has no slope, so that it stays.
+share of a budget that is spent. Its dual is ``sum_m r_m ||g_m||_q``. Where a
+budget is 0, which may be known only when the program runs, the slope is taken
+to be 0, so that nothing moves there.
 
 `Norm` says how inputs become rows; the functions here are about rows [B, D]
 and know neither trees nor where a box comes from.
@@ -88,6 +89,7 @@ def mixed(
   """
   names = sorted(parts)
 
+  # By sorted names, so that a mapping's own order never matters.
   def leaves(inputs: Inputs) -> list[Array]:
     ravel.broadcast_modalities("the threat", parts, inputs)
     return [inputs[name] for name in names]
@@ -117,6 +119,7 @@ def mixed(
     columns = []
     for name, leaf in zip(names, leaves(gradient), strict=True):
       slope = parts[name].slopes(leaf)
+      # Not a product: infinity times a budget of 0 would be NaN.
       radius = vectors.column(jnp.asarray(radii[name], slope.dtype), slope)
       columns.append(jnp.where(radius > 0, slope, 0))
     return jnp.concatenate(columns, 1)
@@ -221,10 +224,10 @@ def slack(order: float, width: int, dtype: jnp.dtype) -> float:
 def project(
   candidate: Array, origin: Array, room: Room, radius: Array, order: float
 ) -> Array:
-  """Returns a point of the ball around an origin and of the box.
+  """Returns points inside both the ball around their origins and the box.
 
-  The nearest such point for linf and l1; for l2 the perturbation is scaled,
-  then clipped.
+  For linf and l1 they are the nearest such points; for l2 the perturbation is
+  scaled, then clipped.
 
   Args:
     candidate: [B, D] points, finite.
@@ -243,7 +246,7 @@ def project(
 
 
 def _shrink(delta: Array, norm: Array, radius: Array) -> Array:
-  """Scales `delta` to `radius` where its `norm` [B, 1] exceeds it."""
+  """Returns `delta` scaled to the radius where its `norm` [B, 1] exceeds it."""
   outside = norm > radius
   return delta * jnp.where(outside, radius / jnp.where(outside, norm, 1), 1)
 
@@ -283,6 +286,7 @@ def l1_box_project(
   """
   delta = candidate - origin
   magnitude = jnp.abs(delta)
+  # The room of each coordinate the way it goes: no change can be longer.
   wall = jnp.where(delta > 0, room.upper - origin, origin - room.lower)
 
   def lengths_over(threshold: Array) -> Array:
@@ -296,10 +300,12 @@ def l1_box_project(
   enough = orders.next_above(orders.last_true(is_too_long, delta[:, :1]))
   threshold = jnp.where(inside, 0, enough)
   length = lengths_over(threshold)
-  # Sums in another order may still be over by an ulp.
+  # The same sum, compiled in another order, may be over by a rounding error.
   length = _shrink(length, jnp.sum(length, 1, keepdims=True), radius)
   moved = origin + jnp.sign(delta) * length
+  # Adding a change to its origin rounds too, and must not lengthen it.
   moved = ravel.step_back(moved, origin, jnp.abs(moved - origin) > length)
+  # What needs no projection keeps its bits.
   unchanged = inside & (magnitude <= wall)
   return jnp.clip(
     jnp.where(unchanged, candidate, moved), room.lower, room.upper
@@ -318,12 +324,14 @@ def sparse_direction(
     fraction: the share of coordinates that move, never fewer than one: 0 is
       the exact steepest direction.
   """
+  # At a wall no step that way is possible: its share would be lost.
   blocked = ((gradient > 0) & (candidate >= room.upper)) | (
     (gradient < 0) & (candidate <= room.lower)
   )
   magnitude = jnp.where(blocked, 0, jnp.abs(gradient))
   width = magnitude.shape[1]
   count = min(width, max(1, round(fraction * width)))
+  # Equals of the smallest that moves move with it: more than `count`, evenly.
   smallest = orders.kth_largest(magnitude, count)
   chosen = (magnitude >= smallest) & (magnitude > 0)
   total = jnp.sum(chosen, 1, keepdims=True).astype(gradient.dtype)

@@ -1,8 +1,8 @@
 """Pytrees of inputs as one matrix [B, D], and values given per modality.
 
-Attacks compute in float32 at least, whatever the inputs' type: a matrix here,
-and what `widen` returns. A point that is tried is `store_like` in the inputs'
-own type first, so that what is judged is what is returned.
+Attacks compute in float32 at least, whatever the inputs' type: `ravel_examples`
+and `widen` return such arrays. Before a point is tried, `store_like` puts it
+into the inputs' own type, so that the network sees exactly what is returned.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ Amounts: TypeAlias = float | Array | Mapping[str, float | Array]
 
 
 def wide_dtype(*arrays: Any) -> jnp.dtype:
-  """Returns the type to compute in: float64 if one is of it, or float32."""
+  """Returns the type to compute in: float64 if an array has it, or float32."""
   double = any(jnp.result_type(array) == jnp.float64 for array in arrays)
   return jnp.dtype(jnp.float64 if double else jnp.float32)
 
@@ -41,7 +41,7 @@ def step_back(moved: Array, origin: Array, too_far: Array) -> Array:
   """Returns points one float nearer to their origin where they are too far.
 
   An addition rounds to the nearest float, half of the time away from the
-  origin, which thousands of small changes sum up to more than the radius.
+  origin; summed up over thousands of small changes that may leave the ball.
 
   Args:
     moved: of any shape.
@@ -55,10 +55,10 @@ def step_back(moved: Array, origin: Array, too_far: Array) -> Array:
 
 
 def store_like(points: Any, origin: Any) -> Any:
-  """Returns points in the types of their origins, rounded towards these.
+  """Returns points in the types of their origins, rounded towards the origins.
 
-  So a point of a ball around its origin, or of a box that holds the origin,
-  stays one.
+  A point inside a ball around its origin stays inside; so does one in a box
+  that holds the origin.
 
   Args:
     points: a tree of arrays.
@@ -71,6 +71,7 @@ def store_like(points: Any, origin: Any) -> Any:
     if point.dtype == kind:
       return point
     limits = jnp.finfo(kind)
+    # A float32 beyond float16's range would become infinite.
     point = jnp.clip(point, float(limits.min), float(limits.max))
     # XLA may drop a conversion there and back, but not this.
     near = lax.reduce_precision(point, limits.nexp, limits.nmant)

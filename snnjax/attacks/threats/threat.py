@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import prng, vectors
-from snnjax.arguments import check_per_example, described
+from snnjax.arguments import check_per_example, describe
 from snnjax.attacks.threats import norms, ravel
 from snnjax.interfaces import Array, Inputs, Key, PyTree
 from snnjax.validation import (
@@ -44,8 +44,8 @@ class Threat(NamedTuple):
     ascent: ``(gradient, candidate) -> direction``, the unit step along which
       the gradient promises most; zero where the gradient is.
     contains: ``(candidate, origin) -> [B]`` booleans, inside ball and box up
-      to what rounding does to the projection, `norms.slack`. Not finite is
-      not contained. Of the origin itself it tells whether it is in the box.
+      to the rounding of the projection, `norms.slack`. What is not finite is
+      not contained. ``contains(origin, origin)``: is the origin in its box?
     distance: ``(candidate, origin) -> [B]``, in the threat's norm.
     radius: the budget, for the array or for each modality.
     box: (lower, upper), for the array or for each modality.
@@ -192,7 +192,7 @@ def check_threat(threat: Any, name: str = "threat") -> None:
   if callable(threat) and hasattr(threat, "__name__"):
     example = f"attacks.{threat.__name__}(radius)"
   raise ValueError(
-    f"{name} must be a threat; got {described(threat)}: {say}{example}"
+    f"{name} must be a threat; got {describe(threat)}: {say}{example}"
   )
 
 
@@ -297,7 +297,7 @@ def _unit(gradient: Array, candidate: Array, room: norms.Room) -> Array:
 def _ball(
   order: float, direction: Direction, epsilon: float | Array, box: Bounds
 ) -> Threat:
-  """Puts a ball of matrices around trees of inputs, inside a box."""
+  """Returns the ball of this order around trees of inputs, inside a box."""
   check_range("epsilon", epsilon, 0.0, np.finfo(np.float64).max)
   if jnp.ndim(epsilon) > 1:
     raise ValueError(
@@ -310,7 +310,7 @@ def _ball(
 def _around(
   order: float, direction: Direction, epsilon: float | Array, box: Bounds
 ) -> Threat:
-  """Returns the ball of any radius, infinity too."""
+  """Returns the ball of a radius that was checked, or of an infinite one."""
 
   def radius(like: Array) -> Array:
     check_per_example("epsilon", epsilon, like.shape[0])
@@ -328,6 +328,7 @@ def _around(
 
   def project(candidate: Inputs, origin: Inputs) -> Inputs:
     center, restore = ravel.ravel_examples(origin)
+    # A coordinate that is not finite has no nearest point: it stays at home.
     moved = _finite(
       ravel.ravel_examples(candidate)[0].astype(center.dtype), center
     )
@@ -343,6 +344,8 @@ def _around(
       ),
       keys,
     )
+    # Uniform in the ball first; what is outside the box is projected onto it,
+    # and not drawn again, since that may never end.
     moved = center + radius(center) * unit
     near = norms.project(moved, center, room(origin), radius(center), order)
     return ravel.store_like(restore(near), origin)
@@ -362,6 +365,7 @@ def _around(
       ravel.ravel_examples(origin)[0],
     )
     limit = radius(moved)[:, 0]
+    # The projection's own rounding is no violation, see `norms.slack`.
     scale = jnp.maximum(limit, jnp.max(jnp.abs(center), 1))
     rounding = norms.slack(order, moved.shape[1], moved.dtype) * scale
     near = distance(candidate, origin) <= limit + rounding

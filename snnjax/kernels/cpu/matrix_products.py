@@ -69,7 +69,7 @@ def convolution(
     if inputs.shape[1] < kernel.shape[0] or inputs.shape[2] < kernel.shape[1]:
       # The library takes a plain loop, 10 to 60 times slower, for an image
       # smaller than the kernel.
-      inputs, pads = _padded(inputs, pads), ((0, 0), (0, 0))
+      inputs, pads = _pad(inputs, pads), ((0, 0), (0, 0))
   if _suits_eigen(inputs, kernel, pads):
     (above, below), columns = pads
     grown = ((above, below + 1), columns)
@@ -160,13 +160,13 @@ def _suits_eigen(inputs: Array, kernel: Array, pads: Pads) -> bool:
   )
 
 
-def _padded(inputs: Array, pads: Pads) -> Array:
+def _pad(inputs: Array, pads: Pads) -> Array:
   return jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
 
 
 def _shifted_inputs(inputs: Array, kernel: Array, pads: Pads) -> Array:
   """Sums shifted, scaled copies of the inputs: one fused loop."""
-  padded = _padded(inputs, pads)
+  padded = _pad(inputs, pads)
   kh, kw, channels, _ = kernel.shape
   height, width = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
 
@@ -186,7 +186,7 @@ def _shifted_outputs(
   kh, kw, channels, features = kernel.shape
   taps = jnp.transpose(kernel, (2, 0, 1, 3)).reshape(channels, -1)
   products = jnp.matmul(inputs, taps, precision=precision)
-  products = _padded(products, pads)
+  products = _pad(products, pads)
   height, width = products.shape[1] - kh + 1, products.shape[2] - kw + 1
 
   def term(row: int, column: int) -> Array:

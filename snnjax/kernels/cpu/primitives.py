@@ -40,7 +40,7 @@ class Geometry(NamedTuple):
   size: tuple[int, int]
   precision: str | None
 
-  def transposed(self) -> "Geometry":
+  def transpose(self) -> "Geometry":
     """Returns the geometry of the transposed convolution.
 
     With pads p of a kernel of k taps the transpose has pads k - 1 - p: an
@@ -132,7 +132,7 @@ def _lax_transposed(
     inputs[None], kernel[None], geometry=geometry, transposed=True
   )
   forward = functools.partial(
-    _lax_convolution, kernel=kernel, geometry=geometry.transposed()
+    _lax_convolution, kernel=kernel, geometry=geometry.transpose()
   )
   # Only the shape is asked for: what is linear is transposed without a point.
   primal = jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype)
@@ -224,7 +224,7 @@ def _transpose_inputs(
   return convolution(
     cotangent,
     kernel,
-    geometry=geometry.transposed(),
+    geometry=geometry.transpose(),
     transposed=not transposed,
   )
 
@@ -240,7 +240,7 @@ def _transpose_kernel(
   # <y, x *' k> = <x, y * k>: the transposed convolution exchanges the roles of
   # its inputs and outputs.
   if transposed:
-    return weight_gradient(cotangent, inputs, geometry=geometry.transposed())
+    return weight_gradient(cotangent, inputs, geometry=geometry.transpose())
   return weight_gradient(inputs, cotangent, geometry=geometry)
 
 
@@ -248,7 +248,7 @@ def _transpose_images(
   cotangent: Array, _: Any, outputs: Array, *, geometry: Geometry
 ) -> Array:
   return convolution(
-    outputs, cotangent, geometry=geometry.transposed(), transposed=True
+    outputs, cotangent, geometry=geometry.transpose(), transposed=True
   )
 
 
@@ -321,7 +321,7 @@ def _batch(
 
 
 @functools.cache
-def _compiled(
+def _compile(
   primitive: jax.extend.core.Primitive, **parameters: Any
 ) -> Callable[..., Array]:
   return jax.jit(functools.partial(primitive.bind, **parameters))
@@ -333,7 +333,7 @@ def _run_compiled(
   # Compiled also where `jax.disable_jit` asks for a run step by step: this is
   # one step, and the function is nothing but this primitive.
   with jax.disable_jit(False):
-    return _compiled(primitive, **parameters)(*operands)
+    return _compile(primitive, **parameters)(*operands)
 
 
 def _make(
