@@ -283,7 +283,7 @@ def _read(
   )
   if problems:
     raise CheckpointError(
-      f"checkpoint {place} does not fit: {array_files.told(problems)}"
+      f"checkpoint {place} does not fit: {array_files.summarize(problems)}"
     )
   stored = {name: entry["stored"] for name, entry in entries.items()}
   arrays = orbax_arrays.read(f"step {place.name}", place / _STATE, stored)

@@ -49,7 +49,7 @@ def received(path, changes=None):
     for part in parents:
       holder = holder[part]
     holder[last] = value
-  with workdir.opened(path, config):
+  with workdir.open_with_status(path, config):
     pass
   return path
 
