@@ -11,6 +11,7 @@ from tests.evaluation.microbatches_test import (
   KEY,
   assert_same,
   classify,
+  examples,  # noqa: F401 (a fixture)
   fgsm,
   noise,
 )
