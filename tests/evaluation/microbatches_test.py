@@ -77,13 +77,18 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def examples():
+def wrong_from_the_start():
+  """43 examples, of which a linear network errs on the first five."""
   rng = np.random.default_rng(0)
   inputs = rng.uniform(0.2, 0.8, (43, 6)).astype(np.float32)
   labels = np.array(jnp.argmax(classify(None, inputs), axis=1))
-  labels[:5] = (labels[:5] + 1) % 3  # five that are wrong from the start
+  labels[:5] = (labels[:5] + 1) % 3
   return inputs, labels
+
+
+@pytest.fixture(scope="module")
+def examples():
+  return wrong_from_the_start()
 
 
 def run(inputs, labels, cases=CASES, **options):
