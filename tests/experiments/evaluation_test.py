@@ -15,7 +15,7 @@ from experiments.command import exits
 from experiments.command.exits import UsageError
 from experiments.configuration import schema
 from experiments.evaluation import assessment, evaluation_run
-from experiments.reporting import attack_table, report_run
+from experiments.reporting import attack_table, console, report_run
 from experiments.runs import launch
 from experiments.training import loop
 from snnjax import evaluation
@@ -102,7 +102,6 @@ def test_an_examples_rows_do_not_depend_on_how_many_there_are(
   trained, whole, tmp_path, monkeypatch, count
 ):
   monkeypatch.setattr(assessment, "_study", lambda *_: None)
-  monkeypatch.setattr(evaluation_run, "_told", lambda *_: "")
   some = evaluated(
     trained, tmp_path / "run", {"evaluation.examples": str(count)}
   )
@@ -132,13 +131,11 @@ def test_an_examples_rows_do_not_depend_on_their_order(
   real = assessment.evaluating.stream
 
   def permuted(cases, classify, inputs, labels, **options):
-    return real(
-      cases, classify, inputs[order], labels[order], indices=order, **options
-    )
+    mixed = {name: images[order] for name, images in inputs.items()}
+    return real(cases, classify, mixed, labels[order], indices=order, **options)
 
   monkeypatch.setattr(assessment.evaluating, "stream", permuted)
   monkeypatch.setattr(assessment, "_study", lambda *_: None)
-  monkeypatch.setattr(evaluation_run, "_told", lambda *_: "")
   other = evaluated(trained, tmp_path / "run")
   assert by_example(other) == by_example(whole)
 
@@ -172,7 +169,7 @@ def untimed(path):
 
 
 def test_a_finished_evaluation_says_so(whole, capsys):
-  evaluation_run.run(tiny_runs.config(), whole)
+  evaluation_run.run(tiny_runs.config(), whole, tell=console.networks)
   shown = capsys.readouterr().out
   assert shown.startswith(
     f"{tiny_runs.evaluation(whole)} is finished; nothing to do\n"

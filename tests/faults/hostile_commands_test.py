@@ -315,6 +315,7 @@ def test_a_workdir_that_cannot_be_is_one_line():
     ({"kind": "pgd", "steps": 10**400},),
     ({"kind": "pgd", "steps": True},),
     ({"kind": "pgd", "name": 5},),
+    ({"kind": "pgd", "name": []},),
     ({"kind": "pgd", "name": "x" * LONG + "!"},),
     (5,),
     ("-" * LONG,),

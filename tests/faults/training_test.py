@@ -39,8 +39,8 @@ def poisoned(at):
     def batches(*arguments, **options):
       for batch in splits.train.batches(*arguments, **options):
         if next(seen) == at:
-          holed = jnp.asarray(batch.inputs).at[3, 4, 5].set(jnp.nan)
-          yield batch._replace(inputs=holed)
+          holed = batch.inputs["image"].at[3, 4, 5].set(jnp.nan)
+          yield batch._replace(inputs={"image": holed})
         else:
           yield batch
 
@@ -64,7 +64,7 @@ def test_a_poisoned_batch_stops_the_run_and_is_kept(
   term = line.removeprefix("x: ").split()[0]
   assert term in tiny_runs.lines(tmp_path)[0]
   batch = files.read_arrays(saved)
-  inputs = batch["batch.inputs"]
+  inputs = batch["batch.inputs['image']"]
   assert inputs.shape == (32, 28, 28, 1)
   assert np.isnan(inputs).sum() == np.isnan(inputs[3, 4, 5]).sum() == 1
   assert batch["batch.labels"].shape == batch["batch.mask"].shape == (32,)
@@ -132,9 +132,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoints(
   if victim == "checkpoint":
     monkeypatch.setattr(checkpoints.files, "write_json", manifest)
   elif victim == "metrics":
-    monkeypatch.setattr(loop.metrics.os, "fsync", full)
+    monkeypatch.setattr(loop.metric_log.os, "fsync", full)
   else:
-    monkeypatch.setattr(loop.parameters, "export", full)
+    monkeypatch.setattr(loop.array_files, "export", full)
   assert guarded(loop.run, made, tmp_path) is ExitCode.DISK_FULL
   lines = capsys.readouterr().err.splitlines()
   assert len([line for line in lines if line.startswith("x: ")]) == 1
