@@ -92,7 +92,7 @@ def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
     spiking=Spiking(
       steps=run_config.model.steps,
       encoder=", ".join(
-        dict.fromkeys(each.encoder for each in run_config.seen.values())
+        dict.fromkeys(modality.encoder for modality in run_config.seen.values())
       ),
       neuron=run_config.model.neuron.kind,
       rule=run_config.model.rule,
