@@ -120,6 +120,7 @@ def votes(
   def add(counts: Array, index: Array) -> tuple[Array, None]:
     logits = run(prng.fold_in(keys, index))
     hit = jax.nn.one_hot(jnp.argmax(logits, 1), shape[1], dtype=counts.dtype)
+    # A vote for nobody: it lowers every class, so that the bound stays valid.
     known = jnp.all(jnp.isfinite(logits), 1, keepdims=True)
     return counts + hit * known, None
 
@@ -200,6 +201,8 @@ def lower_bound(successes: np.ndarray, total: int, alpha: float) -> np.ndarray:
   counts = np.asarray(successes)
   if np.any((counts < 0) | (counts > total)):
     raise ValueError(f"successes must lie in [0, {total}]; got {successes}")
+  # The exact bound is a quantile of a beta distribution, which has no parameter
+  # 0: without a success the bound is 0 by itself.
   bound = scipy.stats.beta.ppf(alpha, np.maximum(counts, 1), total - counts + 1)
   return np.where(counts > 0, bound, 0.0)
 
@@ -269,6 +272,8 @@ def certify(
       votes(logits_fn, key, inputs, draws, steps=steps, fixed=fixed)
     )
 
+  # Two samples: choosing by the counts that are then bounded would favour a
+  # class that was lucky.
   chosen = np.argmax(count(first, selection), 1)
   counts = count(second, estimation)
   counts = np.take_along_axis(counts, chosen[:, None], 1)[:, 0]

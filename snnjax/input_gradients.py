@@ -108,6 +108,8 @@ def value_and_summed(
   ) -> tuple[Array, Inputs]:
     keys = example_keys(key, batch_size(inputs))
     watched = guard(lambda x: of_inputs(keys, x, labels), inputs)
+    # Summed over examples, without a mean: the gradient of an example keeps its
+    # size whatever the batch.
     value, pull = jax.vjp(lambda x: of_inputs(keys, x, labels), inputs)
     (gradients,) = pull(jnp.ones_like(value))
     return watched((value, gradients))
@@ -187,6 +189,8 @@ def finite_difference(
   ) -> Array:
     moved = advance(inputs, direction, step)
     keys = example_keys(key, batch_size(inputs))
+    # The same keys at both points: the difference is that of the inputs, not of
+    # the draws.
     start = of_inputs(keys, inputs, labels)
     return (of_inputs(jax.random.clone(keys), moved, labels) - start) / step
 

@@ -359,6 +359,8 @@ def integrator(leak: Constant = 1.0) -> Neuron:
 
 def _along(constant: Constant, values: Array) -> Constant:
   """Returns a constant over the last axes of `values`, with their rank."""
+  # NumPy broadcasts from the back: only where ranks differ are axes added, so
+  # that strict rank promotion has nothing to refuse.
   missing = jnp.ndim(values) - jnp.ndim(constant)
   if jnp.ndim(constant) == 0 or missing <= 0:
     return constant

@@ -172,6 +172,8 @@ def hoyer(gradients: Array) -> Array:
       "gradients must have at least two entries per example; got shape "
       f"{gradients.shape}"
     )
+  # Shares of the largest entry, not the entries: their squares neither vanish
+  # nor overflow, and the quotient of the norms is the same.
   root = float(np.sqrt(shares.shape[1]))
   quotient = jnp.sum(shares, axis=1) / jnp.sqrt(jnp.sum(shares**2, axis=1))
   return jnp.clip((root - quotient) / (root - 1), 0, 1)
@@ -188,6 +190,7 @@ def participation_ratio(gradients: Array) -> Array:
     gradients: [B, ...].
   """
   shares, _ = _shares(gradients)
+  # Means, not sums: d cancels, and no sum over a large image loses digits.
   ratio = jnp.mean(shares, axis=1) ** 2 / jnp.mean(shares**2, axis=1)
   return jnp.clip(ratio, 1 / shares.shape[1], 1)
 
@@ -203,12 +206,15 @@ def gini(gradients: Array) -> Array:
     gradients: [B, ...].
   """
   shares, _ = _shares(gradients)
+  # The index depends on shares alone, so that ranks of equal entries may be
+  # given in any order: a sort suffices, and no rank is looked up.
   ascending = order_statistics.ascending(shares)
   size = ascending.shape[1]
   ranks = 2 * (size - np.arange(1, size + 1) + 0.5) / size
   weights = jnp.asarray(1 - ranks, ascending.dtype)[None]
   total = jnp.sum(ascending, axis=1)
   index = jnp.sum(ascending * weights, axis=1) / total
+  # Rounding alone could leave the range, for a flat or a one-hot gradient.
   return jnp.clip(index, 0, 1 - 1 / size)
 
 
@@ -256,6 +262,7 @@ def mean_defined(
   Returns:
     A scalar.
   """
+  # Selected, not multiplied by 0: a NaN times 0 is a NaN.
   used = ~undefined if mask is None else ~undefined & mask
   real = jnp.issubdtype(values.dtype, jnp.floating)
   counted = values if real else values.astype(jnp.float32)

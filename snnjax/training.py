@@ -148,6 +148,8 @@ def make_train_step(
     # By the step's number, not by splitting on: a resumed run draws the same.
     key = jax.random.fold_in(state.key, state.step)
     stage = staged.begin(state.carried, batch)
+    # Unrolled: there are few updates per batch, and each may differ in its
+    # program.
     history = []
     for number in range(staged.updates):
       state, stage, metrics = update(

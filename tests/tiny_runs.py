@@ -155,7 +155,7 @@ from experiments.evaluation import evaluation_run
 from experiments.runs import launch
 from experiments.training import loop
 from absl import flags
-launch.define(flags.FLAGS, "base", {})
+launch.define_flags(flags.FLAGS, "base", {})
 bodies = {"train": loop.run, "evaluate": evaluation_run.run}
 for line in sys.stdin:
   binary, *words = line.rstrip("\\n").split("\\t")
@@ -163,7 +163,7 @@ for line in sys.stdin:
   if not child:
     command = launch.parse(["run", *words], flags.FLAGS, {})
     body = lambda: bodies[binary](command.config, command.workdir)
-    os._exit(exits.guarded(body, binary, True))
+    os._exit(exits.run_guarded(body, binary, True))
   os.write(1, f"{child}\\n".encode())
   status = os.waitpid(child, 0)[1]
   os.write(1, f"{os.waitstatus_to_exitcode(status)}\\n".encode())

@@ -57,11 +57,11 @@ def prepare(task: Task) -> Prepared:
   def call() -> None:
     jax.block_until_ready(compiled(weights, images, labels))
 
-  found = compiled(weights, images, labels)
-  wrong = jnp.argmax(logits(weights, found.inputs), axis=1) != labels
+  result = compiled(weights, images, labels)
+  wrong = jnp.argmax(logits(weights, result.inputs), axis=1) != labels
   evidence = {"fooled": np.asarray(jnp.mean(wrong), np.float32)}
   if task.kind in EXACT:
-    evidence["adversarial"] = np.asarray(found.inputs)
+    evidence["adversarial"] = np.asarray(result.inputs)
   return Prepared(call, evidence, {"success": float(jnp.mean(wrong))})
 
 

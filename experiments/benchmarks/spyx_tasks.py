@@ -138,11 +138,11 @@ def _train(task: Task) -> Prepared:
     updates, state = optimizer.update(jax.grad(loss)(values), state, values)
     return optax.apply_updates(values, updates), state
 
-  held = [(values, optimizer.init(values))]
+  states = [(values, optimizer.init(values))]
 
   def call() -> None:
-    held[0] = step(*held[0])
-    jax.block_until_ready(held[0])
+    states[0] = step(*states[0])
+    jax.block_until_ready(states[0])
 
   return Prepared(call)
 

@@ -1,11 +1,11 @@
-"""The alarms that an evaluation's own attacks do not decide.
+"""Measures what the alarms need beyond the evaluation's own attacks.
 
-A part of the examples is attacked again in other ways: with more steps,
+Some of the examples are attacked again in other ways: with more steps,
 restarts and draws, with other losses, without a gradient, one example at a
-time. The radius is that of the headline, the last target's largest: one that
-the configuration says, and the results do not, is the same for all networks
-that are compared. Each part is an array file, so that a killed evaluation goes
-on with the next.
+time. The radius is the largest one of the last target, on which the report's
+summary is. It follows from the configuration alone, so that it is the same
+for all networks that are compared. Each part is an array file, so that a
+killed evaluation continues with the next part.
 """
 
 import functools
@@ -58,7 +58,7 @@ _UNLESS = {"fgsm": "one_step", "random": "noise"}  # by kind of attack
 _GRADIENT_FREE = {"spsa", "square"}
 
 
-class Found(NamedTuple):
+class Measured(NamedTuple):
   """What was measured of a network.
 
   Attributes:
@@ -74,11 +74,11 @@ class Found(NamedTuple):
 
 def check(config: Config) -> None:
   """Raises ValueError unless the counts of ``config.evaluation`` are such."""
-  own = config.evaluation
+  options = config.evaluation
   for name, value, least in (
-    ("microbatch", own.microbatch, 1),
-    ("alarm_examples", own.alarm_examples, 0),
-    ("alarm_pairs", own.alarm_pairs, 0),
+    ("microbatch", options.microbatch, 1),
+    ("alarm_examples", options.alarm_examples, 0),
+    ("alarm_pairs", options.alarm_pairs, 0),
   ):
     if value < least:
       raise ValueError(
@@ -98,7 +98,7 @@ def measure(
   progress: Progress = silent,
   should_stop: ShouldStop = stopping.never,
 ) -> None:
-  """Measures what the alarms lack, into `folder`, from where it stopped.
+  """Measures into `folder` what the alarms need; skips finished parts.
 
   Args:
     config: the whole configuration, its suite resolved;
@@ -123,25 +123,25 @@ def measure(
     return
   done = {
     name: arrays
-    for name in _finished(folder)
+    for name in _saved_parts(folder)
     if (arrays := chunk_files.load_part(folder, f"{_FOLDER}/{name}", made_from))
   }
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
   stopping.stop_before("the alarms are checked", should_stop)
   cell = plan.strongest
-  reported = _reported(plan, cell, evaluation, count)
+  reported = reported_robust(plan, cell, evaluation, count)
   examples = checks.Examples(
     build.key(config, "alarm study"),
     jax.tree.map(lambda leaf: np.asarray(leaf)[:count], batch.inputs),
     jnp.asarray(batch.labels[:count], jnp.int32),
   )
-  made = checks.parts(
+  available_parts = checks.parts(
     _subject(config, classify, cell, count, _loss(plan)),
     examples,
     checks.Effort(pairs=config.evaluation.alarm_pairs, directions=16, alone=2),
   )
-  parts = {name: made[name] for name in _names(config, plan)}
+  parts = {name: available_parts[name] for name in _names(config, plan)}
   parts["statistics"] = lambda: _statistics(
     config, network, classify.args[0], batch
   )
@@ -151,8 +151,8 @@ def measure(
     if name not in done:
       # Every part has programs of its own.
       progress(number - 1, len(parts), "check alarms", name, compiles=True)
-      found = _against(part(), reported)
-      folder.save_arrays(f"{_FOLDER}/{name}", encoded(found), made_from)
+      measurements = _compare_with_reported(part(), reported)
+      folder.save_arrays(f"{_FOLDER}/{name}", encode(measurements), made_from)
       progress(number, len(parts), "check alarms", name)
       if should_stop() and number < len(parts):
         raise Preempted(f"stopped after part {number} of the alarms")
@@ -167,7 +167,7 @@ def measure(
 
 def load(
   config: Config, folder: Workdir, made_from: Mapping[str, str]
-) -> Found | None:
+) -> Measured | None:
   """Reads what `measure` left in a folder; None where nothing was asked of it.
 
   Args:
@@ -188,23 +188,23 @@ def load(
     return folder.load_arrays(f"{_FOLDER}/{name}", made_from, again)
 
   setup = part(_SETUP)
-  parts = (decoded(part(name)) for name in setup["parts"].tolist())
-  return Found(
+  parts = (decode(part(name)) for name in setup["parts"].tolist())
+  return Measured(
     checks.merge(*parts), len(setup["indices"]), str(setup["attacked"])
   )
 
 
-def completed(
-  alarms: Sequence[Alarm], found: Found | None, subject: str
+def complete(
+  alarms: Sequence[Alarm], measured: Measured | None, subject: str
 ) -> tuple[Alarm, ...]:
   """Returns the alarms of an evaluation, completed by what `measure` found.
 
   Args:
     alarms: of the evaluation's own attacks, on all its examples.
-    found: from `load`.
+    measured: from `load`.
     subject: the network.
   """
-  if found is None:
+  if measured is None:
     nothing = "evaluation.alarm_examples is 0"
     return tuple(
       alarm._replace(reason=alarm.reason or nothing)
@@ -213,17 +213,17 @@ def completed(
       for alarm in alarms
     )
   more = checks.check(
-    found.measurements,
+    measured.measurements,
     subject,
-    examples=found.examples,
-    where=found.attacked,
+    examples=measured.examples,
+    where=measured.attacked,
   )
   return checks.keep_graver(alarms, more)
 
 
 @functools.cache
 def _threat(norm: str) -> Callable[[Any], Threat]:
-  """One function per norm: what is compiled for it is found again."""
+  """The same function object for a norm each time, as jit's cache needs."""
   return functools.partial(build.threat_of, norm)
 
 
@@ -263,13 +263,19 @@ def _names(config: Config, plan: Plan) -> tuple[str, ...]:
   return (*_ALWAYS, *more)
 
 
-def _reported(
+def reported_robust(
   plan: Plan, cell: Cell, evaluation: Evaluation, count: int
 ) -> np.ndarray | None:
-  """Which of the first examples withstood all in a cell, [count].
+  """Returns which of the first examples the report counts as robust, [count].
 
-  As it is reported: every attack on it, and those in balls that it holds.
-  None where the cell has no attack.
+  They withstand every attack on the cell and on the cells whose balls lie
+  inside its ball. None if there is no attack.
+
+  Args:
+    plan: of the evaluation.
+    cell: target and radius.
+    evaluation: the finished one.
+    count: how many examples.
   """
   there = plan.within(evaluation, cell)
   if not there.attacks:
@@ -277,8 +283,10 @@ def _reported(
   return evaluating.worst(there).robust[:count]
 
 
-def _against(part: Measurements, reported: np.ndarray | None) -> Measurements:
-  """Compares with what the evaluation reports, its worst case."""
+def _compare_with_reported(
+  part: Measurements, reported: np.ndarray | None
+) -> Measurements:
+  """Adds the evaluation's worst case to the parts that compare with it."""
   if reported is None:
     return part
   if part.gradient_free_robust is not None:
@@ -323,7 +331,7 @@ def _tuning(folder: Workdir) -> Measurements:
   return Measurements(reasons={"tuning_indices": reason})
 
 
-def _finished(folder: Workdir) -> tuple[str, ...]:
+def _saved_parts(folder: Workdir) -> tuple[str, ...]:
   prefix = f"{_FOLDER}/"
   return tuple(
     name.removeprefix(prefix)
@@ -332,7 +340,7 @@ def _finished(folder: Workdir) -> tuple[str, ...]:
   )
 
 
-def encoded(measurements: Measurements) -> dict[str, np.ndarray]:
+def encode(measurements: Measurements) -> dict[str, np.ndarray]:
   """Measurements as arrays; mappings as one array per entry."""
   arrays: dict[str, np.ndarray] = {}
   for field, value in measurements._asdict().items():
@@ -343,8 +351,8 @@ def encoded(measurements: Measurements) -> dict[str, np.ndarray]:
   return arrays
 
 
-def decoded(arrays: Mapping[str, np.ndarray]) -> Measurements:
-  """The measurements that `encoded` made arrays."""
+def decode(arrays: Mapping[str, np.ndarray]) -> Measurements:
+  """The measurements that `encode` made arrays."""
   values: dict[str, Any] = {}
   for name, array in arrays.items():
     field, _, key = name.partition("/")

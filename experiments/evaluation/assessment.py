@@ -78,7 +78,7 @@ class Assessed(NamedTuple):
   sample: Mapping[str, np.ndarray]
   spikes: Mapping[str, np.ndarray]
   seconds: Mapping[str, list[float]]
-  alarms: alarm_study.Found | None
+  alarms: alarm_study.Measured | None
   perceived: Mapping[str, perceptual_study.Perceived]
   used: examples.Used
   made_from: Mapping[str, str]
@@ -165,15 +165,17 @@ def test_batch(config: Config, splits: datasets.Splits) -> Batch:
   count, size = config.evaluation.examples, len(splits.test.labels)
   if not 0 <= count <= size:
     raise UsageError(f"evaluation.examples must lie in 0..{size}; got {count}")
-  taken = np.arange(count or size)
+  positions = np.arange(count or size)
   return pipeline.gather(
-    splits.test, pipeline.Slot(taken, np.ones(len(taken), bool)), splits.prepare
+    splits.test,
+    pipeline.Slot(positions, np.ones(len(positions), bool)),
+    splits.prepare,
   )
 
 
 def assess(
   config: Config,
-  made: Bench,
+  shared_parts: Bench,
   variables: Variables,
   splits: datasets.Splits,
   folder: Workdir,
@@ -185,7 +187,7 @@ def assess(
 
   Args:
     config: the whole configuration.
-    made: from `bench`.
+    shared_parts: from `bench`.
     variables: of the network under attack.
     splits: the data.
     folder: gets the arrays.
@@ -199,18 +201,20 @@ def assess(
   """
   environment.record(folder, environment.describe(config.seed))
   batch = test_batch(config, splits)
-  _check_box(made, batch)
+  _check_box(shared_parts, batch)
   stopping.stop_before("the evaluation", should_stop)
-  attacked = attack_grid.cases(made.plan, made.grid, variables, batch.inputs)
+  attacked = attack_grid.cases(
+    shared_parts.plan, shared_parts.grid, variables, batch.inputs
+  )
   plan = attacked.plan
   agenda = chunk_files.Agenda(made_from, np.arange(len(batch.labels)), plan)
   chunk_files.record(folder, agenda)
   examples.save(folder.path, datasets.evaluated(config, splits), made_from)
   first = chunk_files.next_number(folder)  # that of a damaged one stays free
   finished = [
-    each.chunk for each in chunk_files.load(folder, agenda, mend=True)
+    part.chunk for part in chunk_files.load(folder, agenda, mend=True)
   ]
-  judge = jax.tree_util.Partial(made.grid.classify, variables)
+  judge = jax.tree_util.Partial(shared_parts.grid.classify, variables)
   visible = perceptual_study.measure(batch, config.evaluation.microbatch)
   chunks = evaluating.stream(
     attacked.builders,
@@ -221,10 +225,14 @@ def assess(
     microbatch=config.evaluation.microbatch,
     survivors=plan.survivors,
     finished=finished,
-    progress=_whole(progress, _named(plan), len(batch.labels)),
+    progress=_count_over_stages(
+      progress, _stage_words(plan), len(batch.labels)
+    ),
   )
   with metric_log.Metrics(folder.metrics, first - 1 if first else None) as log:
-    for number, (chunk, seconds) in enumerate(_timed(chunks), start=first):
+    for number, (chunk, seconds) in enumerate(
+      _time_chunks(chunks), start=first
+    ):
       clean = chunk.stage == evaluating.CLEAN
       perceived = None if clean else visible(chunk)
       log.write(
@@ -240,17 +248,24 @@ def assess(
       if should_stop():
         raise Preempted(f"stopped after microbatch {number + 1}")
   if chunk_files.load_part(folder, STUDY, made_from) is None:
-    asking = stopping.make_interruptible(progress, should_stop)
-    _study(config, made, variables, splits, batch, folder, made_from, asking)
+    interruptible = stopping.make_interruptible(progress, should_stop)
+    _study(
+      config,
+      shared_parts,
+      variables,
+      splits,
+      batch,
+      folder,
+      made_from,
+      interruptible,
+    )
   alarm_study.measure(
     config,
-    made.network,
+    shared_parts.network,
     judge,
     batch,
     plan,
-    chunk_files.collected(
-      agenda, chunk_files.load(folder, agenda), batch.labels
-    ),
+    chunk_files.collect(agenda, chunk_files.load(folder, agenda), batch.labels),
     folder,
     made_from,
     progress,
@@ -261,7 +276,7 @@ def assess(
 def lacking(
   config: Config, folder: Workdir, made_from: Mapping[str, str]
 ) -> str:
-  """Says what a finished evaluation lacks; nothing where it is whole.
+  """Says what a finished evaluation lacks; empty if it is complete.
 
   Args:
     config: of the evaluation.
@@ -311,23 +326,25 @@ def load(
   parts = chunk_files.load(folder, agenda)
   lacks = chunk_files.lacks(agenda, parts)
   if lacks:
-    told = (_told(lack, agenda.plan) for lack in lacks)
-    raise identity.damaged(folder.path, f"it has {', '.join(told)}", again)
+    descriptions = (_describe_lack(lack, agenda.plan) for lack in lacks)
+    raise identity.damaged(
+      folder.path, f"it has {', '.join(descriptions)}", again
+    )
   environment.read(folder.path)  # the leaderboard has it of the last session
-  measured = _measured(config, folder, agenda)
+  measured = _read_study(config, folder, agenda)
   return Assessed(
     name,
     folder.path,
     config,
     agenda.plan,
-    chunk_files.collected(agenda, parts, measured.labels),
+    chunk_files.collect(agenda, parts, measured.labels),
     measured.study,
     measured.sample,
     measured.spikes,
     chunk_files.seconds(folder, parts),
     alarm_study.load(config, folder, agenda.made_from),
-    perceptual_study.collected(
-      [(each.chunk, each.perceived) for each in parts], agenda.indices
+    perceptual_study.collect(
+      [(part.chunk, part.perceived) for part in parts], agenda.indices
     ),
     examples.load(folder.path, agenda.made_from),
     agenda.made_from,
@@ -343,7 +360,7 @@ class _Measured(NamedTuple):
   spikes: Mapping[str, Any]
 
 
-def _measured(
+def _read_study(
   config: Config,
   folder: Workdir,
   agenda: chunk_files.Agenda,
@@ -358,13 +375,13 @@ def _measured(
   remedy = f"remove it and {chunk_files.remedy(folder.path)}"
   arrays = folder.load_arrays(STUDY, agenda.made_from, remedy)
   count = len(agenda.indices)
-  few = min(config.evaluation.shown, count)
-  every: Any = array_files.Rows(count)
+  shown = min(config.evaluation.shown, count)
+  all_rows: Any = array_files.Rows(count)
   layers: Any = array_files.Named()
   template = _Measured(
-    labels=every,
-    study=gradients.template(tuple(config.seen), count, few),
-    sample=dict.fromkeys((*config.seen, "labels"), array_files.Rows(few)),
+    labels=all_rows,
+    study=gradients.template(tuple(config.seen), count, shown),
+    sample=dict.fromkeys((*config.seen, "labels"), array_files.Rows(shown)),
     spikes=layers,
   )
   try:
@@ -374,8 +391,8 @@ def _measured(
     raise identity.damaged(file, error, remedy) from None
 
 
-def _told(lack: evaluating.Lack, plan: evaluating.Plan) -> str:
-  """What a stage lacks, its attack and radius in words."""
+def _describe_lack(lack: evaluating.Lack, plan: evaluating.Plan) -> str:
+  """Describes what a stage lacks, with its attack and radius."""
   case = plan.by_path.get(lack.stage)
   if case is None:
     return str(lack)
@@ -385,7 +402,7 @@ def _told(lack: evaluating.Lack, plan: evaluating.Plan) -> str:
   return str(lack._replace(stage=stage))
 
 
-def _timed(
+def _time_chunks(
   chunks: Iterator[evaluating.Chunk],
 ) -> Iterator[tuple[evaluating.Chunk, float]]:
   """Yields each chunk with the seconds that it took to compute."""
@@ -395,7 +412,7 @@ def _timed(
     begun = time.perf_counter()
 
 
-def _named(plan: evaluating.Plan) -> dict[str, str]:
+def _stage_words(plan: evaluating.Plan) -> dict[str, str]:
   """Returns each stage of an evaluation with its attack and radius in words."""
   return {
     evaluating.CLEAN: "clean examples",
@@ -406,10 +423,10 @@ def _named(plan: evaluating.Plan) -> dict[str, str]:
   }
 
 
-def _whole(
+def _count_over_stages(
   progress: Progress, stages: Mapping[str, str], count: int
 ) -> evaluating.Progress:
-  """One count over all stages of an evaluation, in place of one for each.
+  """Returns a callback that counts over all stages of an evaluation.
 
   Args:
     progress: told of it.
@@ -418,7 +435,7 @@ def _whole(
   """
   places = {stage: place for place, stage in enumerate(stages)}
 
-  def told(done: int, total: int, stage: str) -> None:
+  def report(done: int, total: int, stage: str) -> None:
     # Survivors may be fewer than all examples: a stage is whole when its own
     # total is reached.
     share = done / total if total else 1.0
@@ -430,20 +447,23 @@ def _whole(
       compiles=done == 0,
     )
 
-  return told
+  return report
 
 
-def _check_box(made: Bench, batch: Batch) -> None:
-  """Clean inputs outside their box would make every number meaningless."""
-  cell = made.plan.cells[0]
-  threat = many_rules.threat_of(made.grid.norm, cell, batch.inputs)
+def _check_box(shared_parts: Bench, batch: Batch) -> None:
+  """Raises DataError if a clean input lies outside the data box.
+
+  The attacks' outputs would all count as outside, and the network as robust.
+  """
+  cell = shared_parts.plan.cells[0]
+  threat = many_rules.threat_of(shared_parts.grid.norm, cell, batch.inputs)
   with exits.blame_data():
     attacks.check_inputs(threat, batch.inputs)
 
 
 def _study(
   config: Config,
-  made: Bench,
+  shared_parts: Bench,
   variables: Variables,
   splits: datasets.Splits,
   batch: Batch,
@@ -454,24 +474,24 @@ def _study(
   """Measures gradients, and keeps a few examples and spikes to show."""
   measured = gradient_study.study(
     config,
-    made.study,
-    jax.tree_util.Partial(made.grid.classify, variables),
+    shared_parts.study,
+    jax.tree_util.Partial(shared_parts.grid.classify, variables),
     batch,
     progress,
   )
-  few = config.evaluation.shown
+  shown = config.evaluation.shown
   inputs = build.by_modality(batch.inputs)
-  one = jax.tree.map(lambda leaf: leaf[:1], inputs)
+  first = jax.tree.map(lambda leaf: leaf[:1], inputs)
   key = build.key(config, "shown spikes")
-  traces = made.forward(variables, key, one).traces
+  traces = shared_parts.forward(variables, key, first).traces
   tree = _Measured(
     labels=batch.labels,
     study=measured._replace(
-      maps=jax.tree.map(lambda leaf: leaf[:few], measured.maps),
+      maps=jax.tree.map(lambda leaf: leaf[:shown], measured.maps),
     ),
     sample={
-      **{name: value[:few] for name, value in inputs.items()},
-      "labels": jnp.asarray(batch.labels[:few]),
+      **{name: value[:shown] for name, value in inputs.items()},
+      "labels": jnp.asarray(batch.labels[:shown]),
     },
     spikes={name: trace.spikes[:, 0] for name, trace in traces.items()},
   )

@@ -1,4 +1,4 @@
-"""What an evaluation keeps on the disk: its plan, and chunk after chunk.
+"""Reads and writes an evaluation's files: its plan and its finished chunks.
 
 ``plan.json`` says what the evaluation is made from, which examples it has, and
 every case with the examples that it must meet. Each finished microbatch is
@@ -51,7 +51,7 @@ class Agenda:
     )
 
 
-class Kept(NamedTuple):
+class SavedChunk(NamedTuple):
   """One finished microbatch.
 
   Attributes:
@@ -72,7 +72,7 @@ class DamagedChunkWarning(UserWarning):
 
 
 def remedy(folder: pathlib.Path) -> str:
-  """What a person does about an evaluation that is not whole."""
+  """The advice for an evaluation that is incomplete: the command to run."""
   return f"run: python -m experiments.evaluate --workdir={folder.parent}"
 
 
@@ -158,7 +158,9 @@ def save(
   folder.save_arrays(f"{CHUNKS}/{number:06d}", arrays, made_from)
 
 
-def load(folder: Workdir, agenda: Agenda, *, mend: bool = False) -> list[Kept]:
+def load(
+  folder: Workdir, agenda: Agenda, *, mend: bool = False
+) -> list[SavedChunk]:
   """Reads the chunks of a folder, in the order they were written.
 
   Args:
@@ -171,15 +173,15 @@ def load(folder: Workdir, agenda: Agenda, *, mend: bool = False) -> list[Kept]:
     DamagedError: a chunk is damaged, unless `mend` is set.
     ForeignError: one was made from something else.
   """
-  found = []
+  chunks = []
   for name in _names(folder):
     try:
-      found.append(_load(folder, agenda, name))
+      chunks.append(_load(folder, agenda, name))
     except identity.DamagedError as error:
       if not mend:
         raise
       _remove(folder.array_file(name), error)
-  return found
+  return chunks
 
 
 def load_part(
@@ -213,20 +215,20 @@ def next_number(folder: Workdir) -> int:
   return max(numbers, default=-1) + 1
 
 
-def lacks(agenda: Agenda, kept: Sequence[Kept]) -> list[evaluating.Lack]:
+def lacks(agenda: Agenda, saved: Sequence[SavedChunk]) -> list[evaluating.Lack]:
   """Returns the stages that lack examples; see `evaluation.find_lacks`."""
-  chunks = [each.chunk for each in kept]
+  chunks = [chunk_file.chunk for chunk_file in saved]
   return evaluating.find_lacks(agenda.indices, agenda.stages, chunks)
 
 
-def collected(
-  agenda: Agenda, kept: Sequence[Kept], labels: npt.ArrayLike
+def collect(
+  agenda: Agenda, saved: Sequence[SavedChunk], labels: npt.ArrayLike
 ) -> evaluating.Evaluation:
   """Puts the chunks of a whole evaluation together.
 
   Args:
     agenda: from `read`.
-    kept: its chunks.
+    saved: its chunks.
     labels: [N] classes of the agenda's examples.
 
   Raises:
@@ -237,17 +239,19 @@ def collected(
     agenda.indices,
     np.asarray(labels),
     tuple(plan.by_path),
-    [each.chunk for each in kept],
+    [chunk_file.chunk for chunk_file in saved],
     plan.survivors,
   )
 
 
-def seconds(folder: Workdir, kept: Sequence[Kept]) -> dict[str, list[float]]:
+def seconds(
+  folder: Workdir, saved: Sequence[SavedChunk]
+) -> dict[str, list[float]]:
   """The wall times of the microbatches of each case, as far as known.
 
   Args:
     folder: of the evaluation.
-    kept: its chunks.
+    saved: its chunks.
 
   Raises:
     DamagedError: the metrics file is damaged.
@@ -259,27 +263,30 @@ def seconds(folder: Workdir, kept: Sequence[Kept]) -> dict[str, list[float]]:
   lines = {}
   with contextlib.suppress(FileNotFoundError):
     lines = {n["step"]: n for n in metric_log.read(folder.metrics, wall=True)}
-  found: dict[str, list[float]] = {}
+  by_stage: dict[str, list[float]] = {}
   unknown = 0
-  for each in kept:
-    line = lines.get(each.number)
+  for chunk_file in saved:
+    line = lines.get(chunk_file.number)
     if line is None:
       unknown += 1
       continue
     identity.check(
-      f"{folder.metrics}, step {each.number},",
+      f"{folder.metrics}, step {chunk_file.number},",
       {"chunk": line["chunk"]},
-      {"chunk": identity.short(each.digest)},
+      {"chunk": identity.short(chunk_file.digest)},
       "move it away to go on without its times",
     )
-    found.setdefault(each.chunk.stage, []).append(line["wall"]["seconds"])
+    by_stage.setdefault(chunk_file.chunk.stage, []).append(
+      line["wall"]["seconds"]
+    )
   if unknown:
     warnings.warn(
-      f"{folder.metrics} has no times of {unknown} of {len(kept)} microbatches",
+      f"{folder.metrics} has no times of {unknown} of {len(saved)} "
+      "microbatches",
       metric_log.MetricsWarning,
       stacklevel=2,
     )
-  return found
+  return by_stage
 
 
 def _names(folder: Workdir) -> list[str]:
@@ -289,7 +296,7 @@ def _names(folder: Workdir) -> list[str]:
   ]
 
 
-def _load(folder: Workdir, agenda: Agenda, name: str) -> Kept:
+def _load(folder: Workdir, agenda: Agenda, name: str) -> SavedChunk:
   """Reads one chunk of what is to be computed."""
   file, again = folder.array_file(name), remedy(folder.path)
   arrays = folder.load_arrays(name, agenda.made_from, f"remove it and {again}")
@@ -302,7 +309,7 @@ def _load(folder: Workdir, agenda: Agenda, name: str) -> Kept:
   except (KeyError, TypeError, ValueError) as error:
     raise identity.damaged(file, error, f"remove it and {again}") from None
   number = int(name.removeprefix(f"{CHUNKS}/"))
-  return Kept(number, chunk, perceived, identity.of_arrays(arrays))
+  return SavedChunk(number, chunk, perceived, identity.of_arrays(arrays))
 
 
 def _remove(file: pathlib.Path, error: Exception) -> None:
@@ -311,9 +318,9 @@ def _remove(file: pathlib.Path, error: Exception) -> None:
 
 
 def _warn(file: pathlib.Path, error: Exception) -> None:
-  said = str(error).partition("; ")[0]
+  message = str(error).partition("; ")[0]
   warnings.warn(
-    f"{said if str(file) in said else f'{file}: {said}'}: made again",
+    f"{message if str(file) in message else f'{file}: {message}'}: made again",
     DamagedChunkWarning,
     stacklevel=2,
   )

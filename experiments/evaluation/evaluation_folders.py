@@ -1,4 +1,4 @@
-"""The evaluations of a run: each in a folder named by what it is.
+"""Names, opens and lists the folders of a run's evaluations.
 
 ``RUN/evaluation_linf_quick_0.05_0.1`` is that by the suite "quick" within
 linf radii .05 and .1. Another one that would have the same name (with more
@@ -31,8 +31,8 @@ def name(config: Config) -> str:
     config: the whole configuration.
   """
   parts = [config.evaluation.norm, suites.title(config)]
-  for modality, own in config.seen.items():
-    radii = [f"{r:.4g}" for r in own.epsilons]
+  for modality, settings_of_modality in config.seen.items():
+    radii = [f"{r:.4g}" for r in settings_of_modality.epsilons]
     if len(radii) > _LISTED:
       radii = [radii[0], f"to{len(radii)}", radii[-1]]
     parts += [modality] * (len(config.seen) > 1) + radii
@@ -50,19 +50,19 @@ def folder(path: pathlib.Path, config: Config) -> pathlib.Path:
     ValueError: a configuration or status there is damaged.
   """
   plain = path / f"{PREFIX}{name(config)}"
-  if not workdir.begun(plain) or same(plain, config):
+  if not workdir.has_results(plain) or is_configured(plain, config):
     return plain
-  changeable = _changeable(config)
-  told = {
+  changeable = changeable_keys(config)
+  unchangeable = {
     key: value
     for key, value in settings.flatten(settings.to_dict(config)).items()
     if not schema.covers(changeable, key)
   }
-  digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+  digest = hashlib.sha256(json.dumps(unchangeable, sort_keys=True).encode())
   return plain.with_name(f"{plain.name}_{digest.hexdigest()[:6]}")
 
 
-def same(path: pathlib.Path, config: Config) -> bool:
+def is_configured(path: pathlib.Path, config: Config) -> bool:
   """Returns whether the evaluation in a folder is the configured one.
 
   Args:
@@ -71,14 +71,19 @@ def same(path: pathlib.Path, config: Config) -> bool:
   """
   there = workdir.read_config(path)
   return not workdir.difference(
-    there, settings.to_dict(config), _changeable(config)
+    there, settings.to_dict(config), changeable_keys(config)
   )
 
 
-def _changeable(config: Config) -> tuple[str, ...]:
-  """What changes no result: the microbatch too, if nothing depends on it.
+def changeable_keys(config: Config) -> tuple[str, ...]:
+  """Returns the keys that change no result of an evaluation.
 
-  Of an attack that transfers from another network that is not known here.
+  The microbatch is one of them if no attack and no gradient takes statistics
+  of the whole batch. Of an attack that transfers from another network this is
+  not known here: with one the microbatch is no such key.
+
+  Args:
+    config: the whole configuration, its suite resolved.
   """
   planned = suites.attacks_of(config)
   own = [attack for attack in planned if attack.kind != "transfer"]
@@ -91,12 +96,13 @@ def _changeable(config: Config) -> tuple[str, ...]:
   return tuple(k for k in schema.CHANGEABLE if k != "evaluation.microbatch")
 
 
-def opened(
+def open_folder(
   path: pathlib.Path, config: Config, known: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[Workdir]:
-  """Opens an evaluation's folder; what changes no result may change.
+  """Opens an evaluation's folder, and writes its status when it is left.
 
-  A finished one that is not whole is gone on with.
+  Keys that change no result may have other values. A finished evaluation from
+  which parts are missing is continued.
 
   Args:
     path: the evaluation's folder.
@@ -106,10 +112,10 @@ def opened(
   Raises:
     ForeignError: a part of it was made from something else.
   """
-  return workdir.opened(
+  return workdir.open_with_status(
     path,
     settings.to_dict(config),
-    _changeable(config),
+    changeable_keys(config),
     lambda found: assessment.lacking(config, found, known),
   )
 
@@ -125,7 +131,7 @@ def matches(path: pathlib.Path, chosen: str) -> bool:
   return not chosen or f"_{chosen.removeprefix(PREFIX)}_" in f"_{path.name}_"
 
 
-def finished(path: pathlib.Path) -> list[pathlib.Path]:
+def list_finished(path: pathlib.Path) -> list[pathlib.Path]:
   """Returns the folders of a run's finished evaluations, by name.
 
   Args:
@@ -135,7 +141,7 @@ def finished(path: pathlib.Path) -> list[pathlib.Path]:
     ValueError: a status is damaged.
   """
   return [
-    found
-    for found in sorted(path.glob(f"{PREFIX}*"))
-    if workdir.read_status(found)[0] is workdir.Status.DONE
+    entry
+    for entry in sorted(path.glob(f"{PREFIX}*"))
+    if workdir.read_status(entry)[0] is workdir.Status.DONE
   ]

@@ -49,24 +49,24 @@ def run(
     known = origins.assessment(whole, path)
   folder = evaluation_folders.folder(path, whole)
   with (
-    evaluation_folders.opened(folder, whole, known) as opened,
+    evaluation_folders.open_folder(folder, whole, known) as opened,
     exits.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
     if opened.outcome is workdir.Outcome.FINISHED:
-      said = _said(path, opened, known, tell)
+      said = _describe_result(path, opened, known, tell)
       say(f"{folder} is finished; nothing to do{said}")
       return
     with exits.blame_data():
       made_from = origins.evaluation(whole, path)
-      asking = stopping.make_interruptible(progress, should_stop)
+      interruptible = stopping.make_interruptible(progress, should_stop)
       shared = shared or Shared()
       splits = shared.get(
         "test data",
         loop.data_key(whole, only_test=True),
-        lambda: datasets.load(whole, asking, only_test=True),
+        lambda: datasets.load(whole, interruptible, only_test=True),
       )
-      splits = _with_fitted(splits, path, made_from)
+      splits = _add_fitted(splits, path, made_from)
       network, variables = loop.trained(whole, splits, path, shared)
       others = stand_ins(whole, splits)
     examples.tell(datasets.evaluated(whole, splits), ("test",))
@@ -91,10 +91,10 @@ def run(
       progress,
       should_stop,
     )
-    say(f"evaluated: {folder}{_said(path, opened, known, tell)}")
+    say(f"evaluated: {folder}{_describe_result(path, opened, known, tell)}")
 
 
-def _said(
+def _describe_result(
   path: pathlib.Path,
   folder: workdir.Workdir,
   known: Mapping[str, str],
@@ -110,7 +110,7 @@ def _said(
   return f"\n\n{tell([assessed])}"
 
 
-def _with_fitted(
+def _add_fitted(
   splits: datasets.Splits, path: pathlib.Path, made_from: Mapping[str, str]
 ) -> datasets.Splits:
   """The splits, with what the run in `path` was fitted to."""
@@ -130,14 +130,14 @@ def stand_ins(whole: Config, splits: datasets.Splits) -> dict[str, LogitsFn]:
   Raises:
     DataError: a folder has no finished training run.
   """
-  found = {}
+  networks = {}
   for run in suites.transferred(whole):
-    own = trained_config(pathlib.Path(run))
-    network, variables = loop.trained(own, splits, pathlib.Path(run))
-    found[run] = models.classifier(
-      network, variables, rule=build.rule(own, own.model.rule)
+    run_config = trained_config(pathlib.Path(run))
+    network, variables = loop.trained(run_config, splits, pathlib.Path(run))
+    networks[run] = models.classifier(
+      network, variables, rule=build.rule(run_config, run_config.model.rule)
     )
-  return found
+  return networks
 
 
 def trained_config(path: pathlib.Path) -> Config:

@@ -34,7 +34,7 @@ def measure(config: Config, plan: Plan) -> gradients.Measure:
 
 def study(
   config: Config,
-  measured: gradients.Measure,
+  measure_microbatch: gradients.Measure,
   logits: LogitsFn,
   batch: Batch,
   progress: Progress = silent,
@@ -43,14 +43,14 @@ def study(
 
   Args:
     config: the whole configuration.
-    measured: from `measure`.
+    measure_microbatch: from `measure`.
     logits: the network's under its own rule, a `jax.tree_util.Partial` of its
       variables.
     batch: N examples, at least 1.
     progress: told of every microbatch.
   """
   return gradients.in_microbatches(
-    measured,
+    measure_microbatch,
     logits,
     batch.inputs,
     batch.labels,

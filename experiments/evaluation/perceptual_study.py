@@ -1,7 +1,7 @@
-"""How visible every attack's changes are, and how much noise they survive.
+"""Measures how visible an attack's changes are and how much noise they bear.
 
-The two measures of Luo et al. 2018, taken of each adversarial input as it
-comes: the inputs themselves are not kept.
+The two measures of Luo et al. 2018. They are taken of each adversarial input
+as soon as it is computed, because the inputs themselves are not saved.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +37,7 @@ Measure = Callable[[evaluating.Chunk], Perceived]
 
 
 def measure(batch: Batch, microbatch: int) -> Measure:
-  """Returns what measures the chunks of an evaluation.
+  """Returns a function that measures one chunk of an evaluation.
 
   Args:
     batch: all examples; a chunk's indices are their positions.
@@ -49,7 +49,7 @@ def measure(batch: Batch, microbatch: int) -> Measure:
     arXiv 1801.04693.
   """
 
-  def measured(chunk: evaluating.Chunk) -> Perceived:
+  def measure_chunk(chunk: evaluating.Chunk) -> Perceived:
     count = len(chunk.indices)
     # Filled up by repeats, so that every chunk has the shape that is compiled.
     rows = np.resize(np.arange(count), microbatch)
@@ -63,32 +63,32 @@ def measure(batch: Batch, microbatch: int) -> Measure:
       distance = np.asarray(_distance(moved, clean))[:count]
     return Perceived(distance, np.asarray(tolerance)[:count])
 
-  return measured
+  return measure_chunk
 
 
-def collected(
+def collect(
   parts: Iterable[tuple[evaluating.Chunk, Perceived | None]],
   indices: np.ndarray,
 ) -> dict[str, Perceived]:
-  """Puts what was measured together: by case, a row for each of the indices.
+  """Joins the chunks' measurements: for each case, a row per index.
 
   Args:
     parts: chunks, with what was measured of them; None of clean ones.
     indices: [N] of all examples, sorted.
   """
-  found: dict[str, Perceived] = {}
+  by_case: dict[str, Perceived] = {}
   for chunk, perceived in parts:
     if perceived is None:
       continue
     blank = np.full(len(indices), np.nan, np.float32)
-    held = found.setdefault(chunk.stage, Perceived(blank, blank.copy()))
+    columns = by_case.setdefault(chunk.stage, Perceived(blank, blank.copy()))
     rows = np.searchsorted(indices, chunk.indices)
-    for column, values in zip(held, perceived, strict=True):
+    for column, values in zip(columns, perceived, strict=True):
       column[rows] = values
-  return found
+  return by_case
 
 
-def summarized(
+def summarize(
   perceived: Perceived, success: np.ndarray
 ) -> Mapping[str, float | None]:
   """Returns the medians over an attack's successes; None where it has none."""

@@ -16,13 +16,15 @@ def table(networks: Sequence[Assessed]) -> Table:
     "success": "success rate",
     **{
       key: heading
-      for each in networks
-      for key, (heading, _) in findings.shares(each).items()
+      for network in networks
+      for key, (heading, _) in findings.shares(network).items()
     },
   }
-  rows = [row for each in networks for row in findings.accuracy_rows(each)]
+  rows = [
+    row for network in networks for row in findings.accuracy_rows(network)
+  ]
   # What one network has no attack of is not measured for it.
-  every = dict.fromkeys(key for row in rows for key in row)
+  all_columns = dict.fromkeys(key for row in rows for key in row)
   suite = suites.title(networks[0].config)
   return Table(
     name="accuracy",
@@ -43,5 +45,5 @@ def table(networks: Sequence[Assessed]) -> Table:
         for key, header in names.items()
       ),
     ],
-    rows=[every | row for row in rows],
+    rows=[all_columns | row for row in rows],
   )

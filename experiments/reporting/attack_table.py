@@ -44,12 +44,12 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
       Column("seconds", "seconds"),
       Column("batch", "depends on the batch"),
     ],
-    rows=[row for each in networks for row in rows(each)],
+    rows=[row for network in networks for row in rows(network)],
   )
   refused = [
-    {"network": each.name, "attack": name, "reason": reason}
-    for each in networks
-    for name, reason in each.plan.refused.items()
+    {"network": network.name, "attack": name, "reason": reason}
+    for network in networks
+    for name, reason in network.plan.refused.items()
   ]
   if not refused:
     return [did]
@@ -77,11 +77,13 @@ def rows(assessed: Assessed) -> list[dict]:
   for cell in plan.cells:
     summaries |= findings.summary(assessed, plan.on(cell)).attacks
   of_suite = [case for cell in plan.cells for case in plan.on(cell)]
-  attacks = [each for each in plan.attacks if each.name not in plan.refused]
-  found = []
+  attacks = [
+    attack for attack in plan.attacks if attack.name not in plan.refused
+  ]
+  table_rows = []
   for attack in attacks:
     cases = [case for case in of_suite if case.attack == attack]
-    found.append(
+    table_rows.append(
       {
         "network": assessed.name,
         "attack": attack.name,
@@ -89,10 +91,10 @@ def rows(assessed: Assessed) -> list[dict]:
         **_counts(assessed, summaries, cases),
         "iterations": _iterations(assessed, cases),
         **_seconds(assessed, cases),
-        "batch": findings.of_batch(assessed, [attack.name]),
+        "batch": findings.batch_dependence(assessed, [attack.name]),
       }
     )
-  whole = {
+  totals = {
     "network": assessed.name,
     "attack": "all of them",
     "meets": "",
@@ -100,9 +102,11 @@ def rows(assessed: Assessed) -> list[dict]:
     "iterations": None,
     "seconds_per_example": None,
     "seconds": _seconds(assessed, of_suite)["seconds"],
-    "batch": findings.of_batch(assessed, [each.name for each in attacks]),
+    "batch": findings.batch_dependence(
+      assessed, [attack.name for attack in attacks]
+    ),
   }
-  return [*found, whole]
+  return [*table_rows, totals]
 
 
 def _counts(

@@ -1,4 +1,4 @@
-"""What a binary says at its end: accuracies, and the alarms with them."""
+"""The plain text that a binary ends with: accuracies and alarms."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from snnjax import checks
 from snnjax.checks import Alarm, State
 from snnjax.report import Table, wording
 
-_WHOLE = ("clean", "robust")  # columns that a line has room for the interval of
+_WITH_INTERVAL = ("clean", "robust")  # a line has no room for more intervals
 
 
 def networks(
@@ -22,34 +22,36 @@ def networks(
     assessed: evaluated alike.
     left_out: by run that was to be among them, why it is not.
   """
-  found = [alarm for each in assessed for alarm in findings.alarms(each)]
-  found += findings.unmeasured(left_out)
+  all_alarms = [
+    alarm for network in assessed for alarm in findings.alarms(network)
+  ]
+  all_alarms += findings.unmeasured(left_out)
   parts = [
     table(accuracy_table.table(assessed)),
     *(f"{name} is not reported: {why}." for name, why in left_out.items()),
-    alarms(found),
+    alarms(all_alarms),
   ]
   return "\n\n".join(parts)
 
 
-def alarms(found: Iterable[Alarm]) -> str:
+def alarms(all_alarms: Iterable[Alarm]) -> str:
   """Returns the verdict, what fired with its evidence, and what is open."""
-  kept = list(found)
+  listed = list(all_alarms)
   return "\n".join(
     [
-      checks.verdict(kept).text,
+      checks.verdict(listed).text,
       *(
         f"- {group[0].name} ({wording.severity(group[0])}): "
         f"{wording.subjects(group)}. Remedy: {group[0].remedy}"
-        for group in wording.group_alarms(kept, State.FIRED)
+        for group in wording.group_alarms(listed, State.FIRED)
       ),
       *(
         f"- {state.value}: "
         + "; ".join(
-          group[0].name for group in wording.group_alarms(kept, state)
+          group[0].name for group in wording.group_alarms(listed, state)
         )
         for state in (State.UNDECIDED, State.NOT_CHECKED)
-        if wording.group_alarms(kept, state)
+        if wording.group_alarms(listed, state)
       ),
     ]
   )
@@ -58,7 +60,7 @@ def alarms(found: Iterable[Alarm]) -> str:
 def table(shown: Table) -> str:
   """Returns a table as plain text, the intervals of the main columns too."""
   columns = [
-    column if column.key in _WHOLE else column._replace(interval=None)
+    column if column.key in _WITH_INTERVAL else column._replace(interval=None)
     for column in shown.columns
   ]
   rows: list[list[str]] = [

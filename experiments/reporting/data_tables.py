@@ -1,4 +1,4 @@
-"""The data of evaluated networks: which, how many, how they were made."""
+"""The report's section on data: their origin, and counts of each class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from snnjax.report import Column, Section, Table
 
 
 def coverage(used: Used) -> dict[str, Any]:
-  """Returns what the checks of classes look at."""
+  """Returns the fields of `checks.Measurements` about classes."""
   return {
     "missing_classes": {
       name: len(counts.absent(part.counts, used.classes))
@@ -20,8 +20,8 @@ def coverage(used: Used) -> dict[str, Any]:
   }
 
 
-def described(used: Used) -> dict[str, Any]:
-  """Returns the data as a leaderboard's entry has them: what JSON holds."""
+def to_record(used: Used) -> dict[str, Any]:
+  """Returns the data's description for a leaderboard's entry, as JSON."""
   return {
     **used.made,
     "seed": used.seed,
@@ -34,20 +34,22 @@ def described(used: Used) -> dict[str, Any]:
 
 def section(networks: Sequence[Assessed]) -> Section:
   """Returns the report's section on the data of all networks."""
-  made = dict.fromkeys(_made(each.used.made) for each in networks)
+  sentences = dict.fromkeys(
+    _describe_origin(network.used.made) for network in networks
+  )
   return Section(
     "Data",
-    " ".join(made)
+    " ".join(sentences)
     + " A part of a split has of every class its share; which examples, is "
     "kept by their positions beside every run and evaluation.",
     [_table(networks)],
   )
 
 
-def _made(made: Mapping[str, Any]) -> str:
+def _describe_origin(made: Mapping[str, Any]) -> str:
   source = made["source"]
-  told = f"{made['name']} {made['version']}".strip()
-  text = f"{told} was made from: {source['layout']}"
+  title = f"{made['name']} {made['version']}".strip()
+  text = f"{title} was made from: {source['layout']}"
   if "sha256" in source:
     text += f", SHA-256 {source['sha256'][:16]}"
   options = made.get("made")
@@ -63,12 +65,12 @@ def _made(made: Mapping[str, Any]) -> str:
 
 def _table(networks: Sequence[Assessed]) -> Table:
   rows: dict[tuple[Any, ...], list[str]] = {}
-  for each in networks:
-    for name, part in each.used.parts.items():
-      told = counts.describe(part.counts, each.used.classes)
-      fault = counts.fault(part.counts, each.used.classes)
-      cells = (name, sum(part.counts), part.size, told, fault)
-      rows.setdefault(cells, []).append(each.name)
+  for network in networks:
+    for name, part in network.used.parts.items():
+      description = counts.describe(part.counts, network.used.classes)
+      fault = counts.fault(part.counts, network.used.classes)
+      cells = (name, sum(part.counts), part.size, description, fault)
+      rows.setdefault(cells, []).append(network.name)
   headings = {
     "networks": "networks",
     "part": "part",
@@ -77,7 +79,7 @@ def _table(networks: Sequence[Assessed]) -> Table:
     "counts": "of each class",
     "fault": "amiss",
   }
-  made = [
+  table_rows = [
     dict(zip(headings, (_names(names, networks), *cells), strict=True))
     for cells, names in rows.items()
   ]
@@ -89,7 +91,7 @@ def _table(networks: Sequence[Assessed]) -> Table:
       "and evaluated on."
     ),
     columns=[Column(key, heading) for key, heading in headings.items()],
-    rows=made,
+    rows=table_rows,
   )
 
 

@@ -1,4 +1,4 @@
-"""What evaluated networks show: rows of tables, alarms, sentences."""
+"""Computes the report's numbers: rows of tables, and the alarms."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def radius(cell: Cell) -> str:
   return ", ".join(f"{name} {r:g}" for name, r in attacked.items())
 
 
-def only(evaluation: Evaluation, cases: Iterable[Case]) -> Evaluation:
+def select_cases(evaluation: Evaluation, cases: Iterable[Case]) -> Evaluation:
   """Returns the evaluation with some of its cases."""
   return evaluation._replace(
     attacks={case.path: evaluation.attacks[case.path] for case in cases}
@@ -55,27 +55,27 @@ def rules_alone(plan: Plan) -> dict[str, SuiteAttack]:
   return alone
 
 
-def of_batch(assessed: Assessed, attacks: Iterable[str]) -> str:
-  """Returns of which batch the results of some attacks depend, in words.
+def batch_dependence(assessed: Assessed, attacks: Iterable[str]) -> str:
+  """Says on a batch of which size the results of some attacks depend.
 
-  Empty where each example's is its own.
+  Returns "of 64", for instance; empty if no result depends on other examples.
   """
-  some = set(attacks) & set(assessed.plan.mixing)
-  return f"of {assessed.config.evaluation.microbatch}" if some else ""
+  dependent = set(attacks) & set(assessed.plan.mixing)
+  return f"of {assessed.config.evaluation.microbatch}" if dependent else ""
 
 
-def mixing(assessed: Assessed, cell: Cell) -> tuple[str, ...]:
+def batch_dependent(assessed: Assessed, cell: Cell) -> tuple[str, ...]:
   """Returns the attacks in a cell's ball whose results depend on the batch."""
   plan = assessed.plan
-  there = {
+  attack_names = {
     plan.by_path[path].attack.name for path in within(assessed, cell).attacks
   }
-  return tuple(name for name in plan.mixing if name in there)
+  return tuple(name for name in plan.mixing if name in attack_names)
 
 
 def summary(assessed: Assessed, cases: Iterable[Case]) -> Summary:
   """Returns the worst case over some cases, and no other."""
-  return evaluating.summarize(only(assessed.evaluation, cases))
+  return evaluating.summarize(select_cases(assessed.evaluation, cases))
 
 
 def within(assessed: Assessed, cell: Cell) -> Evaluation:
@@ -83,17 +83,21 @@ def within(assessed: Assessed, cell: Cell) -> Evaluation:
   return assessed.plan.within(assessed.evaluation, cell)
 
 
-def spread(prefix: str, interval: Interval | None) -> dict[str, float | None]:
+def interval_columns(
+  prefix: str, interval: Interval | None
+) -> dict[str, float | None]:
   """Returns an interval as three columns of a row; None is not measured."""
   ends = tuple(interval) if interval else (None, None, None)
   names = (prefix, f"{prefix}_low", f"{prefix}_high")
   return dict(zip(names, ends, strict=True))
 
 
-def withstood(assessed: Assessed, cases: Sequence[Case]) -> Interval | None:
+def accuracy_under(
+  assessed: Assessed, cases: Sequence[Case]
+) -> Interval | None:
   """Returns the accuracy under the worst of some cases.
 
-  None where there is no attack: what nobody attacked is not robust.
+  None without a case: a network that nobody attacked is not robust.
   """
   return summary(assessed, cases).robust if cases else None
 
@@ -114,7 +118,11 @@ def shares(assessed: Assessed) -> dict[str, tuple[str, tuple[str, ...]]]:
     for attack in plan.attacks
     if attack.meets == "all" and attack.name not in plan.refused
   }
-  return {key: each for key, each in SHARES.items() if set(each[1]) <= kinds}
+  return {
+    key: kinds_of_column
+    for key, kinds_of_column in SHARES.items()
+    if set(kinds_of_column[1]) <= kinds
+  }
 
 
 def accuracy_rows(assessed: Assessed) -> list[dict]:
@@ -130,16 +138,20 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
       "network": assessed.name,
       "attacked": cell.target,
       "epsilon": radius(cell),
-      **spread("clean", everything.clean),
+      **interval_columns("clean", everything.clean),
     }
     for key, (_, kinds) in shares(assessed).items():
       there = assessed.plan.on(cell, *kinds)
       all_met = [case for case in there if case.attack.meets == "all"]
-      row |= spread(key, withstood(assessed, all_met))
+      row |= interval_columns(key, accuracy_under(assessed, all_met))
     ran = bool(everything.attacks)
-    row |= spread("robust", everything.robust if ran else None)
-    row |= spread("success", everything.success if ran else None)
-    row |= {"depends_on_batch": of_batch(assessed, mixing(assessed, cell))}
+    row |= interval_columns("robust", everything.robust if ran else None)
+    row |= interval_columns("success", everything.success if ran else None)
+    row |= {
+      "depends_on_batch": batch_dependence(
+        assessed, batch_dependent(assessed, cell)
+      )
+    }
     rows.append(row | {"examples": everything.examples})
   return rows
 
@@ -160,11 +172,11 @@ def rule_rows(assessed: Assessed) -> list[dict]:
       for rule, attack in rules.items()
     }
     for rule, cases in alone.items():
-      row |= spread(rule, withstood(assessed, cases))
-    every = [case for cases in alone.values() for case in cases]
-    row |= spread("worst", withstood(assessed, every))
-    whole = evaluating.summarize(within(assessed, cell))
-    row |= spread("suite", whole.robust if ran else None)
+      row |= interval_columns(rule, accuracy_under(assessed, cases))
+    all_cases = [case for cases in alone.values() for case in cases]
+    row |= interval_columns("worst", accuracy_under(assessed, all_cases))
+    suite_summary = evaluating.summarize(within(assessed, cell))
+    row |= interval_columns("suite", suite_summary.robust if ran else None)
     rows.append(row)
   return rows
 
@@ -184,13 +196,15 @@ def sparsity_rows(assessed: Assessed, confidence: str) -> list[dict]:
         "examples": len(zero),
       }
       for metric in METRICS:
-        kept = np.asarray(getattr(values, metric))[~zero]
-        row[metric] = float(kept.mean()) if kept.size else float("nan")
+        nonzero = np.asarray(getattr(values, metric))[~zero]
+        row[metric] = float(nonzero.mean()) if nonzero.size else float("nan")
       rows.append(row)
   return rows
 
 
-def along(assessed: Assessed, modality: str, metric: str) -> np.ndarray:
+def metric_along_attack(
+  assessed: Assessed, modality: str, metric: str
+) -> np.ndarray:
   """Returns a metric of the attack's own gradient, [S + 1, N]; NaN if zero."""
   metrics = assessed.study.along[modality]
   values = np.asarray(getattr(metrics, metric), float)
@@ -216,10 +230,13 @@ def vulnerability_row(assessed: Assessed) -> dict:
 
 
 def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
-  """Returns the alarms of a network under the strongest attack on all.
+  """Returns the alarms of a network.
 
-  They compare what was found at each radius and by each attack on its own:
-  the worst case over all that a ball holds could not rise with the radius.
+  Most are about the strongest cell: the largest radius on the last target,
+  which is all modalities together. Accuracies of different radii and attacks
+  are compared, each from the attacks of its own cell alone. The worst case of
+  the main table would not do: it includes the attacks of all smaller balls,
+  so it could not rise with the radius even where an attack fails.
   """
   plan, evaluation = assessed.plan, assessed.evaluation
   strongest = plan.strongest
@@ -235,19 +252,21 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   def robust(cases: Sequence[Case]) -> np.ndarray | None:
     if not cases:
       return None
-    some = only(evaluation, cases)
+    selected = select_cases(evaluation, cases)
     # What has not met all that it leaves standing cannot be compared.
-    if np.isnan(evaluating.summarize(some).robust.estimate):
+    if np.isnan(evaluating.summarize(selected).robust.estimate):
       return None
-    return evaluating.worst(some).robust
+    return evaluating.worst(selected).robust
 
   radii = {0.0: evaluation.clean.correct}
   for cell in levels:
-    there = robust(plan.on(cell))
-    if there is not None:
-      radii[cell.radius] = there
-  every = [case for cell in levels for case in plan.on(cell)]
-  measured = checks.read_evaluation(only(evaluation, every))._replace(
+    robust_here = robust(plan.on(cell))
+    if robust_here is not None:
+      radii[cell.radius] = robust_here
+  all_cases = [case for cell in levels for case in plan.on(cell)]
+  measured = checks.read_evaluation(
+    select_cases(evaluation, all_cases)
+  )._replace(
     reported_robust=robust(ran),
     one_step_robust=robust(plan.on(strongest, "fgsm")),
     many_steps_robust=robust(rules[:1]),
@@ -262,52 +281,59 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     large_epsilon_robust=robust(plan.beside),
     **data_tables.coverage(assessed.used),
   )
-  found = checks.check(
+  own_alarms = checks.check(
     measured,
     assessed.name,
     examples=len(evaluation.labels),
     where=strongest.words,
   )
-  return remedies.told(
-    alarm_study.completed(found, assessed.alarms, assessed.name)
+  return remedies.add_commands(
+    alarm_study.complete(own_alarms, assessed.alarms, assessed.name)
   )
 
 
 def _without_gradient(assessed: Assessed, cell: Cell) -> dict[str, Any]:
-  """Who withstands the gradient, and who attacks without one, too.
+  """Which examples withstand attacks with, and attacks without gradients.
 
-  The white box is the attacks that met every example that it leaves standing:
-  one that met survivors of others has not tried what those broke. An attack
-  without a gradient that met all examples is told alone, one that met
-  survivors together with all before it.
+  Both sides must have tried the same examples, or the comparison is unfair.
+  So an attack counts as white box only if it met every example that the white
+  box leaves standing. An attack without gradients that met all correct
+  examples is reported alone; one that met survivors only is reported together
+  with the attacks before it.
+
+  Returns:
+    "white_box_robust", [N], and "gradient_free_robust", [N] by attack; empty
+    if no white-box attack qualifies.
   """
   attacks = assessed.evaluation.attacks
   free = assessed.plan.on(cell, *GRADIENT_FREE)
   white = [case for case in assessed.plan.on(cell) if case not in free]
+  # Leaving one attack out can leave more examples standing, which another
+  # attack may not have met: repeat until the selection is stable.
   while True:
     standing = assessed.evaluation.clean.correct.copy()
     for case in white:
       standing &= ~attacks[case.path].success
-    met = [
+    thorough = [
       case for case in white if np.all(attacks[case.path].attempted[standing])
     ]
-    if met == white:
+    if thorough == white:
       break
-    white = met
+    white = thorough
   if not white:
     return {}
-  found, left = {}, standing
+  by_attack, left = {}, standing
   for case in free:
     outcome = attacks[case.path]
     left = left & ~outcome.success
     correct = assessed.evaluation.clean.correct
     alone = bool(np.all(outcome.attempted[correct]))
-    found[case.attack.name] = correct & ~outcome.success if alone else left
-  return {"white_box_robust": standing, "gradient_free_robust": found}
+    by_attack[case.attack.name] = correct & ~outcome.success if alone else left
+  return {"white_box_robust": standing, "gradient_free_robust": by_attack}
 
 
 def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
-  """Returns the alarms of runs without a result: each check, not checked.
+  """Returns the alarms of runs without a result, all in state NOT_CHECKED.
 
   Args:
     left_out: by run, why it has none.
@@ -315,20 +341,24 @@ def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
   return [
     alarm._replace(reason=reason)
     for name, reason in left_out.items()
-    for alarm in remedies.told(checks.check(checks.Measurements(), name))
+    for alarm in remedies.add_commands(
+      checks.check(checks.Measurements(), name)
+    )
   ]
 
 
 def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
-  """Returns by place which examples have no gradient in any modality, [N].
+  """Returns which examples have a zero gradient in all modalities, [N] each.
 
-  At the clean input that of the margin; in the ball, where PGD starts, and at
-  all points along it that of the loss that it climbs, while the example stands.
+  Returns:
+    "clean": the margin's gradient at the clean input. "ball": the attack
+    loss's gradient where PGD starts. "attack": the same at any later iterate
+    at which the example is still classified correctly.
   """
   study = assessed.study
 
   def everywhere(metrics: gradients.ModalityMetrics) -> np.ndarray:
-    zero = [each.is_zero for each in metrics.values()]
+    zero = [modality_metrics.is_zero for modality_metrics in metrics.values()]
     return np.logical_and.reduce(zero).astype(bool)
 
   way = everywhere(study.along) & np.asarray(study.standing, bool)
@@ -346,10 +376,10 @@ def correct_counts(
   evaluation = assessed.evaluation
   radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
   for cell in assessed.plan.levels(target):
-    there = within(assessed, cell)
-    if not there.attacks:
+    attacked = within(assessed, cell)
+    if not attacked.attacks:
       continue
-    worst = evaluating.worst(there)
+    worst = evaluating.worst(attacked)
     radii.append(cell.radius)
     correct.append(int(worst.robust.sum()))
   return {"radii": radii, "correct": correct}

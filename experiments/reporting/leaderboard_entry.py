@@ -22,7 +22,7 @@ from snnjax.storage import environment, files
 FILE = "leaderboard.json"
 
 
-def checked(networks: Sequence[Assessed], config: Config) -> list[Entry]:
+def check_entries(networks: Sequence[Assessed], config: Config) -> list[Entry]:
   """Returns the entries of some networks, all that is in them allowed.
 
   Args:
@@ -36,7 +36,7 @@ def checked(networks: Sequence[Assessed], config: Config) -> list[Entry]:
     OSError: the weights cannot be read.
   """
   alone = len(networks) == 1
-  entries = [entry(each, config, alone=alone) for each in networks]
+  entries = [entry(network, config, alone=alone) for network in networks]
   leaderboard.document(entries)  # checks them, together too
   return entries
 
@@ -45,7 +45,7 @@ def write(entries: Sequence[Entry], folder: pathlib.Path) -> pathlib.Path:
   """Writes ``leaderboard.json`` into a report's folder.
 
   Args:
-    entries: from `checked`.
+    entries: from `check_entries`.
     folder: the report's; it exists.
 
   Returns:
@@ -54,9 +54,9 @@ def write(entries: Sequence[Entry], folder: pathlib.Path) -> pathlib.Path:
   Raises:
     OSError: it cannot be written.
   """
-  found = folder / FILE
-  leaderboard.write(found, entries)
-  return found
+  path = folder / FILE
+  leaderboard.write(path, entries)
+  return path
 
 
 def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
@@ -68,9 +68,9 @@ def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
     alone: whether the name of ``config.leaderboard`` is for this network
       only; else the run's is put behind it.
   """
-  own = assessed.config
-  given = _known(config, own)
-  name = given.get("name", "") or assessed.name
+  run_config = assessed.config
+  authors_words = _authors_words(config, run_config)
+  name = authors_words.get("name", "") or assessed.name
   if not alone and name != assessed.name:
     name = f"{name}, {assessed.name}"
   session = environment.read(assessed.folder)[-1]
@@ -78,66 +78,69 @@ def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
     paper=Paper(
       name=name,
       **{
-        key: given[key]
+        key: authors_words[key]
         for key in Paper._fields
-        if key != "name" and key in given
+        if key != "name" and key in authors_words
       },
     ),
-    dataset=f"{own.data.name} ({', '.join(own.seen)})",
-    data=data_tables.described(assessed.used),
-    architecture=given.get("architecture", "") or _architecture(own),
-    method=own.method.name,
-    additional_data=given.get("additional_data", False),
+    dataset=f"{run_config.data.name} ({', '.join(run_config.seen)})",
+    data=data_tables.to_record(assessed.used),
+    architecture=authors_words.get("architecture", "")
+    or _architecture(run_config),
+    method=run_config.method.name,
+    additional_data=authors_words.get("additional_data", False),
     spiking=Spiking(
-      steps=own.model.steps,
+      steps=run_config.model.steps,
       encoder=", ".join(
-        dict.fromkeys(each.encoder for each in own.seen.values())
+        dict.fromkeys(modality.encoder for modality in run_config.seen.values())
       ),
-      neuron=own.model.neuron.kind,
-      rule=own.model.rule,
+      neuron=run_config.model.neuron.kind,
+      rule=run_config.model.rule,
     ),
-    robustness=_robustness(assessed, given),
-    seeds=(own.seed,),
+    robustness=_robustness(assessed, authors_words),
+    seeds=(run_config.seed,),
     checkpoint_sha256=files.sha256(assessed.folder.parent / WEIGHTS),
     software=_software(session),
     made_from=assessed.made_from,
   )
 
 
-def _known(config: Config, own: Config) -> dict[str, Any]:
+def _authors_words(config: Config, run_config: Config) -> dict[str, Any]:
   """What the authors said: for this report, or when they trained the run."""
   default = dataclasses.asdict(schema.Leaderboard())
-  said = {
+  changed = {
     key: value
     for key, value in dataclasses.asdict(config.leaderboard).items()
     if value != default[key]
   }
-  return {**dataclasses.asdict(own.leaderboard), **said}
+  return {**dataclasses.asdict(run_config.leaderboard), **changed}
 
 
-def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
-  own = assessed.config
+def _robustness(
+  assessed: Assessed, authors_words: Mapping[str, Any]
+) -> Robustness:
+  run_config = assessed.config
   cell = assessed.plan.strongest
   ran = [case.attack for case in assessed.plan.on(cell)]
-  found = evaluating.summarize(findings.within(assessed, cell))
+  summary = evaluating.summarize(findings.within(assessed, cell))
   alarms = findings.alarms(assessed)
-  mixing = findings.mixing(assessed, cell)
+  mixing = findings.batch_dependent(assessed, cell)
   zero = list(findings.zero_gradients(assessed).values())
 
   def named(state: checks.State) -> tuple[str, ...]:
     return tuple(alarm.name for alarm in alarms if alarm.state is state)
 
-  reported = given.get("reported", -1.0)
+  reported = authors_words.get("reported", -1.0)
   return Robustness(
-    norm=own.evaluation.norm,
+    norm=run_config.evaluation.norm,
     epsilon={name: r for name, r in cell.radii.items() if r},
-    suite=suites.title(own),
+    suite=suites.title(run_config),
     attacks=tuple(attack.name for attack in ran),
     rules=tuple(dict.fromkeys(rule for a in ran for rule in a.rules)),
-    examples=found.examples,
-    clean=found.clean,
-    robust=found.robust,
-    success=found.success,
+    examples=summary.examples,
+    clean=summary.clean,
+    robust=summary.robust,
+    success=summary.success,
     reported=None if reported == -1 else reported,
     zero_gradient_fraction=float(np.mean(np.logical_or.reduce(zero))),
     alarms=named(checks.State.FIRED),
@@ -145,15 +148,18 @@ def _robustness(assessed: Assessed, given: Mapping[str, Any]) -> Robustness:
     unchecked=named(checks.State.NOT_CHECKED),
     passed=named(checks.State.PASSED),
     depends_on_batch=mixing,
-    batch=own.evaluation.microbatch if mixing else None,
+    batch=run_config.evaluation.microbatch if mixing else None,
   )
 
 
-def _architecture(own: Config) -> str:
-  model = own.model
+def _architecture(run_config: Config) -> str:
+  model = run_config.model
   parts = [model.kind]
   if model.kind == "cnn":
-    widths = {"-".join(map(str, each.channels)) for each in own.seen.values()}
+    widths = {
+      "-".join(map(str, modality.channels))
+      for modality in run_config.seen.values()
+    }
     parts += [f"channels {width}" for width in sorted(widths)]
   if model.hidden:
     parts.append("hidden " + "-".join(map(str, model.hidden)))

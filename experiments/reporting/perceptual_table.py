@@ -10,8 +10,8 @@ from snnjax.report import Column, Table
 
 def tables(networks: Sequence[Assessed]) -> list[Table]:
   """Returns the table; none where nothing was measured."""
-  found = [row for each in networks for row in rows(each)]
-  if not found:
+  table_rows = [row for network in networks for row in rows(network)]
+  if not table_rows:
     return []
   cell = networks[0].plan.strongest
   images = "image" in networks[0].modalities
@@ -36,25 +36,25 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
         *distance,
         Column("tolerance", "noise tolerance"),
       ],
-      rows=found,
+      rows=table_rows,
     )
   ]
 
 
 def rows(assessed: Assessed) -> list[dict]:
   """Returns a row for every attack of the last target's largest radius."""
-  found = []
+  table_rows = []
   for case in assessed.plan.on(assessed.plan.strongest):
     outcome = assessed.evaluation.attacks[case.path]
     if case.path not in assessed.perceived:
       continue
     success = outcome.success & assessed.evaluation.clean.correct
-    found.append(
+    table_rows.append(
       {
         "network": assessed.name,
         "attack": case.attack.name,
         "broken": int(success.sum()),
-        **perceptual_study.summarized(assessed.perceived[case.path], success),
+        **perceptual_study.summarize(assessed.perceived[case.path], success),
       }
     )
-  return found
+  return table_rows

@@ -56,7 +56,7 @@ def command(words: tuple[str, ...]) -> str:
   return " ".join(("python -m", f"experiments.{words[0]}", *words[1:]))
 
 
-def told(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+def add_commands(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
   """Returns alarms whose remedies end with a command, in their order."""
   return tuple(
     alarm._replace(

@@ -1,4 +1,4 @@
-"""Networks that were evaluated alike, and the report on several such groups."""
+"""Groups networks that can be compared, and reports group after group."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Group(NamedTuple):
   Attributes:
     title: what the attacks were.
     networks: at least one.
-    left_out: by run that was to be among them, why it is not.
+    left_out: by name, why a run of the folder is not among them.
   """
 
   title: str
@@ -37,7 +37,7 @@ class Group(NamedTuple):
   left_out: Mapping[str, str] = MappingProxyType({})
 
 
-def alike(
+def group_alike(
   networks: Sequence[Assessed],
   names: Mapping[str, Sequence[str]],
   left_out: Mapping[str, str],
@@ -54,22 +54,22 @@ def alike(
     called by run and evaluation.
   """
   parts: dict[str, list[Assessed]] = {}
-  for each in networks:
-    parts.setdefault(_seen(each), []).append(each)
+  for network in networks:
+    parts.setdefault(_comparison_key(network), []).append(network)
   titles: list[str] = []
   groups = []
   for members in parts.values():
     title = _title(members[0], titles)
     titles.append(title)
-    here = {each.name for each in members}
+    names_here = {network.name for network in members}
     missing = {
       name: f"it is not evaluated so, but as {', '.join(folders)}"
       for name, folders in names.items()
-      if name not in here
+      if name not in names_here
     }
     if len(parts) > 1:
       members = [
-        each._replace(name=f"{each.name}, {title}") for each in members
+        network._replace(name=f"{network.name}, {title}") for network in members
       ]
     groups.append(Group(title, members, {**missing, **left_out}))
   return groups
@@ -90,27 +90,29 @@ def record(groups: Sequence[Group], provenance: Mapping[str, Any]) -> Record:
     return records[0]
   return Record(
     title=TITLE,
-    summary="\n\n".join(each.summary for each in records),
-    alarms=[alarm for each in records for alarm in each.alarms],
+    summary="\n\n".join(record_of_group.summary for record_of_group in records),
+    alarms=[
+      alarm for record_of_group in records for alarm in record_of_group.alarms
+    ],
     sections=[
-      _titled(section, group.title)
-      for group, each in zip(groups, records, strict=True)
-      for section in each.sections
+      _add_title(section, group.title)
+      for group, record_of_group in zip(groups, records, strict=True)
+      for section in record_of_group.sections
     ],
     provenance=provenance,
   )
 
 
-def _titled(section: Section, title: str) -> Section:
+def _add_title(section: Section, title: str) -> Section:
   """A section of one group, its files told apart from those of others."""
 
-  def name(own: str) -> str:
-    return report.file_name(f"{own}-{title.lower()}")
+  def name(part_name: str) -> str:
+    return report.file_name(f"{part_name}-{title.lower()}")
 
   return section._replace(
     title=f"{section.title}: {title}",
-    tables=[each._replace(name=name(each.name)) for each in section.tables],
-    figures=[each._replace(name=name(each.name)) for each in section.figures],
+    tables=[part._replace(name=name(part.name)) for part in section.tables],
+    figures=[part._replace(name=name(part.name)) for part in section.figures],
   )
 
 
@@ -123,8 +125,12 @@ def _title(assessed: Assessed, taken: Sequence[str]) -> str:
   return title
 
 
-def _seen(assessed: Assessed) -> str:
-  """What says what a network was shown, wherever it lay, and how attacked."""
+def _comparison_key(assessed: Assessed) -> str:
+  """A text that is equal for two networks if they can be compared.
+
+  It holds the data set's digest and every key of the configuration that
+  changes the inputs or the attacks, but not where the data lie.
+  """
   flat = settings.flatten(settings.to_dict(assessed.config))
   return json.dumps(
     {

@@ -46,13 +46,13 @@ def run(
   """
   validity.check(config)
   with exits.stop_on_sigterm() as should_stop:
-    runs = evaluated(path, chosen)
+    runs = find_evaluated(path, chosen)
     networks = []
     for name, folders in runs.done.items():
       for folder in folders:
         stopping.stop_before(f"{folder} was read", should_stop)
-        networks.append(loaded(folder, name))
-    groups = report_groups.alike(
+        networks.append(load_folder(folder, name))
+    groups = report_groups.group_alike(
       networks,
       {name: [f.name for f in folders] for name, folders in runs.done.items()},
       runs.left_out,
@@ -79,7 +79,7 @@ class Runs(NamedTuple):
   left_out: dict[str, str]
 
 
-def evaluated(path: pathlib.Path, chosen: str = "") -> Runs:
+def find_evaluated(path: pathlib.Path, chosen: str = "") -> Runs:
   """Returns the runs that have been evaluated: `path`, and those below it.
 
   Args:
@@ -94,34 +94,36 @@ def evaluated(path: pathlib.Path, chosen: str = "") -> Runs:
     runs = Runs({}, {})
     names = run_folders.names(path, folders)
     for name, folder in zip(names, folders, strict=True):
-      found = [
-        each
-        for each in evaluation_folders.finished(folder)
-        if evaluation_folders.matches(each, chosen)
+      folders_chosen = [
+        evaluation
+        for evaluation in evaluation_folders.list_finished(folder)
+        if evaluation_folders.matches(evaluation, chosen)
       ]
-      if found:
-        runs.done[name] = found
+      if folders_chosen:
+        runs.done[name] = folders_chosen
       else:
         runs.left_out[name] = _state(folder, chosen)
   if not runs.done:
-    told = "".join(f"\n  {name}: {why}" for name, why in runs.left_out.items())
-    wanted = f" named {chosen!r}" if chosen else ""
+    reasons = "".join(
+      f"\n  {name}: {why}" for name, why in runs.left_out.items()
+    )
+    name_chosen = f" named {chosen!r}" if chosen else ""
     raise exits.DataError(
-      f"{path} must hold a run with a finished evaluation{wanted}, or folders "
-      f"of such; it holds none. Run: python -m experiments.evaluate "
-      f"--workdir=RUN{told}"
+      f"{path} must hold a run with a finished evaluation{name_chosen}, or "
+      f"folders of such; it holds none. Run: python -m experiments.evaluate "
+      f"--workdir=RUN{reasons}"
     )
   return runs
 
 
 def _state(run: pathlib.Path, chosen: str) -> str:
-  """Why a run has nothing to report, in words."""
+  """Says why a run has nothing to report."""
   stage, folder = "its training", run
   if (run / loop.WEIGHTS).exists():
     stage, folder = "its evaluation", run / evaluation_folders.PREFIX
-    for found in sorted(run.glob(f"{evaluation_folders.PREFIX}*")):
-      if evaluation_folders.matches(found, chosen):
-        folder = found
+    for evaluation in sorted(run.glob(f"{evaluation_folders.PREFIX}*")):
+      if evaluation_folders.matches(evaluation, chosen):
+        folder = evaluation
   status, reason = workdir.read_status(folder)
   state = "missing" if status is None else status.value
   return f"{stage} is {state}{f' ({reason})' if reason else ''}"
@@ -140,12 +142,12 @@ def load(
   Raises:
     DataError: the evaluation is damaged, or of an older version.
   """
-  (own_name,) = run_folders.names(path, [path])
+  (run_name,) = run_folders.names(path, [path])
   folder = evaluation_folders.folder(path, suites.resolved(config))
-  return loaded(folder, name or own_name)
+  return load_folder(folder, name or run_name)
 
 
-def loaded(folder: pathlib.Path, name: str) -> Assessed:
+def load_folder(folder: pathlib.Path, name: str) -> Assessed:
   """Reads the evaluation in a folder of its own.
 
   Args:
@@ -157,19 +159,19 @@ def loaded(folder: pathlib.Path, name: str) -> Assessed:
   """
   with exits.blame_data():
     plain = workdir.read_config(folder)
-  own = validity.recorded(plain, folder)
-  if not own.evaluation.attacks:
+  config = validity.recorded(plain, folder)
+  if not config.evaluation.attacks:
     raise exits.DataError(
       f"{folder} must name its attacks; an older version made it. Remove it "
       f"and run: python -m experiments.evaluate --workdir={folder.parent}"
     )
   try:
-    suites.check_recorded(own, f"{folder}/config.json")
+    suites.check_recorded(config, f"{folder}/config.json")
   except exits.UsageError as error:  # nobody typed it
     raise exits.DataError(str(error)) from None
-  with exits.blame_data(), workdir.reading(folder) as opened:
-    made_from = origins.assessment(own, folder.parent)
-    return assessment.load(name, own, opened, made_from)
+  with exits.blame_data(), workdir.open_finished(folder) as opened:
+    made_from = origins.assessment(config, folder.parent)
+    return assessment.load(name, config, opened, made_from)
 
 
 class Written(NamedTuple):
@@ -200,20 +202,22 @@ def write(
       beside the report.
     extra: what else its provenance says.
   """
-  networks = [each for group in groups for each in group.networks]
-  seeds = {each.config.seed for each in networks}
+  networks = [network for group in groups for network in group.networks]
+  seeds = {network.config.seed for network in networks}
   alone = len(seeds) == 1
   provenance = {
     "environment": environment.describe(seeds.pop() if alone else None),
     "configuration": {
-      each.name: settings.to_dict(each.config) for each in networks
+      network.name: settings.to_dict(network.config) for network in networks
     },
-    "made_from": {each.name: dict(each.made_from) for each in networks},
+    "made_from": {
+      network.name: dict(network.made_from) for network in networks
+    },
     **(extra or {}),
   }
   record = report_groups.record(groups, provenance)
   with exits.blame_configuration():  # before there is a page
-    entries = leaderboard_entry.checked(networks, config)
+    entries = leaderboard_entry.check_entries(networks, config)
   paths = report.write(record, folder)
   leaderboard_entry.write(entries, folder)
   return Written(paths, groups)

@@ -1,4 +1,4 @@
-"""The report on several evaluated networks, as one record."""
+"""Builds the report on several evaluated networks, section by section."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -41,7 +41,7 @@ def record(
     title=title,
     summary="\n\n".join([summary(networks), *lines]),
     alarms=[
-      *(alarm for each in networks for alarm in findings.alarms(each)),
+      *(alarm for network in networks for alarm in findings.alarms(network)),
       *findings.unmeasured(left_out),
     ],
     sections=[
@@ -58,16 +58,16 @@ def record(
 def summary(networks: Sequence[Assessed]) -> str:
   """Returns the findings in sentences, computed from the numbers."""
   lines = []
-  for each in networks:
-    row = findings.accuracy_rows(each)[-1]
+  for network in networks:
+    row = findings.accuracy_rows(network)[-1]
     sparse = {
       (r["modality"], r["input"]): r
-      for r in findings.sparsity_rows(each, _SHOWN)
+      for r in findings.sparsity_rows(network, _SHOWN)
     }
     norms = ", ".join(
-      f"{modality} {_told(sparse[modality, 'clean']['l1'])} clean and "
-      f"{_told(sparse[modality, 'adversarial']['l1'])} under attack"
-      for modality in each.modalities
+      f"{modality} {_format_norm(sparse[modality, 'clean']['l1'])} clean and "
+      f"{_format_norm(sparse[modality, 'adversarial']['l1'])} under attack"
+      for modality in network.modalities
     )
     share = {
       key: wording.number(row.get(key), percent=True)
@@ -75,12 +75,12 @@ def summary(networks: Sequence[Assessed]) -> str:
     }
     noise = f", {share['noise']} under random noise" if "noise" in row else ""
     lines.append(
-      f"{each.name}: {share['clean']} of the clean test examples are "
+      f"{network.name}: {share['clean']} of the clean test examples are "
       f"classified correctly{noise} and {share['robust']} under the worst "
       f"attack of radius {row['epsilon']} on {row['attacked']}. Mean l1 norm "
       f"of the margin's input gradient: {norms}."
     )
-  lines += filter(None, map(_mixing, networks))
+  lines += filter(None, map(_describe_batch_dependence, networks))
   examples = findings.accuracy_rows(networks[0])[-1]["examples"]
   lines.append(
     f"All numbers are from {examples} test examples and one training seed per "
@@ -89,24 +89,24 @@ def summary(networks: Sequence[Assessed]) -> str:
   return "\n\n".join(lines)
 
 
-def _mixing(each: Assessed) -> str:
-  """Whose results depend on the batch, in a sentence; empty if nobody's."""
-  size = each.config.evaluation.microbatch
-  rule = each.config.model.rule
-  plan = each.plan
+def _describe_batch_dependence(network: Assessed) -> str:
+  """Says which results of a network depend on the batch; empty if none do."""
+  size = network.config.evaluation.microbatch
+  rule = network.config.model.rule
+  plan = network.plan
   names = [name for name in plan.mixing if name not in plan.refused]
-  said = [f"the attacks {', '.join(names)}"] if names else []
-  if build.depends_on_batch(each.config, rule):
-    said.append(f"all gradients under its own rule, {rule}")
-  if not said:
+  sources = [f"the attacks {', '.join(names)}"] if names else []
+  if build.depends_on_batch(network.config, rule):
+    sources.append(f"all gradients under its own rule, {rule}")
+  if not sources:
     return ""
   return (
-    f"{each.name}: what is told of {' and '.join(said)} depends on the batch: "
-    f"they take statistics of all {size} examples of a microbatch."
+    f"{network.name}: what is told of {' and '.join(sources)} depends on the "
+    f"batch: they take statistics of all {size} examples of a microbatch."
   )
 
 
-def _told(value: float) -> str:
+def _format_norm(value: float) -> str:
   return "(no gradient)" if np.isnan(value) else f"{value:.3g}"
 
 
@@ -115,12 +115,12 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
   curves: dict[str, dict[str, plots.Curve]] = {}
   for target in targets:
     curves[f"attack on {target}"] = {}
-    for each in networks:
-      counts = findings.correct_counts(each, target)
-      curves[f"attack on {target}"][each.name] = plots.Curve(
+    for network in networks:
+      counts = findings.correct_counts(network, target)
+      curves[f"attack on {target}"][network.name] = plots.Curve(
         counts["radii"],
         [int(n) for n in counts["correct"]],
-        len(each.evaluation.labels),
+        len(network.evaluation.labels),
       )
   figure = plots.accuracy_against_epsilon(
     curves,
@@ -148,12 +148,12 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
 def _rules(networks: Sequence[Assessed]) -> list[Table]:
   """The table of single rules, if the suite has any on all examples."""
   rules = [
-    rule for each in networks for rule in findings.rules_alone(each.plan)
+    rule for network in networks for rule in findings.rules_alone(network.plan)
   ]
   if not rules:
     return []
-  rows = [row for each in networks for row in findings.rule_rows(each)]
-  every = dict.fromkeys(key for row in rows for key in row)
+  rows = [row for network in networks for row in findings.rule_rows(network)]
+  all_columns = dict.fromkeys(key for row in rows for key in row)
   return [
     Table(
       name="rules",
@@ -171,7 +171,7 @@ def _rules(networks: Sequence[Assessed]) -> list[Table]:
         Column("worst", "worst of all rules", True),
         Column("suite", "worst of the suite", True),
       ],
-      rows=[every | row for row in rows],
+      rows=[all_columns | row for row in rows],
     )
   ]
 
@@ -199,8 +199,8 @@ def _gradients(networks: Sequence[Assessed]) -> Section:
       ],
       rows=[
         row
-        for each in networks
-        for row in findings.sparsity_rows(each, confidence)
+        for network in networks
+        for row in findings.sparsity_rows(network, confidence)
       ],
     )
     for confidence in ("margin", "rival probability")
@@ -219,13 +219,13 @@ def _gradients(networks: Sequence[Assessed]) -> Section:
 def _modality_figures(
   networks: Sequence[Assessed], modality: str
 ) -> list[Figure]:
-  """Maps, histograms and the course along the attack, for one modality."""
+  """Gradient maps, sparsity histograms and sparsity along the attack."""
   first = networks[0]
   labels = [first.used.classes[label] for label in first.sample["labels"]]
   maps = plots.gradient_maps(
     {
-      each.name: np.asarray(each.study.maps["clean"][modality])
-      for each in networks
+      network.name: np.asarray(network.study.maps["clean"][modality])
+      for network in networks
     },
     inputs=first.sample[modality],
     labels=labels,
@@ -238,11 +238,11 @@ def _modality_figures(
   )
   histograms = plots.sparsity_histograms(
     {
-      each.name: {
-        condition: _defined(each, condition, modality)
+      network.name: {
+        condition: _participation_ratios(network, condition, modality)
         for condition in ("clean", "adversarial")
       }
-      for each in networks
+      for network in networks
     },
     metric="participation ratio",
     name=f"sparsity_{modality}",
@@ -251,8 +251,10 @@ def _modality_figures(
   )
   course = plots.sparsity_along_attack(
     {
-      each.name: findings.along(each, modality, "participation_ratio")
-      for each in networks
+      network.name: findings.metric_along_attack(
+        network, modality, "participation_ratio"
+      )
+      for network in networks
     },
     metric="participation ratio",
     name=f"along_attack_{modality}",
@@ -265,8 +267,10 @@ def _modality_figures(
   return [maps, histograms, course]
 
 
-def _defined(each: Assessed, condition: str, modality: str) -> np.ndarray:
-  values = each.study.metrics[_SHOWN][condition][modality]
+def _participation_ratios(
+  network: Assessed, condition: str, modality: str
+) -> np.ndarray:
+  values = network.study.metrics[_SHOWN][condition][modality]
   zero = np.asarray(values.is_zero, bool)
   return np.where(zero, np.nan, values.participation_ratio)
 
@@ -291,16 +295,16 @@ def _vulnerability(networks: Sequence[Assessed]) -> Section:
         for name in modalities
       ),
     ],
-    rows=[findings.vulnerability_row(each) for each in networks],
+    rows=[findings.vulnerability_row(network) for network in networks],
   )
   figures = [
     plots.vulnerability_ratio(
       {
-        each.name: plots.Ratios(
-          np.asarray(each.study.metrics[_SHOWN]["clean"][modality].l0_exact),
-          np.asarray(each.study.ratio[modality]),
+        network.name: plots.Ratios(
+          np.asarray(network.study.metrics[_SHOWN]["clean"][modality].l0_exact),
+          np.asarray(network.study.ratio[modality]),
         )
-        for each in networks
+        for network in networks
       },
       name=f"vulnerability_{modality}",
       title=f"First-order vulnerability ratio, {modality}",
@@ -324,11 +328,11 @@ def _vulnerability(networks: Sequence[Assessed]) -> Section:
 def _spikes(networks: Sequence[Assessed]) -> Section:
   figures = [
     plots.spike_raster(
-      each.spikes,
-      name=f"spikes_{report.file_name(each.name)}",
-      title=f"Spikes of {each.name}",
+      network.spikes,
+      name=f"spikes_{report.file_name(network.name)}",
+      title=f"Spikes of {network.name}",
       caption="The first test example, layer by layer.",
     )
-    for each in networks
+    for network in networks
   ]
   return Section("Spikes", "What fires, for one example.", (), figures)

@@ -7,11 +7,11 @@ A binary that runs a configuration in a workdir is
       loop.run(config, workdir)
 
     if __name__ == "__main__":
-      launch.configured(run, default="digits")
+      launch.run_configured(run, default="digits")
 
 and ``python -m experiments.train --config=FILE --config.a.b=value
 --workdir=DIR`` runs it. One without a configuration defines its own absl
-flags and calls `launch.plain(main)`. Both end with the exit codes of
+flags and calls `launch.run_plain(main)`. Both end with the exit codes of
 `experiments.command.exits`.
 """
 

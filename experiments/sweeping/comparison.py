@@ -108,12 +108,12 @@ def finished(config: Config, name: str, path: pathlib.Path) -> bool:
   if not (
     trained(wanted, path / name)
     and workdir.read_status(folder)[0] is workdir.Status.DONE
-    and evaluation_folders.same(folder, assessed)
+    and evaluation_folders.is_configured(folder, assessed)
   ):
     return False
   known = origins.assessment(assessed, path / name)
   plain = settings.to_dict(assessed)
-  with workdir.opened(folder, plain, schema.CHANGEABLE) as opened:
+  with workdir.open_with_status(folder, plain, schema.CHANGEABLE) as opened:
     return not assessment.lacking(assessed, opened, known)
 
 
@@ -170,7 +170,7 @@ def _evaluate(
   config = suites.resolved(config)
   folder = evaluation_folders.folder(path, config)
   known = origins.assessment(config, path)
-  with evaluation_folders.opened(folder, config, known) as opened:
+  with evaluation_folders.open_folder(folder, config, known) as opened:
     if opened.outcome is not workdir.Outcome.FINISHED:
       assessment.assess(
         config,

@@ -209,7 +209,7 @@ def opened(
   Raises:
     ForeignError: the parameters are another run's.
   """
-  return workdir.opened(
+  return workdir.open_with_status(
     path,
     settings.to_dict(config),
     (*schema.CHANGEABLE, *schema.LATER),

@@ -155,9 +155,10 @@ def with_defaults(
   numbers = {"steps": steps, "random_draws": random_draws}
   usual = numbers[kind.steps] if isinstance(kind.steps, str) else kind.steps
   filled = attack._replace(
-    name=attack.name or attack.kind,
+    # Only an empty text means the usual: any other empty value is an error.
+    name=attack.kind if attack.name == "" else attack.name,
     rules=_tuple("rules", attack.rules),
-    loss=attack.loss or (kind.losses[0] if kind.losses else ""),
+    loss=kind.losses[0] if attack.loss == "" and kind.losses else attack.loss,
     steps=usual if attack.steps is None else attack.steps,
     targets=_tuple("targets", attack.targets),
     levels=_tuple("levels", attack.levels),

@@ -180,6 +180,7 @@ def read_evaluation(evaluation: Evaluation) -> Measurements:
   clean = evaluation.clean
   attacks = summarize_attacks(evaluation).values()
   outside = sum(attack.outside for attack in attacks)
+  # `worst` would raise; an unjudged evaluation still has other measurements.
   judged = not (outside or np.isnan(summarize(evaluation).robust.estimate))
   return Measurements(
     reported_robust=worst(evaluation).robust if judged else None,

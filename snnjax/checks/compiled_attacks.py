@@ -150,6 +150,7 @@ def _ascent(
   keep: attacks.Keep,
 ) -> Attack:
   """Returns the signed-gradient attack of a choice, from points `first`."""
+  # One share for all modalities, each in units of its own radius.
   sizes = jax.tree.map(lambda r: choice.share * r, choice.radius)
   return attacks.ascend(
     oracle,
@@ -179,6 +180,7 @@ def advance(
     key: Key, state: tuple[()], inputs: Inputs, labels: Labels
   ) -> tuple[attacks.Probe, tuple[()]]:
     slope = ravel.ravel_examples(inputs)[1](gradient)
+    # Loss and success do not matter: one step is made and the last point kept.
     loss = jnp.zeros(labels.shape, gradient.dtype)
     return attacks.Probe(loss, slope, jnp.ones_like(labels, bool)), state
 
@@ -200,6 +202,7 @@ def losses_of(
     wanted: the losses; the first must be defined for these logits.
     logits: [B, C], as a program sees them.
   """
+  # The number of classes is known when the program is traced.
   few = logits.shape[1] < 3
   return tuple(
     wanted[0] if few and loss is losses.dlr else loss for loss in wanted
@@ -297,6 +300,7 @@ def nudge(
   loss between the two points, [B].
   """
   center, restore = ravel.ravel_examples(inputs)
+  # Corners of the ball's box: differences are as large as they can be.
   signs = prng.per_example(
     lambda k: jax.random.rademacher(k, center.shape[1:], center.dtype), keys
   )

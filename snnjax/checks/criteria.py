@@ -231,6 +231,7 @@ def too_few_draws(
   ten_draws_robust: np.ndarray, twenty_draws_robust: np.ndarray
 ) -> Decision:
   """Fires if EOT over 10 and over 20 draws differ by over one point."""
+  # Either way: too few draws may make an attack weaker or luckier.
   ten, twenty = check_paired(
     ten_draws_robust=ten_draws_robust, twenty_draws_robust=twenty_draws_robust
   )
@@ -288,6 +289,7 @@ def tuned_on_the_reported(
   """Fires if the attack was tuned on examples that are reported."""
   if not len(reported_indices):
     return Unmeasured("no example is reported")
+  # One is enough: it was chosen by looking at the answer.
   shared = set(tuning_indices) & set(reported_indices)
   return Finding(
     bool(shared),
@@ -338,6 +340,7 @@ def _broken_beyond(
     name.replace("_robust", "_accuracy"): _share(values)
     for name, values in zip(named, (first, *rest), strict=True)
   }
+  # Of what the first attack left standing, whatever any other broke.
   broken = first & ~np.logical_and.reduce(rest)
   return share_above(
     broken, limit, "newly_broken_fraction", {**accuracies, **(more or {})}

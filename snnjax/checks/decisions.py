@@ -92,6 +92,7 @@ def share_above(
   count, total = int(marked.sum()), len(marked)
 
   def interval(size: int) -> Interval:
+    # Of another size, with the same share: for the recommendation.
     scaled = min(round(count * size / total), size)
     return clopper_pearson(scaled, size, confidence)
 
@@ -119,7 +120,9 @@ def difference_above(
   """
   total = len(first)
   if total and either and second.sum() > first.sum():
+    # Two-sided by looking at the larger share; `_verdict` looks both ways.
     first, second = second, first
+  # Examples on which both agree say nothing about which is larger.
   only = int(np.sum(first & ~second)), int(np.sum(second & ~first))
 
   def interval(size: int) -> Interval:

@@ -88,6 +88,7 @@ def parts(
     examples: as in `measure`.
     effort: as in `measure`.
   """
+  # Lazily: a caller that resumes may find all parts that need it done.
   reported = functools.cache(lambda: run_attack(subject, examples))
   return {
     "randomness": lambda: measure_randomness(subject, examples),
@@ -132,6 +133,8 @@ def merge(*results: Measurements) -> Measurements:
       if value is None:
         continue
       before = values.get(name)
+      # Accuracies are not added: the later measurement replaces the earlier
+      # one.
       if name in counts and before is not None:
         value = before + value
       elif isinstance(value, Mapping) and before is not None:

@@ -98,6 +98,7 @@ def _point(subject: Subject, examples: Examples, inputs: Inputs) -> _Point:
 
   slopes = run_in_batches(subject, run, examples.keys, inputs, examples.classes)
   reported, margin, right = slopes
+  # Exactly zero: what is merely small still has signs for an attack to follow.
   blocked = right & np.all(reported == 0, 1)
   return _Point(inputs, reported, margin, right, blocked)
 
@@ -149,6 +150,8 @@ def _cosines(
   slopes: dict[str, tuple[LogitsLoss, np.ndarray]] = {
     "margin": (losses.margin_loss, point.margin)
   }
+  # The margin does not saturate: where only the reported loss is flat the two
+  # differ.
   if subject.loss is not losses.margin_loss:
     slopes["reported"] = subject.loss, point.reported
   wanted = tuple(loss for loss, _ in slopes.values())

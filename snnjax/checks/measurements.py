@@ -38,6 +38,7 @@ def measure_one_step(
   subject: Subject, examples: Examples, reported: Judgement | None = None
 ) -> Measurements:
   """Compares one step of the whole radius with many."""
+  # Alike in all but the number of steps: both may use the whole radius.
   single = subject._replace(steps=1, step_share=1.0)
   many = reported or run_attack(subject, examples)
   return Measurements(
@@ -56,6 +57,7 @@ def measure_steps(
   the judge disagree.
   """
   many = reported or run_attack(subject, examples)
+  # Not one run of twice the steps: this one has its first half for free.
   again = run_attack(subject, examples, first=many.inputs)
   return Measurements(
     steps_robust=many.robust,
@@ -74,6 +76,7 @@ def measure_radii(
 ) -> Measurements:
   """Attacks within a half, one and two radii."""
   many = reported or run_attack(subject, examples)
+  # Several modalities grow together; the largest radius names the ball.
   largest = max(float(np.max(r)) for r in jax.tree.leaves(subject.radius))
   robust = {1.0: many.robust}
   for factor in (0.5, 2.0):
@@ -169,6 +172,7 @@ def measure_rules(
   """Attacks under every rule, and takes the worst for each example."""
   robust = (reported or run_attack(subject, examples)).robust
   worst = robust.copy()
+  # The first rule is the reported one, and already there.
   for logits_fn in list(subject.rules.values())[1:]:
     worst &= run_attack(subject, examples, logits_fn=logits_fn).robust
   return Measurements(
@@ -274,6 +278,7 @@ def measure_randomness(subject: Subject, examples: Examples) -> Measurements:
       forwards=len(first),
       reasons=dict.fromkeys(fields, _DETERMINISTIC),
     )
+  # Only where something is random: otherwise all draws are the same.
   ten, twenty = (
     run_attack(subject, examples, draws=draws).robust for draws in (10, 20)
   )

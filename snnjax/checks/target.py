@@ -153,6 +153,7 @@ def run_attack(
   program = compiled_attacks.Program(
     subject.threat, compared, subject.steps, draws, pairs
   )
+  # Numbers as arrays: another loss, radius or step size is no other program.
   choice = compiled_attacks.Choice(
     jnp.asarray(compared.index(wanted)),
     jax.tree.map(lambda r: jnp.asarray(r, float), subject.radius),
@@ -281,6 +282,8 @@ def _judge(
   labels = np.asarray(examples.labels)
   clean = logits_at(subject, examples, examples.inputs, "clean")
   logits = logits_at(subject, examples, result.inputs, "judge")
+  # `predicts` already counts such logits as wrong; here they are counted for
+  # their own alarm.
   finite = np.all(np.isfinite(logits), 1)
   right, after = (
     np.asarray(losses.predicts(jnp.asarray(z), jnp.asarray(labels)))

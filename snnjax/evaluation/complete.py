@@ -101,6 +101,8 @@ def find_lacks(
     done[chunk.stage][rows] = True
     fallen[chunk.stage][rows] = victims(chunk)
   lacks = []
+  # Whom a stage must meet follows from its predecessors, which are all in
+  # `fallen`: the order of chunks does not matter.
   for stage, before in everything.items():
     required = np.ones(len(indices), bool)
     for earlier in before:

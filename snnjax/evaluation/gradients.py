@@ -182,8 +182,10 @@ def measure_gradients(
         inputs,
       ),
     )
+    # The attack, the measured gradients and the noise draw independently.
     attack_key, logits_key, noise_key = split(keys, 3)
     result, (along, standing, iterates) = attack(attack_key, inputs, labels)
+    # Recorded on the way: no second attack of half the steps is run.
     halfway = jax.tree.map(lambda leaf: leaf[steps // 2], iterates)
     points = dict(
       zip(CONDITIONS, (inputs, halfway, result.inputs), strict=True)
@@ -197,6 +199,7 @@ def measure_gradients(
       }
       for confidence_name, confidence in CONFIDENCES.items()
     }
+    # The margin, since it is what decides and does not saturate.
     margin = losses.composed(logits, losses.against_rival(losses.margin))
     moved = margin(logits_key, result.inputs, labels) - margin(
       logits_key, inputs, labels

@@ -207,6 +207,8 @@ def keep_runnable(
   """
   refused: dict[str, str] = {}
   able: dict[str, Builder] = {}
+  # One cell stands for all: whether an attack can run depends on the form of
+  # the budget, not on its size.
   radii = traced_radii(plan.strongest, inputs)
   for attack in plan.attacks:
     if attack.name in plan.refused:
@@ -318,6 +320,7 @@ def _attack(
 
   def build(rules: Sequence[str]) -> Attack:
     view = views[rules[0]]
+    # Refused, not ignored: the report would name draws that were never made.
     if attack.draws > 1 and not view.random:
       raise ValueError(
         f"draws must be 1 where nothing is random; got {attack.draws}"
@@ -336,6 +339,8 @@ def _attack(
     )
     return KINDS[attack.kind].make(request)
 
+  # A mixture either ascends the mean gradient of its rules, or runs each rule
+  # and keeps the worst.
   if attack.mix == "worst_of":
     return attacks.worst_of([build((rule,)) for rule in attack.rules])
   return build(attack.rules)

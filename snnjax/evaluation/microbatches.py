@@ -226,6 +226,7 @@ def _stream(
     note(chunk)
     yield chunk
   for name, builder in cases.items():
+    # Decided only now, when all earlier stages are complete.
     todo = ~done[name]
     for stage in unmet[name]:
       todo &= ~fallen[stage]
@@ -259,6 +260,7 @@ def _clean_chunks(
       loss=loss,
       correct=prediction == labels,
       finite=finite,
+      # NaN differs from itself: it says nothing about repeatability.
       repeatable=jnp.all(logits == again, axis=1) | ~finite,
     )
     yield Chunk(CLEAN, request.indices[rows], _to_host(clean, len(rows)))

@@ -179,6 +179,7 @@ class Plan:
     Raises:
       SuiteError: none is left.
     """
+    # By name: an attack that cannot run at one radius cannot at any.
     reasons = {**self.refused, **refused}
     left = tuple(c for c in self.cases if c.attack.name not in reasons)
     if not left:
@@ -215,6 +216,7 @@ def cells(radii: Mapping[str, Sequence[float]]) -> tuple[Cell, ...]:
       "radii must be as many for every modality, and at least one; got "
       f"{lengths}"
     )
+  # With one modality, "all together" would be that one again.
   targets = [*radii, EVERYTHING] if len(radii) > 1 else list(radii)
   return tuple(
     Cell(
@@ -248,6 +250,8 @@ def plan(attacks: Iterable[SuiteAttack], grid: Sequence[Cell]) -> Plan:
     for attack in suite
     if _meets(attack, cell, count)
   )
+  # An attack for a modality that the inputs lack is named as refused: left out
+  # silently, it would seem to have run.
   there = {case.attack.name for case in cases}
   targets = sorted({cell.target for cell in grid_cells})
   refused = {
@@ -269,6 +273,7 @@ def _meets(attack: SuiteAttack, cell: Cell, count: int) -> bool:
         level,
         f"in {-count}..{count - 1} for {count} radii",
       )
+  # Negative levels count from the largest radius; none named means all.
   levels = {level % count for level in attack.levels} or {cell.level}
   return cell.target in (attack.targets or (cell.target,)) and (
     cell.level in levels

@@ -109,6 +109,8 @@ def worst(evaluation: Evaluation) -> Worst:
   robust = clean.correct.copy()
   prediction, loss = clean.prediction.copy(), clean.loss.copy()
   attack = np.full(len(loss), -1, np.int32)
+  # One pass in the order of attack: a later one takes an example over only
+  # where its result is worse.
   for position, outcome in enumerate(evaluation.attacks.values()):
     valid = outcome.attempted & outcome.contained & clean.correct
     # Success first; among outcomes of the same kind the larger loss.
@@ -150,6 +152,7 @@ def summarize(evaluation: Evaluation, confidence: float = 0.95) -> Summary:
   unknown = wilson(0, 0, confidence)
   return Summary(
     examples=count,
+    # Wilson intervals, which cover well even where nothing or all is right.
     clean=wilson(correct, count, confidence),
     robust=wilson(standing, count, confidence) if judged else unknown,
     success=(

@@ -201,6 +201,8 @@ def hire(
     def move(path: tuple, delta: Array, slope: Array) -> Array:
       name = _modality(path)
       bound = _for_modality(radius, name)
+      # One signed step as in FGSM, and back into the ball: PGD spread over
+      # periods.
       moved = delta + _for_modality(step_size, name) * jnp.sign(slope)
       return jnp.clip(moved, -bound, bound)
 

@@ -76,6 +76,8 @@ def sr(
     del step
 
     def forward(key: Key, inputs: Inputs) -> tuple[Array, PyTree]:
+      # Statistics come back as `aux`, of the clean pass alone: the second
+      # forward pass must not move them again.
       run = network.apply(variables, inputs, rule=rule, key=key, train=True)
       return run.logits, run.batch_stats
 
@@ -91,6 +93,7 @@ def sr(
       cross_entropy(result.logits, batch.labels), batch.mask
     )
     penalty = masked_mean(result.penalty, batch.mask)
+    # Only looked at: without the stop it would be part of the backward pass.
     slope = masked_mean(jnp.abs(lax.stop_gradient(result.slope)), batch.mask)
     metrics = {
       "loss": natural + weight * penalty,

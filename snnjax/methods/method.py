@@ -107,11 +107,13 @@ def as_method(method: Method | Objective) -> Method:
 
 def masked_mean(values: Array, mask: Array) -> Array:
   """Returns the mean of values [B] where the mask [B] is True; 0 if nowhere."""
+  # At least 1, so that a batch of padding alone has the mean 0 and not NaN.
   weights = mask.astype(values.dtype)
   return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)
 
 
 def accuracy(logits: Array, batch: Batch) -> Array:
   """Returns the share of a batch's examples that logits [B, C] get right."""
+  # Not argmax: logits that are not finite are never right.
   right = predicts(logits, batch.labels)
   return masked_mean(right.astype(logits.dtype), batch.mask)

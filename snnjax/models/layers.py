@@ -139,6 +139,7 @@ def _kernel(
     ValueError: if the sequence has other features than the kernel takes.
   """
   shape = (*size, sequence.shape[-1], module.features)
+  # flax would complain about shapes without saying which input is wrong.
   if module.has_variable("params", "kernel"):
     weight: Array = module.variables["params"]["kernel"]
     weight_shape = tuple(weight.shape)
@@ -148,6 +149,7 @@ def _kernel(
         f"{weight_shape[-2]} features along the last axis (channels, of images "
         f"[B, H, W, C]) and gets {shape[-2]}"
       )
+  # A half-precision normal draw has few distinct values: drawn wide, then cast.
   wide = np.promote_types(sequence.dtype, jnp.float32)
 
   def draw(key: Key, shape: tuple[int, ...]) -> Array:
@@ -220,6 +222,7 @@ class Standardize(nn.Module):
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns standardised inputs of the same shape."""
     del context
+    # Constants, not parameters: nothing trains them, and radii need them fixed.
     shape = (1,) * (sequence.ndim - 1) + (-1,)
     mean = np.asarray(self.mean, sequence.dtype).reshape(shape)
     std = np.asarray(self.std, sequence.dtype).reshape(shape)

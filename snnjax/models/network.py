@@ -100,6 +100,8 @@ def build(
   def sequences(
     inputs: Inputs, key: Key | None, window: tuple[int, int]
   ) -> dict[str, Array]:
+    # Every branch has a key of its own, by its position: the draws of one do
+    # not depend on what other branches draw.
     arrays = _by_branch(inputs, encoders, single)
     _check_types(arrays, single)
     return {
@@ -215,6 +217,7 @@ class _Module(nn.Module):
     outputs, _ = head(sequence, context)
     outputs = jnp.broadcast_to(outputs, (context.steps, *outputs.shape[1:]))
     last: dict[str, State] = {}
+    # A readout may integrate the outputs in a neuron that never fires.
     neuron = self.readout.neuron
     if neuron is not None:
       state = context.states.get(OUTPUT)

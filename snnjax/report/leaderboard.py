@@ -157,6 +157,7 @@ def document(entries: Sequence[Entry]) -> dict[str, Any]:
     ValueError: an entry has a value that is not allowed, or two have one name.
   """
   names = [entry.paper.name for entry in entries]
+  # A board is read by name: two rows of one name could not be told apart.
   twice = sorted({name for name in names if names.count(name) > 1})
   if twice:
     raise ValueError(f"name must be unique on a leaderboard; twice: {twice}")

@@ -109,6 +109,7 @@ def _table(table: Table) -> str:
       "| " + " | ".join(_one_line(c).replace("|", "\\|") for c in cells) + " |"
     )
 
+  # Markdown has no other way to set numbers flush right.
   rules = [
     "---:" if wording.is_numeric(column, table.rows) else ":---"
     for column in table.columns

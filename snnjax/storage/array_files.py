@@ -5,9 +5,9 @@ plain arrays, no code: npz (see `snnjax.storage.npz`) and safetensors (the extra
 of that name). Dtypes NumPy lacks, such as bfloat16, are kept: npz stores their
 bits as unsigned integers with the true dtype beside them.
 
-A file says what its arrays were made from, and its digest is over that and
-them. A file without a digest is refused: it was cut, or something else wrote
-it. What something else wrote is read by ``restore(..., foreign=True)``.
+A file notes what its arrays were made from, and a digest over the arrays and
+this note. A file without a digest is refused: it was truncated, or another
+program wrote it. ``restore(..., foreign=True)`` reads files of other programs.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ _REMEDY = (
   "write it again with parameters.export, or read with foreign=True what "
   "something else wrote"
 )
-_TOLD = 8  # of what does not fit, a message names so many
-_LETTERS = 200  # of each
+_PROBLEMS = 8  # so many problems a message lists
+_LETTERS = 200  # and so many letters of each
 _SAFETENSORS = {
   "BOOL": "bool",
   "U8": "uint8",
@@ -128,7 +128,7 @@ def fill(arrays: Mapping[str, np.ndarray], template: PyTree) -> PyTree:
       )
   problems += [f"{name}: no such leaf is expected" for name in left]
   if problems:
-    raise ValueError(f"arrays do not fit: {told(problems)}")
+    raise ValueError(f"arrays do not fit: {summarize(problems)}")
   return jax.tree.unflatten(jax.tree.structure(template), values)
 
 
@@ -140,34 +140,34 @@ def describe(leaf: Any) -> str:
   return f"{leaf.dtype}[{shape}]"
 
 
-def compare(found: Mapping[str, str], expected: PyTree) -> list[str]:
-  """What keeps named arrays from filling a tree.
+def compare(stored: Mapping[str, str], expected: PyTree) -> list[str]:
+  """Lists the differences between named arrays and the leaves of a tree.
 
   Args:
-    found: the `describe` of every array at hand, by name.
+    stored: the `describe` of every array at hand, by name.
     expected: a pytree whose leaves have the wanted shapes and dtypes.
 
   Returns:
     One line per leaf that is missing, unexpected or different; empty where
     all fit.
   """
-  wanted = {n: describe(leaf) for n, leaf in named_leaves(expected).items()}
+  needed = {n: describe(leaf) for n, leaf in named_leaves(expected).items()}
   problems = []
-  for name, text in wanted.items():
-    if name not in found:
+  for name, text in needed.items():
+    if name not in stored:
       problems.append(f"{name}: missing, {text} is expected")
-    elif found[name] != text:
-      problems.append(f"{name}: {found[name]} came, {text} is expected")
-  for name in found:
-    if name not in wanted:
-      problems.append(f"{name}: {found[name]} came, no such leaf is expected")
+    elif stored[name] != text:
+      problems.append(f"{name}: {stored[name]} came, {text} is expected")
+  for name in stored:
+    if name not in needed:
+      problems.append(f"{name}: {stored[name]} came, no such leaf is expected")
   return problems
 
 
-def told(problems: Sequence[str]) -> str:
-  """Returns what `compare` found in a line, of much the beginning."""
-  shown = "; ".join(problem[:_LETTERS] for problem in problems[:_TOLD])
-  more = len(problems) - _TOLD
+def summarize(problems: Sequence[str]) -> str:
+  """Returns the problems in one line, the first few if there are many."""
+  shown = "; ".join(problem[:_LETTERS] for problem in problems[:_PROBLEMS])
+  more = len(problems) - _PROBLEMS
   return f"{shown} and {more} more" if more > 0 else shown
 
 
@@ -255,8 +255,8 @@ def restore(
       instance the parameters of a fresh network.
     made_from: what they must have been made from; None asks nothing.
     remedy: what a person can do about a damaged or foreign file.
-    foreign: whether the file is one that `export` did not write. It has no
-      digest: that its values are right, nobody knows.
+    foreign: whether another program wrote the file. It has no digest, so
+      altered values are not noticed.
 
   Returns:
     Like `template`, with the file's values.
@@ -270,14 +270,14 @@ def restore(
     OSError: the file cannot be read.
   """
   source = pathlib.Path(path)
-  held = _read(source, remedy, template if foreign else None)
+  file_content = _read(source, remedy, template if foreign else None)
   if made_from is not None:
-    identity.check(source, held.made_from, made_from, remedy)
-  arrays = held.arrays
-  found = {name: describe(array) for name, array in arrays.items()}
-  problems = compare(found, template)
+    identity.check(source, file_content.made_from, made_from, remedy)
+  arrays = file_content.arrays
+  stored = {name: describe(array) for name, array in arrays.items()}
+  problems = compare(stored, template)
   if problems:
-    raise ValueError(f"{source} does not fit: {told(problems)}")
+    raise ValueError(f"{source} does not fit: {summarize(problems)}")
   leaves = named_leaves(template)
   values = [place(arrays[name], like) for name, like in leaves.items()]
   return jax.tree.unflatten(jax.tree.structure(template), values)
@@ -330,7 +330,11 @@ def _write_npz(
 def _read(
   path: pathlib.Path, remedy: str, foreign: PyTree | None
 ) -> npz.Content:
-  """Reads a file; a foreign one may hold what that template has, no more."""
+  """Reads a file.
+
+  `foreign` is the template of a file that another program wrote, which may
+  hold the template's arrays and nothing else; None for a file of `export`.
+  """
   content = files.content(path)
   try:
     if _format(path) == "safetensors":
@@ -341,14 +345,14 @@ def _read(
         for name, leaf in named_leaves(foreign).items()
       }
       return npz.Content(npz.read_foreign(content, expected), None)
-    held = npz.read(content)
-    dtypes = json.loads(str(held.arrays.pop(_DTYPES, "{}")))
+    stored = npz.read(content)
+    dtypes = json.loads(str(stored.arrays.pop(_DTYPES, "{}")))
     for name, dtype in dtypes.items():
       kind = jnp.dtype(dtype)
       if kind.isbuiltin != 2:  # as on writing: registered by another package
         raise ValueError(f"{_DTYPES} names {kind}, which NumPy has")
-      held.arrays[name] = held.arrays[name].view(kind)
-    return held
+      stored.arrays[name] = stored.arrays[name].view(kind)
+    return stored
   except (
     ValueError,
     KeyError,
@@ -380,16 +384,16 @@ def _write_safetensors(
         f"{name}: safetensors holds {sorted(_SAFETENSORS.values())}, "
         f"got {array.dtype}; use npz"
       )
-  whole = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+  contiguous = {name: np.asarray(a, order="C") for name, a in arrays.items()}
   noted = "" if made_from is None else json.dumps(made_from, sort_keys=True)
-  said = {_DIGEST: _sealed(whole, noted)}
+  metadata = {_DIGEST: _seal_digest(contiguous, noted)}
   if noted:
-    said[_MADE_FROM] = noted
-  content = _safetensors().numpy.save(whole, said)
+    metadata[_MADE_FROM] = noted
+  content = _safetensors().numpy.save(contiguous, metadata)
   files.write_bytes(path, content)
 
 
-def _sealed(arrays: Mapping[str, np.ndarray], noted: str) -> str:
+def _seal_digest(arrays: Mapping[str, np.ndarray], noted: str) -> str:
   """The digest over arrays and what they were made from."""
   return identity.of_arrays({**arrays, _MADE_FROM: np.asarray(noted)})
 
@@ -403,17 +407,17 @@ def _read_safetensors(content: bytes, sealed: bool) -> npz.Content:
     arrays = {}
     for name, entry in entries:
       dtype = jnp.dtype(_SAFETENSORS[entry["dtype"]])
-      wanted = math.prod(entry["shape"]) * dtype.itemsize
+      size_needed = math.prod(entry["shape"]) * dtype.itemsize
       data = bytes(entry["data"])
-      if len(data) != wanted:
-        raise ValueError(f"{name!r} has {len(data)} bytes, not {wanted}")
+      if len(data) != size_needed:
+        raise ValueError(f"{name!r} has {len(data)} bytes, not {size_needed}")
       arrays[name] = np.frombuffer(data, dtype).reshape(entry["shape"]).copy()
   except module.SafetensorError as error:
     raise ValueError(str(error)) from None
   if not sealed:
     return npz.Content(arrays, None)
   noted = metadata.get(_MADE_FROM, "")
-  if metadata.get(_DIGEST) != _sealed(arrays, noted):
+  if metadata.get(_DIGEST) != _seal_digest(arrays, noted):
     said = "differs" if _DIGEST in metadata else "is missing"
     raise ValueError(f"the SHA-256 of its arrays {said}")
   return npz.Content(arrays, json.loads(noted) if noted else None)

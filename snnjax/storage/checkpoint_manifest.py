@@ -69,7 +69,7 @@ def read(place: pathlib.Path) -> dict[str, Any]:
   if files.content(place / _SEAL) != _seal(place):
     raise CheckpointError(f"{NAME} and {_SEAL} do not agree")
   try:
-    return _compared(place, json.loads(files.content(place / NAME)))
+    return _check_files(place, json.loads(files.content(place / NAME)))
   except CheckpointError:
     raise
   except (
@@ -86,8 +86,10 @@ def _seal(place: pathlib.Path) -> bytes:
   return f"{files.sha256(place / NAME)}  {NAME}\n".encode()
 
 
-def _compared(place: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
-  """The manifest, whose files are as it says."""
+def _check_files(
+  place: pathlib.Path, manifest: dict[str, Any]
+) -> dict[str, Any]:
+  """Returns the manifest; raises unless all files are as it says."""
   if manifest["format"] != _FORMAT:
     raise CheckpointError(
       f"{NAME} has format {manifest['format']}, not {_FORMAT}"

@@ -1,4 +1,4 @@
-"""Checkpoints that are verified: the newest good step, or a clear error.
+"""Saves checkpoints with checksums, and restores the newest undamaged one.
 
 One folder holds one sub-folder per step, written by orbax beside its place
 and renamed when it is whole:
@@ -196,15 +196,17 @@ def restore(
     CheckpointWarning: a newer checkpoint is damaged and was left out.
   """
   root = pathlib.Path(folder)
-  found = steps(root)
-  if not found:
+  available = steps(root)
+  if not available:
     raise FileNotFoundError(errno.ENOENT, "no checkpoint in", str(root))
-  if step is not None and step not in found:
+  if step is not None and step not in available:
     raise FileNotFoundError(
-      errno.ENOENT, f"no step {step} (there are {list(found)}) in", str(root)
+      errno.ENOENT,
+      f"no step {step} (there are {list(available)}) in",
+      str(root),
     )
   reasons: list[str] = []
-  for candidate in (step,) if step is not None else reversed(found):
+  for candidate in (step,) if step is not None else reversed(available):
     place = root / _name(candidate)
     try:
       manifest = checkpoint_manifest.read(place)
@@ -238,7 +240,7 @@ def _name(step: int) -> str:
 
 
 def _remove(place: pathlib.Path) -> None:
-  """Removes a step so that no moment shows half of it."""
+  """Removes a step: renamed first, so that no reader sees a part of it."""
   gone = place.with_name(f"{files.TEMPORARY}old-{place.name}")
   shutil.rmtree(gone, ignore_errors=True)
   place.rename(gone)
@@ -283,7 +285,7 @@ def _read(
   )
   if problems:
     raise CheckpointError(
-      f"checkpoint {place} does not fit: {array_files.told(problems)}"
+      f"checkpoint {place} does not fit: {array_files.summarize(problems)}"
     )
   stored = {name: entry["stored"] for name, entry in entries.items()}
   arrays = orbax_arrays.read(f"step {place.name}", place / _STATE, stored)

@@ -1,8 +1,8 @@
-"""Files that are either whole or not there, after a crash as well.
+"""Writes files so that each is complete or absent, even after a crash.
 
-Everything is written beside its place, flushed to the disk, and renamed: a
+A file is written under a temporary name, flushed to the disk and renamed. A
 reader, or a process that starts after kill -9 or a full disk, sees the old
-content or the new one, never half of it.
+content or the new one, never a part of it.
 """
 
 import contextlib
@@ -182,9 +182,9 @@ def read_sealed(path: pathlib.Path, remedy: str) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict):
       raise ValueError("it is no JSON object")
-    found = value.pop(_SEAL, None)
-    if found != identity.of_value(value):
-      said = "differs from what it holds" if found else "is missing"
+    seal = value.pop(_SEAL, None)
+    if seal != identity.of_value(value):
+      said = "differs from what it holds" if seal else "is missing"
       raise ValueError(f"its SHA-256 {said}")
   except identity.DamagedError as error:
     raise identity.DamagedError(f"{error}; {remedy}") from None
@@ -235,14 +235,14 @@ def read_arrays(
     ForeignError: it was made from something else.
   """
   try:
-    found = npz.read(content(path))
+    stored = npz.read(content(path))
   except ValueError as error:
     raise identity.DamagedError(
       f"{path} is damaged: {error}; {remedy}"
     ) from None
   if made_from is not None:
-    identity.check(path, found.made_from, made_from, remedy)
-  return found.arrays
+    identity.check(path, stored.made_from, made_from, remedy)
+  return stored.arrays
 
 
 def sweep(folder: pathlib.Path) -> None:
@@ -261,7 +261,10 @@ def sweep(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _draft(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, BinaryIO]]:
-  """Opens a locked file beside `path`; it is gone where the body fails."""
+  """Opens a locked temporary file beside `path`; removes it if the body fails.
+
+  The lock tells `sweep` that the file is still being written.
+  """
   while True:
     draft = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     stream = draft.open("xb")

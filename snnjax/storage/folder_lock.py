@@ -31,7 +31,7 @@ def hold(root: pathlib.Path) -> io.FileIO:
     raise OSError(
       error.errno, f"workdir cannot be written: {error.strerror}", str(root)
     ) from None
-  return _locked(stream, root, shared=False)
+  return _take_or_close(stream, root, shared=False)
 
 
 def share(root: pathlib.Path) -> io.FileIO | None:
@@ -48,10 +48,10 @@ def share(root: pathlib.Path) -> io.FileIO | None:
     if error.errno in _UNWRITABLE:
       return None
     raise
-  return _locked(stream, root, shared=True)
+  return _take_or_close(stream, root, shared=True)
 
 
-def _locked(
+def _take_or_close(
   stream: io.FileIO, root: pathlib.Path, *, shared: bool
 ) -> io.FileIO:
   """Takes the lock without waiting for it, or closes the file."""

@@ -1,4 +1,4 @@
-"""What an artefact was made from: digests that whoever reads it compares.
+"""Digests of what a file was made from, compared when the file is read.
 
 Everything a run leaves on the disk (checkpoints, parameters, the parts of an
 evaluation, a report's record, an entry of a leaderboard) carries a mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-_SHOWN = 12  # hexadecimal digits of a digest that a person is told
+_SHOWN = 12  # hexadecimal digits of a digest in messages
 
 
 class BadFileError(ValueError):
@@ -88,7 +88,7 @@ def of_configuration(
 
 
 def short(digest: str) -> str:
-  """The part of a digest that a person is told."""
+  """The first digits of a digest, for messages."""
   return digest[:_SHOWN]
 
 
@@ -113,11 +113,13 @@ def check(
   if carried is None:
     raise ForeignError(f"{what} does not say what it was made from: {remedy}")
   for name, digest in expected.items():
-    found = carried.get(name)
-    if found != digest:
-      said = f"{name} {short(found)}" if found else f"no {name}"
+    carried_digest = carried.get(name)
+    if carried_digest != digest:
+      origin = (
+        f"{name} {short(carried_digest)}" if carried_digest else f"no {name}"
+      )
       raise ForeignError(
-        f"{what} was made from {said}, and here is {name} {short(digest)}: "
+        f"{what} was made from {origin}, and here is {name} {short(digest)}: "
         f"{remedy}"
       )
 

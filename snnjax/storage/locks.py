@@ -17,7 +17,7 @@ class Opened(Protocol):
 
 
 class Lock(enum.Enum):
-  """How the lock of a file stands, once it was asked for."""
+  """The result of asking for a file's lock."""
 
   HELD = "held"
   BUSY = "busy"  # another process holds it

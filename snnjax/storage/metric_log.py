@@ -6,10 +6,10 @@ stands under ``wall`` and nowhere else, so that without it an interrupted and
 resumed run's file equals an uninterrupted one's. For that, write the lines of
 a step before its checkpoint, and give `Metrics` the step that was restored.
 
-``chain`` is a digest of the line and of the chain before it; ``wall`` has one
-of its own, ``check``. A line that is altered, lost, doubled or moved is found
-by whoever reads the file; lost last ones by `Written`, which a checkpoint
-keeps.
+``chain`` is a digest of the line and of the line before's ``chain``; ``wall``
+has one of its own, ``check``. So `read` notices a line that was altered,
+removed, doubled or moved. Lines lost at the end are noticed by comparison with
+the `Written` that a checkpoint keeps.
 """
 
 import contextlib
@@ -61,13 +61,14 @@ class Metrics:
     after: int | None = None,
     expected: Written | None = None,
   ):
-    """Opens the file, made where it is missing, and cuts what is undone.
+    """Opens the file, or makes it, and removes lines after the restored step.
 
     Args:
       path: the file.
-      after: the restored step; lines of later steps go. None: all lines go,
-        the run begins anew. A torn last line goes in any case.
-      expected: what must stay; None asks nothing.
+      after: the restored step; lines of later steps are removed. None removes
+        all lines, for a run that begins anew. An incomplete last line is
+        removed in any case.
+      expected: what must remain; None checks nothing.
 
     Raises:
       OSError: the file cannot be written.
@@ -77,7 +78,7 @@ class Metrics:
       MetricsWarning: lines are lost, or are another run's.
     """
     self._path = pathlib.Path(path)
-    kept = b""
+    content = b""
     self._written = Written()
     if self._path.exists() and after is not None:
       lines = [
@@ -85,14 +86,14 @@ class Metrics:
         for line, record in _whole_lines(self._path)
         if record["step"] <= after
       ]
-      kept = b"".join(line for line, _ in lines)
+      content = b"".join(line for line, _ in lines)
       if lines:
         self._written = Written(len(lines), lines[-1][1][_CHAIN])
     _compare(self._path, self._written, expected)
     self._stream = self._path.open("ab", buffering=0)
     self._last = -1 if after is None else after
     # Lines rise in step, so what stays is a prefix of the file.
-    self._stream.truncate(len(kept))
+    self._stream.truncate(len(content))
     os.fsync(self._stream.fileno())
 
   @property
@@ -123,13 +124,13 @@ class Metrics:
     for name in ("step", _CHAIN, "wall"):
       if name in values:
         raise ValueError(f"no metric may be named {name!r}")
-    record: dict[str, Any] = {"step": step, **_finite(values)}
-    record[_CHAIN] = _chained(self._written.chain, record)
+    record: dict[str, Any] = {"step": step, **_to_json(values)}
+    record[_CHAIN] = _chain_digest(self._written.chain, record)
     if wall is not None:
       if _CHECK in wall:
         raise ValueError(f"no wall time may be named {_CHECK!r}")
-      plain = _finite(wall)
-      record["wall"] = {**plain, _CHECK: _chained(record[_CHAIN], plain)}
+      plain = _to_json(wall)
+      record["wall"] = {**plain, _CHECK: _chain_digest(record[_CHAIN], plain)}
     line = json.dumps(record, allow_nan=False).encode() + b"\n"
     size = os.fstat(self._stream.fileno()).st_size
     try:
@@ -183,7 +184,7 @@ def read(
   chain = lines[-1][1][_CHAIN] if lines else ""
   _compare(pathlib.Path(path), Written(len(lines), chain), expected)
   for _, record in lines:
-    restored = {name: _restored(value) for name, value in record.items()}
+    restored = {name: _from_json(value) for name, value in record.items()}
     del restored[_CHAIN]
     if "wall" in restored:
       del restored["wall"][_CHECK]
@@ -229,21 +230,23 @@ def tensorboard(
 
 
 def _compare(
-  path: pathlib.Path, found: Written, expected: Written | None
+  path: pathlib.Path, present: Written, expected: Written | None
 ) -> None:
-  """Warns where a file does not hold what it must."""
-  if expected is None or expected == found:
+  """Warns if a file has other lines than expected."""
+  if expected is None or expected == present:
     return
   warnings.warn(
     f"{path} must have {expected.lines} lines (chain "
-    f"{expected.chain or 'none'}); it has {found.lines} (chain "
-    f"{found.chain or 'none'}): what differs is lost",
+    f"{expected.chain or 'none'}); it has {present.lines} (chain "
+    f"{present.chain or 'none'}): what differs is lost",
     MetricsWarning,
     stacklevel=3,
   )
 
 
-def _finite(values: Mapping[str, Value]) -> dict[str, bool | int | float | str]:
+def _to_json(
+  values: Mapping[str, Value],
+) -> dict[str, bool | int | float | str]:
   plain: dict[str, bool | int | float | str] = {}
   for name, value in values.items():
     if isinstance(value, bool | int | str):
@@ -258,13 +261,13 @@ def _finite(values: Mapping[str, Value]) -> dict[str, bool | int | float | str]:
   return plain
 
 
-def _restored(value: Any) -> Any:
+def _from_json(value: Any) -> Any:
   if isinstance(value, dict):
-    return {name: _restored(inner) for name, inner in value.items()}
+    return {name: _from_json(inner) for name, inner in value.items()}
   return float(value) if value in _NOT_FINITE else value
 
 
-def _chained(before: str, record: Mapping[str, Any]) -> str:
+def _chain_digest(before: str, record: Mapping[str, Any]) -> str:
   """The digest that ties a line to the one before it."""
   return identity.short(identity.of_value([before, record]))
 
@@ -272,7 +275,7 @@ def _chained(before: str, record: Mapping[str, Any]) -> str:
 def _whole_lines(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
   """The lines of a file with their records, less a torn last one."""
   lines = files.content(path).splitlines(keepends=True)
-  whole: list[tuple[bytes, dict[str, Any]]] = []
+  records: list[tuple[bytes, dict[str, Any]]] = []
   chain = ""
   for number, line in enumerate(lines, 1):
     try:
@@ -287,9 +290,9 @@ def _whole_lines(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
       if number == len(lines) and not line.endswith(b"\n"):
         break  # what a killed process was writing
       raise identity.damaged(f"{path}:{number}", error, _REMEDY) from None
-    whole.append((line, record))
+    records.append((line, record))
     chain = record[_CHAIN]
-  return whole
+  return records
 
 
 def _record(line: bytes, chain: str) -> dict[str, Any]:
@@ -298,11 +301,11 @@ def _record(line: bytes, chain: str) -> dict[str, Any]:
   if not line.endswith(b"\n") or not isinstance(record["step"], int):
     raise ValueError("no whole record")
   plain = {k: v for k, v in record.items() if k not in (_CHAIN, "wall")}
-  if record[_CHAIN] != _chained(chain, plain):
+  if record[_CHAIN] != _chain_digest(chain, plain):
     raise ValueError("it is altered, or a line before it is missing")
   wall = record.get("wall")
   if wall is not None:
     times = {name: value for name, value in wall.items() if name != _CHECK}
-    if wall[_CHECK] != _chained(record[_CHAIN], times):
+    if wall[_CHECK] != _chain_digest(record[_CHAIN], times):
       raise ValueError("its wall times are altered")
   return record

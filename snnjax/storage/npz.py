@@ -1,4 +1,4 @@
-"""The bytes of an npz file, written to be checked and read under bounds.
+"""Writes npz files with a digest, and reads them with limits on their size.
 
 An npz file is a zip archive of ``NAME.npy`` members, each a header and the
 array's bits. Ours are stored, not compressed, and have one member more,
@@ -236,7 +236,7 @@ def _check_sizes(
   size: int,
   expected: Mapping[str, Kind] | None,
 ) -> None:
-  """No member is longer than what it can honestly hold."""
+  """Raises if a member claims more bytes than the file or its shape has."""
   if expected is None:
     for member in members:
       stored = member.compress_type == zipfile.ZIP_STORED
@@ -261,17 +261,17 @@ def _array(name: str, data: bytes) -> np.ndarray:
   end = 10 + int.from_bytes(data[8:10], "little")
   if data[:8] != b"\x93NUMPY\x01\x00" or not 10 < end <= _HEADER:
     raise ValueError(f"{name!r} does not begin as an array does")
-  found = _ARRAY.fullmatch(data[10:end])
-  if found is None:
+  match = _ARRAY.fullmatch(data[10:end])
+  if match is None:
     raise ValueError(f"{name!r} has a header that is not an array's")
-  dtype = np.dtype(found[1].decode())
-  shape = tuple(int(size) for size in found[3].split(b",") if size.strip())
-  wanted = math.prod(shape) * dtype.itemsize
-  if len(data) - end != wanted:
+  dtype = np.dtype(match[1].decode())
+  shape = tuple(int(size) for size in match[3].split(b",") if size.strip())
+  size_needed = math.prod(shape) * dtype.itemsize
+  if len(data) - end != size_needed:
     raise ValueError(
       f"{name!r} has {len(data) - end} bytes of data, and {dtype} "
-      f"{list(shape)} takes {wanted}"
+      f"{list(shape)} takes {size_needed}"
     )
-  order: Any = "F" if found[2] == b"True" else "C"
+  order: Any = "F" if match[2] == b"True" else "C"
   flat = np.frombuffer(data, dtype, offset=end)
   return flat.reshape(shape, order=order).copy()

@@ -1,4 +1,4 @@
-"""Named arrays in orbax's own files, with failures of one line.
+"""Writes and reads named arrays with orbax; its errors become one line each.
 
 Its own tools show them as a tree. Arrays without elements, which orbax
 refuses, are left to who describes them.
@@ -102,9 +102,11 @@ def _checkpointer(what: str, place: pathlib.Path) -> Iterator[Any]:
   except (OSError, MemoryError, CheckpointError):
     raise
   except Exception as error:
-    found = re.search(r"os_error_code='(\d+)'", str(error))
-    code = int(found[1]) if found else errno.EIO
-    reason = os.strerror(code) if found else " ".join(str(error).split())[:300]
+    code_text = re.search(r"os_error_code='(\d+)'", str(error))
+    code = int(code_text[1]) if code_text else errno.EIO
+    reason = (
+      os.strerror(code) if code_text else " ".join(str(error).split())[:300]
+    )
     raise OSError(
       code, f"checkpoint of {what}: {reason}", str(place.parent)
     ) from error
@@ -143,14 +145,19 @@ def _check_sizes(
   An array without data, which costs its maker nothing, may have any size.
   """
   noted = checkpointer.metadata(place.absolute()).item_metadata.tree
-  for name, found in array_files.named_leaves(noted).items():
-    sizes = ", ".join(str(size) for size in found.shape)
-    told = f"{found.dtype}[{sizes}]"
+  for name, array_metadata in array_files.named_leaves(noted).items():
+    sizes = ", ".join(str(size) for size in array_metadata.shape)
+    description = f"{array_metadata.dtype}[{sizes}]"
     expected = stored.get(name, "nothing")
-    chunk = getattr(found.storage, "chunk_shape", None) or found.shape
-    if told != expected or math.prod(chunk) > math.prod(found.shape):
+    chunk = (
+      getattr(array_metadata.storage, "chunk_shape", None)
+      or array_metadata.shape
+    )
+    if description != expected or math.prod(chunk) > math.prod(
+      array_metadata.shape
+    ):
       raise CheckpointError(
-        f"checkpoint {place.parent}: {name} is {told} in pieces of "
+        f"checkpoint {place.parent}: {name} is {description} in pieces of "
         f"{list(chunk)} to orbax, {expected} in {NAME}"
       )
 

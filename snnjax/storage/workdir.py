@@ -1,4 +1,4 @@
-"""The folder of one run: what it was, how far it came, what it found.
+"""The folder of one run: its configuration, its status and its results.
 
     config.json       the resolved configuration
     environment.json  one entry per session: versions, devices, commit, seed
@@ -119,7 +119,7 @@ class Workdir:
     """
     path = self.array_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_arrays(path, arrays, _placed(name, made_from))
+    files.write_arrays(path, arrays, _add_place(name, made_from))
 
   def load_arrays(
     self,
@@ -143,15 +143,15 @@ class Workdir:
       ForeignError: it was made from something else, or under another name.
       ValueError: `name` leaves the folder.
     """
-    expected = _placed(name, made_from)
+    expected = _add_place(name, made_from)
     return files.read_arrays(self.array_file(name), expected, remedy)
 
   def array_names(self) -> tuple[str, ...]:
     """The names of all saved arrays, sorted."""
     root = self.path / "arrays"
-    found = (p.relative_to(root) for p in root.rglob("*.npz"))
-    whole = (p for p in found if not p.name.startswith(files.TEMPORARY))
-    return tuple(sorted(p.as_posix().removesuffix(".npz") for p in whole))
+    paths = (p.relative_to(root) for p in root.rglob("*.npz"))
+    finished = (p for p in paths if not p.name.startswith(files.TEMPORARY))
+    return tuple(sorted(p.as_posix().removesuffix(".npz") for p in finished))
 
   def close(self) -> None:
     """Lets another process in."""
@@ -170,16 +170,19 @@ class Workdir:
     return self.path / "arrays" / f"{name}.npz"
 
 
-def _placed(
+def _add_place(
   name: str, made_from: Mapping[str, str] | None
 ) -> Mapping[str, str] | None:
-  """The origin of arrays that have one, and for which place they were made."""
+  """Adds to an origin the name that the arrays are saved under.
+
+  So a file that was moved to another name is noticed. None stays None.
+  """
   if made_from is None:
     return None
   return {**made_from, "place": identity.of_value(name)}
 
 
-def _whole(folder: Workdir) -> str:
+def _lack_nothing(folder: Workdir) -> str:
   del folder
   return ""
 
@@ -188,7 +191,7 @@ def open(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
   changeable: Collection[str] = (),
-  lacking: Callable[[Workdir], str] = _whole,
+  lacking: Callable[[Workdir], str] = _lack_nothing,
 ) -> Workdir:
   """Opens the workdir of a run: a new one, or one to go on with.
 
@@ -218,7 +221,7 @@ def open(
   """
   root = pathlib.Path(path)
   plain = configuration.plain(config)
-  finished = _finished(root)
+  finished = _share_finished(root)
   if finished is not None:
     workdir = dataclasses.replace(finished, config=plain)
     try:
@@ -250,7 +253,7 @@ def open(
 
 
 @contextlib.contextmanager
-def reading(path: pathlib.Path | str) -> Iterator[Workdir]:
+def open_finished(path: pathlib.Path | str) -> Iterator[Workdir]:
   """Opens a finished run to read it, beside others that do; writes nothing.
 
   Args:
@@ -264,7 +267,7 @@ def reading(path: pathlib.Path | str) -> Iterator[Workdir]:
     ValueError: there is no finished run, or one of its files is damaged.
   """
   root = pathlib.Path(path)
-  workdir = _finished(root)
+  workdir = _share_finished(root)
   if workdir is None:
     status, _ = read_status(root)
     state = "none" if status is None else f"one that is {status.value}"
@@ -276,11 +279,11 @@ def reading(path: pathlib.Path | str) -> Iterator[Workdir]:
 
 
 @contextlib.contextmanager
-def opened(
+def open_with_status(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
   changeable: Collection[str] = (),
-  lacking: Callable[[Workdir], str] = _whole,
+  lacking: Callable[[Workdir], str] = _lack_nothing,
 ) -> Iterator[Workdir]:
   """Opens a workdir and writes how the body ended into its status.
 
@@ -316,7 +319,7 @@ def opened(
     workdir.close()
 
 
-def begun(path: pathlib.Path | str) -> bool:
+def has_results(path: pathlib.Path | str) -> bool:
   """Whether a folder holds what a run can go on from, or has finished.
 
   Args:
@@ -332,7 +335,7 @@ def begun(path: pathlib.Path | str) -> bool:
   root = pathlib.Path(path)
   if read_status(root)[0] is Status.DONE:
     return True
-  found = [
+  entries = [
     *(root / "checkpoints").glob("*"),
     *(
       file
@@ -340,29 +343,39 @@ def begun(path: pathlib.Path | str) -> bool:
       if file.relative_to(root / "arrays").parts[0] != ACCIDENTS
     ),
   ]
-  return not all(p.name.startswith(files.TEMPORARY) for p in found)
+  return not all(p.name.startswith(files.TEMPORARY) for p in entries)
 
 
 def _settle(
   root: pathlib.Path, config: dict[str, Any], changeable: Collection[str]
 ) -> Outcome:
-  """Compares a locked folder with `config`; writes that where it is new."""
+  """Compares the configuration of a locked folder with `config`.
+
+  In a new folder, and in one without results, `config` is written.
+
+  Returns:
+    How the run stands.
+
+  Raises:
+    ConfigurationChanged: the folder has results of another configuration.
+    BadFileError: it has results and no configuration.
+  """
   if not (root / _CONFIG).exists():
-    ours = [
+    own_files = [
       n
       for n in ("metrics.jsonl", "checkpoints", "arrays")
       if (root / n).exists()
     ]
-    if ours:
+    if own_files:
       raise identity.BadFileError(
-        f"workdir {root} has {', '.join(ours)} but no {_CONFIG}: put it back, "
-        "or choose another folder"
+        f"workdir {root} has {', '.join(own_files)} but no {_CONFIG}: put it "
+        "back, or choose another folder"
       )
     files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH
   there = read_config(root)
   lines = difference(there, config, changeable)
-  if lines and not begun(root):
+  if lines and not has_results(root):
     files.write_sealed(root / _CONFIG, config)
     return Outcome.FRESH
   if lines:
@@ -375,7 +388,7 @@ def _settle(
   return Outcome.RESUMED
 
 
-def _finished(root: pathlib.Path) -> Workdir | None:
+def _share_finished(root: pathlib.Path) -> Workdir | None:
   """Opens a finished run for reading; None where none has finished."""
   if read_status(root)[0] is not Status.DONE or not (root / _CONFIG).exists():
     return None

@@ -77,13 +77,18 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def examples():
+def wrong_from_the_start():
+  """43 examples, of which a linear network errs on the first five."""
   rng = np.random.default_rng(0)
   inputs = rng.uniform(0.2, 0.8, (43, 6)).astype(np.float32)
   labels = np.array(jnp.argmax(classify(None, inputs), axis=1))
-  labels[:5] = (labels[:5] + 1) % 3  # five that are wrong from the start
+  labels[:5] = (labels[:5] + 1) % 3
   return inputs, labels
+
+
+@pytest.fixture(scope="module")
+def examples():
+  return wrong_from_the_start()
 
 
 def run(inputs, labels, cases=CASES, **options):
@@ -411,9 +416,9 @@ def test_progress_counts_the_examples(examples):
     ({"microbatch": 0}, "microbatch must be"),
     ({"labels": np.full(43, 3)}, "labels must be below"),
     ({"labels": np.full(43, -1)}, "labels must be integers"),
-    ({"labels": np.zeros(42, int)}, "labels must have shape"),
+    ({"labels": np.zeros(42, int)}, r"labels must be \[43\]"),
     ({"indices": np.zeros(43, int)}, "indices must be unique"),
-    ({"mask": np.ones(3, bool)}, "mask must have shape"),
+    ({"mask": np.ones(3, bool)}, r"mask must be \[43\]"),
     ({"cases": {CLEAN: lambda: fgsm(0.1)}}, "no attack may be called"),
     ({"key": jax.random.split(jax.random.key(0), 43)}, "key must be one"),
   ],

@@ -13,6 +13,7 @@ from tests.evaluation.microbatches_test import (
   classify,
   fgsm,
   noise,
+  wrong_from_the_start,
 )
 
 NEAR, FAR = 0.03, 0.1
@@ -29,6 +30,11 @@ OF_CELL = {
   for name, before in (("fgsm", ("noise",)), ("again", ("noise", "fgsm")))
 }
 OPTIONS = {"key": KEY, "microbatch": 8, "survivors": OF_CELL}
+
+
+@pytest.fixture(scope="module")
+def examples():
+  return wrong_from_the_start()
 
 
 @pytest.fixture(scope="module")

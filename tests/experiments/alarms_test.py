@@ -146,7 +146,7 @@ def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
 def test_what_is_reported_holds_smaller_radii_and_fewer_modalities(masked):
   told = report_run.load(masked, tiny_runs.config(CHANGES))
   robust = [
-    alarm_study._reported(told.plan, cell, told.evaluation, 8)
+    alarm_study.reported_robust(told.plan, cell, told.evaluation, 8)
     for cell in told.plan.cells
   ]
   assert np.all(robust[1] <= robust[0])
@@ -215,14 +215,16 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
 
   splits = datasets.load(made, only_test=True)
   source = tiny_runs.evaluation(masked)
-  with workdir.opened(source, workdir.read_config(source)) as finished:
+  with workdir.open_with_status(
+    source, workdir.read_config(source)
+  ) as finished:
     agenda = chunk_files.read(source)
     parts = chunk_files.load(finished, agenda)
   plan = agenda.plan
   # A network that nothing withstands at the largest radius is checked there
   # as well: another choice for it would compare networks at different radii.
   batch = assessment.test_batch(made, splits)
-  evaluation = chunk_files.collected(agenda, parts, batch.labels)
+  evaluation = chunk_files.collect(agenda, parts, batch.labels)
   lost = {
     case.path: outcome._replace(success=outcome.claimed | True)
     for case in plan.on(plan.strongest)
@@ -233,7 +235,7 @@ def test_a_stop_is_obeyed_after_a_part(monkeypatch, masked, tmp_path):
   judge = jax.tree_util.Partial(lambda *_: None, {})
   given = (made, None, judge, batch, plan, evaluation)
   stops, told = 0, []
-  with workdir.opened(tmp_path / "new", {}) as folder:
+  with workdir.open_with_status(tmp_path / "new", {}) as folder:
     with pytest.raises(FileNotFoundError):
       alarm_study.load(made, folder, {})
     with pytest.raises(Preempted, match="before the alarms"):
@@ -287,8 +289,8 @@ def test_measurements_survive_the_disk(tmp_path):
     reasons={"statistics_change": "there are none"},
   )
   folder = tmp_path / "arrays.npz"
-  files.write_arrays(folder, alarm_study.encoded(whole))
-  back = alarm_study.decoded(files.read_arrays(folder))
+  files.write_arrays(folder, alarm_study.encode(whole))
+  back = alarm_study.decode(files.read_arrays(folder))
   for name, value in whole._asdict().items():
     np.testing.assert_equal(getattr(back, name), value, name)
 
@@ -296,7 +298,7 @@ def test_measurements_survive_the_disk(tmp_path):
 def test_without_examples_the_report_says_so():
   alone = {"differing_alone": 0, "attacked_alone": 2}
   alarms = checks.check(Measurements(**alone), "net")
-  told = alarm_study.completed(alarms, None, "net")
+  told = alarm_study.complete(alarms, None, "net")
   for alarm in told:
     if alarm.state is State.NOT_CHECKED:
       assert alarm.reason == "evaluation.alarm_examples is 0"
@@ -314,7 +316,7 @@ def test_what_only_authors_know_is_given_and_checked(masked, tmp_path):
   def entry(changes):
     made = tiny_runs.config(CHANGES | changes)
     networks = [report_run.load(masked, made)]
-    entries = leaderboard_entry.checked(networks, made)
+    entries = leaderboard_entry.check_entries(networks, made)
     path = leaderboard_entry.write(entries, tmp_path)
     return json.loads(path.read_text())["entries"][0]
 

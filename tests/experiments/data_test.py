@@ -1,5 +1,6 @@
 """Any prepared data set trains; a missing or unfit one says what to do."""
 
+import contextlib
 import resource
 
 import chex
@@ -8,7 +9,6 @@ import numpy as np
 import pytest
 
 from experiments.building import build, datasets, networks
-from experiments.building.shared import Shared
 from experiments.command import exits
 from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
@@ -16,6 +16,7 @@ from experiments.training import loop
 from snnjax.data import manifest
 from snnjax.data.importers import prepare
 from snnjax.interfaces import Batch
+from snnjax.storage import workdir
 from tests import tiny_runs
 from tests.datasets.downloads import write_mnist, write_svhn
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
@@ -101,7 +102,9 @@ def test_a_streamed_run_has_the_bits_of_one_in_memory(folder, tmp_path):
   assert tiny_runs.equal_metrics(tmp_path / "true", tmp_path / "false")
 
 
-def test_an_evaluation_loads_the_test_split_alone(folder, monkeypatch):
+def test_an_evaluation_loads_the_test_split_alone(
+  folder, tmp_path, monkeypatch
+):
   opened = []
   real = datasets.registry.open_dataset
 
@@ -114,8 +117,13 @@ def test_an_evaluation_loads_the_test_split_alone(folder, monkeypatch):
   assert opened == ["test"]
   assert splits.train is splits.validation is None
   assert len(splits.test.labels) == 9
-  with pytest.raises(ValueError, match="splits must have training examples"):
-    loop._begin(grey(folder), splits, {}, Shared())
+  config = grey(folder)
+  run = workdir.open(tmp_path, settings.to_dict(config))
+  with (
+    contextlib.closing(run),
+    pytest.raises(ValueError, match="splits must have training examples"),
+  ):
+    loop.fit(config, splits, run)
 
 
 @pytest.mark.usefixtures("compiled")

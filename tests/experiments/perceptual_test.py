@@ -54,19 +54,19 @@ def test_what_was_measured_is_put_together_by_example():
     np.array([1.0, 2.0, 3.0]), np.array([-1.0, 0.5, 0.25])
   )
   clean = Chunk(CLEAN, INDICES, Clean(*[np.zeros(3)] * 5))
-  back = perceptual_study.collected(
+  back = perceptual_study.collect(
     [(clean, None), (attacked({"image": IMAGES}), rows)], np.arange(5)
   )
   (found,) = back.values()
   np.testing.assert_array_equal(found.distance, [2, np.nan, 3, np.nan, 1])
   success = np.array([True, False, True, False, False])
-  assert perceptual_study.summarized(found, success) == {
+  assert perceptual_study.summarize(found, success) == {
     "distance": 2.5,
     "tolerance": 0.375,
   }
-  assert perceptual_study.summarized(found, ~success)["distance"] == 1
+  assert perceptual_study.summarize(found, ~success)["distance"] == 1
   nobody = np.zeros(5, bool)
-  assert perceptual_study.summarized(found, nobody) == {
+  assert perceptual_study.summarize(found, nobody) == {
     "distance": None,
     "tolerance": None,
   }

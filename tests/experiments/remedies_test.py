@@ -42,7 +42,7 @@ def test_what_fires_says_its_command():
 @pytest.mark.parametrize("name", remedies.COMMANDS)
 def test_the_command_is_read_and_its_values_are_allowed(name, tmp_path):
   run = tmp_path / "run"
-  with workdir.opened(run, settings.to_dict(tiny_runs.config())):
+  with workdir.open_with_status(run, settings.to_dict(tiny_runs.config())):
     pass
   text = remedies.command(remedies.COMMANDS[name])
   _, _, module, *words = shlex.split(text.replace("RUN", str(run)))

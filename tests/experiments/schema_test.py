@@ -184,7 +184,7 @@ def test_a_start_that_failed_does_not_hold_its_folder(tmp_path):
   run.set_status(workdir.Status.FAILED, "MemoryError")
   run.close()
   second = {"seed": 1, "train": {"log_every": 2}}
-  with workdir.opened(tmp_path, second) as run:
+  with workdir.open_with_status(tmp_path, second) as run:
     assert run.outcome is workdir.Outcome.FRESH
     (run.checkpoints / "00000001").mkdir(parents=True)
     # What changes no result may change; what does, may not.

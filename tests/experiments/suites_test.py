@@ -354,17 +354,18 @@ def test_another_batch_is_another_evaluation_where_results_depend_on_it(
   size = mixed.evaluation.microbatch
   made = evaluation_folders.folder(trained, sized(size))
   assert (made / "plan.json").exists()
-  assert evaluation_folders.same(made, sized(size))
-  assert not evaluation_folders.same(made, sized(size + 1))
+  assert evaluation_folders.is_configured(made, sized(size))
+  assert not evaluation_folders.is_configured(made, sized(size + 1))
   assert evaluation_folders.folder(trained, sized(size + 1)) != made
   plain = tiny_runs.config(FEW | suite(tmp_path, {"kind": "random"}))
   assert (
-    evaluation_folders._changeable(suites.resolved(plain)) == schema.CHANGEABLE
+    evaluation_folders.changeable_keys(suites.resolved(plain))
+    == schema.CHANGEABLE
   )
   own = tiny_runs.config(
     FEW | suite(tmp_path, {"kind": "random"}) | {"model.rule": "pdsg"}
   )
-  assert "evaluation.microbatch" not in evaluation_folders._changeable(
+  assert "evaluation.microbatch" not in evaluation_folders.changeable_keys(
     suites.resolved(own)
   )
 
@@ -453,7 +454,7 @@ def test_another_suite_does_not_train_a_network_again(tmp_path, monkeypatch):
   made = settings.load("quickstart")
   plain = settings.to_dict(comparison.network_config(made, "sr"))
   assert not comparison.trained(made, tmp_path)
-  with workdir.opened(tmp_path, plain):
+  with workdir.open_with_status(tmp_path, plain):
     pass
   for key, value, same in (
     ("evaluation.suite", "standard", True),

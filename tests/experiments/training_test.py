@@ -118,7 +118,7 @@ def test_a_run_stopped_in_an_epoch_goes_on_to_the_same_bits(whole, tmp_path):
   for step in (2, 5):
     with (
       pytest.raises(workdir.Preempted, match="stopped after step"),
-      workdir.opened(tmp_path, plain) as folder,
+      workdir.open_with_status(tmp_path, plain) as folder,
     ):
       loop.fit(made, splits, folder, should_stop=stopping(step))
     assert tiny_runs.status(tmp_path) == "preempted"
@@ -148,7 +148,7 @@ def stopped(tmp_path_factory, compiled):  # noqa: F811
   splits = datasets.load(made)
   with (
     pytest.raises(workdir.Preempted),
-    workdir.opened(path, settings.to_dict(made)) as folder,
+    workdir.open_with_status(path, settings.to_dict(made)) as folder,
   ):
     loop.fit(made, splits, folder, should_stop=stopping(7))
   return path

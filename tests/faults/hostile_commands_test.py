@@ -49,7 +49,7 @@ def received(path, changes=None):
     for part in parents:
       holder = holder[part]
     holder[last] = value
-  with workdir.opened(path, config):
+  with workdir.open_with_status(path, config):
     pass
   return path
 
@@ -315,6 +315,7 @@ def test_a_workdir_that_cannot_be_is_one_line():
     ({"kind": "pgd", "steps": 10**400},),
     ({"kind": "pgd", "steps": True},),
     ({"kind": "pgd", "name": 5},),
+    ({"kind": "pgd", "name": []},),
     ({"kind": "pgd", "name": "x" * LONG + "!"},),
     (5,),
     ("-" * LONG,),

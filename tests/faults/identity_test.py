@@ -122,13 +122,13 @@ def test_reports_and_entries_say_what_they_are_made_from(zero):
 
 
 def test_networks_on_other_data_are_not_in_one_table(zero):
-  one = report_run.loaded(tiny_runs.evaluation(zero), "one")
+  one = report_run.load_folder(tiny_runs.evaluation(zero), "one")
   made_from = {**one.made_from, "data": "0f" * 32}
   two = one._replace(name="two")
   other = two._replace(made_from=made_from)
   names = {name: ["evaluation"] for name in ("one", "two")}
-  assert len(report_groups.alike([one, two], names, {})) == 1
-  assert len(report_groups.alike([one, other], names, {})) == 2
+  assert len(report_groups.group_alike([one, two], names, {})) == 1
+  assert len(report_groups.group_alike([one, other], names, {})) == 2
 
 
 def on_insects(folder, changes=None):

@@ -48,13 +48,16 @@ def half_checkpoint(folder):
 
 
 def test_opening_a_run_sweeps_it(tmp_path):
-  with pytest.raises(workdir.Preempted), workdir.opened(tmp_path, CONFIG):
+  with (
+    pytest.raises(workdir.Preempted),
+    workdir.open_with_status(tmp_path, CONFIG),
+  ):
     raise workdir.Preempted
   chunk = tmp_path / "arrays" / "chunks" / "000003.npz"
   killed(tmp_path / "parameters.npz", tmp_path / "arrays" / "study.npz", chunk)
   half_checkpoint(tmp_path)
   (tmp_path / ".tmp-mine").mkdir()  # a folder of somebody else
-  with workdir.opened(tmp_path, CONFIG) as run:
+  with workdir.open_with_status(tmp_path, CONFIG) as run:
     assert run.outcome is workdir.Outcome.RESUMED
     assert disks.leftovers(tmp_path) == [tmp_path / ".tmp-mine"]
 
@@ -77,7 +80,7 @@ def test_what_a_living_process_writes_stays(tmp_path):
     stream.write(b"half")
     stream.flush()
     files.sweep(tmp_path)
-    with workdir.opened(tmp_path, CONFIG):
+    with workdir.open_with_status(tmp_path, CONFIG):
       assert len(disks.leftovers(tmp_path)) == 1
     stream.write(b" and half")
 

@@ -174,7 +174,7 @@ def test_a_reader_beside_a_writer_gets_one_clear_line(swept, capsys):
 
 
 def test_a_writer_beside_a_reader_gets_one_clear_line(tmp_path):
-  with workdir.opened(tmp_path, {"a": 1}):
+  with workdir.open_with_status(tmp_path, {"a": 1}):
     pass
   (tmp_path / "status.json").unlink()  # unfinished, and somebody looks at it
   with (
@@ -186,13 +186,13 @@ def test_a_writer_beside_a_reader_gets_one_clear_line(tmp_path):
 
 
 def test_readers_of_a_workdir_share_it_and_change_nothing(tmp_path):
-  with workdir.opened(tmp_path, {"a": 1}):
+  with workdir.open_with_status(tmp_path, {"a": 1}):
     pass
   before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
   with (
-    workdir.reading(tmp_path) as one,
-    workdir.reading(tmp_path) as other,
-    workdir.opened(tmp_path, {"a": 1}) as third,
+    workdir.open_finished(tmp_path) as one,
+    workdir.open_finished(tmp_path) as other,
+    workdir.open_with_status(tmp_path, {"a": 1}) as third,
   ):
     assert one.config == other.config == third.config == {"a": 1}
     assert third.outcome is workdir.Outcome.FINISHED
@@ -201,12 +201,12 @@ def test_readers_of_a_workdir_share_it_and_change_nothing(tmp_path):
 
 def test_only_a_finished_run_can_be_read(tmp_path):
   with pytest.raises(ValueError, match="must hold a finished run; it holds no"):
-    workdir.reading(tmp_path).__enter__()
+    workdir.open_finished(tmp_path).__enter__()
   with (
-    workdir.opened(tmp_path / "run", {"a": 1}),
+    workdir.open_with_status(tmp_path / "run", {"a": 1}),
     pytest.raises(ValueError, match="it holds one that is running"),
   ):
-    workdir.reading(tmp_path / "run").__enter__()
+    workdir.open_finished(tmp_path / "run").__enter__()
 
 
 class Other:
@@ -248,7 +248,11 @@ def test_whatever_another_process_has_is_looked_at_later(
   other = Other(monkeypatch)
   taken = {
     "training": (loop, "opened", first),
-    "evaluation": (evaluation_run.evaluation_folders, "opened", evaluation),
+    "evaluation": (
+      evaluation_run.evaluation_folders,
+      "open_folder",
+      evaluation,
+    ),
     "reading": (report_run, "load", evaluation),
   }
   module, name, folder = taken[moment]

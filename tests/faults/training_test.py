@@ -232,6 +232,6 @@ def test_a_home_that_cannot_be_written_costs_only_the_cache(tmp_path):
 
 def test_two_processes_do_not_share_a_workdir(tmp_path, capsys):
   made = tiny_runs.config()
-  with workdir.opened(tmp_path, loop.settings.to_dict(made)):
+  with workdir.open_with_status(tmp_path, loop.settings.to_dict(made)):
     assert guarded(loop.run, made, tmp_path) is ExitCode.IO
   assert "another process runs in the workdir" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def begun(folder, made):
   plain = loop.settings.to_dict(made)
   with (
     contextlib.suppress(workdir.Preempted),
-    workdir.opened(folder, plain),
+    workdir.open_with_status(folder, plain),
   ):
     raise workdir.Preempted
   return folder

@@ -42,13 +42,13 @@ def test_an_interrupted_run_is_resumed(folder):
 
 
 def test_a_finished_run_is_left_alone(folder):
-  with workdir.opened(folder, CONFIG):
+  with workdir.open_with_status(folder, CONFIG):
     pass
   before = (folder / "status.json").read_bytes()
-  with workdir.opened(folder, CONFIG) as run:
+  with workdir.open_with_status(folder, CONFIG) as run:
     assert run.outcome is workdir.Outcome.FINISHED
   assert (folder / "status.json").read_bytes() == before
-  with pytest.raises(RuntimeError), workdir.opened(folder, CONFIG):
+  with pytest.raises(RuntimeError), workdir.open_with_status(folder, CONFIG):
     raise RuntimeError
   assert (folder / "status.json").read_bytes() == before
 
@@ -80,11 +80,11 @@ def test_a_changed_configuration_is_refused_key_by_key(folder):
   ],
 )
 def test_the_status_says_how_the_run_ended(folder, error, status):
-  with pytest.raises(type(error)), workdir.opened(folder, CONFIG):
+  with pytest.raises(type(error)), workdir.open_with_status(folder, CONFIG):
     raise error
   expected = f"{type(error).__name__}: two lines"
   assert workdir.read_status(folder) == (status, expected)
-  with workdir.opened(folder, CONFIG) as run:
+  with workdir.open_with_status(folder, CONFIG) as run:
     assert run.outcome is workdir.Outcome.RESUMED
     assert workdir.read_status(folder)[0] is workdir.Status.RUNNING
   assert workdir.read_status(folder) == (workdir.Status.DONE, "")
@@ -95,7 +95,7 @@ def test_a_full_disk_does_not_hide_the_first_error(folder, monkeypatch):
     raise OSError(errno.ENOSPC, "full", str(arguments[0]))
 
   def fail():
-    with workdir.opened(folder, CONFIG):
+    with workdir.open_with_status(folder, CONFIG):
       monkeypatch.setattr(workdir.files, "write_json", full)
       raise ValueError("first")
 
