@@ -9,9 +9,9 @@ from experiments.runs import launch
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains as `config` says, in `workdir`, from where it stopped."""
-  from experiments.training import loop
+  from experiments.training import training_run
 
-  loop.run(config, workdir)
+  training_run.run(config, workdir)
 
 
 if __name__ == "__main__":

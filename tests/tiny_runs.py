@@ -153,10 +153,10 @@ import orbax.checkpoint
 from experiments.command import exits
 from experiments.evaluation import evaluation_run
 from experiments.runs import launch
-from experiments.training import loop
+from experiments.training import training_run
 from absl import flags
 launch.define_flags(flags.FLAGS, "base", {})
-bodies = {"train": loop.run, "evaluate": evaluation_run.run}
+bodies = {"train": training_run.run, "evaluate": evaluation_run.run}
 for line in sys.stdin:
   binary, *words = line.rstrip("\\n").split("\\t")
   child = os.fork()

@@ -7,7 +7,7 @@ it what another one built for the same key:
 
     shared = Shared()
     for seed in range(3):
-      training_loop.run(config_of(seed), path / str(seed), shared)
+      training_run.run(config_of(seed), path / str(seed), shared)
 
 A key holds all that shapes what is built, as far as the configuration tells.
 What may differ between two runs that share a program (seeds, weights, radii,

@@ -12,7 +12,7 @@ from experiments.configuration.schema import Config
 from experiments.evaluation import assessment, evaluation_folders
 from experiments.planning import preflight, suites
 from experiments.runs import origins, run_folders
-from experiments.training import loop
+from experiments.training import programs, training_run
 from snnjax import models
 from snnjax.interfaces import LogitsFn
 from snnjax.storage import workdir
@@ -63,11 +63,11 @@ def run(
       shared = shared or Shared()
       splits = shared.get(
         "test data",
-        loop.data_key(whole, only_test=True),
+        programs.data_key(whole, only_test=True),
         lambda: datasets.load(whole, interruptible, only_test=True),
       )
       splits = _add_fitted(splits, path, made_from)
-      network, variables = loop.trained(whole, splits, path, shared)
+      network, variables = training_run.trained(whole, splits, path, shared)
       others = stand_ins(whole, splits)
     examples.tell(datasets.evaluated(whole, splits), ("test",))
     with exits.blame_configuration():
@@ -133,7 +133,9 @@ def stand_ins(whole: Config, splits: datasets.Splits) -> dict[str, LogitsFn]:
   networks = {}
   for run in suites.transferred(whole):
     run_config = trained_config(pathlib.Path(run))
-    network, variables = loop.trained(run_config, splits, pathlib.Path(run))
+    network, variables = training_run.trained(
+      run_config, splits, pathlib.Path(run)
+    )
     networks[run] = models.classifier(
       network, variables, rule=build.rule(run_config, run_config.model.rule)
     )

@@ -12,7 +12,7 @@ from experiments.configuration.schema import Config
 from experiments.evaluation.assessment import Assessed
 from experiments.planning import suites
 from experiments.reporting import data_tables, findings
-from experiments.training.loop import WEIGHTS
+from experiments.runs.origins import WEIGHTS
 from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.report import leaderboard

@@ -15,7 +15,6 @@ from experiments.planning import suites
 from experiments.reporting import console, leaderboard_entry, report_groups
 from experiments.reporting.report_groups import Group
 from experiments.runs import origins, run_folders
-from experiments.training import loop
 from snnjax import report
 from snnjax.storage import environment, workdir
 
@@ -119,7 +118,7 @@ def find_evaluated(path: pathlib.Path, chosen: str = "") -> Runs:
 def _state(run: pathlib.Path, chosen: str) -> str:
   """Says why a run has nothing to report."""
   stage, folder = "its training", run
-  if (run / loop.WEIGHTS).exists():
+  if (run / origins.WEIGHTS).exists():
     stage, folder = "its evaluation", run / evaluation_folders.PREFIX
     for evaluation in sorted(run.glob(f"{evaluation_folders.PREFIX}*")):
       if evaluation_folders.matches(evaluation, chosen):

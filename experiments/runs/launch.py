@@ -3,8 +3,8 @@
 A binary that runs a configuration in a workdir is
 
     def run(config, workdir):
-      from experiments.training import loop  # jax and all that, only now
-      loop.run(config, workdir)
+      from experiments.training import training_run
+      training_run.run(config, workdir)
 
     if __name__ == "__main__":
       launch.run_configured(run, default="digits")

@@ -22,7 +22,7 @@ from experiments.planning import preflight, suites
 from experiments.reporting import console, report_run
 from experiments.reporting.report_groups import Group
 from experiments.runs import origins
-from experiments.training import loop
+from experiments.training import loop, training_run
 from snnjax.storage import workdir
 
 _WRITING = "write the report"
@@ -65,7 +65,7 @@ def run(config: Config, path: pathlib.Path) -> None:
       _train(own, splits, path / name, progress, should_stop)
       if bench is None:
         with exits.blame_configuration():
-          network, _ = loop.trained(own, splits, path / name)
+          network, _ = training_run.trained(own, splits, path / name)
           whole = suites.resolved(own)
           others = evaluation_run.stand_ins(whole, splits)
           bench = assessment.bench(whole, network, others)
@@ -130,7 +130,7 @@ def trained(config: Config, path: pathlib.Path) -> bool:
     settings.to_dict(config),
     (*schema.CHANGEABLE, *schema.LATER),
   )
-  return not lines and not loop.lacking(config, path)
+  return not lines and not training_run.lacking(config, path)
 
 
 def network_config(config: Config, name: str) -> Config:
@@ -153,7 +153,7 @@ def _train(
 ) -> None:
   if trained(config, path):
     return
-  with loop.opened(path, config) as folder:
+  with training_run.opened(path, config) as folder:
     if folder.outcome is not workdir.Outcome.FINISHED:
       loop.fit(config, splits, folder, progress, should_stop)
 
@@ -166,7 +166,7 @@ def _evaluate(
   progress: Progress,
   should_stop: ShouldStop,
 ) -> None:
-  _, variables = loop.trained(config, splits, path)
+  _, variables = training_run.trained(config, splits, path)
   config = suites.resolved(config)
   folder = evaluation_folders.folder(path, config)
   known = origins.assessment(config, path)

@@ -24,7 +24,7 @@ from experiments.reporting import console, report_run
 from experiments.sweeping import claims, comparison, grid, table
 from experiments.sweeping.grid import Cell
 from experiments.sweeping.table import Outcome
-from experiments.training import loop
+from experiments.training import programs, training_run
 from snnjax import report
 from snnjax.report import Record
 from snnjax.storage import workdir
@@ -132,7 +132,7 @@ class Sweep:
     self._seed = seed
     self._shared = Shared()
     self._ended: dict[str, Outcome] = {}
-    self._shapes = {cell.name: loop.shape(cell.config) for cell in cells}
+    self._shapes = {cell.name: programs.shape(cell.config) for cell in cells}
     self._digests = {cell.name: claims.digest(cell.config) for cell in cells}
     notes = [self._note(cell) for cell in cells]
     self._retried = {note.token for note in notes if retry and note}
@@ -310,7 +310,7 @@ class Sweep:
     begun = time.monotonic()
     problem: Exception | None = None
     try:
-      loop.run(cell.config, place, self._shared)
+      training_run.run(cell.config, place, self._shared)
       evaluation_run.run(cell.config, place, self._shared, console.networks)
       assessed = report_run.load(place, cell.config, cell.name)
       outcome = Outcome(cell, "done", numbers=table.numbers(assessed))

@@ -1,11 +1,10 @@
-"""Trains one network in a workdir: resumable, logged, checked at every step."""
+"""The loop of training: resumable, logged, checked at every step."""
 
 import contextlib
 import functools
 import math
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,58 +14,31 @@ from experiments.building import (
   build,
   datasets,
   examples,
-  networks,
   training_methods,
 )
 from experiments.building.shared import Shared
-from experiments.command import compilation, exits, stopping
-from experiments.command.progress import Progress, reporter, say, silent
+from experiments.command import exits, stopping
+from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.planning import preflight
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
-from snnjax import losses, methods, prng
+from experiments.training import programs
+from snnjax import methods
 from snnjax import training as steps
-from snnjax.data import augmentation, dataset, pipeline
-from snnjax.interfaces import Batch, Key, Network, Variables
+from snnjax.data import dataset, pipeline
+from snnjax.interfaces import Batch, Variables
 from snnjax.storage import (
   array_files,
   checkpoints,
   environment,
-  identity,
   metric_log,
   workdir,
 )
 from snnjax.storage.workdir import Workdir
 from snnjax.training import TrainState
 
-AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
-  "none": (),
-  "crop_flip": (augmentation.random_crop(4), augmentation.horizontal_flip()),
-  "crop_flip_cutout": (
-    augmentation.random_crop(4),
-    augmentation.horizontal_flip(),
-    augmentation.cutout(8),
-  ),
-}
 Write = Callable[[int, Mapping[str, float]], None]
-# Numbers that the training step takes as arguments: runs that differ in these
-# alone share its program. They change the values of a run, not its shapes.
-TRACED = (
-  "seed",
-  "method.sr.weight",
-  *schema.of_modalities("radius", "step_size"),
-  "optimizer.learning_rate",
-  "optimizer.weight_decay",
-)
-# What is read outside of the step alone: the examples reach it as arrays.
-_OUTSIDE = (
-  *schema.CHANGEABLE,
-  "data.seed",
-  "train.select",
-)
 
 
 class Best(NamedTuple):
@@ -112,141 +84,6 @@ class Plan(NamedTuple):
   right: Callable[[Variables, dataset.Dataset], int]
   per_epoch: int
   total: int
-
-
-class Programs(NamedTuple):
-  """What training runs of one shape share, compilations included.
-
-  Attributes:
-    step: ``(values of the keys in `TRACED`, state, batch) -> (state,
-      metrics)``.
-    hits: ``(variables, key, batch)`` -> how many of its examples are right.
-  """
-
-  step: Callable[..., tuple[TrainState, steps.StepMetrics]]
-  hits: Callable[[Variables, Key, Batch], jax.Array]
-
-
-def run(
-  config: Config, path: pathlib.Path, shared: Shared | None = None
-) -> None:
-  """Runs the train binary: fits ``config`` in the workdir at `path`.
-
-  Args:
-    config: the whole configuration.
-    path: the workdir.
-    shared: what other runs of this process built; programs and data are taken
-      from it, and left in it.
-
-  Raises:
-    UsageError: the configuration is not allowed; nothing is written.
-  """
-  preflight.check(config)
-  compilation.enable_cache()
-  with (
-    opened(path, config) as folder,
-    exits.stop_on_sigterm() as should_stop,
-    reporter() as progress,
-  ):
-    if folder.outcome is workdir.Outcome.FINISHED:
-      say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
-      _tell_unread(config, path)
-      return
-    shared = shared or Shared()
-    with exits.blame_data():
-      splits = shared.get(
-        "data",
-        data_key(config),
-        lambda: datasets.load(
-          config, stopping.make_interruptible(progress, should_stop)
-        ),
-      )
-    examples.tell(splits.used, examples.FITTED)
-    fit(config, splits, folder, progress, should_stop, shared)
-    say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
-
-
-def accuracy(config: Config, path: pathlib.Path) -> str:
-  """Returns what a finished run knows of its accuracy, in words.
-
-  Args:
-    config: of the run.
-    path: its workdir.
-  """
-  noted = checkpoints.notes(path / "checkpoints")[1].get("metrics")
-  expected = None if noted is None else metric_log.Written(*noted)
-  lines = []
-  if (path / "metrics.jsonl").exists():
-    lines = metric_log.read(path / "metrics.jsonl", expected=expected)
-  shares = [
-    line["validation_accuracy"]
-    for line in lines
-    if "validation_accuracy" in line
-  ]
-  after = (
-    "Test accuracy, robust accuracy and alarms: nothing was checked yet. Run: "
-    f"python -m experiments.evaluate --workdir={path}"
-  )
-  if not shares:
-    zero = not config.data.validation
-    why = "data.validation is 0" if zero else "metrics.jsonl has none"
-    return f"Accuracy: not measured ({why}). {after}"
-  best = max(shares) if config.train.select == "validation" else shares[-1]
-  return f"Validation accuracy {100 * best:.1f} %. {after}"
-
-
-def opened(
-  path: pathlib.Path, config: Config
-) -> contextlib.AbstractContextManager[Workdir]:
-  """Opens the workdir of a run; what training does not read may change.
-
-  A finished one without whole parameters is gone on with.
-
-  Args:
-    path: the workdir.
-    config: the whole configuration.
-
-  Raises:
-    ForeignError: the parameters are another run's.
-  """
-  return workdir.open_with_status(
-    path,
-    settings.to_dict(config),
-    (*schema.CHANGEABLE, *schema.LATER),
-    lambda found: lacking(config, found.path),
-  )
-
-
-def _tell_unread(config: Config, path: pathlib.Path) -> None:
-  """Says which values came too late for a run that is finished."""
-  lines = workdir.difference(
-    workdir.read_config(path), settings.to_dict(config)
-  )
-  if lines:
-    say(
-      "not read, as the run is finished (there -> now); give it to the binary "
-      "that reads it, see its --help:\n  " + "\n  ".join(lines)
-    )
-
-
-def lacking(config: Config, path: pathlib.Path) -> str:
-  """Says what a finished run lacks; nothing where others find what they read.
-
-  Args:
-    config: the run's configuration.
-    path: its workdir.
-
-  Raises:
-    ForeignError: the parameters are another run's.
-  """
-  try:
-    made_from = origins.recorded_training(config, path)
-    examples.load(path, made_from)
-  except FileNotFoundError as error:
-    return f"{error.filename} is missing"
-  except identity.DamagedError as error:
-    return str(error).partition("; ")[0]
-  return ""
 
 
 def fit(
@@ -298,90 +135,6 @@ def fit(
   return progressed.best.variables
 
 
-def data_key(config: Config, **options: Any) -> dict[str, Any]:
-  """Returns all that says which data `datasets.load` returns.
-
-  Args:
-    config: the whole configuration.
-    **options: those of `datasets.load`.
-
-  Raises:
-    MissingDataError: the data set is not prepared.
-  """
-  read = ("data", "model.steps", *schema.RECORDING)
-  return {
-    "digest": origins.training(config)["data"],
-    "options": options,
-    **settings.part(config, read),
-  }
-
-
-def shape(config: Config) -> dict[str, Any]:
-  """Returns the values that shape the programs of a training run.
-
-  Runs that agree in them, on data of the same shapes, compile once.
-
-  Args:
-    config: the whole configuration.
-  """
-  unread = (*TRACED, *_OUTSIDE, *schema.LATER)
-  read = [key for key in schema.KEYS if not schema.covers(unread, key)]
-  return settings.part(config, read)
-
-
-def network_of(config: Config, classes: int, shared: Shared) -> Network:
-  """Returns the network of a configuration, one for each architecture.
-
-  Args:
-    config: the whole configuration.
-    classes: number of logits.
-    shared: what other runs of this process built.
-  """
-  return shared.get(
-    "network",
-    [settings.part(config, schema.NETWORK), classes],
-    lambda: networks.network(config, classes),
-  )
-
-
-def trained(
-  config: Config,
-  splits: datasets.Splits,
-  path: pathlib.Path,
-  shared: Shared | None = None,
-) -> tuple[Network, Variables]:
-  """Returns the network of a finished workdir and its variables.
-
-  Args:
-    config: the run's configuration.
-    splits: its data, for the shapes of the inputs.
-    path: its workdir.
-    shared: what other runs of this process built.
-
-  Raises:
-    OSError: there are no parameters.
-    DamagedError: they are damaged.
-    ForeignError: they are those of another configuration.
-    ValueError: they do not fit the network.
-  """
-  network = network_of(config, splits.test.num_classes, shared or Shared())
-  sample = pipeline.gather(
-    splits.test,
-    pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
-    splits.prepare,
-  )
-  shapes = jax.eval_shape(
-    network.init, build.key(config, "shapes"), sample.inputs
-  )
-  variables = array_files.restore(
-    path / WEIGHTS,
-    shapes,
-    origins.configuration(config),
-    remedy=origins.remedy(path),
-  )
-  return network, variables
-
-
 def _begin(
   config: Config,
   splits: datasets.Splits,
@@ -393,7 +146,7 @@ def _begin(
   if splits.train is None:
     raise ValueError("splits must have training examples; got the test alone")
   classes = splits.train.num_classes
-  network = network_of(config, classes, shared)
+  network = programs.network_of(config, classes, shared)
   # Here with the values themselves, which are checked; in the program with
   # what stands for them.
   method = training_methods.method(config, network)
@@ -401,10 +154,10 @@ def _begin(
   total = per_epoch * config.train.epochs
   updates = total * methods.as_method(method).updates
   tx = build.optimizer(config, updates)
-  programs = shared.get(
+  compiled = shared.get(
     "training",
-    [shape(config), classes, updates],
-    lambda: _programs(config, network, updates),
+    [programs.shape(config), classes, updates],
+    lambda: programs.build_programs(config, network, updates),
   )
   first = next(iter(splits.train.batches(size, seed=config.seed)))
   state = steps.init_state(
@@ -415,8 +168,8 @@ def _begin(
     made_from,
     splits.train,
     splits.validation,
-    functools.partial(programs.step, _traced(config)),
-    functools.partial(_right, config, splits.prepare, programs),
+    functools.partial(compiled.step, programs.traced_values(config)),
+    functools.partial(_right, config, splits.prepare, compiled),
     per_epoch,
     total,
   )
@@ -424,58 +177,10 @@ def _begin(
   return plan, Progressed(state, best)
 
 
-def _traced(config: Config) -> dict[str, Any]:
-  """The values of the keys in `TRACED`, by key."""
-  return {
-    # A seed may be larger than the integers that JAX takes a number for.
-    key: np.uint32(value) if isinstance(value, int) else value
-    for key, value in settings.part(config, TRACED).items()
-  }
-
-
-def _programs(config: Config, network: Network, updates: int) -> Programs:
-  """Builds the compiled functions of all runs that share `shape`."""
-  rule = build.rule(config, config.model.rule)
-
-  @functools.partial(jax.jit, donate_argnums=1)
-  def step(
-    values: Mapping[str, Any], state: TrainState, batch: Batch
-  ) -> tuple[TrainState, steps.StepMetrics]:
-    own = settings.replaced(config, values)
-    method = training_methods.method(own, network)
-    tx = build.optimizer(own, updates)
-    return _augmented(own, steps.make_train_step(method, tx))(state, batch)
-
-  @jax.jit
-  def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
-    forward = network.apply(variables, batch.inputs, rule=rule, key=key)
-    correct = losses.predicts(forward.logits, batch.labels)
-    return jnp.sum(correct & batch.mask)
-
-  return Programs(step, hits)
-
-
-def _augmented(config: Config, step: Callable) -> Callable:
-  """The step on augmented images; each example draws from its own key."""
-  chain = build.chosen(AUGMENTATIONS, "data.augment", config.data.augment)
-  if not chain:
-    return step
-  transform = augmentation.batched(augmentation.compose(*chain))
-
-  def augmented(state: TrainState, batch: Batch) -> tuple:
-    own = prng.fold_in_name(state.key, "augmentation")
-    key = jax.random.fold_in(own, state.step)
-    inputs = build.by_modality(batch.inputs)
-    images = transform(key, jnp.asarray(inputs["image"]))
-    return step(state, batch._replace(inputs={**inputs, "image": images}))
-
-  return augmented
-
-
 def _right(
   config: Config,
   prepare: datasets.Prepare,
-  programs: Programs,
+  compiled: programs.Programs,
   variables: Variables,
   data: dataset.Dataset,
 ) -> int:
@@ -485,7 +190,7 @@ def _right(
   )
   key = build.key(config, "validation")
   counts = [
-    programs.hits(variables, jax.random.fold_in(key, number), batch)
+    compiled.hits(variables, jax.random.fold_in(key, number), batch)
     for number, batch in enumerate(batches)
   ]
   return int(sum(counts))

@@ -13,7 +13,7 @@ from experiments.command.exits import UsageError
 from experiments.evaluation import alarm_study, chunk_files, evaluation_run
 from experiments.planning import suites
 from experiments.reporting import findings, leaderboard_entry, report_run
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax import checks
 from snnjax.checks import Measurements, State
 from snnjax.storage import files
@@ -49,7 +49,7 @@ def masked(tmp_path_factory, compiled):  # noqa: F811
   """A run that was trained in the open and is evaluated behind the mask."""
   folder = tmp_path_factory.mktemp("masked") / "run"
   made = tiny_runs.config(CHANGES)
-  loop.run(made, folder)
+  training_run.run(made, folder)
   real = networks.network
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(networks, "network", lambda *given: quantised(real(*given)))

@@ -12,7 +12,7 @@ from experiments.building import build, datasets, networks
 from experiments.command import exits
 from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import settings
-from experiments.training import loop
+from experiments.training import loop, training_run
 from snnjax.data import manifest
 from snnjax.data.importers import prepare
 from snnjax.interfaces import Batch
@@ -96,7 +96,7 @@ def test_streamed_training_examples_are_those_of_memory(
 def test_a_streamed_run_has_the_bits_of_one_in_memory(folder, tmp_path):
   for stream in ("true", "false"):
     made = grey(folder, {"data.stream": stream, "data.validation": "0.2"})
-    loop.run(made, tmp_path / stream)
+    training_run.run(made, tmp_path / stream)
   pair = (tiny_runs.parameters(tmp_path / s) for s in ("true", "false"))
   assert tiny_runs.same(*pair) == 4
   assert tiny_runs.equal_metrics(tmp_path / "true", tmp_path / "false")
@@ -129,7 +129,7 @@ def test_an_evaluation_loads_the_test_split_alone(
 @pytest.mark.usefixtures("compiled")
 def test_colour_images_train_standardised_and_augmented(folder, tmp_path):
   made = colour(folder, {"data.augment": "crop_flip_cutout"})
-  loop.run(made, tmp_path)
+  training_run.run(made, tmp_path)
   parameters = tiny_runs.parameters(tmp_path)
   kernels = [a for n, a in parameters.items() if "conv1" in n and a.ndim == 4]
   assert [kernel.shape for kernel in kernels] == [(3, 3, 3, 2)]
@@ -236,7 +236,7 @@ def test_damaged_data_are_bad_data(folder, tmp_path, capsys):
   made = grey(tmp_path, {"data.validation": "0"})
 
   def body():
-    loop.run(made, tmp_path / "run")
+    training_run.run(made, tmp_path / "run")
 
   assert exits.run_guarded(body, "x", False) is ExitCode.BAD_DATA
   assert "has changed since it was prepared" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from experiments.configuration import schema
 from experiments.evaluation import assessment, evaluation_run
 from experiments.reporting import attack_table, console, report_run
 from experiments.runs import launch
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax import evaluation
 from snnjax.storage import files, npz, workdir
 from tests import tiny_runs
@@ -28,7 +28,7 @@ from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 def trained(tmp_path_factory, compiled):  # noqa: F811
   folder = tmp_path_factory.mktemp("trained") / "run"
   with contextlib.redirect_stderr(io.StringIO()) as told:
-    loop.run(tiny_runs.config(), folder)
+    training_run.run(tiny_runs.config(), folder)
   (folder.parent / "told.txt").write_text(told.getvalue())
   return folder
 

@@ -10,7 +10,7 @@ from experiments.building import datasets
 from experiments.command.exits import UsageError
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax.data.importers import prepare
 from snnjax.storage import files
 from tests import tiny_runs
@@ -81,7 +81,7 @@ def test_seeds_that_jax_would_take_for_others_are_usage(
 ):
   made = config(sorted_folder, {key: str(2**32)})
   with pytest.raises(UsageError, match=rf"^{key} must be .*; got 4294967296"):
-    loop.run(made, tmp_path)
+    training_run.run(made, tmp_path)
 
 
 @pytest.mark.usefixtures("compiled")
@@ -89,7 +89,7 @@ def test_a_run_tells_keeps_and_reports_its_examples(
   sorted_folder, tmp_path, capsys
 ):
   made = config(sorted_folder)
-  loop.run(made, tmp_path)
+  training_run.run(made, tmp_path)
   assert "train: 48 of 3 classes, 16 each\n" in capsys.readouterr().out
   made = tiny_runs.changed(made, {"evaluation.examples": "2"})
   evaluation_run.run(made, tmp_path)

@@ -13,7 +13,7 @@ from experiments.configuration import schema, settings, validity
 from experiments.evaluation import evaluation_folders
 from experiments.planning import attack_grid, suites
 from experiments.runs import launch
-from experiments.training import loop
+from experiments.training import programs, training_run
 from snnjax.evaluation.planning import EVERYTHING
 from snnjax.interfaces import Batch
 from snnjax.storage import workdir
@@ -28,7 +28,7 @@ def test_every_key_is_known_and_its_default_allowed(name):
 @pytest.mark.parametrize(
   ("key", "table"),
   [
-    ("data.augment", loop.AUGMENTATIONS),
+    ("data.augment", programs.AUGMENTATIONS),
     ("method.name", training_methods.METHODS),
     ("data.modalities", sources.TABLE),
     ("model.readout", networks.READOUTS),
@@ -92,7 +92,7 @@ def test_a_run_is_checked_before_a_byte_is_written(tmp_path, key, text, match):
   if key == "train.select":
     changes["data.validation"] = "0"
   with pytest.raises(UsageError, match=match):
-    loop.run(tiny_runs.config(changes), tmp_path / "run")
+    training_run.run(tiny_runs.config(changes), tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 

@@ -22,7 +22,7 @@ from experiments.planning import attack_grid, suites
 from experiments.reporting import leaderboard_entry, report_run
 from experiments.runs import launch
 from experiments.sweeping import comparison
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax.attacks.kinds import KINDS
 from snnjax.evaluation import planning
 from snnjax.storage import workdir
@@ -165,7 +165,7 @@ def test_an_evaluation_is_named_by_what_it_is():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, compiled):  # noqa: F811
   folder = tmp_path_factory.mktemp("suites") / "run"
-  loop.run(tiny_runs.config(FEW), folder)
+  training_run.run(tiny_runs.config(FEW), folder)
   return folder
 
 
@@ -174,7 +174,7 @@ def subject(trained):
   """The network with its data, its variables and one example."""
   config = tiny_runs.config(FEW)
   splits = datasets.load(config, silent, only_test=True)
-  network, variables = loop.trained(config, splits, trained)
+  network, variables = training_run.trained(config, splits, trained)
   return splits, network, variables
 
 
@@ -450,7 +450,7 @@ def test_the_binary_knows_the_suite(trained):
 
 
 def test_another_suite_does_not_train_a_network_again(tmp_path, monkeypatch):
-  monkeypatch.setattr(loop, "lacking", lambda *_: "")
+  monkeypatch.setattr(training_run, "lacking", lambda *_: "")
   made = settings.load("quickstart")
   plain = settings.to_dict(comparison.network_config(made, "sr"))
   assert not comparison.trained(made, tmp_path)

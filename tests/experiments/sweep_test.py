@@ -15,7 +15,7 @@ from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration import schema, settings
 from experiments.reporting import report_run
 from experiments.sweeping import grid, sweep_run, table
-from experiments.training import loop
+from experiments.training import loop, programs, training_run
 from snnjax import checks, report
 from snnjax.intervals import wilson
 from snnjax.storage import environment, workdir
@@ -160,7 +160,7 @@ def swept(tmp_path_factory, compiled):  # noqa: F811
     text=True,
   )
   order, counts, said = [], [], []
-  real = loop.run
+  real = training_run.run
 
   def spy(config, folder, *rest):
     order.append(folder.name)
@@ -175,7 +175,7 @@ def swept(tmp_path_factory, compiled):  # noqa: F811
   jax.monitoring.register_event_duration_secs_listener(_listen)
   with pytest.MonkeyPatch.context() as patch, holder:
     assert holder.stdout.readline() == "True\n"
-    patch.setattr(loop, "run", spy)
+    patch.setattr(training_run, "run", spy)
     patch.setattr(sweep_run, "say", say)
     code = sweep_run.run(made, path, axes)
   ends = [*counts[1:], len(PROGRAMS)]
@@ -228,7 +228,7 @@ def test_what_is_shared_is_bounded():
 
 def test_what_a_program_takes_as_an_argument_shapes_none():
   def shape(**changes):
-    return loop.shape(tiny_runs.config(changes))
+    return programs.shape(tiny_runs.config(changes))
 
   base = shape()
   for key, text in {
@@ -249,7 +249,7 @@ def test_what_a_program_takes_as_an_argument_shapes_none():
     assert shape(**{key: text}) != base, key
 
 
-@pytest.mark.parametrize("key", loop.TRACED)
+@pytest.mark.parametrize("key", programs.TRACED)
 def test_what_a_program_takes_as_an_argument_is_a_number_of_training(key):
   flat = settings.flatten(settings.to_dict(tiny_runs.config()))
   values = [v for k, v in flat.items() if schema.covers((key,), k)]
@@ -339,7 +339,7 @@ def test_a_rerun_redoes_nothing_and_a_retry_what_failed(
   swept, monkeypatch, capsys
 ):
   path, begun = swept.path, []
-  real = loop.run
+  real = training_run.run
 
   def spy(config, folder, *rest):
     begun.append(folder.name)
@@ -352,7 +352,7 @@ def test_a_rerun_redoes_nothing_and_a_retry_what_failed(
   assert shown[3].startswith("failed  data.train_examples=99999,seed=1  data.")
   assert shown[4] == "4 runs: 2 done, 2 failed"
   stamp = (path / HELD / "parameters.npz").stat().st_mtime_ns
-  monkeypatch.setattr(loop, "run", spy)
+  monkeypatch.setattr(training_run, "run", spy)
   code = sweep_run.run(*CELLS[:1], path, CELLS[1])
   assert code is ExitCode.USAGE
   assert begun == []
@@ -373,7 +373,7 @@ def test_runs_of_one_architecture_come_together(tmp_path, monkeypatch):
     summaries.append(json.loads(written.read_text())["summary"])
     raise problem[0]
 
-  monkeypatch.setattr(loop, "run", failing)
+  monkeypatch.setattr(training_run, "run", failing)
   monkeypatch.setattr(sweep_run, "_TABLE_EVERY", 0.0)
   made = tiny_runs.config(SHORT)
   axes = ["seed=0,1", "model.hidden=(8,),(16,)"]

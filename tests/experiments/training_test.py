@@ -15,7 +15,7 @@ from experiments.building import build, datasets, networks, training_methods
 from experiments.command import exits
 from experiments.command.exits import UsageError
 from experiments.configuration import settings
-from experiments.training import loop
+from experiments.training import loop, training_run
 from snnjax.interfaces import Batch
 from snnjax.storage import checkpoints, environment, workdir
 from tests import tiny_runs
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("compiled")
 def whole(tmp_path_factory, compiled):  # noqa: F811
   """A run of two epochs, 5 steps each, that selects on validation."""
   folder = tmp_path_factory.mktemp("whole") / "run"
-  loop.run(tiny_runs.config(CHANGES), folder)
+  training_run.run(tiny_runs.config(CHANGES), folder)
   return folder
 
 
@@ -56,7 +56,7 @@ def test_the_workdir_has_everything(whole):
 
 
 def test_two_runs_are_the_same_bits(whole, tmp_path):
-  loop.run(tiny_runs.config(CHANGES), tmp_path)
+  training_run.run(tiny_runs.config(CHANGES), tmp_path)
   pair = (tiny_runs.parameters(each) for each in (whole, tmp_path))
   assert tiny_runs.same(*pair) == 4
   assert tiny_runs.equal_metrics(whole, tmp_path)
@@ -84,8 +84,8 @@ def test_tensorboard_has_the_metrics(whole):
 def test_a_finished_run_says_so_and_changes_nothing(whole, capsys, monkeypatch):
   before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
   # Not even the data are opened.
-  monkeypatch.delattr(loop.datasets, "load")
-  loop.run(tiny_runs.config(CHANGES), whole)
+  monkeypatch.delattr(training_run.datasets, "load")
+  training_run.run(tiny_runs.config(CHANGES), whole)
   told = capsys.readouterr().out
   assert told.startswith(f"{whole} is finished; nothing to do. Validation acc")
   after = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
@@ -96,7 +96,7 @@ def test_a_changed_configuration_is_refused_with_what_changed(whole, capsys):
   changed = tiny_runs.config(CHANGES | {"seed": "3", "model.hidden": "8,8"})
 
   def body():
-    loop.run(changed, whole)
+    training_run.run(changed, whole)
 
   assert exits.run_guarded(body, "x", False) is exits.ExitCode.USAGE
   assert capsys.readouterr().err.splitlines()[-2:] == [
@@ -123,7 +123,7 @@ def test_a_run_stopped_in_an_epoch_goes_on_to_the_same_bits(whole, tmp_path):
       loop.fit(made, splits, folder, should_stop=stopping(step))
     assert tiny_runs.status(tmp_path) == "preempted"
   assert checkpoints.steps(tmp_path / "checkpoints")[-1] == 7
-  loop.run(made, tmp_path)
+  training_run.run(made, tmp_path)
   pair = (tiny_runs.parameters(each) for each in (whole, tmp_path))
   assert tiny_runs.same(*pair) == 4
   assert tiny_runs.equal_metrics(whole, tmp_path)
@@ -167,7 +167,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_used(
   )
   damage(largest, kind)
   with pytest.warns(checkpoints.CheckpointWarning, match="step 6 is used"):
-    loop.run(tiny_runs.config(CHANGES), folder)
+    training_run.run(tiny_runs.config(CHANGES), folder)
   pair = (tiny_runs.parameters(each) for each in (whole, folder))
   assert tiny_runs.same(*pair) == 4
   assert tiny_runs.equal_metrics(whole, folder)
@@ -185,7 +185,7 @@ def test_selection_delivers_the_best_validation_epoch_not_the_last(tmp_path):
     }
     select = {"train.select": "validation"}
     selected = tmp_path / f"validation{seed}"
-    loop.run(tiny_runs.config(changes | select), selected)
+    training_run.run(tiny_runs.config(changes | select), selected)
     scores = [
       line["validation_accuracy"]
       for line in tiny_runs.lines(selected)
@@ -197,7 +197,7 @@ def test_selection_delivers_the_best_validation_epoch_not_the_last(tmp_path):
   assert best < 2
   for name, epochs in (("short", best + 1), ("last", 3)):
     length = {"train.epochs": str(epochs)}
-    loop.run(tiny_runs.config(changes | length), tmp_path / name)
+    training_run.run(tiny_runs.config(changes | length), tmp_path / name)
   delivered = tiny_runs.parameters(selected)
   assert tiny_runs.same(tiny_runs.parameters(tmp_path / "short"), delivered)
   with pytest.raises(AssertionError):
@@ -223,7 +223,7 @@ def test_selection_delivers_the_best_validation_epoch_not_the_last(tmp_path):
 )
 def test_what_does_not_fit_is_the_users_to_correct(tmp_path, changes, match):
   with pytest.raises(UsageError, match=match):
-    loop.run(tiny_runs.config(changes), tmp_path)
+    training_run.run(tiny_runs.config(changes), tmp_path)
   assert not any(tmp_path.iterdir())
 
 
@@ -239,9 +239,9 @@ import json, pathlib
 from experiments.configuration import settings
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
-from experiments.training import loop
+from experiments.training import loop, training_run
 config = settings.from_dict(json.loads(sys.argv[1]))
-loop.run(config, pathlib.Path(sys.argv[2]))
+training_run.run(config, pathlib.Path(sys.argv[2]))
 """
   plain = settings.to_dict(tiny_runs.config())
   done = subprocess.run(

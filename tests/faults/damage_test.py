@@ -12,7 +12,7 @@ from experiments.command import exits
 from experiments.command.exits import ExitCode
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax import report
 from snnjax.data import registry
 from snnjax.report import leaderboard
@@ -23,7 +23,7 @@ from tests.faults import world
 EVALUATION = "evaluation_linf_quick_0.1"
 CHUNK = f"{EVALUATION}/arrays/chunks/000003.npz"
 BODIES = {
-  "train": loop.run,
+  "train": training_run.run,
   "evaluate": evaluation_run.run,
   "report": report_run.run,
 }
@@ -354,7 +354,7 @@ def test_a_damaged_line_of_metrics_is_named(zero, tmp_path, capsys, kind):
     lines = file.read_bytes().splitlines(keepends=True)
     changed = LINES[kind](lines)
     file.write_bytes(b"".join(changed + lines[3:]))
-    line = world.refused(capsys, loop.run, made, run)
+    line = world.refused(capsys, training_run.run, made, run)
     assert f"{file}:" in line
     assert " is damaged: " in line
     assert "move it away" in line
@@ -368,12 +368,12 @@ def test_lost_last_lines_of_metrics_are_told(zero, tmp_path):
   with pytest.warns(
     metric_log.MetricsWarning, match=r"must have 10 lines .*; it has 4 \(chain"
   ) as told:
-    loop.run(made, tmp_path)
+    training_run.run(made, tmp_path)
   assert len(told) == 1
   finished = world.copy(zero, tmp_path / "run", "evaluation*", "report")
   (finished / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
   with pytest.warns(metric_log.MetricsWarning, match=r"must have 12 lines"):
-    loop.run(made, finished)
+    training_run.run(made, finished)
 
 
 @pytest.mark.parametrize("kind", sorted(TEXTS))
@@ -381,7 +381,7 @@ def test_a_run_goes_on_with_no_damaged_sessions(zero, tmp_path, capsys, kind):
   made = resumed(zero, tmp_path)
   file = tmp_path / "environment.json"
   file.write_bytes(TEXTS[kind]((zero / file.name).read_bytes()))
-  line = world.refused(capsys, loop.run, made, tmp_path)
+  line = world.refused(capsys, training_run.run, made, tmp_path)
   assert f"{file} is damaged: " in line
   assert "remove it" in line
 

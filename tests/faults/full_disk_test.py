@@ -13,7 +13,7 @@ from experiments.command.exits import ExitCode
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.sweeping import sweep_run
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax.data import manifest
 from snnjax.storage import checkpoints, files, workdir
 from tests import tiny_runs
@@ -53,7 +53,7 @@ def whole(tmp_path_factory, compiled):  # noqa: F811
   """A run on a disk with room, trained, evaluated and reported."""
   folder = tmp_path_factory.mktemp("whole") / "run"
   made = tiny_runs.config(SHORT)
-  loop.run(made, folder)
+  training_run.run(made, folder)
   evaluation_run.run(made, folder)
   report_run.run(made, folder)
   return folder
@@ -108,7 +108,7 @@ def test_training_on_a_full_disk(whole, disk, capfd, share):
   kept = [whole / "parameters.npz", whole / "checkpoints"]
   needed = kept[0].stat().st_size + size(kept[1])
   left = int(share * needed)
-  fails_and_goes_on(disk, left, capfd, loop.run, made, run)
+  fails_and_goes_on(disk, left, capfd, training_run.run, made, run)
   assert tiny_runs.status(run) == "done"
   assert tiny_runs.same(*map(tiny_runs.parameters, (run, whole))) == 4
   assert tiny_runs.equal_metrics(run, whole)

@@ -8,7 +8,7 @@ import pytest
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_groups, report_run
 from experiments.sweeping import sweep_run
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax.report import leaderboard
 from snnjax.storage import array_files, files
 from tests import tiny_runs
@@ -34,7 +34,7 @@ def names_both(line, zero, five):
 def test_checkpoints_of_another_run_are_refused(zero, five, tmp_path, capsys):
   folder = world.begun(tmp_path / "run", world.config())
   shutil.copytree(five / "checkpoints", folder / "checkpoints")
-  line = world.refused(capsys, loop.run, world.config(), folder)
+  line = world.refused(capsys, training_run.run, world.config(), folder)
   assert "checkpoints" in line
   names_both(line, zero, five)
   assert not (folder / "parameters.npz").exists()
@@ -45,7 +45,7 @@ def test_checkpoints_without_a_configuration_are_refused(
   five, tmp_path, capsys
 ):
   shutil.copytree(five / "checkpoints", tmp_path / "checkpoints")
-  line = world.refused(capsys, loop.run, world.config(), tmp_path)
+  line = world.refused(capsys, training_run.run, world.config(), tmp_path)
   assert "checkpoints but no config.json" in line
 
 
@@ -145,7 +145,7 @@ def on_insects(folder, changes=None):
 @pytest.fixture(scope="module")
 def trained_on_insects(insects, tmp_path_factory):
   folder = tmp_path_factory.mktemp("on_insects") / "run"
-  loop.run(on_insects(insects[0]), folder)
+  training_run.run(on_insects(insects[0]), folder)
   return folder
 
 
@@ -176,12 +176,12 @@ def test_training_goes_on_with_data_that_moved_and_no_others(
   for name in ("metrics.jsonl", "data.json"):
     shutil.copy(trained_on_insects / name, folder)
   before = (folder / "data.json").read_bytes()
-  line = world.refused(capsys, loop.run, on_insects(insects[1]), folder)
+  line = world.refused(capsys, training_run.run, on_insects(insects[1]), folder)
   assert "was made from data " in line
   assert "and here is data " in line
   assert (folder / "data.json").read_bytes() == before
   moved = shutil.copytree(insects[0], tmp_path / "moved")
-  loop.run(on_insects(moved), folder)
+  training_run.run(on_insects(moved), folder)
   pair = map(tiny_runs.parameters, (folder, trained_on_insects))
   assert tiny_runs.same(*pair) == 4
 

@@ -17,7 +17,7 @@ from experiments.command.exits import ExitCode
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.sweeping import sweep_run
-from experiments.training import loop
+from experiments.training import loop, training_run
 from snnjax.storage import workdir
 from tests import tiny_runs
 from tests.datasets import downloads
@@ -55,7 +55,7 @@ def test_a_finished_run_on_a_read_only_disk_is_done(
   for name in ("seed=0", "seed=1"):
     cell = tiny_runs.config(SHORT | {"seed": name[-1]})
     run = read_only / name
-    for body in (loop.run, evaluation_run.run):
+    for body in (training_run.run, evaluation_run.run):
       assert disks.guarded(body, cell, run) is ExitCode.DONE
       assert "is finished; nothing to do" in capsys.readouterr().out
     out = tmp_path / f"report {name}"

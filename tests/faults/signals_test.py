@@ -15,7 +15,7 @@ from experiments.command.exits import ExitCode
 from experiments.evaluation import alarm_study, evaluation_run
 from experiments.reporting import report_run
 from experiments.sweeping import comparison, sweep_run
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax import checks
 from snnjax.data import manifest
 from snnjax.storage import workdir
@@ -145,7 +145,7 @@ def test_simulating_events_is_stopped(tmp_path, trap):
   made = tiny_runs.config(SHORT | {"data.modalities": "events"})
   trap.wanted = ("simulate events (train)", 128)
   with pytest.raises(workdir.Preempted, match="at 128 of 160"):
-    loop.run(made, tmp_path)
+    training_run.run(made, tmp_path)
   assert tiny_runs.status(tmp_path) == "preempted"
 
 
@@ -184,7 +184,7 @@ def started(tmp_path):
   made = tiny_runs.config(SHORT)
   quick = tiny_runs.config(SHORT | {"data.modalities": "image"}, "quickstart")
   return {
-    "train": lambda: loop.run(made, tmp_path),
+    "train": lambda: training_run.run(made, tmp_path),
     "sweep": lambda: sweep_run.run(made, tmp_path, GRID),
     "quickstart": lambda: comparison.run(quick, tmp_path),
   }

@@ -14,8 +14,9 @@ import pytest
 from experiments.building import datasets
 from experiments.command import exits
 from experiments.command.exits import ExitCode
+from experiments.configuration import settings
 from experiments.evaluation import evaluation_run
-from experiments.training import loop
+from experiments.training import loop, programs, training_run
 from snnjax.storage import checkpoints, files, workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
@@ -55,7 +56,7 @@ def test_a_poisoned_batch_stops_the_run_and_is_kept(
   # One batch is drawn to shape the weights; the seventh step gets this one.
   monkeypatch.setattr(datasets, "load", poisoned(7))
   made = tiny_runs.config({"modalities.image.encoder": "direct"})
-  assert guarded(loop.run, made, tmp_path) is ExitCode.NON_FINITE
+  assert guarded(training_run.run, made, tmp_path) is ExitCode.NON_FINITE
   saved = tmp_path / "arrays" / "non_finite" / "step_7.npz"
   (line,) = [
     n for n in capsys.readouterr().err.splitlines() if n.startswith("x: ")
@@ -76,14 +77,14 @@ def test_a_poisoned_batch_stops_the_run_and_is_kept(
   assert "at step 7" in reason
   # The data mended, the same command goes on from the last good checkpoint.
   monkeypatch.undo()
-  loop.run(made, tmp_path)
+  training_run.run(made, tmp_path)
   assert tiny_runs.status(tmp_path) == "done"
 
 
 def test_a_rate_that_diverges_is_caught_before_a_checkpoint(tmp_path):
   changes = {"optimizer.learning_rate": "1e38", "optimizer.kind": "sgd"}
   made = tiny_runs.config(changes | {"train.checkpoint_every": "1"})
-  assert guarded(loop.run, made, tmp_path) is ExitCode.NON_FINITE
+  assert guarded(training_run.run, made, tmp_path) is ExitCode.NON_FINITE
   for step in checkpoints.steps(tmp_path / "checkpoints"):
     assert checkpoints.verify(step, tmp_path / "checkpoints") == ""
   (saved,) = (tmp_path / "arrays" / "non_finite").iterdir()
@@ -101,11 +102,11 @@ def test_out_of_memory_is_answered_with_advice(
     )
 
   made = tiny_runs.config()
-  body = loop.run
+  body = training_run.run
   if phase == "train":
-    monkeypatch.setattr(loop.steps, "make_train_step", lambda *_: exhausted)
+    monkeypatch.setattr(programs.steps, "make_train_step", lambda *_: exhausted)
   else:
-    loop.run(made, tmp_path)
+    training_run.run(made, tmp_path)
     body = evaluation_run.run
     monkeypatch.setattr(evaluation_run.assessment, "assess", exhausted)
   assert guarded(body, made, tmp_path) is ExitCode.OUT_OF_MEMORY
@@ -135,7 +136,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoints(
     monkeypatch.setattr(loop.metric_log.os, "fsync", full)
   else:
     monkeypatch.setattr(loop.array_files, "export", full)
-  assert guarded(loop.run, made, tmp_path) is ExitCode.DISK_FULL
+  assert guarded(training_run.run, made, tmp_path) is ExitCode.DISK_FULL
   lines = capsys.readouterr().err.splitlines()
   assert len([line for line in lines if line.startswith("x: ")]) == 1
   assert lines[-1].startswith("x: disk full: [Errno 28] No space left")
@@ -145,7 +146,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoints(
   assert checkpoints.steps(folder) == expected[victim]
   for step in checkpoints.steps(folder):
     assert checkpoints.verify(step, folder) == ""
-  loop.run(made, tmp_path)
+  training_run.run(made, tmp_path)
   assert tiny_runs.status(tmp_path) == "done"
 
 
@@ -153,7 +154,7 @@ def test_a_full_disk_in_an_evaluation_keeps_what_is_finished(
   tmp_path, monkeypatch
 ):
   made = tiny_runs.config()
-  loop.run(made, tmp_path)
+  training_run.run(made, tmp_path)
   real = files.write_arrays
 
   def full(path, *rest):
@@ -199,7 +200,7 @@ def test_sigterm_stops_an_evaluation_between_microbatches(tmp_path):
     "evaluation.examples": "1024",
     "evaluation.microbatch": "4",
   }
-  loop.run(tiny_runs.config(many), folder)
+  training_run.run(tiny_runs.config(many), folder)
   child = tiny_runs.start("evaluate", *tiny_runs.words(folder, many))
   chunks = "evaluation_*/arrays/chunks/[0-9]*"
   with child:
@@ -232,6 +233,6 @@ def test_a_home_that_cannot_be_written_costs_only_the_cache(tmp_path):
 
 def test_two_processes_do_not_share_a_workdir(tmp_path, capsys):
   made = tiny_runs.config()
-  with workdir.open_with_status(tmp_path, loop.settings.to_dict(made)):
-    assert guarded(loop.run, made, tmp_path) is ExitCode.IO
+  with workdir.open_with_status(tmp_path, settings.to_dict(made)):
+    assert guarded(training_run.run, made, tmp_path) is ExitCode.IO
   assert "another process runs in the workdir" in capsys.readouterr().err

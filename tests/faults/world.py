@@ -9,9 +9,10 @@ from PIL import Image
 
 from experiments.command import exits
 from experiments.command.exits import ExitCode
+from experiments.configuration import settings
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
-from experiments.training import loop
+from experiments.training import training_run
 from snnjax.data.importers import prepare
 from snnjax.storage import workdir
 from tests import tiny_runs
@@ -32,7 +33,7 @@ def config(changes=None):
 def make(root, seed):
   """Trains, evaluates and reports on one network; returns its folder."""
   made = config({"seed": str(seed)})
-  loop.run(made, root)
+  training_run.run(made, root)
   evaluation_run.run(made, root)
   report_run.run(made, root)
   return root
@@ -46,7 +47,7 @@ def copy(run, folder, *without):
 
 def begun(folder, made):
   """Opens a run and leaves it before its first step."""
-  plain = loop.settings.to_dict(made)
+  plain = settings.to_dict(made)
   with (
     contextlib.suppress(workdir.Preempted),
     workdir.open_with_status(folder, plain),
