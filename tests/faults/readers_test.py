@@ -17,7 +17,7 @@ from experiments.command.exits import ExitCode
 from experiments.evaluation import evaluation_run
 from experiments.reporting import report_run
 from experiments.sweeping import sweep_run
-from experiments.training import loop, training_run
+from experiments.training import training_run
 from snnjax.storage import workdir
 from tests import tiny_runs
 from tests.datasets import downloads
@@ -247,7 +247,7 @@ def test_whatever_another_process_has_is_looked_at_later(
     shutil.rmtree(evaluation)
   other = Other(monkeypatch)
   taken = {
-    "training": (loop, "opened", first),
+    "training": (training_run, "opened", first),
     "evaluation": (
       evaluation_run.evaluation_folders,
       "open_folder",
