@@ -192,7 +192,7 @@ ASKED = {
   *("mat", "debug_info", "func_src_info"),
 }
 ASKED_OF_OTHERS = {
-  *("__name__", "__len__", "chunk_shape"),
+  *("__name__", "__len__", "init", "update"),
   *("batch_statistics", "success", "iterations", "name"),
 }
 

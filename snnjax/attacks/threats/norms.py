@@ -127,10 +127,9 @@ def mixed(
   def room(inputs: Inputs) -> Room:
     lowers, uppers = [], []
     for name, leaf in zip(names, leaves(inputs), strict=True):
-      shape = parts[name].rows(leaf)[0].shape
       lower, upper = parts[name].room(leaf)
-      lowers.append(jnp.broadcast_to(lower, shape))
-      uppers.append(jnp.broadcast_to(upper, shape))
+      lowers.append(lower)
+      uppers.append(upper)
     return Room(jnp.concatenate(lowers, 1), jnp.concatenate(uppers, 1))
 
   return Norm(
@@ -152,7 +151,7 @@ def units(blocks: Blocks, like: Array) -> Array:
   """Returns which change of each column counts as 1, like a matrix [B, D]."""
   return jnp.concatenate(
     [
-      jnp.broadcast_to(_unit(block, columns), columns.shape)
+      jnp.zeros_like(columns) + _unit(block, columns)  # over a mesh like them
       for block, columns in zip(blocks, split(like, blocks), strict=True)
     ],
     1,

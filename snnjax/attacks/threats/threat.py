@@ -248,8 +248,9 @@ def walls(box: Any, inputs: Inputs) -> norms.Room:
     inputs: [B, ...], or a mapping of such arrays.
   """
   matrix = ravel.ravel_examples(inputs)[0]
+  # Not broadcast_to: over a mesh a wall is spread as the inputs are.
   lower, upper = (
-    jnp.broadcast_to(ravel.row(end, inputs).astype(matrix.dtype), matrix.shape)
+    jnp.zeros_like(matrix) + ravel.row(end, inputs).astype(matrix.dtype)
     for end in _ends(box)
   )
   return norms.Room(lower, upper)
