@@ -16,7 +16,9 @@ os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
 if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):
-  os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+  os.environ["XLA_FLAGS"] += (
+    " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+  )
 
 # What one worker or binary compiles, the others read: the first process that
 # comes here, the one that starts the workers, makes the folder and removes it.
