@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from experiments.building import datasets, examples
 from experiments.building.datasets import Splits
+from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
 from experiments.command.progress import Progress, reporter, say
 from experiments.command.stopping import ShouldStop
@@ -60,16 +61,17 @@ def run(config: Config, path: pathlib.Path) -> None:
       )
     examples.tell(datasets.evaluated(config, splits))
     bench = None
+    shared = Shared()  # one architecture: it is built and compiled once
     for name in names:
       own = network_config(config, name)
-      _train(own, splits, path / name, progress, should_stop)
+      _train(own, splits, path / name, progress, should_stop, shared)
       if bench is None:
         with exits.blame_configuration():
-          network, _ = training_run.trained(own, splits, path / name)
+          network, _ = training_run.trained(own, splits, path / name, shared)
           whole = suites.resolved(own)
           others = evaluation_run.stand_ins(whole, splits)
           bench = assessment.bench(whole, network, others)
-      _evaluate(own, bench, splits, path / name, progress, should_stop)
+      _evaluate(own, bench, splits, path / name, progress, should_stop, shared)
     stopping.stop_before("the report", should_stop)
     progress(0, 1, _WRITING)
     group = Group(suite, _loaded(config, names, path))
@@ -150,12 +152,13 @@ def _train(
   path: pathlib.Path,
   progress: Progress,
   should_stop: ShouldStop,
+  shared: Shared,
 ) -> None:
   if trained(config, path):
     return
   with training_run.opened(path, config) as folder:
     if folder.outcome is not workdir.Outcome.FINISHED:
-      loop.fit(config, splits, folder, progress, should_stop)
+      loop.fit(config, splits, folder, progress, should_stop, shared)
 
 
 def _evaluate(
@@ -165,8 +168,9 @@ def _evaluate(
   path: pathlib.Path,
   progress: Progress,
   should_stop: ShouldStop,
+  shared: Shared,
 ) -> None:
-  _, variables = training_run.trained(config, splits, path)
+  _, variables = training_run.trained(config, splits, path, shared)
   config = suites.resolved(config)
   folder = evaluation_folders.folder(path, config)
   known = origins.assessment(config, path)

@@ -170,7 +170,6 @@ def _slide(request: Request) -> Attack:
   return slide(
     request.loss_oracle,
     request.threat,
-    step_size=_step_size(request),
     steps=request.steps,
     restarts=request.restarts,
   )

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from snnjax.intervals import wilson
 from snnjax.plots import canvas
+from snnjax.plots.curves import accuracy_panels, band
 from snnjax.report import Figure
 
 
@@ -47,27 +47,7 @@ def accuracy_against_epsilon(
   Raises:
     ValueError: if there is no curve, or the counts are out of range.
   """
-  if not curves or not all(curves.values()):
-    raise ValueError(f"curves must hold a network per panel; got {curves}")
-  networks = list(dict.fromkeys(n for panel in curves.values() for n in panel))
-  drawing, grid = canvas.panels(1, len(curves), 3.6, 3.1, share=False)
-  labels = canvas.labels(networks)
-  data: dict[str, dict[str, object]] = {}
-  for axes, (attacked, lines) in zip(grid[0], curves.items(), strict=True):
-    data[attacked] = {}
-    for network, curve in lines.items():
-      data[attacked][network] = _line(
-        axes, labels[network], curve, networks.index(network)
-      )
-    if chance is not None:
-      axes.axhline(
-        chance, color=canvas.INK, linewidth=1, linestyle="--", label="chance"
-      )
-    axes.set_ylim(-0.02, 1.04)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    first = "Accuracy over all examples" if axes is grid[0, 0] else ""
-    canvas.dress(axes, attacked, f"epsilon [{unit}]", first)
-  canvas.legend(drawing, grid[0])
+  drawing, networks, data = accuracy_panels(curves, _line, unit, chance)
   return Figure(
     name,
     title,
@@ -84,17 +64,7 @@ def _line(axes: Axes, label: str, curve: Curve, place: int) -> dict:
   radii = [float(curve.epsilons[n]) for n in order]
   points = [wilson(int(curve.correct[n]), curve.total) for n in order]
   middle, low, high = zip(*points, strict=True)
-  shade = canvas.colour(place)
-  axes.fill_between(radii, low, high, color=shade, alpha=0.18, linewidth=0)
-  axes.plot(
-    radii,
-    middle,
-    color=shade,
-    marker=canvas.marker(place),
-    markersize=5,
-    linewidth=1.8,
-    label=label,
-  )
+  band(axes, radii, middle, (low, high), label, place)
   return {
     "epsilon": radii,
     "accuracy": middle,

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from snnjax.intervals import student
 from snnjax.plots import canvas
+from snnjax.plots.curves import accuracy_panels, band
 from snnjax.report import Figure
 
 
@@ -45,22 +45,7 @@ def accuracy_over_seeds(
   Raises:
     ValueError: if a panel has no group, or accuracies are not [S, E].
   """
-  if not curves or not all(curves.values()):
-    raise ValueError(f"curves must hold a group per panel; got {curves}")
-  groups = list(dict.fromkeys(n for panel in curves.values() for n in panel))
-  labels = canvas.labels(groups)
-  drawing, grid = canvas.panels(1, len(curves), 3.6, 3.1, share=False)
-  data: dict[str, dict[str, object]] = {}
-  for axes, (attacked, lines) in zip(grid[0], curves.items(), strict=True):
-    data[attacked] = {
-      group: _line(axes, labels[group], curve, groups.index(group))
-      for group, curve in lines.items()
-    }
-    axes.set_ylim(-0.02, 1.04)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    first = "Accuracy over all examples" if axes is grid[0, 0] else ""
-    canvas.dress(axes, attacked, f"epsilon [{unit}]", first)
-  canvas.legend(drawing, grid[0])
+  drawing, groups, data = accuracy_panels(curves, _line, unit)
   return Figure(
     name,
     title,
@@ -83,21 +68,12 @@ def _line(axes: Axes, label: str, curve: SeedCurve, place: int) -> dict:
   radii, values = np.asarray(curve.epsilons, float)[order], values[:, order]
   points = [student(column) for column in values.T]
   means, lows, highs = zip(*points, strict=True)
-  shade = canvas.colour(place)
-  if len(values) > 1:  # cut at what an accuracy can be
-    low, high = np.clip(lows, 0, 1), np.clip(highs, 0, 1)
-    axes.fill_between(radii, low, high, color=shade, alpha=0.18, linewidth=0)
-    for seed in values:
-      axes.plot(radii, seed, ".", color=shade, markersize=3, alpha=0.6)
-  axes.plot(
-    radii,
-    means,
-    color=shade,
-    marker=canvas.marker(place),
-    markersize=5,
-    linewidth=1.8,
-    label=label,
-  )
+  several = len(values) > 1
+  bounds = (np.clip(lows, 0, 1), np.clip(highs, 0, 1))  # what can be
+  band(axes, radii, means, bounds if several else None, label, place)
+  for seed in values if several else ():
+    shade = canvas.colour(place)
+    axes.plot(radii, seed, ".", color=shade, markersize=3, alpha=0.6)
   return {
     "epsilon": radii,
     "mean": means,
