@@ -8,6 +8,10 @@ import time
 import pytest
 
 from experiments.command import exits
+from experiments.configuration import settings
+from experiments.sweeping import sweep_run
+from experiments.training import training_run
+from snnjax.storage import environment
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
@@ -111,3 +115,31 @@ def test_evaluation_killed_ten_times_has_the_same_bits(server, whole, tmp_path):
   expected = tiny_runs.rows(whole)
   assert tiny_runs.same(tiny_runs.rows(folder), expected) > 100
   assert tiny_runs.status(tiny_runs.evaluation(folder)) == "done"
+
+
+@pytest.mark.usefixtures("compiled")
+def test_what_a_killed_worker_of_a_sweep_was_training_is_gone_on_with(tmp_path):
+  changes = {**LONG, "data.test_examples": "64", "evaluation.examples": "8"}
+  path = tmp_path / "sweep"
+  begun, other = path / "seed=0", path / "seed=1"
+  arguments = [*tiny_runs.words(path, changes), "--grid=seed=0,1"]
+  with tiny_runs.start("sweep", *arguments) as worker:
+    tiny_runs.wait_for(
+      lambda: tiny_runs.count_lines(begun / "metrics.jsonl") > 10
+    )
+    worker.kill()
+    worker.communicate()
+  assert worker.returncode == -signal.SIGKILL
+  assert tiny_runs.status(begun) == "running"
+  assert not (begun / "parameters.npz").exists()
+  config = tiny_runs.config(changes)
+  assert sweep_run.run(config, path, ["seed=0,1"]) == exits.ExitCode.DONE
+  # One went on, with another session; the other was begun by the second.
+  for run, sessions in ((begun, 2), (other, 1)):
+    assert tiny_runs.status(run) == "done"
+    assert len(environment.read(run)) == sessions
+    assert tiny_runs.lines(run)[-1]["step"] == STEPS
+  alone = tmp_path / "alone"
+  training_run.run(settings.replaced(config, {"seed": 0}), alone)
+  expected = tiny_runs.parameters(alone)
+  assert tiny_runs.same(tiny_runs.parameters(begun), expected) == 4
