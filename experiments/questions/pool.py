@@ -1,0 +1,189 @@
+"""The pool of trained networks that all questions draw on.
+
+    DIR/networks/NAME/            a training run, as `experiments.train` leaves it
+    DIR/results/networks/NAME/    network.json, gradients.npz, transfer.npz
+
+A network that two questions need is trained once and measured once. Any number
+of processes may fill one pool at the same time; each takes what is free.
+"""
+
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from experiments.building import build, datasets
+from experiments.building.shared import Shared
+from experiments.command import compilation, exits, stopping, terminal
+from experiments.command.exits import UsageError
+from experiments.command.progress import Progress, duration, reporter, say
+from experiments.command.stopping import ShouldStop
+from experiments.configuration import settings
+from experiments.evaluation import assessment
+from experiments.planning import preflight
+from experiments.questions import measurement, results, study as studies
+from experiments.questions.measurement import Arrays, Subject
+from experiments.questions.study import Member, Study
+from experiments.runs import origins
+from experiments.sweeping import claims
+from experiments.training import programs, training_run
+from snnjax import attacks
+from snnjax.storage import environment, files, identity, workdir
+
+NETWORKS = "networks"
+RESULTS = "results"
+_LOOK_AGAIN = 2.0  # seconds between looks at what others have in hand
+MEASURE: Mapping[str, Callable[[Subject], Arrays]] = {
+  "gradients": measurement.gradients,
+}
+
+
+def fill(
+  study: Study,
+  wanted: Sequence[Member],
+  path: pathlib.Path,
+) -> list[str]:
+  """Trains and measures every network that is not yet.
+
+  Args:
+    study: the study.
+    wanted: its networks, in the order to take them.
+    path: the pool's folder.
+
+  Returns:
+    What failed, a line each; the others are done.
+
+  Raises:
+    UsageError: a configuration is not allowed; nothing is written.
+    Preempted: a signal asked to stop; run again to go on.
+  """
+  for own in wanted:  # all, before the first is trained
+    try:
+      preflight.check(own.config)
+      studies.check_radii(study, own)
+    except UsageError as error:
+      raise UsageError(f"{own.words}: {error}") from None
+  compilation.enable_cache()
+  work = _Work(study, path)
+  failed: dict[str, str] = {}
+  left = [own for own in wanted if not work.done(own)]
+  say(f"pool: {len(wanted) - len(left)} of {len(wanted)} networks are measured")
+  with exits.stop_on_sigterm() as should_stop, reporter() as progress:
+    while left:
+      stopping.stop_before(f"one of {len(left)} networks", should_stop)
+      for own in work.preferred(left):
+        with claims.claim(path / NETWORKS / own.name) as mine:
+          if not mine:
+            continue
+          if not work.done(own):
+            number = len(wanted) - len(left) + 1
+            say(f"\nnetwork {number} of {len(wanted)}: {own.words}")
+            begun = time.monotonic()
+            try:
+              work.run(own, progress, should_stop)
+            except (workdir.Preempted, KeyboardInterrupt):
+              raise
+            except Exception as error:  # the other networks can go on
+              failed[own.name] = f"{own.words}: {exits.message(error)}"
+              terminal.err(f"failed: {failed[own.name]}\n")
+              if exits.exit_code(error) is exits.ExitCode.DISK_FULL:
+                raise
+            say(f"took {duration(time.monotonic() - begun)}")
+          break
+      else:
+        time.sleep(_LOOK_AGAIN)  # all that is left is in other hands
+      left = [o for o in left if o.name not in failed and not work.done(o)]
+  return list(failed.values())
+
+
+class _Work:
+  """One process's part in filling a pool."""
+
+  def __init__(self, study: Study, path: pathlib.Path) -> None:
+    """Starts with nothing built.
+
+    Args:
+      study: the study.
+      path: the pool's folder.
+    """
+    self._study = study
+    self._path = path
+    self._shared = Shared()
+    self._last: Any = None
+
+  def done(self, own: Member) -> bool:
+    """Whether all measurements of a network are there, and are its own."""
+    folder = results.folder(self._path / RESULTS, own)
+    return all(
+      results.is_measured(self._study, own, folder, name)
+      for name in own.measurements
+    )
+
+  def preferred(self, left: Sequence[Member]) -> list[Member]:
+    """The networks that nobody has in hand, in their order.
+
+    Of the first seed that is left, those of the architecture that is compiled
+    here come first.
+    """
+    free = [
+      own
+      for own in left
+      if not claims.busy(self._path / NETWORKS / own.name)
+    ]
+    return sorted(
+      free, key=lambda own: (own.seed, (own.data, own.inputs) != self._last)
+    )
+
+  def run(
+    self, own: Member, progress: Progress, should_stop: ShouldStop
+  ) -> None:
+    """Trains a network and measures what is wanted of it."""
+    self._last = own.data, own.inputs
+    config, place = own.config, self._path / NETWORKS / own.name
+    training_run.run(config, place, self._shared)
+    interruptible = stopping.make_interruptible(progress, should_stop)
+    with exits.blame_data():
+      splits = self._shared.get(
+        "test data",
+        programs.data_key(config, only_test=True),
+        lambda: datasets.load(config, interruptible, only_test=True),
+      )
+    network, variables = training_run.trained(
+      config, splits, place, self._shared
+    )
+    batch = assessment.test_batch(
+      settings.replaced(
+        config, {"evaluation.examples": self._study.protocol.examples}
+      ),
+      splits,
+    )
+    radii = studies.check_radii(self._study, own)
+    threat = attacks.linf(radii["linf"][0])
+    with exits.blame_data():
+      attacks.check_inputs(threat, batch.inputs)
+    subject = Subject(
+      own,
+      self._study.protocol,
+      radii,
+      measurement.parts(
+        config, network, self._study.protocol, self._shared
+      ),
+      variables,
+      batch,
+      interruptible,
+    )
+    folder = results.folder(self._path / RESULTS, own)
+    folder.mkdir(parents=True, exist_ok=True)
+    noted = {
+      "parameters": origins.weights(place),
+      "data": origins.training(config)["data"],
+    }
+    for name in own.measurements:
+      if results.is_measured(self._study, own, folder, name):
+        continue
+      begun = time.process_time()
+      arrays = MEASURE[name](subject)
+      results.write(
+        self._study, own, folder, name, arrays,
+        {**noted, "cpu seconds": round(time.process_time() - begun, 1)},
+      )
