@@ -38,7 +38,9 @@ def test_every_key_is_known_and_its_default_allowed(name):
     ("method.sr.direction", training_methods.DIRECTIONS),
     ("method.sr.shape", training_methods.SHAPES),
     ("method.sr.confidence", training_methods.CONFIDENCES),
-    ("method.adversarial.norm", build.THREATS),
+    ("method.sr.participation_estimator", training_methods.PROBES),
+    ("method.adversarial.norms", build.THREATS),
+    ("method.adversarial.norms", training_methods.RADII),
     ("evaluation.norm", build.THREATS),
   ],
 )
