@@ -100,7 +100,7 @@ def _adversarial(
     return methods.adversarial(
       inner(config, made),
       network=made,
-      craft=functools.partial(_craft, config),
+      craft=functools.partial(craft, config),
       rule=build.rule(config, config.model.rule),
     )
 
@@ -116,8 +116,13 @@ METHODS: Mapping[str, Callable[[Config, Network], Method | Objective]] = {
 }
 
 
-def _craft(config: Config, logits_fn: LogitsFn) -> Attack:
-  """The attack inside adversarial training; of several norms, the worst."""
+def craft(config: Config, logits_fn: LogitsFn) -> Attack:
+  """Builds the attack inside adversarial training: of several norms, the worst.
+
+  Args:
+    config: the whole configuration.
+    logits_fn: what is attacked.
+  """
   own = config.method.adversarial
   each = [_of_norm(config, norm, logits_fn) for norm in own.norms]
   if len(each) == 1:
