@@ -114,9 +114,15 @@ class Modality:
   shrink: Annotated[int, Key("pool at a cnn's entrance", _SOME)] = 1
   standardize: Standardize = field(default_factory=Standardize)
   radius: Annotated[
-    float, Key("radius of noise or attack in training", _POSITIVE)
+    float, Key("linf radius of noise or attack in training", _POSITIVE)
   ] = 0.1
   step_size: Annotated[float, Key("step of the same", _POSITIVE)] = 0.05
+  radius_l2: Annotated[
+    float, Key("radius of an l2 attack in training", _POSITIVE)
+  ] = 0.7
+  radius_l1: Annotated[
+    float, Key("radius of an l1 attack in training", _POSITIVE)
+  ] = 3.5
   epsilons: Annotated[Floats, Key("radii of the evaluation", _RADII)] = (
     0.05,
     0.1,
@@ -271,6 +277,17 @@ class Sr:
       ),
     ),
   ] = "rival_probability"
+  participation: Annotated[
+    float,
+    Key("weight of the participation ratio; below 0: denser", Number()),
+  ] = 0.0
+  participation_estimator: Annotated[
+    str,
+    Key(
+      "how its derivative is measured; none leaves it out",
+      OneOf(("none", "jvp", "double_backpropagation")),
+    ),
+  ] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,9 +306,15 @@ class Hire:
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial:
-  """Training on attacked inputs, within each modality's radius."""
+  """Training on attacked inputs, within each modality's radius of a norm."""
 
-  norm: Annotated[str, Key("norm of the attack", OneOf(NORMS))] = "linf"
+  norms: Annotated[
+    Texts,
+    Key(
+      "norms of the attack; of several the worst per example",
+      Listed(OneOf(NORMS), least=1, distinct=True),
+    ),
+  ] = ("linf",)
   steps: Annotated[int, Key("its steps; 1 is FGSM", _SOME)] = 7
 
 

@@ -89,6 +89,13 @@ def _related(config: Config) -> list[str]:
     len(data.modalities) == 1 or kind == "cnn",
     f"model.kind must be 'cnn' for several data.modalities; got {kind!r}",
   )
+  probe = config.method.sr
+  need(
+    probe.participation == 0 or probe.participation_estimator != "none",
+    "method.sr.participation must be 0 unless method.sr."
+    "participation_estimator is 'jvp' or 'double_backpropagation'; got "
+    f"{probe.participation:g} with 'none'",
+  )
   counts = {name: len(own.epsilons) for name, own in config.seen.items()}
   need(
     len(set(counts.values())) == 1,
