@@ -197,9 +197,9 @@ def _fusion(config: Config, classes: int) -> Network:
     readout=_readout(config),
     shrink={name: own.shrink for name, own in seen.items()},
     standardize={
-      name: _standardized(own)
+      name: statistics
       for name, own in seen.items()
-      if own.standardize.mean
+      if (statistics := _standardized(own))
     },
   )
 

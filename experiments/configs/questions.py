@@ -86,9 +86,7 @@ _CHAIN = (
   Step(kind="apgd", rule="rga", loss="margin"),
 )
 # PGD's steepest l1 step changes one pixel: SLIDE's changes one percent.
-_L1_CHAIN = tuple(
-  dataclasses.replace(step, kind="slide") for step in _CHAIN
-)
+_L1_CHAIN = tuple(dataclasses.replace(step, kind="slide") for step in _CHAIN)
 _CPU_PROTOCOL = Protocol(
   examples=500,
   microbatch=100,

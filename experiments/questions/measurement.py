@@ -20,18 +20,17 @@ from experiments.building.shared import Shared
 from experiments.command.progress import Progress
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.questions import study as studies
 from experiments.questions.study import CLEAN, JOINT, Member, Protocol, Step
 from snnjax import attacks, evaluation, losses, sparsity, vulnerability
 from snnjax import input_gradients as gradient_functions
 from snnjax.attacks import Threat, perceptual_distance
 from snnjax.attacks.gradient.slide import sparse_steps
-from snnjax.attacks.rule_suites import SuiteAttack, expand_rules, with_defaults
+from snnjax.attacks.rule_suites import SuiteAttack, with_defaults
 from snnjax.attacks.steppers import scale_steps, steepest
 from snnjax.evaluation import Plan, View, many_rules, planning
 from snnjax.evaluation.gradients import in_microbatches
-from snnjax.evaluation.planning import Case, Cell
-from snnjax.evaluation.records import Chunk
+from snnjax.evaluation.planning import Case
+from snnjax.evaluation.records import Chunk, Outcome
 from snnjax.evaluation.steps import Builder
 from snnjax.interfaces import (
   Array,
@@ -96,9 +95,7 @@ def parts(
     shared: what other runs of this process built.
   """
   key = [settings.part(config, schema.NETWORK), config.data.name]
-  return shared.get(
-    "questions", key, lambda: _parts(config, network, protocol)
-  )
+  return shared.get("questions", key, lambda: _parts(config, network, protocol))
 
 
 def _parts(config: Config, network: Network, protocol: Protocol) -> Parts:
@@ -147,7 +144,7 @@ class Subject(NamedTuple):
   progress: Progress
 
   def bound(self, rule: str = "") -> jax.tree_util.Partial:
-    """Returns its logits function under a rule, the training rule by default."""
+    """Returns its logits function under a rule, by default its own."""
     name = rule or self.member.config.model.rule
     return jax.tree_util.Partial(self.parts.logits[name], self.variables)
 
@@ -191,9 +188,7 @@ def gradients(subject: Subject) -> Arrays:
       ``lower``, ``upper``, between which the ratio must lie.
   """
   protocol, level = subject.protocol, subject.protocol.level
-  outcome = _attack(
-    subject, {norm: (level,) for norm in NORMS}, _beside(subject)
-  )
+  outcome = attack(subject, dict.fromkeys(NORMS, (level,)), _beside(subject))
   result = dict(outcome.arrays)
   points = {CLEAN: subject.batch.inputs, **outcome.points}
   for norm, moved in outcome.points.items():
@@ -231,7 +226,7 @@ def gradients(subject: Subject) -> Arrays:
   return {name: _small(name, array) for name, array in result.items()}
 
 
-class _Attacked(NamedTuple):
+class Attacked(NamedTuple):
   """What a set of attacks did.
 
   Attributes:
@@ -243,11 +238,11 @@ class _Attacked(NamedTuple):
   points: Mapping[str, Inputs]
 
 
-def _attack(
+def attack(
   subject: Subject,
   levels: Mapping[str, Sequence[int]],
   beside: Mapping[str, tuple[Case, str]] = MappingProxyType({}),
-) -> _Attacked:
+) -> Attacked:
   """Attacks by the chain of every norm, at some of its radii.
 
   The first attack of a chain meets all examples, the others the survivors of
@@ -304,9 +299,11 @@ def _attack(
           worst.add(chunk, chain[chunk.stage][1])
       fields = {"success": worst.fallen, "rank": worst.rank}
       for field, values in {**fields, "margin": worst.margin}.items():
-        arrays[ATTACK.format(norm=norm, level=level, field=field)] = values.copy()
+        arrays[ATTACK.format(norm=norm, level=level, field=field)] = (
+          values.copy()
+        )
     points[norm] = worst.inputs
-  return _Attacked(arrays, points)
+  return Attacked(arrays, points)
 
 
 class _Worst:
@@ -328,6 +325,8 @@ class _Worst:
   def add(self, chunk: Chunk, rank: int) -> None:
     """Looks at what one attack did to some examples."""
     rows, outcome = chunk.indices, chunk.rows
+    assert isinstance(outcome, Outcome)
+    assert chunk.logits is not None
     success = outcome.success
     louder = outcome.loss > self._loss[rows]
     fallen = self.fallen[rows]
@@ -426,8 +425,6 @@ def _tell_stages(
   return tell
 
 
-
-
 def _visible(subject: Subject, norm: str, moved: Inputs) -> Arrays:
   """How far the worst attack went, and how visible that is."""
   result: Arrays = {}
@@ -452,18 +449,15 @@ def _firing_rate(subject: Subject) -> np.ndarray:
   def rate(
     logits: LogitsFn, keys: Key, inputs: Inputs, labels: Labels
   ) -> Array:
-    del logits, labels
+    del logits
     traces = subject.parts.forward(subject.variables, keys, inputs).traces
-    spikes = neurons = 0
-    for trace in traces.values():
-      steps, batch = trace.spikes.shape[:2]
-      flat = jnp.moveaxis(trace.spikes, 1, 0).reshape(batch, -1)
-      spikes += jnp.sum(flat, 1)
-      neurons += flat.shape[1]
-      del steps
-    return spikes / neurons
+    rows = [
+      jnp.moveaxis(trace.spikes, 1, 0).reshape(len(labels), -1)
+      for trace in traces.values()
+    ]
+    return jnp.mean(jnp.concatenate(rows, 1), 1)
 
-  return in_microbatches(
+  rates: Any = in_microbatches(
     rate,
     subject.bound(),
     subject.batch.inputs,
@@ -471,6 +465,7 @@ def _firing_rate(subject: Subject) -> np.ndarray:
     key=subject.key("rates"),
     microbatch=subject.protocol.microbatch,
   )
+  return np.asarray(rates)
 
 
 def _by_part(tree: Inputs) -> dict[str, Array]:
@@ -531,9 +526,7 @@ def _along(norm: str, protocol: Protocol) -> Callable[..., Any]:
     inputs: Inputs,
     labels: Labels,
   ) -> Any:
-    threat = many_rules.threat_of(
-      NORMS[norm], Cell("", 0, radii), inputs
-    )
+    threat = build.threat_with(NORMS[norm], radii)
     steps = protocol.steps
     size = jax.tree.map(lambda radius: 2.5 * radius / steps, threat.radius)
     ascended = sparse_steps(threat, 0.01) if norm == "l1" else threat
@@ -544,9 +537,7 @@ def _along(norm: str, protocol: Protocol) -> Callable[..., Any]:
       steps=steps,
       start=threat.sample,
       record=lambda _, probe: (
-        {
-          part: _kept(leaf) for part, leaf in _by_part(probe.gradient).items()
-        },
+        {part: _kept(leaf) for part, leaf in _by_part(probe.gradient).items()},
         probe.correct,
       ),
     )
@@ -557,9 +548,7 @@ def _along(norm: str, protocol: Protocol) -> Callable[..., Any]:
   return measure
 
 
-def _measure_along(
-  subject: Subject, norm: str, correct: np.ndarray
-) -> Arrays:
+def _measure_along(subject: Subject, norm: str, correct: np.ndarray) -> Arrays:
   """The metrics at every step, over the examples that are right when clean."""
   protocol = subject.protocol
   few = subject.first(protocol.along)
@@ -601,12 +590,16 @@ def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
   ) -> dict[str, Array]:
     (name,) = radii
     radius = radii[name]
-    threat = many_rules.threat_of(NORMS[norm], Cell("", 0, radii), inputs)
+    threat = build.threat_with(NORMS[norm], radii)
     margin = losses.composed(logits, CONFIDENCES["margin"])
     chance_key, attack_key, key = split(keys, 3)
     fall = losses.margin_loss
     attack = (attacks.slide if norm == "l1" else attacks.pgd)(
-      logits, threat, loss=fall, steps=protocol.steps, random_start=False,
+      logits,
+      threat,
+      loss=fall,
+      steps=protocol.steps,
+      random_start=False,
       keep=attacks.best_loss,
     )
     chance = vulnerability.random_vulnerability(
@@ -629,9 +622,7 @@ def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
   return measure
 
 
-def _measure_vulnerability(
-  subject: Subject, norm: str, scale: float
-) -> Arrays:
+def _measure_vulnerability(subject: Subject, norm: str, scale: float) -> Arrays:
   """Both vulnerabilities at a share of the radius; of one modality alone.
 
   The theory is about one ball: a network of several modalities has several.

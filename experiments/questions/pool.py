@@ -1,6 +1,6 @@
 """The pool of trained networks that all questions draw on.
 
-    DIR/networks/NAME/            a training run, as `experiments.train` leaves it
+    DIR/networks/NAME/            a training run of `experiments.train`
     DIR/results/networks/NAME/    network.json, gradients.npz, transfer.npz
 
 A network that two questions need is trained once and measured once. Any number
@@ -9,26 +9,32 @@ of processes may fill one pool at the same time; each takes what is free.
 
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.building import build, datasets
 from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping, terminal
 from experiments.command.exits import UsageError
-from experiments.command.progress import Progress, duration, reporter, say
+from experiments.command.progress import (
+  Progress,
+  duration,
+  reporter,
+  say,
+  silent,
+)
 from experiments.command.stopping import ShouldStop
-from experiments.configuration import settings
 from experiments.evaluation import assessment
 from experiments.planning import preflight
-from experiments.questions import measurement, results, study as studies
+from experiments.questions import measurement, results
+from experiments.questions import study as studies
 from experiments.questions.measurement import Arrays, Subject
 from experiments.questions.study import Member, Study
 from experiments.runs import origins
 from experiments.sweeping import claims
 from experiments.training import programs, training_run
 from snnjax import attacks
-from snnjax.storage import environment, files, identity, workdir
+from snnjax.storage import workdir
 
 NETWORKS = "networks"
 RESULTS = "results"
@@ -126,9 +132,7 @@ class _Work:
     here come first.
     """
     free = [
-      own
-      for own in left
-      if not claims.busy(self._path / NETWORKS / own.name)
+      own for own in left if not claims.busy(self._path / NETWORKS / own.name)
     ]
     return sorted(
       free, key=lambda own: (own.seed, (own.data, own.inputs) != self._last)
@@ -139,6 +143,41 @@ class _Work:
   ) -> None:
     """Trains a network and measures what is wanted of it."""
     self._last = own.data, own.inputs
+    radii = studies.check_radii(self._study, own)
+    subject = self.subject(own, radii, progress, should_stop)
+    place = self._path / NETWORKS / own.name
+    folder = results.folder(self._path / RESULTS, own)
+    folder.mkdir(parents=True, exist_ok=True)
+    noted = {
+      "parameters": origins.weights(place),
+      "data": origins.training(own.config)["data"],
+    }
+    for name in own.measurements:
+      if results.is_measured(self._study, own, folder, name):
+        continue
+      begun = time.process_time()
+      arrays = MEASURE[name](subject)
+      seconds = {"cpu seconds": round(time.process_time() - begun, 1)}
+      results.write(self._study, own, folder, name, arrays, noted | seconds)
+
+  def subject(
+    self,
+    own: Member,
+    radii: Mapping[str, Sequence[float]],
+    progress: Progress = silent,
+    should_stop: ShouldStop = stopping.never,
+  ) -> Subject:
+    """Returns a network ready to be measured, trained if it is not yet.
+
+    Args:
+      own: who it is.
+      radii: by norm, of its attacks.
+      progress: told of every step.
+      should_stop: asked between them.
+
+    Raises:
+      Preempted: as `should_stop` wanted; run again to go on.
+    """
     config, place = own.config, self._path / NETWORKS / own.name
     training_run.run(config, place, self._shared)
     interruptible = stopping.make_interruptible(progress, should_stop)
@@ -151,39 +190,19 @@ class _Work:
     network, variables = training_run.trained(
       config, splits, place, self._shared
     )
-    batch = assessment.test_batch(
-      settings.replaced(
-        config, {"evaluation.examples": self._study.protocol.examples}
-      ),
-      splits,
-    )
-    radii = studies.check_radii(self._study, own)
-    threat = attacks.linf(radii["linf"][0])
+    batch = assessment.test_batch(config, splits)
     with exits.blame_data():
-      attacks.check_inputs(threat, batch.inputs)
-    subject = Subject(
+      attacks.check_inputs(
+        build.threat_of("linf", dict.fromkeys(own.modalities, 0.1)),
+        batch.inputs,
+      )
+    protocol = self._study.protocol
+    return Subject(
       own,
-      self._study.protocol,
+      protocol,
       radii,
-      measurement.parts(
-        config, network, self._study.protocol, self._shared
-      ),
+      measurement.parts(config, network, protocol, self._shared),
       variables,
       batch,
       interruptible,
     )
-    folder = results.folder(self._path / RESULTS, own)
-    folder.mkdir(parents=True, exist_ok=True)
-    noted = {
-      "parameters": origins.weights(place),
-      "data": origins.training(config)["data"],
-    }
-    for name in own.measurements:
-      if results.is_measured(self._study, own, folder, name):
-        continue
-      begun = time.process_time()
-      arrays = MEASURE[name](subject)
-      results.write(
-        self._study, own, folder, name, arrays,
-        {**noted, "cpu seconds": round(time.process_time() - begun, 1)},
-      )

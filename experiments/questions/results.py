@@ -7,6 +7,7 @@ A file notes the digest of the network's configuration and that of the
 protocol: one that belongs to another network or protocol is refused by name.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -130,15 +131,11 @@ def write(
   Raises:
     OSError: it cannot be written.
   """
-  files.write_arrays(
-    place / f"{name}.npz", arrays, made_from(study, own, name)
-  )
+  files.write_arrays(place / f"{name}.npz", arrays, made_from(study, own, name))
   before: dict[str, Any] = {}
   if (place / WHO).is_file():
-    try:
+    with contextlib.suppress(KeyError, ValueError):  # damaged: written anew
       before = files.read_sealed(place / WHO, REMEDY)["measurements"]
-    except (KeyError, ValueError):
-      pass  # damaged: written anew
   correct = arrays["correct"]
   files.write_sealed(
     place / WHO,
@@ -158,9 +155,7 @@ def write(
   )
 
 
-def load(
-  study: Study, question: str, path: pathlib.Path
-) -> list[Measured]:
+def load(study: Study, question: str, path: pathlib.Path) -> list[Measured]:
   """Reads all measurements of a question.
 
   Args:
@@ -191,9 +186,7 @@ def load(
   return measured
 
 
-def _check_who(
-  own: Member, who: Mapping[str, Any], file: pathlib.Path
-) -> None:
+def _check_who(own: Member, who: Mapping[str, Any], file: pathlib.Path) -> None:
   """Raises ValueError if a network.json is another network's."""
   wanted = {
     "data": own.data,

@@ -140,9 +140,7 @@ def in_microbatches(
       jax.tree.map(lambda leaf, n=stop - start: np.asarray(leaf)[:n], part)
     )
     tell(stop, count)
-  whole: Measured = jax.tree.map(
-    lambda *leaves: np.concatenate(leaves), *parts
-  )
+  whole: Measured = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
   return whole
 
 
