@@ -175,10 +175,10 @@ def student(values: Sequence[float], confidence: float = 0.95) -> Interval:
   if len(numbers) == 1:
     return Interval(mean, math.nan, math.nan)
   error = statistics.stdev(numbers) / math.sqrt(len(numbers))
-  return about(mean, error, len(numbers) - 1, confidence)
+  return t_interval(mean, error, len(numbers) - 1, confidence)
 
 
-def about(
+def t_interval(
   estimate: float,
   standard_error: float,
   degrees_of_freedom: float,

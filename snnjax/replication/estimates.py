@@ -5,7 +5,7 @@ import math
 
 from scipy import special
 
-from snnjax.intervals import Interval, about
+from snnjax.intervals import Interval, t_interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Estimate:
     Raises:
       ValueError: if the confidence is out of range.
     """
-    return about(
+    return t_interval(
       self.estimate, self.standard_error, self.degrees_of_freedom, confidence
     )
 

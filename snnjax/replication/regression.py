@@ -1,7 +1,6 @@
 """Least squares of a result on several properties of the same networks."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 from snnjax.arguments import check_array
 from snnjax.replication.estimates import Estimate
 
-# A column of which less than this share of the variance is its own is taken
-# for a sum of the others: its coefficient would be rounding.
+# A column of whose squares less than this share is its own is taken for a sum
+# of the others: its coefficient would be rounding.
 _OWN_SHARE = 1e-10
 
 
@@ -77,7 +76,9 @@ def regress(
     y: [N] one number per network, such as a robust accuracy.
     predictors: by name [N], such as the log of a gradient's size.
     clusters: [N] which networks are not independent of each other, such as
-      their seed or their arm; any labels.
+      their seed or their arm; any labels. Networks of one arm are trained
+      alike, those of one seed begin alike: the wider interval of the two is
+      the one to report.
     groups: by name [N] labels whose levels differ by a constant, such as the
       data set.
     confidence: of the intervals of the slopes.
@@ -89,7 +90,7 @@ def regress(
     ValueError: if lengths differ, a number is not finite (the message names
       it, its place and its cluster), y does not vary, a predictor is a sum of
       the others and the groups, there are fewer than two clusters or not more
-      networks than columns, or too few clusters tell a slope.
+      networks than columns, or one cluster alone tells a slope.
 
   References:
     R. M. Bell, D. F. McCaffrey (2002), Bias reduction in standard errors for
@@ -119,17 +120,20 @@ def regress(
       f"{design.shape[1]} columns"
     )
   own = [_own_part(design, place, name) for place, name in enumerate(columns)]
+  _check_told_by_several(design, list(columns), labels, members)
   inverse = np.linalg.pinv(design)
   weights = inverse @ response
   fitted = design @ weights
   variation = float(np.sum((response - response.mean()) ** 2))
-  errors, freedoms = _robust(design, inverse, response - fitted, members)
+  errors, freedoms = _robust(
+    design, inverse, response - fitted, members, len(columns)
+  )
   return Regression(
     coefficients={
       name: Coefficient(
         estimate=float(weights[place]),
         standard_error=errors[place],
-        degrees_of_freedom=_enough(freedoms[place], name),
+        degrees_of_freedom=freedoms[place],
         replicates=len(members),
         confidence=confidence,
         variance_inflation=1.0 / share,
@@ -147,7 +151,9 @@ def regress(
 
 def _numbers(name: str, values: Any, labels: Sequence[str]) -> np.ndarray:
   array = np.asarray(values)
-  check_array(name, array, "[N]", "There is one per network", N=len(labels))
+  check_array(
+    name, array, "numbers [N]", "There is one per network", N=len(labels)
+  )
   array = array.astype(float)
   if not np.isfinite(array).all():
     place = int(np.flatnonzero(~np.isfinite(array))[0])
@@ -182,17 +188,42 @@ def _members(labels: Sequence[str]) -> list[np.ndarray]:
 
 def _own_part(design: np.ndarray, place: int, name: str) -> tuple[float, float]:
   """What the other columns leave of one: a share, and its sum of squares."""
-  column, others = design[:, place], np.delete(design, place, 1)
+  column = design[:, place]
   centred = column - column.mean()
-  total = float(centred @ centred)
-  rest = column - others @ (np.linalg.pinv(others) @ column)
-  square = float(rest @ rest)
-  if square <= _OWN_SHARE * max(total, float(column @ column) * 1e-12):
+  square = _left(design, place)
+  if square is None:
     raise ValueError(
       f"predictors[{name!r}] must not be a sum of the other predictors and the "
       "groups, or constant: leave one of them out"
     )
-  return square / total, square
+  return square / float(centred @ centred), square
+
+
+def _left(design: np.ndarray, place: int) -> float | None:
+  """The squares that the others leave of a column; None of rounding alone."""
+  column, others = design[:, place], np.delete(design, place, 1)
+  rest = column - others @ (np.linalg.pinv(others) @ column)
+  square = float(rest @ rest)
+  return square if square > _OWN_SHARE * float(column @ column) else None
+
+
+def _check_told_by_several(
+  design: np.ndarray,
+  names: Sequence[str],
+  labels: Sequence[str],
+  members: Sequence[np.ndarray],
+) -> None:
+  # A slope that one cluster alone tells has no spread over clusters, and CR2
+  # would give it that of the other slopes.
+  for rows in members:
+    others = np.delete(design, rows, 0)
+    for place, name in enumerate(names):
+      if _left(others, place) is None:
+        raise ValueError(
+          f"predictors[{name!r}] must vary in several clusters; without "
+          f"cluster {labels[rows[0]]} nothing tells its slope from the other "
+          "predictors and the groups"
+        )
 
 
 def _robust(
@@ -200,8 +231,9 @@ def _robust(
   inverse: np.ndarray,
   residuals: np.ndarray,
   members: Sequence[np.ndarray],
+  slopes: int,
 ) -> tuple[list[float], list[float]]:
-  """CR2 errors of all columns, and Satterthwaite's degrees of freedom."""
+  """CR2 errors of the first columns, and their degrees of freedom."""
   bread = inverse @ inverse.T
   scores, lengths, crossed = [], [], []
   for rows in members:
@@ -211,16 +243,13 @@ def _robust(
     scores.append(adjusted.T @ residuals[rows])
     lengths.append((adjusted**2).sum(0))
     crossed.append(part.T @ adjusted)
-  errors = np.sqrt((np.array(scores) ** 2).sum(0))
+  errors = np.sqrt((np.array(scores) ** 2).sum(0))[:slopes]
   freedoms = []
-  for place in range(design.shape[1]):
+  for place in range(slopes):
     # B[g, h] = w_g' (I - H)_gh w_h for the vectors w of this column.
     across = np.array([one[:, place] for one in crossed])
     form = np.diag([one[place] for one in lengths]) - across @ bread @ across.T
-    trace, square = float(np.trace(form)), float((form**2).sum())
-    scale = float(sum(one[place] for one in lengths))
-    told = trace > 1e-9 * scale and scale > 0
-    freedoms.append(trace**2 / square if told else 0.0)
+    freedoms.append(float(np.trace(form)) ** 2 / float((form**2).sum()))
   return errors.tolist(), freedoms
 
 
@@ -230,12 +259,3 @@ def _inverse_root(matrix: np.ndarray) -> np.ndarray:
   kept = values > 1e-9
   roots = np.where(kept, 1.0 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
   return (vectors * roots) @ vectors.T
-
-
-def _enough(freedom: float, name: str) -> float:
-  if math.isclose(freedom, 0.0):
-    raise ValueError(
-      f"predictors[{name!r}] must vary within or between several clusters; one "
-      "cluster alone tells its slope, which leaves no spread to judge it by"
-    )
-  return freedom

@@ -31,7 +31,7 @@ class Rule:
   Holm's method, those of "no effect" and those of "the smallest effect" apart.
   Claims of one sign are then wrongly verified somewhere in a question with a
   chance of at most alpha/2, wrongly refuted with at most alpha/2, and so wrong
-  anywhere with at most alpha; of two-sided ones the first is alpha.
+  anywhere with at most alpha; of two-sided ones the first is at most alpha.
 
   Attributes:
     smallest_effect: m, above 0, in the unit of the estimate.

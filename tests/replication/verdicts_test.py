@@ -38,12 +38,13 @@ CASES = [
   (3.0, 3.1, "undecided", "refuted", "undecided"),  # 0 is in it
   (2.01, 2.0, "verified", "refuted", "verified"),
   (2.0, 1.99, "verified", "refuted", "verified"),  # m itself is enough
-  (1.99, 1.9, "undecided", "refuted", "undecided"),  # an effect, too small?
+  (1.9, 1.8, "undecided", "refuted", "undecided"),  # an effect, too small?
   (1.0, 0.9, "refuted", "refuted", "refuted"),  # an effect, too small
   (1.0, 1.1, "undecided", "refuted", "undecided"),
   (0.0, 1.99, "refuted", "refuted", "refuted"),  # as good as none
   (0.0, 2.01, "undecided", "undecided", "undecided"),
-  (0.5, 2.3, "undecided", "undecided", "undecided"),
+  (0.5, 2.6, "undecided", "undecided", "undecided"),
+  (0.5, 2.4, "undecided", "refuted", "undecided"),
   (0.5, 1.6, "undecided", "refuted", "undecided"),
   (0.5, 1.4, "refuted", "refuted", "refuted"),
 ]
