@@ -175,11 +175,11 @@ def _of_undecided(
   size, now = rule.size(estimate.estimate), estimate.replicates
   large = size >= rule.smallest_effect
   becomes = Conclusion.VERIFIED if large else Conclusion.REFUTED
-  parts = [f"{becomes.value.capitalize()} only by more than {_MOST} replicates"]
+  parts = [f"{becomes.value.capitalize()} by more than {_MOST} replicates only"]
   if replicates is not None:
     parts = [
-      f"{becomes.value.capitalize()} by {replicates} replicates, "
-      f"{replicates - now} more, of this mean and spread"
+      f"{becomes.value.capitalize()} by {replicates} replicates of this mean "
+      f"and spread, {replicates - now} more"
     ]
   if turn is not None:
     parts.append(

@@ -118,10 +118,10 @@ def _why_verified(
   estimate: Estimate, rule: Rule, p_effect: float, p_smallest: float
 ) -> str:
   del p_smallest
-  reason = f"no such effect is rejected (p = {p_effect:.2g})"
+  reason = f"0 is rejected (p = {p_effect:.2g})"
   if _sizes(estimate, rule)[0] < rule.smallest_effect:
     least = in_unit(rule.smallest_effect, rule)
-    reason += f", one smaller than {least} is not"
+    reason += f", an effect below {least} is not"
   return reason
 
 
@@ -142,10 +142,13 @@ def _why_undecided(
 ) -> str:
   del estimate
   least = in_unit(rule.smallest_effect, rule)
-  open_question = f"an effect of {least} is not rejected (p = {p_smallest:.2g})"
+  also_open = f"an effect of {least} (p = {p_smallest:.2g})"
   if p_effect <= rule.alpha:
-    return f"a smaller effect is there (p = {p_effect:.2g}), {open_question}"
-  return f"no such effect is not rejected (p = {p_effect:.2g}), {open_question}"
+    return (
+      f"0 is rejected (p = {p_effect:.2g}), but so small an estimate does not "
+      f"verify, and does not reject {also_open}"
+    )
+  return f"0 is not rejected (p = {p_effect:.2g}), nor is {also_open}"
 
 
 _REASONS = {

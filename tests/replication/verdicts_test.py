@@ -126,14 +126,17 @@ def test_more_claims_need_more_of_each():
 @pytest.mark.parametrize(
   ("shown", "words"),
   [
-    (measured(3, 2.5), "3 points [2.5, 3.5] over 8 replicates: no such effect"),
-    (measured(3, 1.5), ", one smaller than 2 points is not"),
+    (
+      measured(3, 2.5),
+      "3 points [2.5, 3.5] over 8 replicates: 0 is rejected (p = ",
+    ),
+    (measured(3, 1.5), "), an effect below 2 points is not"),
     (measured(1, 0.5), ", a smaller one is there (p = "),
     (measured(-1, -1.5), ", and the effect is of the other sign"),
-    (measured(1.5, 0.5), "a smaller effect is there (p = "),
+    (measured(1.5, 0.5), "but so small an estimate does not verify"),
     (
       measured(1, -1),
-      "no such effect is not rejected (p = 0.28), an effect of",
+      "0 is not rejected (p = 0.28), nor is an effect of 2 points",
     ),
     (measured(3, 3), "all agree to the last digit"),
   ],
@@ -250,7 +253,7 @@ def test_a_claim_too_close_asks_for_no_number():
   close = {"it": measured(1.99999, -9)}
   told = what_would_change(close, {"it": RULE}, "it")
   assert told.replicates is None
-  assert "more than 16384" in told.sentence
+  assert "by more than 16384 replicates only" in told.sentence
 
 
 @pytest.mark.parametrize("truth", [0.0, 2.0])
