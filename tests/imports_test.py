@@ -32,6 +32,7 @@ RANKS = {
   "surrogates": 2,
   "losses": 2,
   "encoders": 2,
+  "replication": 2,
   "sparsity": 3,
   "storage": 3,
   "neurons": 3,
