@@ -81,9 +81,9 @@ _ARMS: Mapping[str, Arm] = {
 _TRAINED_RULE = "bptt_triangle"
 _CHAIN = (
   Step(kind="pgd", rule=_TRAINED_RULE, loss="cross_entropy"),
-  Step(kind="pgd", rule="bptt_atan", loss="margin"),
-  Step(kind="pgd", rule="hart_atan", loss="cross_entropy"),
-  Step(kind="apgd", rule="rga", loss="margin"),
+  Step(kind="pgd", rule="bptt_atan", loss="margin", steps=10),
+  Step(kind="pgd", rule="hart_atan", loss="cross_entropy", steps=10),
+  Step(kind="apgd", rule="rga", loss="margin", steps=10),
 )
 # PGD's steepest l1 step changes one pixel: SLIDE's changes one percent.
 _L1_CHAIN = tuple(dataclasses.replace(step, kind="slide") for step in _CHAIN)
@@ -91,10 +91,9 @@ _CPU_PROTOCOL = Protocol(
   examples=500,
   microbatch=100,
   chains={"linf": _CHAIN, "l2": _CHAIN, "l1": _L1_CHAIN},
-  steps=20,
   level=1,
   rules=(_TRAINED_RULE, "bptt_atan", "hart_atan"),
-  along=100,
+  along=60,
   random_draws=10,
   scales=(0.125, 1.0),
   transfer_examples=250,
@@ -180,8 +179,11 @@ def cpu() -> Study:
         ),
         keys={
           "data.name": "svhn_cropped",
-          "train.epochs": 10,
-          "model.norm": True,
+          "train.epochs": 8,
+          "modalities.image.standardize.mean": (0.45, 0.45, 0.47),
+          "modalities.image.standardize.std": (0.2, 0.2, 0.2),
+          "modalities.events.standardize.mean": (0.14, 0.14),
+          "modalities.events.standardize.std": (0.3, 0.3),
           "modalities.image.radius": 8 / 255,
           "modalities.image.step_size": 4 / 255,
         },

@@ -176,7 +176,7 @@ def gradients(subject: Subject) -> Arrays:
       perceptual distance, and ``/margin``, at the adversarial input;
     - ``margin`` of the clean input;
     - ``single/fgsm``, ``single/pgd10``: whether these break the example, under
-      linf at the same radius and the training rule; ``random/NORM/LEVEL``;
+      linf at the same radius and the training rule; ``random/linf/LEVEL``;
     - ``gradient/CONFIDENCE/POINT/RULE/PART/METRIC``, with the metrics of
       `KEPT`; ``log10`` of a zero gradient is -inf and its ratios are NaN;
     - ``along/NORM/PART/METRIC`` [steps + 1]: means over the examples that are
@@ -349,7 +349,7 @@ class _Worst:
 def _case(subject: Subject, step: Step, norm: str, level: int) -> Case:
   """One attack of a chain at one radius, in all modalities."""
   wanted = SuiteAttack(step.kind, (step.rule,), step.name, loss=step.loss)
-  attack = with_defaults(wanted, steps=subject.protocol.steps)
+  attack = with_defaults(wanted._replace(steps=step.steps))
   return _at(subject, attack, norm, level)
 
 
@@ -382,10 +382,9 @@ def _beside(subject: Subject) -> dict[str, tuple[Case, str]]:
     SuiteAttack("random", (own,)),
     random_draws=subject.protocol.random_draws,
   )
-  for norm in NORMS:
-    for position in sorted({level, len(subject.radii[norm]) - 1}):
-      case = _at(subject, chance, norm, position)
-      cases[f"random/{norm}/{position}"] = (case, norm)
+  for position in sorted({level, len(subject.radii["linf"]) - 1}):
+    case = _at(subject, chance, "linf", position)
+    cases[f"random/linf/{position}"] = (case, "linf")
   return cases
 
 
@@ -527,7 +526,7 @@ def _along(norm: str, protocol: Protocol) -> Callable[..., Any]:
     labels: Labels,
   ) -> Any:
     threat = build.threat_with(NORMS[norm], radii)
-    steps = protocol.steps
+    steps = protocol.chains[norm][0].steps
     size = jax.tree.map(lambda radius: 2.5 * radius / steps, threat.radius)
     ascended = sparse_steps(threat, 0.01) if norm == "l1" else threat
     attack = attacks.ascend_recorded(
@@ -598,7 +597,7 @@ def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
       logits,
       threat,
       loss=fall,
-      steps=protocol.steps,
+      steps=protocol.chains[norm][0].steps,
       random_start=False,
       keep=attacks.best_loss,
     )

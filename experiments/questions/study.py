@@ -64,11 +64,13 @@ class Step:
     kind: a key of `snnjax.attacks.kinds.KINDS`.
     rule: the backward rule that it follows.
     loss: what it ascends; the kind's own where empty.
+    steps: how many.
   """
 
   kind: str
   rule: str
   loss: str = ""
+  steps: int = 20
 
   @property
   def name(self) -> str:
@@ -84,7 +86,6 @@ class Protocol:
     examples: test examples, of each class its share.
     microbatch: computed at once; changes no result.
     chains: by norm, the attacks, the first under the training rule.
-    steps: of each attack.
     level: position of the radius at which gradients are measured.
     rules: under which the gradients are measured, the training rule first.
     along: examples on which every step of the attack is measured.
@@ -97,7 +98,6 @@ class Protocol:
   examples: int
   microbatch: int
   chains: Mapping[str, tuple[Step, ...]]
-  steps: int
   level: int
   rules: tuple[str, ...]
   along: int
