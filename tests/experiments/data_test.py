@@ -108,9 +108,9 @@ def test_an_evaluation_loads_the_test_split_alone(
   opened = []
   real = datasets.registry.open_dataset
 
-  def spy(name, split, data_dir):
+  def spy(name, split, data_dir, **what):
     opened.append(split)
-    return real(name, split, data_dir)
+    return real(name, split, data_dir, **what)
 
   monkeypatch.setattr(datasets.registry, "open_dataset", spy)
   splits = datasets.load(grey(folder), only_test=True)

@@ -184,7 +184,7 @@ def test_the_known_classes_are_those_of_tfds():
           "text": {},
         }
       ),
-      "label a ClassLabel",
+      "label must be a ClassLabel",
     ),
   ],
 )

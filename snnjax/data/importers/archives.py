@@ -78,6 +78,17 @@ def is_archive(path: pathlib.Path) -> bool:
   return path.is_file() and (".tar" in path.name or path.suffix == ".tgz")
 
 
+def find(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the archives of a folder, or the file itself if it is one."""
+  if path.is_file():
+    return [path] if is_archive(path) else []
+  return sorted(
+    entry
+    for entry in path.iterdir()
+    if is_archive(entry) and not entry.name.startswith(".")
+  )
+
+
 class Member(NamedTuple):
   """One entry of an archive.
 
