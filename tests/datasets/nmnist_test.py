@@ -3,6 +3,7 @@
 import os
 import shutil
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def stored(source):
   }
 
 
-def test_tars_read_as_the_folder_does(source, tmp_path):
+def test_archives_read_as_the_folder_does(source, tmp_path):
   root, _, _ = source
   opened = downloads.recognise(root / "N-MNIST", "x", root / "mnist")
   with tarfile.open(tmp_path / "all.tar.xz", "w:xz") as archive:
@@ -162,10 +163,14 @@ def test_tars_read_as_the_folder_does(source, tmp_path):
     with tarfile.open(tmp_path / f"two/{split}.tar.gz", "w:gz") as archive:
       for digit in sorted(os.listdir(root / "N-MNIST" / split)):
         archive.add(root / "N-MNIST" / split / digit, digit)
-  for path in ("all.tar.xz", "two"):
+  with zipfile.ZipFile(tmp_path / "all.zip", "w", 8) as archive:
+    for file in sorted((root / "N-MNIST").rglob("*")):
+      archive.write(file, file.relative_to(root))
+  for path in ("all.tar.xz", "two", "all.zip"):
     packed = downloads.recognise(tmp_path / path, "x", root / "mnist")
     assert stored(packed) == stored(opened)
     assert len(packed.images) == 4
+    assert (path == "two") is (len(packed.files) == 2)
   assert set(downloads.recognise(root / "N-MNIST" / "Train", "x").splits) == {
     "train"
   }

@@ -190,7 +190,7 @@ def read(path: pathlib.Path) -> Images | None:
     if file_trees.stem(tar) in total.splits:
       total.left_out[archives.printable(tar.name)] += 1
       continue
-    tree_images = _read_tree(file_trees.of_tar(tar), packed=True)
+    tree_images = _read_tree(file_trees.of_archive(tar), packed=True)
     if tree_images is None:
       raise ValueError(f"{tar} must hold class/image files; it holds none")
     _add(total, tree_images, tar)

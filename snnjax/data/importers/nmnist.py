@@ -175,7 +175,7 @@ def read(path: pathlib.Path) -> Recordings | None:
       trees[path] = tree
   tars = [] if trees else archives.find(path)
   trees |= {
-    tar: file_trees.of_tar(tar) for tar in tars if _holds_recordings(tar)
+    tar: file_trees.of_archive(tar) for tar in tars if _holds_recordings(tar)
   }
   splits: dict[str, list[Recording]] = {}
   left_out: collections.Counter[str] = collections.Counter()
