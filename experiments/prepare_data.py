@@ -9,8 +9,8 @@ Fashion-MNIST or EMNIST in a folder; cifar-10-python.tar.gz,
 cifar-10-binary.tar.gz and the same of CIFAR-100, or what they unpack to;
 SVHN's train_32x32.mat and test_32x32.mat in a folder; EMNIST's
 emnist-SET.mat; N-MNIST's folders Train and Test; or images as split/class/file,
-both unpacked or in a tar. It becomes an array_record TFDS data set, in a random
-order, without TensorFlow. A second run says that it is done.
+both unpacked or in a tar or zip. It becomes an array_record TFDS data set, in a
+random order, without TensorFlow. A second run says that it is done.
 
 File n of N-MNIST is the recording of MNIST's image n. With --images, the folder
 of MNIST's IDX files, an example is both; without, the recording alone.

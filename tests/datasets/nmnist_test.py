@@ -1,5 +1,6 @@
 """Recordings of N-MNIST, alone and paired with MNIST's images."""
 
+import hashlib
 import os
 import shutil
 import tarfile
@@ -10,6 +11,7 @@ import pytest
 
 from snnjax.data import events, manifest, registry, selection
 from snnjax.data.importers import downloads, prepare
+from snnjax.storage import files
 from tests.datasets.downloads import (
   nmnist_bytes,
   recording,
@@ -176,6 +178,12 @@ def test_archives_read_as_the_folder_does(source, tmp_path):
   }
   beside = downloads.recognise(tmp_path / "all.tar.xz", "x")
   assert beside.left_out == {"N-MNIST/": 1}
+  (tmp_path / "two/README").touch()
+  assert downloads.recognise(tmp_path / "two", "x").left_out == {"README": 1}
+  shutil.copytree(root / "N-MNIST", tmp_path / "two/open")
+  both = downloads.recognise(tmp_path / "two", "x")
+  assert both.left_out == {"README": 1, "Test.tar.gz": 1, "Train.tar.gz": 1}
+  assert len(both.files) == 8
 
 
 def cut(root):
@@ -314,6 +322,25 @@ def test_a_set_that_lost_its_manifest_has_images_alone(folder, tmp_path):
       "nmnist", "test", tmp_path, wanted=("events",), frames=4
     )
   assert len(registry.open_dataset("nmnist", "test", tmp_path).labels) == 2
+
+
+def test_sets_of_images_are_what_they_were(source, tmp_path):
+  root, images, _ = source
+  prepare.prepare(root / "mnist", "mnist", tmp_path)
+  (described,) = tmp_path.rglob(manifest.FILE)
+  noted = files.read_sealed(described, "")
+  at = order(3)
+  pairs = zip(*(array[at] for array in images["test"]), strict=True)
+  content = b"".join(
+    image.tobytes() + int(label).to_bytes(4, "little") for image, label in pairs
+  )
+  assert noted["examples"]["test"] == hashlib.sha256(content).hexdigest()
+  known = registry.digest("mnist", tmp_path)
+  del noted["modalities"]  # as it was written before
+  files.write_sealed(described, noted)
+  assert registry.modalities("mnist", tmp_path) == ("image",)
+  assert registry.digest("mnist", tmp_path) == known
+  assert len(registry.open_dataset("mnist", "test", tmp_path).labels) == 3
 
 
 def edges(image):

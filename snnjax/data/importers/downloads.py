@@ -319,10 +319,11 @@ def _recordings(
     },
     left_out=recordings.left_out,
     images=tuple(
-      file for split in pictures for file in idx.find_pair(images, split)
-    )
-    if images is not None
-    else (),
+      file
+      for split in recordings.splits
+      if images is not None
+      for file in idx.find_pair(images, split)
+    ),
     sensor=nmnist.SENSOR,
   )
 

@@ -45,11 +45,11 @@ class Recording(NamedTuple):
 
 
 class Recordings(NamedTuple):
-  """The recordings of a folder or tar, by their splits.
+  """The recordings of a folder or archive, by their splits.
 
   Attributes:
     splits: each split's recordings, the one of image n at n - 1.
-    files: what is read: the recordings, or the tars that they lie in.
+    files: what is read: the recordings, or the archives that they lie in.
     left_out: what is not read, counted by its name.
   """
 
@@ -100,8 +100,13 @@ def _sorted(listed: list[Recording]) -> tuple[Recording, ...]:
   return tuple(listed)
 
 
+def _unread(leaf: Leaf) -> str:
+  """The name under which an unread file is counted: its topmost folder."""
+  return archives.printable(leaf.parts[0]) + "/" * (len(leaf.parts) > 1)
+
+
 def _read_tree(
-  tree: Tree, *, packed: bool
+  tree: Tree,
 ) -> tuple[dict[str, list[Recording]], collections.Counter[str]]:
   """The recordings of one tree, by split, and what else there is, counted."""
   splits: dict[str, list[Recording]] = {}
@@ -124,9 +129,8 @@ def _read_tree(
     inside = next((f for f in folders if parts[: len(f)] == f), None)
     if inside is not None:
       _append(splits, inside[-1].lower(), leaf, len(parts) - len(inside))
-    elif packed or not archives.is_archive(pathlib.Path(leaf.where)):
-      name = archives.printable(leaf.parts[0])
-      left_out[name + "/" * (len(leaf.parts) > 1)] += 1
+    else:
+      left_out[_unread(leaf)] += 1
   return splits, left_out
 
 
@@ -142,7 +146,7 @@ def _append(
 
 
 def _holds_recordings(tar: pathlib.Path) -> bool:
-  """Whether a tar has a recording; reads no further than to the first image."""
+  """Whether a tar or zip has a recording; reads on to the first image."""
   stem = file_trees.stem(tar)
   for name, content in archives.entries(tar):
     if content is not None and _is_recording((stem, name)):
@@ -153,35 +157,38 @@ def _holds_recordings(tar: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path) -> Recordings | None:
-  """Finds the recordings of a folder or tar; None if it has none.
+  """Finds the recordings of a folder or archive; None if it has none.
 
   They lie as `Train/digit/nnnnn.bin` and `Test/digit/nnnnn.bin`, below any
-  folders; one of the two is enough, and may be the folder itself. A tar holds
-  both or one; a folder may hold such tars, which are left out where recordings
-  lie unpacked beside them.
+  folders; one of the two is enough, and may be the folder itself. An archive
+  holds both or one; a folder may hold such archives, which are left out where
+  recordings lie unpacked beside them.
 
   Args:
-    path: a folder, or a compressed tar.
+    path: a folder, a compressed tar, or a zip.
 
   Raises:
     ValueError: if a split holds another file, a number is missing or there
-      twice, or a tar is damaged; the message names the file.
+      twice, or an archive is damaged; the message names the file.
     OSError: if something cannot be read.
   """
   trees: dict[pathlib.Path, Tree] = {}
+  left_out: collections.Counter[str] = collections.Counter()
   if path.is_dir():
     tree = file_trees.of_folder(path)
     if any(_is_recording(_parts(tree, leaf)) for leaf in tree.leaves):
       trees[path] = tree
-  tars = [] if trees else archives.find(path)
-  trees |= {
-    tar: file_trees.of_archive(tar) for tar in tars if _holds_recordings(tar)
-  }
+    else:
+      left_out.update(tree.left_out)
+      left_out.update(map(_unread, tree.leaves))
+  for file in [] if trees else archives.find(path):
+    if _holds_recordings(file):
+      trees[file] = file_trees.of_archive(file)
+      del left_out[archives.printable(file.name)]
   splits: dict[str, list[Recording]] = {}
-  left_out: collections.Counter[str] = collections.Counter()
   files: list[pathlib.Path] = []
   for place, tree in trees.items():
-    own, others = _read_tree(tree, packed=place.is_file())
+    own, others = _read_tree(tree)
     for split, listed in own.items():
       splits.setdefault(split, []).extend(listed)
     left_out.update(others)
