@@ -313,6 +313,21 @@ def test_damaged_recordings_are_not_read(folder, tmp_path):
     )
 
 
+def test_events_outside_the_sensor_that_a_set_claims_are_damage(
+  folder, tmp_path
+):
+  shutil.copytree(folder / "alone", tmp_path / "alone")
+  described = tmp_path / "alone/1.0.0" / manifest.FILE
+  noted = files.read_sealed(described, "")
+  noted["modalities"]["events"] = [20, 20, 2]
+  files.write_sealed(described, noted)
+  with pytest.raises(ValueError, match=r"alone.* is damaged.*be in \[0, 20\)"):
+    registry.open_dataset(
+      "alone", "train", tmp_path, wanted=("events",), frames=4
+    )
+  assert registry.digest("alone", tmp_path) != registry.digest("alone", folder)
+
+
 def test_a_set_that_lost_its_manifest_has_images_alone(folder, tmp_path):
   shutil.copytree(folder / "nmnist", tmp_path / "nmnist")
   (tmp_path / "nmnist/1.0.0" / manifest.FILE).unlink()
