@@ -141,7 +141,7 @@ class Image(Modality):
 
 @dataclass(frozen=True, kw_only=True)
 class Events(Modality):
-  """What an event camera would see of the images, simulated."""
+  """What an event camera sees: recordings of the data set, or simulated."""
 
   encoder: Annotated[str, Key("how they become spikes", OneOf(("frames",)))] = (
     "frames"
@@ -193,9 +193,9 @@ class Data:
       OneOf(("none", "crop_flip", "crop_flip_cutout")),
     ),
   ] = "none"
-  stream: Annotated[bool, Key("leave training images on the disk", Flag())] = (
-    False
-  )
+  stream: Annotated[
+    bool, Key("leave training examples on the disk", Flag())
+  ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,9 +81,9 @@ def _related(config: Config) -> list[str]:
     f"{data.augment!r} for {names!r}",
   )
   need(
-    not data.stream or (images and data.name != "digits"),
-    "data.stream must be false but for the images of a prepared data set; got "
-    f"true for data.modalities {names!r} of {data.name!r}",
+    not data.stream or data.name != "digits",
+    f"data.stream must be false but for a prepared data set; got true for "
+    f"{data.name!r}",
   )
   need(
     len(data.modalities) == 1 or kind == "cnn",
