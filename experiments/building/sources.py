@@ -49,12 +49,15 @@ def _images(
 def _events(
   config: Config, images: dataset.Dataset, split: str, progress: Progress
 ) -> np.ndarray:
-  """The events of a simulated camera, [N, T, height, width, 2] counts."""
+  """The events of a simulated camera, [N, T, height, width, 2] counts.
+
+  Of a colour image it sees the luminance.
+  """
   shape = np.asarray(images.inputs).shape[1:]
-  if shape[-1] != 1:
+  if shape[-1] not in (1, 3):
     raise UsageError(
       f"data.modalities must be 'image' for {images.name}, whose images are "
-      f"{shape}: the simulated event camera sees one channel, [H, W, 1]; got "
+      f"{shape}: the simulated event camera sees grey or RGB images; got "
       f"{','.join(config.data.modalities)!r}"
     )
   paired = pairing.pair(
