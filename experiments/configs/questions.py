@@ -66,16 +66,27 @@ _ARMS: Mapping[str, Arm] = {
   "sr_weak": Arm(
     about="SR, weak",
     keys={"method.name": "sr", "method.sr.weight": 0.003},
-    data_keys={"svhn": {"method.sr.weight": 0.001}},
+    data_keys={"svhn": {"method.sr.weight": 0.0005}},
   ),
   "sr": Arm(
     about="SR",
     keys={"method.name": "sr", "method.sr.weight": 0.03},
-    data_keys={"svhn": {"method.sr.weight": 0.01}},
+    data_keys={"svhn": {"method.sr.weight": 0.002}},
   ),
   "at_linf": Arm(
     about="adversarial (linf)",
-    keys={"method.name": "adversarial", "method.adversarial.steps": 3},
+    keys={
+      "method.name": "adversarial",
+      "method.adversarial.steps": 3,
+      "modalities.image.step_size": 0.1,
+      "modalities.events.step_size": 0.1,
+    },
+    data_keys={
+      "mnist": {
+        "modalities.image.radius": 0.13,
+        "modalities.events.radius": 0.13,
+      },
+    },
   ),
 }
 _TRAINED_RULE = "bptt_triangle"
@@ -188,6 +199,26 @@ def cpu() -> Study:
           "modalities.image.step_size": 4 / 255,
         },
         radii=_SVHN_RADII,
+      ),
+    },
+    protocol=_CPU_PROTOCOL,
+    questions={"sparsity_under_attack": _SPARSITY},
+  )
+
+
+_MNIST_RADII: Mapping[str, Mapping[str, Any]] = {
+  "image": {
+    "linf": (0.14, 0.19, 0.24),
+    "l2": (1.6, 2.3, 3.2),
+    "l1": (6.8, 11.0, 24.0),
+  },
+  "image+events": {
+    "linf": (0.13, 0.16, 0.21),
+    "l2": (1.7, 2.1, 2.9),
+    "l1": (7.0, 11.0, 20.0),
+  },
+}
+_SVHN_RADII,
       ),
     },
     protocol=_CPU_PROTOCOL,

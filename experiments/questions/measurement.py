@@ -1,11 +1,17 @@
 """Measures one network for the questions: attacks, then gradients there.
 
-Every measurement returns arrays by name, rows of examples first. Names are
-paths, ``gradient/margin/linf/bptt_atan/joint/gini``; see `GRADIENT`, `ATTACK`
-and the functions below.
+`gradients` returns arrays by name; `summarized` makes of them what is kept for
+good. The axes of the larger ones:
+
+    C  confidences, `CONFIDENCES`         P  points, `POINTS`
+    R  rules of the protocol              Q  parts: modalities, then `JOINT`
+    M  metrics, `METRICS`                 N  examples
+    V  norms, `NORMS`                     S  steps of the recorded attack, + 1
+    K  kinds of vulnerability, `KINDS`    A  first examples, L scales
 """
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -55,11 +61,23 @@ CONFIDENCES = {
   "margin": losses.against_rival(losses.margin),
   "cross_entropy": losses.cross_entropy,
 }
-# Kept of every gradient. l2 and Hoyer's measure follow from these; see
-# `outcomes.metrics`.
-KEPT = ("participation_ratio", "gini", "l0_relative", "log10_l1", "log10_linf")
-# The paths of what is measured of a gradient and of an attack.
-GRADIENT = "gradient/{confidence}/{point}/{rule}/{part}/{metric}"
+# Of every gradient. l2 and Hoyer's measure follow from these; see `outcomes`.
+METRICS = (
+  "log_participation_ratio",
+  "gini",
+  "l0_relative",
+  "log_l1",
+  "log_linf",
+)
+POINTS = (CLEAN, *NORMS)
+KINDS = (
+  "random",
+  "adversarial",
+  "first_random",
+  "first_adversarial",
+  "lower",
+  "upper",
+)
 ATTACK = "attack/{norm}/{level}/{field}"
 # Attacks beside the chain, on all examples, for the claims about them.
 SINGLE = ("fgsm", "pgd10")
@@ -167,25 +185,25 @@ def gradients(subject: Subject) -> Arrays:
   """Measures the gradients of a network, clean and under attack.
 
   Returns:
-    By path, rows of examples first:
+    By name:
 
-    - ``label``, ``correct``, ``firing_rate`` (spikes per neuron and step);
-    - ``attack/NORM/LEVEL/success``, ``/rank`` of the attack in the chain that
-      broke the example (-1: none), ``/distance/MODALITY``, the l2 length of
-      the change that the worst attack made, ``/visibility/image``, its
-      perceptual distance, and ``/margin``, at the adversarial input;
-    - ``margin`` of the clean input;
-    - ``single/fgsm``, ``single/pgd10``: whether these break the example, under
-      linf at the same radius and the training rule; ``random/linf/LEVEL``;
-    - ``gradient/CONFIDENCE/POINT/RULE/PART/METRIC``, with the metrics of
-      `KEPT`; ``log10`` of a zero gradient is -inf and its ratios are NaN;
-    - ``along/NORM/PART/METRIC`` [steps + 1]: means over the examples that are
-      right when clean, with ``along/NORM/PART/zeros`` and ``/standing``
-      [steps + 1], the shares of zero gradients and of examples still right;
-    - ``vulnerability/NORM/SCALE/KIND`` on the first examples, KIND ``random``,
-      ``adversarial`` (mean squared changes of the margin, measured),
-      ``first_random``, ``first_adversarial`` (of first order), and
-      ``lower``, ``upper``, between which the ratio must lie.
+    - ``label``, ``correct``, ``margin`` and ``firing_rate`` (spikes per neuron
+      and step) of the clean inputs, [N];
+    - of the worst attack of each chain, [N]: ``attack/NORM/LEVEL/success``;
+      ``/rank``, the attack in the chain that broke the example (-1: none);
+      ``/margin``; ``/distance/MODALITY``, the l2 length of its change; and
+      ``/visibility/image``, the perceptual distance;
+    - ``single/fgsm``, ``single/pgd10`` [N]: whether these break the example,
+      under linf at the same radius and the training rule; so does
+      ``random/linf/LEVEL``;
+    - ``gradient`` [C, P, R, Q, M, N]; of a zero gradient NaN, logarithms are
+      natural ones;
+    - ``along`` [V, Q, M, S]: means over the first examples that are right when
+      clean, ``along_zeros`` [V, Q, S] and ``along_standing`` [V, S], the shares
+      of zero gradients and of examples still right;
+    - ``vulnerability`` [V, L, K, A], of networks of one modality: measured mean
+      squared changes of the margin, those of first order, and the bounds of
+      their ratio.
   """
   protocol, level = subject.protocol, subject.protocol.level
   outcome = attack(subject, dict.fromkeys(NORMS, (level,)), _beside(subject))
@@ -194,36 +212,76 @@ def gradients(subject: Subject) -> Arrays:
   for norm, moved in outcome.points.items():
     result |= _visible(subject, norm, moved)
   result["firing_rate"] = _firing_rate(subject)
-  done, total = 0, len(points) * len(protocol.rules)
-  for point, inputs in points.items():
-    for rule in protocol.rules:
+  result["gradient"] = _gradient_table(subject, points)
+  result |= _measure_along(subject, result["correct"])
+  if len(subject.member.modalities) == 1:
+    # The theory is about one ball; several modalities have several.
+    result["vulnerability"] = np.stack(
+      [
+        [_measure_vulnerability(subject, norm, s) for s in protocol.scales]
+        for norm in NORMS
+      ]
+    )
+  return {name: _small(name, array) for name, array in result.items()}
+
+
+def summarized(arrays: Mapping[str, np.ndarray]) -> Arrays:
+  """Returns what of `gradients` is kept for good.
+
+  Instead of all gradients those of the margin under the training rule, [P, Q,
+  M, N], and of all of them, over the examples that are right when clean:
+
+  - ``mean`` [C, P, R, Q, M], over those without a zero gradient there;
+  - ``change`` [C, P, R, Q, M], the mean of each example's own difference from
+    its clean gradient, over those with a gradient at both points;
+  - ``zeros`` [C, P, R, Q], the share of zero gradients.
+
+  Args:
+    arrays: from `gradients`.
+  """
+  whole = arrays["gradient"].astype(np.float64)
+  right = arrays["correct"]
+  own = whole[..., right]
+  zero = np.isnan(own[..., 0, :])
+  with warnings.catch_warnings():
+    # No example may have a gradient left: that is nan, and counted.
+    warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+    mean = np.nanmean(own, -1)
+    change = np.nanmean(own - own[:, :1], -1)
+  return {
+    **{name: array for name, array in arrays.items() if name != "gradient"},
+    "gradient": arrays["gradient"][0, :, 0],
+    "mean": mean.astype(np.float32),
+    "change": change.astype(np.float32),
+    "zeros": zero.mean(-1).astype(np.float32),
+  }
+
+
+def _gradient_table(
+  subject: Subject, points: Mapping[str, Inputs]
+) -> np.ndarray:
+  """The metrics of all gradients, [C, P, R, Q, M, N]."""
+  rules = subject.protocol.rules
+  columns = []
+  done, total = 0, len(points) * len(rules)
+  for point in POINTS:
+    for rule in rules:
       subject.progress(done, total, "measure gradients", compiles=done == 0)
-      measured = in_microbatches(
+      measured: Any = in_microbatches(
         subject.parts.gradients,
         subject.bound(rule),
-        inputs,
+        points[point],
         subject.batch.labels,
         key=subject.key("gradients"),
-        microbatch=protocol.microbatch,
+        microbatch=subject.protocol.microbatch,
       )
-      for confidence, by_part in measured.items():
-        for part, kept in by_part.items():
-          for metric, values in kept.items():
-            path = GRADIENT.format(
-              confidence=confidence,
-              point=point,
-              rule=rule,
-              part=part,
-              metric=metric,
-            )
-            result[path] = values
+      columns.append(measured)  # [N, C, Q, M]
       done += 1
   subject.progress(done, total, "measure gradients")
-  for norm in NORMS:
-    result |= _measure_along(subject, norm, result["correct"])
-    for scale in protocol.scales:
-      result |= _measure_vulnerability(subject, norm, scale)
-  return {name: _small(name, array) for name, array in result.items()}
+  stacked = np.stack(columns).reshape(
+    len(POINTS), len(rules), *columns[0].shape
+  )
+  return np.moveaxis(stacked, (2, 3, 4, 5), (5, 0, 3, 4))
 
 
 class Attacked(NamedTuple):
@@ -287,7 +345,11 @@ def attack(
   ids = np.arange(len(labels))
   whole = evaluation.collect(ids, labels, list(builders), chunks, survivors)
   evaluation.refuse_outside(whole)
-  arrays: Arrays = {"label": labels, "correct": whole.clean.correct}
+  arrays: Arrays = {
+    "label": labels,
+    "correct": whole.clean.correct,
+    "margin": _clean_margins(subject),
+  }
   for path in beside:
     arrays[path] = whole.attacks[path].success
   points = {}
@@ -424,6 +486,25 @@ def _tell_stages(
   return tell
 
 
+def _clean_margins(subject: Subject) -> np.ndarray:
+  """The margins of the clean inputs, [N]."""
+
+  def margins(
+    logits: LogitsFn, keys: Key, inputs: Inputs, labels: Labels
+  ) -> Array:
+    return losses.composed(logits, CONFIDENCES["margin"])(keys, inputs, labels)
+
+  measured: Any = in_microbatches(
+    margins,
+    subject.bound(),
+    subject.batch.inputs,
+    subject.batch.labels,
+    key=subject.key("margins"),
+    microbatch=subject.protocol.microbatch,
+  )
+  return np.asarray(measured)
+
+
 def _visible(subject: Subject, norm: str, moved: Inputs) -> Arrays:
   """How far the worst attack went, and how visible that is."""
   result: Arrays = {}
@@ -467,49 +548,49 @@ def _firing_rate(subject: Subject) -> np.ndarray:
   return np.asarray(rates)
 
 
-def _by_part(tree: Inputs) -> dict[str, Array]:
-  """The gradients of every modality, and of several as one vector."""
+def parts_of(modalities: Sequence[str]) -> tuple[str, ...]:
+  """Returns the parts of a gradient: each modality, and of several all."""
+  return (*modalities, JOINT) if len(modalities) > 1 else tuple(modalities)
+
+
+def _metrics(tree: Inputs) -> Array:
+  """The metrics of all parts of B gradients, [B, Q, M]."""
   own = dict(build.by_modality(tree))
-  if len(own) > 1:
-    rows = [leaf.reshape(leaf.shape[0], -1) for leaf in own.values()]
-    own[JOINT] = jnp.concatenate(rows, 1)
-  return own
-
-
-def _kept(gradients: Array) -> dict[str, Array]:
-  """The metrics of `KEPT` of one part, each [B]."""
-  metrics = sparsity.measure(gradients)
-  size = np.prod(gradients.shape[1:])
-  return {
-    "participation_ratio": metrics.participation_ratio,
-    "gini": metrics.gini,
-    # Nan where the gradient is zero, as the other ratios.
-    "l0_relative": jnp.where(
-      metrics.is_zero, jnp.nan, metrics.l0_relative / size
-    ),
-    "log10_l1": jnp.log10(metrics.l1),
-    "log10_linf": jnp.log10(metrics.linf),
-  }
+  rows = {n: leaf.reshape(leaf.shape[0], -1) for n, leaf in own.items()}
+  if len(rows) > 1:
+    rows[JOINT] = jnp.concatenate([rows[name] for name in own], 1)
+  table = []
+  for part in parts_of(tuple(own)):
+    metrics = sparsity.measure(rows[part])
+    values = (
+      jnp.log(metrics.participation_ratio),
+      metrics.gini,
+      metrics.l0_relative / rows[part].shape[1],
+      jnp.log(metrics.l1),
+      jnp.log(metrics.linf),
+    )
+    # A zero gradient is no gradient: it is counted, never averaged in.
+    known = ~metrics.is_zero[:, None]
+    table.append(jnp.where(known, jnp.stack(values, 1), jnp.nan))
+  return jnp.stack(table, 1)
 
 
 def _gradients() -> Callable[..., Any]:
-  """Returns the measurement of all confidences at one point."""
+  """Returns the measurement of all confidences at one point, [B, C, Q, M]."""
 
   @jax.jit
   def measure(
     logits: LogitsFn, keys: Key, inputs: Inputs, labels: Labels
-  ) -> dict[str, dict[str, dict[str, Array]]]:
-    result = {}
-    for name, confidence in CONFIDENCES.items():
+  ) -> Array:
+    table = []
+    for confidence in CONFIDENCES.values():
       function = losses.composed(logits, confidence)
       # Statistics are frozen: one backward pass gives every example's own.
       pulled = gradient_functions.summed(function)(
         jax.random.clone(keys), inputs, labels
       )
-      result[name] = {
-        part: _kept(leaf) for part, leaf in _by_part(pulled).items()
-      }
-    return result
+      table.append(_metrics(pulled))
+    return jnp.stack(table, 1)
 
   return measure
 
@@ -529,55 +610,61 @@ def _along(norm: str, protocol: Protocol) -> Callable[..., Any]:
     steps = protocol.chains[norm][0].steps
     size = jax.tree.map(lambda radius: 2.5 * radius / steps, threat.radius)
     ascended = sparse_steps(threat, 0.01) if norm == "l1" else threat
-    attack = attacks.ascend_recorded(
+    recorded = attacks.ascend_recorded(
       attacks.white_box(losses.scored(logits, losses.cross_entropy)),
       optax.chain(steepest(ascended), scale_steps(size)),
       ascended,
       steps=steps,
       start=threat.sample,
-      record=lambda _, probe: (
-        {part: _kept(leaf) for part, leaf in _by_part(probe.gradient).items()},
-        probe.correct,
-      ),
+      record=lambda _, probe: (_metrics(probe.gradient), probe.correct),
     )
-    _, records = attack(keys, inputs, labels)
+    _, records = recorded(keys, inputs, labels)
     # Rows of examples first.
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), records)
 
   return measure
 
 
-def _measure_along(subject: Subject, norm: str, correct: np.ndarray) -> Arrays:
+def _measure_along(subject: Subject, correct: np.ndarray) -> Arrays:
   """The metrics at every step, over the examples that are right when clean."""
   protocol = subject.protocol
   few = subject.first(protocol.along)
-  kept, standing = in_microbatches(
-    functools.partial(
-      subject.parts.along[norm], subject.ball(norm, protocol.level)
-    ),
-    subject.bound(),
-    few.inputs,
-    few.labels,
-    key=subject.key("along"),
-    microbatch=min(protocol.microbatch, len(few.labels)),
-  )
-  own = correct[: len(few.labels)]
-  result: Arrays = {f"along/{norm}/standing": standing[own].mean(0)}
-  for part, metrics in kept.items():
-    zero = np.isnan(metrics["participation_ratio"][own])
-    result[f"along/{norm}/{part}/zeros"] = zero.mean(0)
-    for metric, values in metrics.items():
-      counted = np.where(zero, np.nan, values[own])
-      # All examples of a step may have lost their gradient: that is nan.
-      total = np.nansum(counted, 0)
-      with np.errstate(invalid="ignore"):
-        result[f"along/{norm}/{part}/{metric}"] = total / (~zero).sum(0)
-  return result
+  right = correct[: len(few.labels)]
+  means, zeros, standing = [], [], []
+  for norm in NORMS:
+    recorded: Any = in_microbatches(
+      functools.partial(
+        subject.parts.along[norm], subject.ball(norm, protocol.level)
+      ),
+      subject.bound(),
+      few.inputs,
+      few.labels,
+      key=subject.key("along"),
+      microbatch=min(protocol.microbatch, len(few.labels)),
+    )
+    metrics, correct_there = (each[right] for each in recorded)
+    # [A, S, Q, M] -> [Q, M, S]
+    zero = np.isnan(metrics[..., 0])
+    total = np.nansum(metrics, 0)
+    with np.errstate(invalid="ignore"):  # no gradient left: nan, and counted
+      means.append((total / (~zero).sum(0)[..., None]).transpose(1, 2, 0))
+    zeros.append(zero.mean(0).T)
+    standing.append(correct_there.mean(0))
+  return {
+    "along": np.stack(means),
+    "along_zeros": np.stack(zeros),
+    "along_standing": np.stack(standing),
+  }
 
 
 def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
-  """Returns the measured changes of the margin, beside those of first order."""
+  """Returns the measured changes of the margin, and those of first order.
+
+  The measured adversarial one is that of an attack that lowers the margin: a
+  lower bound of the supremum.
+  """
   order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
+  make = attacks.slide if norm == "l1" else attacks.pgd
 
   @jax.jit
   def measure(
@@ -586,30 +673,29 @@ def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
     keys: Key,
     inputs: Inputs,
     labels: Labels,
-  ) -> dict[str, Array]:
-    (name,) = radii
-    radius = radii[name]
+  ) -> Array:
+    ((name, radius),) = radii.items()
     threat = build.threat_with(NORMS[norm], radii)
     margin = losses.composed(logits, CONFIDENCES["margin"])
     chance_key, attack_key, key = split(keys, 3)
-    fall = losses.margin_loss
-    attack = (attacks.slide if norm == "l1" else attacks.pgd)(
+    lowering = make(
       logits,
       threat,
-      loss=fall,
+      loss=losses.margin_loss,
       steps=protocol.chains[norm][0].steps,
-      random_start=False,
       keep=attacks.best_loss,
     )
     chance = vulnerability.random_vulnerability(
       margin, threat.sample, draws=max(protocol.random_draws, 2)
     )(chance_key, inputs, labels)
-    worst = vulnerability.adversarial_vulnerability(margin, attack)(
+    worst = vulnerability.adversarial_vulnerability(margin, lowering)(
       attack_key, inputs, labels
     )
-    slope = gradient_functions.summed(margin)(key, inputs, labels)[name]
+    slope = build.by_modality(
+      gradient_functions.summed(margin)(key, inputs, labels)
+    )[name]
     first = vulnerability.first_order(slope, order)
-    return {
+    by_kind = {
       "random": chance.mean,
       "adversarial": worst,
       "first_random": first.random * radius**2,
@@ -617,21 +703,19 @@ def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
       "lower": first.lower,
       "upper": first.upper,
     }
+    return jnp.stack([by_kind[kind] for kind in KINDS], 1)
 
   return measure
 
 
-def _measure_vulnerability(subject: Subject, norm: str, scale: float) -> Arrays:
-  """Both vulnerabilities at a share of the radius; of one modality alone.
-
-  The theory is about one ball: a network of several modalities has several.
-  """
-  if len(subject.member.modalities) > 1:
-    return {}
+def _measure_vulnerability(
+  subject: Subject, norm: str, scale: float
+) -> np.ndarray:
+  """Both vulnerabilities at a share of the radius, [K, A]."""
   protocol = subject.protocol
   few = subject.first(protocol.along)
   ball = subject.ball(norm, protocol.level, scale)
-  measured = in_microbatches(
+  measured: Any = in_microbatches(
     functools.partial(subject.parts.vulnerability[norm], ball),
     subject.bound(),
     few.inputs,
@@ -639,14 +723,7 @@ def _measure_vulnerability(subject: Subject, norm: str, scale: float) -> Arrays:
     key=subject.key("vulnerability"),
     microbatch=min(protocol.microbatch, len(few.labels)),
   )
-  return {
-    f"vulnerability/{norm}/{scale:g}/{kind}": values
-    for kind, values in measured.items()
-  }
-
-
-# What would overflow or lose too many digits in half precision.
-_SINGLE = ("vulnerability/",)
+  return np.asarray(measured).T
 
 
 def _small(name: str, array: np.ndarray) -> np.ndarray:
@@ -655,5 +732,5 @@ def _small(name: str, array: np.ndarray) -> np.ndarray:
     return array
   if np.issubdtype(array.dtype, np.integer):
     return array.astype(np.int8)
-  wide = any(name.startswith(each) for each in _SINGLE)
-  return array.astype(np.float32 if wide else np.float16)
+  # Squares of margins would leave the range of half precision.
+  return array.astype(np.float32 if name == "vulnerability" else np.float16)

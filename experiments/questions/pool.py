@@ -1,7 +1,8 @@
 """The pool of trained networks that all questions draw on.
 
     DIR/networks/NAME/            a training run of `experiments.train`
-    DIR/results/networks/NAME/    network.json, gradients.npz, transfer.npz
+    DIR/measured/NAME/            all that was measured of it
+    DIR/results/networks/NAME/    what is kept of that; see `results`
 
 A network that two questions need is trained once and measured once. Any number
 of processes may fill one pool at the same time; each takes what is free.
@@ -10,7 +11,9 @@ of processes may fill one pool at the same time; each takes what is free.
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from experiments.building import build, datasets
 from experiments.building.shared import Shared
@@ -34,13 +37,28 @@ from experiments.runs import origins
 from experiments.sweeping import claims
 from experiments.training import programs, training_run
 from snnjax import attacks
-from snnjax.storage import workdir
+from snnjax.storage import environment, files, workdir
 
 NETWORKS = "networks"
 RESULTS = "results"
 _LOOK_AGAIN = 2.0  # seconds between looks at what others have in hand
-MEASURE: Mapping[str, Callable[[Subject], Arrays]] = {
-  "gradients": measurement.gradients,
+MEASURED = "measured"
+
+
+class _Measurement(NamedTuple):
+  """How one measurement is made.
+
+  Attributes:
+    measure: the network -> all arrays.
+    summarize: all arrays -> those that are kept for good.
+  """
+
+  measure: Callable[[Subject], Arrays]
+  summarize: Callable[[Mapping[str, np.ndarray]], Arrays]
+
+
+MEASURE: Mapping[str, _Measurement] = {
+  "gradients": _Measurement(measurement.gradients, measurement.summarized),
 }
 
 
@@ -144,21 +162,31 @@ class _Work:
     """Trains a network and measures what is wanted of it."""
     self._last = own.data, own.inputs
     radii = studies.check_radii(self._study, own)
-    subject = self.subject(own, radii, progress, should_stop)
-    place = self._path / NETWORKS / own.name
+    place, whole = (self._path / p / own.name for p in (NETWORKS, MEASURED))
     folder = results.folder(self._path / RESULTS, own)
-    folder.mkdir(parents=True, exist_ok=True)
-    noted = {
-      "parameters": origins.weights(place),
-      "data": origins.training(own.config)["data"],
-    }
+    for each in (whole, folder):
+      each.mkdir(parents=True, exist_ok=True)
+    subject: Subject | None = None
     for name in own.measurements:
       if results.is_measured(self._study, own, folder, name):
         continue
-      begun = time.process_time()
-      arrays = MEASURE[name](subject)
-      seconds = {"cpu seconds": round(time.process_time() - begun, 1)}
-      results.write(self._study, own, folder, name, arrays, noted | seconds)
+      try:
+        arrays = results.read(self._study, own, whole, name)
+        noted = files.read_sealed(whole / f"{name}.json", results.REMEDY)
+      except (OSError, ValueError):
+        subject = subject or self.subject(own, radii, progress, should_stop)
+        begun = time.process_time()
+        arrays = MEASURE[name].measure(subject)
+        noted = {
+          "parameters": origins.weights(place),
+          "data set": origins.training(own.config)["data"],
+          "cpu seconds": round(time.process_time() - begun, 1),
+          "environment": environment.describe(own.seed),
+        }
+        results.write_arrays(self._study, own, whole, name, arrays)
+        files.write_sealed(whole / f"{name}.json", noted)
+      kept = MEASURE[name].summarize(arrays)
+      results.write(self._study, own, folder, name, kept, noted)
 
   def subject(
     self,

@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.questions import study as studies
 from experiments.questions.study import Member, Study
-from snnjax.storage import environment, files, identity
+from snnjax.storage import files, identity
 
 NETWORKS = "networks"
 WHO = "network.json"
@@ -110,6 +110,29 @@ def read(
   return files.read_arrays(place / f"{name}.npz", made, REMEDY)
 
 
+def write_arrays(
+  study: Study,
+  own: Member,
+  place: pathlib.Path,
+  name: str,
+  arrays: Mapping[str, np.ndarray],
+) -> None:
+  """Writes the arrays of one measurement, as `read` reads them.
+
+  Args:
+    study: the study.
+    own: the network.
+    place: a folder, which exists.
+    name: of the measurement.
+    arrays: by name.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  made = made_from(study, own, name)
+  files.write_arrays(place / f"{name}.npz", arrays, made)
+
+
 def write(
   study: Study,
   own: Member,
@@ -149,7 +172,7 @@ def write(
       "examples": len(correct),
       "measurements": {
         **before,
-        name: {**noted, "environment": environment.describe(own.seed)},
+        name: {key: noted[key] for key in noted if key != "sha256"},
       },
     },
   )
