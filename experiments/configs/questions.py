@@ -218,22 +218,6 @@ _MNIST_RADII: Mapping[str, Mapping[str, Any]] = {
     "l1": (7.0, 11.0, 20.0),
   },
 }
-_SVHN_RADII,
-      ),
-    },
-    protocol=_CPU_PROTOCOL,
-    questions={"sparsity_under_attack": _SPARSITY},
-  )
-
-
-_MNIST_RADII: Mapping[str, Mapping[str, Any]] = {
-  name: {
-    "linf": (0.05, 0.1, 0.15),
-    "l2": (0.7, 1.2, 1.8),
-    "l1": (5.0, 10.0, 20.0),
-  }
-  for name in ("image", "events", "image+events")
-}
 _SVHN_RADII: Mapping[str, Mapping[str, Any]] = {
   name: {
     "linf": (0.01, 0.02, 0.04),
