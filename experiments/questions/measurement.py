@@ -61,7 +61,7 @@ CONFIDENCES = {
   "margin": losses.against_rival(losses.margin),
   "cross_entropy": losses.cross_entropy,
 }
-# Of every gradient. l2 and Hoyer's measure follow from these; see `outcomes`.
+# Of every gradient.
 METRICS = (
   "log_participation_ratio",
   "gini",
@@ -69,6 +69,8 @@ METRICS = (
   "log_l1",
   "log_linf",
 )
+# These follow from them, and are summarized too.
+DERIVED = ("hoyer", "log_l2")
 POINTS = (CLEAN, *NORMS)
 KINDS = (
   "random",
@@ -197,7 +199,7 @@ def gradients(subject: Subject) -> Arrays:
       under linf at the same radius and the training rule; so does
       ``random/linf/LEVEL``;
     - ``gradient`` [C, P, R, Q, M, N]; of a zero gradient NaN, logarithms are
-      natural ones;
+      natural ones; ``part_sizes`` [Q], the dimensions d;
     - ``along`` [V, Q, M, S]: means over the first examples that are right when
       clean, ``along_zeros`` [V, Q, S] and ``along_standing`` [V, S], the shares
       of zero gradients and of examples still right;
@@ -213,6 +215,13 @@ def gradients(subject: Subject) -> Arrays:
     result |= _visible(subject, norm, moved)
   result["firing_rate"] = _firing_rate(subject)
   result["gradient"] = _gradient_table(subject, points)
+  shapes = build.by_modality(subject.batch.inputs)
+  sizes = [
+    np.prod(shapes[name].shape[1:]) for name in subject.member.modalities
+  ]
+  result["part_sizes"] = np.asarray(
+    [*sizes, *([sum(sizes)] if len(sizes) > 1 else [])], np.int32
+  )
   result |= _measure_along(subject, result["correct"])
   if len(subject.member.modalities) == 1:
     # The theory is about one ball; several modalities have several.
@@ -231,17 +240,17 @@ def summarized(arrays: Mapping[str, np.ndarray]) -> Arrays:
   Instead of all gradients those of the margin under the training rule, [P, Q,
   M, N], and of all of them, over the examples that are right when clean:
 
-  - ``mean`` [C, P, R, Q, M], over those without a zero gradient there;
-  - ``change`` [C, P, R, Q, M], the mean of each example's own difference from
+  - ``mean`` [C, P, R, Q, M and `DERIVED`], over those without a zero gradient there;
+  - ``change``, of the same shape, the mean of each example's own difference from
     its clean gradient, over those with a gradient at both points;
   - ``zeros`` [C, P, R, Q], the share of zero gradients.
 
   Args:
     arrays: from `gradients`.
   """
-  whole = arrays["gradient"].astype(np.float64)
   right = arrays["correct"]
-  own = whole[..., right]
+  own = arrays["gradient"].astype(np.float64)[..., right]
+  own = np.concatenate([own, _derived(own, arrays["part_sizes"])], -2)
   zero = np.isnan(own[..., 0, :])
   with warnings.catch_warnings():
     # No example may have a gradient left: that is nan, and counted.
@@ -255,6 +264,18 @@ def summarized(arrays: Mapping[str, np.ndarray]) -> Arrays:
     "change": change.astype(np.float32),
     "zeros": zero.mean(-1).astype(np.float32),
   }
+
+
+def _derived(own: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+  """`DERIVED` of metrics [..., Q, M, N], with the dimensions [Q]."""
+  ratio = own[..., METRICS.index("log_participation_ratio"), :]
+  size = sizes.astype(np.float64)[:, None]
+  # ||g||_1 / ||g||_2 = sqrt(d PR).
+  log_quotient = 0.5 * (np.log(size) + ratio)
+  root = np.sqrt(size)
+  hoyer = (root - np.exp(log_quotient)) / (root - 1)
+  log_l2 = own[..., METRICS.index("log_l1"), :] - log_quotient
+  return np.stack([hoyer, log_l2], -2)
 
 
 def _gradient_table(
@@ -731,6 +752,6 @@ def _small(name: str, array: np.ndarray) -> np.ndarray:
   if array.dtype == bool:
     return array
   if np.issubdtype(array.dtype, np.integer):
-    return array.astype(np.int8)
+    return array if name == "part_sizes" else array.astype(np.int8)
   # Squares of margins would leave the range of half precision.
   return array.astype(np.float32 if name == "vulnerability" else np.float16)
