@@ -240,9 +240,9 @@ def summarized(arrays: Mapping[str, np.ndarray]) -> Arrays:
   Instead of all gradients those of the margin under the training rule, [P, Q,
   M, N], and of all of them, over the examples that are right when clean:
 
-  - ``mean`` [C, P, R, Q, M and `DERIVED`], over those without a zero gradient there;
-  - ``change``, of the same shape, the mean of each example's own difference from
-    its clean gradient, over those with a gradient at both points;
+  - ``mean`` [C, P, R, Q, M and `DERIVED`], over those with a gradient there;
+  - ``change``, of the same shape, the mean of each example's own difference
+    from its clean gradient, over those with a gradient at both points;
   - ``zeros`` [C, P, R, Q], the share of zero gradients.
 
   Args:

@@ -116,7 +116,8 @@ class Contrast:
     claim: what is claimed, in words.
     treated: an arm.
     control: an arm.
-    measure: what is compared, a number per network; see `outcomes`.
+    measure: what is compared, the path of a number; see `outcomes`.
+    unit: of it, in words.
     alternative: "greater" or "less": where the treated arm is claimed to be.
     smallest_effect: the smallest difference that matters, positive, in the
       units of the measure.
@@ -129,6 +130,7 @@ class Contrast:
   treated: str
   control: str
   measure: str
+  unit: str
   alternative: str
   smallest_effect: float
   decides: bool = True
