@@ -26,7 +26,7 @@ from experiments.building.shared import Shared
 from experiments.command.progress import Progress
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.questions.study import CLEAN, JOINT, Member, Protocol, Step
+from experiments.configuration.study import CLEAN, JOINT, Member, Protocol, Step
 from snnjax import attacks, evaluation, losses, sparsity, vulnerability
 from snnjax import input_gradients as gradient_functions
 from snnjax.attacks import Threat, perceptual_distance
