@@ -15,9 +15,9 @@ from experiments.questions.measurement import Subject
 SHARES = (0.6, 0.3, 0.05)
 FIRST_SEED = 1000  # of the networks that radii and weights are chosen on
 GRIDS: Mapping[str, Sequence[float]] = {
-  "linf": tuple(np.geomspace(0.004, 0.5, 15)),
-  "l2": tuple(np.geomspace(0.05, 6.0, 15)),
-  "l1": tuple(np.geomspace(0.5, 120.0, 16)),
+  "linf": tuple(np.geomspace(0.0005, 0.5, 19)),
+  "l2": tuple(np.geomspace(0.01, 10.0, 19)),
+  "l1": tuple(np.geomspace(0.05, 200.0, 22)),
 }
 
 
