@@ -1,7 +1,7 @@
 """Chooses the radii of a study's attacks, once, on networks outside of it.
 
 The accuracy of a conventional network under the chain of a norm is measured at
-many radii; those at which about 60, 30 and 5 % of the test examples are left
+many radii; those at which about 60, 30 and 5 % of what it gets right are left
 are the study's. The networks have seeds that no question uses.
 """
 
@@ -53,18 +53,19 @@ def radii(
 ) -> tuple[float, ...]:
   """Returns the radii at which the mean accuracy falls to some shares.
 
+  Shares are of the accuracy at the smallest radius, which is as good as none.
   Interpolated in the logarithm of the radius, rounded to two digits.
 
   Args:
     curves: accuracies at the radii of the grid, one per network.
     grid: rising radii.
-    shares: of all examples, falling.
+    shares: falling.
 
   Raises:
     ValueError: a share is not reached within the grid.
   """
   mean = np.mean(curves, axis=0)
-  falling = np.minimum.accumulate(mean)
+  falling = np.minimum.accumulate(mean) / mean[0]
   result = []
   for share in shares:
     if not falling[-1] <= share <= falling[0]:
