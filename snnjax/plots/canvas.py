@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Mapping
 
 import matplotlib
 import numpy as np
@@ -22,13 +23,14 @@ COLOURS = (
   "#56B4E9",
   "#000000",
 )
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d")
 DIVERGING = "RdBu_r"
 INK = "#333333"
 FAINT = "#e3e5e9"
 _DPI = 150
 _SMALL, _MEDIUM = 9, 10
 _LETTER, _HANDLE = 0.078, 0.75  # inches: one small letter; handle and gap
+_READ = 0.073  # inches: a small letter of running text, on average
 
 
 def colour(position: int) -> str:
@@ -37,7 +39,10 @@ def colour(position: int) -> str:
 
 
 def marker(position: int) -> str:
-  """Returns the marker of one series, so that colour is not needed."""
+  """Returns the marker of one series, so that colour is not needed.
+
+  They repeat after thirteen, so marker and colour together after 91.
+  """
   return MARKERS[position % len(MARKERS)]
 
 
@@ -70,6 +75,29 @@ def plain(text: str) -> str:
   return re.sub(r"(?<!\\)\$", r"\\$", text)
 
 
+def sheet(width: float, height: float) -> Drawing:
+  """Returns an empty drawing of a size in inches, which lays itself out.
+
+  Above 9.5 inches its letters are hard to read in a page 900 pixels wide.
+  """
+  drawing = Drawing(figsize=(width, height), dpi=_DPI, layout="constrained")
+  FigureCanvasAgg(drawing)
+  return drawing
+
+
+def reading_key(drawing: Drawing, sentences: Iterable[str]) -> None:
+  """Writes above all panels how they are to be read, and what is missing."""
+  letters = int(drawing.get_figwidth() / _READ)
+  drawing.suptitle(
+    plain(textwrap.fill(" ".join(sentences), letters)),
+    x=0.01,
+    ha="left",
+    fontsize=_SMALL,
+    color=INK,
+    linespacing=1.35,
+  )
+
+
 def panels(
   rows: int,
   columns: int,
@@ -89,9 +117,7 @@ def panels(
     footer: inches left for what lies below the panels.
   """
   # A legend below two columns needs the room of one and a half panels.
-  size = (max(width * columns, 4.8) + 0.4, height * rows + footer)
-  drawing = Drawing(figsize=size, dpi=_DPI, layout="constrained")
-  FigureCanvasAgg(drawing)
+  drawing = sheet(max(width * columns, 4.8) + 0.4, height * rows + footer)
   axes = drawing.subplots(
     rows, columns, squeeze=False, sharex=share, sharey=share
   )
@@ -120,6 +146,38 @@ def bare(axes: Axes) -> None:
     spine.set_linewidth(0.6)
 
 
+def right_of(
+  axes: Axes,
+  height: float,
+  points: float,
+  text: str,
+  weight: str = "normal",
+  colour: str = INK,
+) -> None:
+  """Writes beside a panel, so many points from its right edge.
+
+  Args:
+    axes: the panel.
+    height: of the text's middle, on the panel's y axis.
+    points: from the edge.
+    text: what is written.
+    weight: of the letters.
+    colour: of the letters.
+  """
+  axes.annotate(
+    plain(text),
+    (1.0, height),
+    (points, 0),
+    xycoords=axes.get_yaxis_transform(),
+    textcoords="offset points",
+    va="center",
+    fontsize=8.5,
+    fontweight=weight,
+    color=colour,
+    annotation_clip=False,
+  )
+
+
 def legend(drawing: Drawing, axes: Iterable[Axes]) -> None:
   """Puts one legend below all panels, where it covers nothing.
 
@@ -131,6 +189,11 @@ def legend(drawing: Drawing, axes: Iterable[Axes]) -> None:
   for panel in axes:
     handles, names = panel.get_legend_handles_labels()
     explained |= dict(zip(names, handles, strict=True))
+  legend_of(drawing, explained)
+
+
+def legend_of(drawing: Drawing, explained: Mapping[str, Artist]) -> None:
+  """Puts a legend of these marks, by their labels, below all panels."""
   # A column is as wide as its widest label, its handle and the gap after it.
   widest = max(map(len, explained)) * _LETTER + _HANDLE
   drawing.legend(
