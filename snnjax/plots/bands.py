@@ -1,5 +1,6 @@
 """A metric along an attack, as a band over seeds for every arm."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -26,7 +27,7 @@ class _Kind(NamedTuple):
   def words(self) -> str:
     if self.spread == "range":
       return "Line: median over seeds; band: from the least to the greatest."
-    percent = f"{100 * self.confidence:.4g} %"
+    percent = wording.percent(self.confidence)
     return f"Line: mean over seeds; band: its {percent} t interval."
 
   def __call__(self, seeds: np.ndarray) -> tuple[float, float, float]:
@@ -99,7 +100,7 @@ def bands_along(
       "right": right,
     }
   )
-  drawing, grids = _grids(len(panels), columns, len(sources), share)
+  drawing, grids = _grids(len(panels), columns, len(sources), share, arms)
   data: dict[str, dict[str, Any]] = {h: {"steps": at[h]} for h in panels}
   for (key, source), grid in zip(sources.items(), grids, strict=True):
     for heading, axes in zip(panels, grid, strict=True):
@@ -177,10 +178,11 @@ def _check_right(
   _check("right", right, steps)
   for heading, arms in right.items():
     for arm, rows in arms.items():
-      if np.nanmin(rows) < 0 or np.nanmax(rows) > 1:
+      defined = np.asarray(rows)[~np.isnan(rows)]
+      if np.any((defined < 0) | (defined > 1)):
         raise ValueError(
           f"right[{heading!r}][{arm!r}] must be shares in [0, 1]; got "
-          f"{np.nanmin(rows):.4g} to {np.nanmax(rows):.4g}"
+          f"{defined.min():.4g} to {defined.max():.4g}"
         )
       if np.shape(rows)[1] != np.shape(panels[heading][arm])[1]:
         raise ValueError(
@@ -190,14 +192,15 @@ def _check_right(
 
 
 def _grids(
-  count: int, columns: int, kinds: int, share: bool
+  count: int, columns: int, kinds: int, share: bool, arms: list[str]
 ) -> tuple[Drawing, list[list[Axes]]]:
   """Returns axes for each kind of numbers, one per panel."""
   across = min(columns, count)
   down = -(-count // across)
   heights = [2.3, 1.4][:kinds]
   width = {1: 6.4, 2: 8.0}.get(across, 9.4)
-  drawing = canvas.sheet(width, down * (sum(heights) + 0.5) + 1.2)
+  below = canvas.legend_height(canvas.labels(arms).values(), width)
+  drawing = canvas.sheet(width, down * (sum(heights) + 0.5) + below + 0.5)
   grid = drawing.add_gridspec(
     down * kinds, across, height_ratios=heights * down
   )
@@ -257,7 +260,7 @@ def _dress(
   grids: list[list[Axes]], headings: list[str], metric: str, columns: int
 ) -> None:
   shown = canvas.labels(headings, 40)
-  words = [metric, "Still right"]
+  words = [textwrap.fill(metric, 32), "Still right"]
   for kind, (line, label) in enumerate(zip(grids, words, strict=False)):
     last = kind == len(grids) - 1
     for place, (axes, heading) in enumerate(zip(line, headings, strict=True)):

@@ -3,7 +3,7 @@
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import matplotlib
 import numpy as np
@@ -30,7 +30,7 @@ FAINT = "#e3e5e9"
 _DPI = 150
 _SMALL, _MEDIUM = 9, 10
 _LETTER, _HANDLE = 0.078, 0.75  # inches: one small letter; handle and gap
-_READ = 0.073  # inches: a small letter of running text, on average
+_READ = 0.067  # inches: a small letter of running text, on average
 
 
 def colour(position: int) -> str:
@@ -124,9 +124,19 @@ def panels(
   return drawing, axes
 
 
-def dress(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
-  """Gives one panel its title, labels with units, and a quiet grid."""
-  axes.set_title(plain(title), fontsize=_MEDIUM, color=INK, pad=8)
+def dress(
+  axes: Axes, title: str = "", x: str = "", y: str = "", pad: float = 8
+) -> None:
+  """Gives one panel its title, labels with units, and a quiet grid.
+
+  Args:
+    axes: the panel.
+    title: above it.
+    x: below it.
+    y: left of it.
+    pad: points between the panel and its title.
+  """
+  axes.set_title(plain(title), fontsize=_MEDIUM, color=INK, pad=pad)
   axes.set_xlabel(plain(x), fontsize=_SMALL, color=INK)
   axes.set_ylabel(plain(y), fontsize=_SMALL, color=INK)
   axes.tick_params(labelsize=_SMALL, colors=INK, length=3)
@@ -194,17 +204,31 @@ def legend(drawing: Drawing, axes: Iterable[Axes]) -> None:
 
 def legend_of(drawing: Drawing, explained: Mapping[str, Artist]) -> None:
   """Puts a legend of these marks, by their labels, below all panels."""
-  # A column is as wide as its widest label, its handle and the gap after it.
-  widest = max(map(len, explained)) * _LETTER + _HANDLE
   drawing.legend(
     list(explained.values()),
     list(explained),
     loc="outside lower center",
-    ncols=max(1, min(len(explained), int(drawing.get_figwidth() / widest))),
+    ncols=_legend_columns(explained, drawing.get_figwidth()),
     fontsize=_SMALL,
     frameon=False,
     labelcolor=INK,
   )
+
+
+def legend_height(names: Collection[str], width: float) -> float:
+  """Returns the inches that the legend of these labels takes.
+
+  Args:
+    names: the labels.
+    width: of the drawing, in inches.
+  """
+  return 0.2 * -(-len(names) // _legend_columns(names, width)) + 0.1
+
+
+def _legend_columns(names: Collection[str], width: float) -> int:
+  # A column is as wide as its widest label, its handle and the gap after it.
+  widest = max(map(len, names)) * _LETTER + _HANDLE
+  return max(1, min(len(names), int(width / widest)))
 
 
 def _shorten(name: str, longest: int) -> str:

@@ -1,6 +1,7 @@
 """Every network of every arm as a dot, paired over seeds."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -76,7 +77,8 @@ def paired_differences(
     down, across, squeeze=False, sharex=share, sharey=True
   )
   data, places = {}, _decimals(panels, confidence)
-  for axes, (heading, there) in zip(grid.flat, panels.items(), strict=False):
+  for place, (heading, there) in enumerate(panels.items()):
+    axes, lowest = grid.flat[place], place + across >= len(panels)
     numbers = {
       arm: _numbers(there[arm], there, confidence)
       for arm in arms
@@ -88,7 +90,9 @@ def paired_differences(
       _arm(axes, row, numbers.get(arm), arm == control)
       _beside(axes, row, numbers.get(arm), arm == control, places)
     data[heading] = numbers
-    canvas.dress(axes, canvas.labels([heading], 52)[heading], metric)
+    below = textwrap.fill(metric, 44) if lowest else ""
+    # The title stands above the headings of what is written beside.
+    canvas.dress(axes, canvas.labels([heading], 52)[heading], below, pad=15)
     axes.grid(visible=False, axis="y")
     # All axes are labelled: panels of two columns may end at different rows.
     axes.tick_params(labelbottom=True)
@@ -280,7 +284,7 @@ def _difference(
 
 
 def _rows(axes: Axes, arms: list[str]) -> None:
-  shown = canvas.labels(arms)
+  shown = canvas.labels(arms, 48)  # on two lines
   axes.set_yticks(
     range(len(arms)), [wording.two_lines(shown[arm]) for arm in arms]
   )
@@ -293,12 +297,12 @@ def _key(
   confidence: float,
   data: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> list[str]:
-  percent = f"{100 * confidence:.4g} %"
+  percent = wording.percent(confidence)
   sentences = [
     "A dot is a network; thin lines join the networks of one seed. "
-    f"Diamond: mean with its {percent} t interval. Dashed: mean of "
-    f"{control}. Right: number of seeds; difference to {control} with its "
-    f"{percent} interval."
+    f"Diamond: mean with its {percent} t interval. Dashed: mean of the "
+    f"control, \u201c{control}\u201d. Right: number of seeds n, and the "
+    f"difference to the control with its {percent} interval."
   ]
   if smallest_effect is not None:
     sentences.append(

@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatterSciNotation, PercentFormatter
+from matplotlib.ticker import (
+  FuncFormatter,
+  Locator,
+  LogLocator,
+  MaxNLocator,
+  NullLocator,
+  PercentFormatter,
+)
 
 from snnjax.intervals import Interval
 from snnjax.plots import canvas, wording
@@ -97,16 +104,16 @@ def size_against_sparsity(
   families = list(dict.fromkeys(p.family for n in points.values() for p in n))
   places = np.array([_place(p) for n in drawn.values() for p in n])
   top = _top(p.accuracy for n in drawn.values() for p in n)
-  drawing, grid = _grid(len(points), columns, places)
+  drawing, grid = _grid(len(points), columns, places, families)
   fits = {}
   for place, (norm, networks) in enumerate(drawn.items()):
     axes = grid[place]
     picture = _panel(axes, networks, families, top)
-    _dress(axes, norm, place % columns == 0)
+    _dress(axes, norm, place % columns == 0, 30 if norm in slopes else 8)
     if norm in slopes:
       fits[norm] = _fit(axes, networks, slopes[norm], confidence)
   bar = drawing.colorbar(picture, ax=grid, shrink=0.8, pad=0.02, aspect=30)
-  bar.formatter = PercentFormatter(1.0, symbol="")
+  bar.formatter = PercentFormatter(1.0, 0, symbol="")
   bar.set_label(canvas.plain(colour_label), fontsize=9, color=canvas.INK)
   bar.ax.tick_params(labelsize=8, colors=canvas.INK)
   _legend(drawing, families)
@@ -114,7 +121,7 @@ def size_against_sparsity(
     norm: [_who(p) for p in networks if p not in drawn[norm]]
     for norm, networks in points.items()
   }
-  canvas.reading_key(drawing, _key(without, bool(fits), confidence))
+  canvas.reading_key(drawing, _key(without, fits, confidence))
   return Figure(
     name,
     title,
@@ -175,12 +182,14 @@ def _top(accuracies: Iterable[float]) -> float:
 
 
 def _grid(
-  count: int, columns: int, places: np.ndarray
+  count: int, columns: int, places: np.ndarray, families: list[str]
 ) -> tuple[Drawing, list[Axes]]:
   across = min(columns, count)
   down = -(-count // across)
-  width = {1: 6.6, 2: 8.6}.get(across, 9.4)
-  drawing = canvas.sheet(width, 3.5 * down + 1.3)
+  width = {1: 7.4, 2: 8.6}.get(across, 9.4)
+  below = canvas.legend_height(canvas.labels(families).values(), width)
+  tall = {1: 4.0, 2: 3.5}.get(across, 3.1)
+  drawing = canvas.sheet(width, tall * down + below + 0.7)
   grid = drawing.subplots(down, across, squeeze=False, sharex=True, sharey=True)
   for axes in grid.flat[count:]:
     axes.set_visible(False)
@@ -192,6 +201,10 @@ def _grid(
   limits = np.exp(np.stack([low - room, high + room], axis=1))
   shared.set_xlim(*limits[0])
   shared.set_ylim(*limits[1])
+  for axis, ends in ((shared.xaxis, limits[0]), (shared.yaxis, limits[1])):
+    axis.set_major_locator(_ticks(*ends))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
   return drawing, list(grid.flat[:count])
 
 
@@ -219,17 +232,22 @@ def _panel(
   return picture
 
 
-def _dress(axes: Axes, norm: str, first: bool) -> None:
+def _dress(axes: Axes, norm: str, first: bool, pad: float) -> None:
   canvas.dress(
     axes,
     canvas.labels([norm], 40)[norm],
-    "size of the gradient, ||g||_1",
+    "l1 norm of the gradient",
     "participation ratio [entries]" if first else "",
+    pad,
   )
-  axes.tick_params(labelbottom=True, which="both")
-  for axis in (axes.xaxis, axes.yaxis):
-    axis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(1, 0.4)))
-  axes.tick_params(labelsize=8, which="minor", colors=canvas.INK)
+  axes.tick_params(labelbottom=True)
+
+
+def _ticks(low: float, high: float) -> Locator:
+  """Returns where a logarithmic axis has numbers, however short it is."""
+  if high / low < 8:
+    return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+  return LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,))
 
 
 def _fit(
@@ -247,13 +265,18 @@ def _fit(
     direction = direction / length
     _draw_arrow(axes, networks, direction)
   places = wording.decimals([*size, *ratio])
-  axes.set_title(
-    f"{axes.get_title()}\n"
+  axes.annotate(
     f"size {wording.with_ends(size, places)}\n"
     f"participation ratio {wording.with_ends(ratio, places)}",
-    fontsize=9,
-    color=canvas.INK,
+    (0.5, 1.0),
+    (0, 5),
+    xycoords="axes fraction",
+    textcoords="offset points",
+    ha="center",
+    fontsize=8.5,
     linespacing=1.3,
+    color=canvas.INK,
+    annotation_clip=False,
   )
   return {
     "size": size._asdict(),
@@ -299,14 +322,20 @@ def _legend(drawing: Drawing, families: list[str]) -> None:
 
 
 def _key(
-  without: Mapping[str, list[str]], arrows: bool, confidence: float
+  without: Mapping[str, list[str]],
+  fits: Mapping[str, Mapping[str, Any]],
+  confidence: float,
 ) -> list[str]:
   sentences = ["A mark is a network; logarithmic axes."]
-  if arrows:
+  if any(fit["direction"] for fit in fits.values()):
     sentences.append(
       "Arrow: where the fitted accuracy rises, each axis in its standard "
-      "deviation. Above: accuracy per unit of log size and of log "
-      f"participation ratio, with {100 * confidence:.4g} % intervals."
+      "deviation."
+    )
+  if fits:
+    sentences.append(
+      "Above: accuracy per unit of log size and of log participation ratio, "
+      f"with {wording.percent(confidence)} intervals."
     )
   missing = [
     f"{who} ({norm})" for norm, names in without.items() for who in names

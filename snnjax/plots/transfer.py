@@ -53,6 +53,7 @@ def transfer_matrix(
   name: str = "transfer_matrix",
   title: str = "Robust accuracy by training arm and attack norm",
   unit: str = "Robust accuracy [%]",
+  heading: str = "radius",
 ) -> Figure:
   """Draws a share in [0, 1] of every arm under every attack, in percent.
 
@@ -73,6 +74,7 @@ def transfer_matrix(
     name: of the files.
     title: of the figure.
     unit: at the colour bar.
+    heading: what the columns' headings are.
 
   Raises:
     ValueError: if there is no row or column, no number, a share is outside
@@ -91,7 +93,7 @@ def transfer_matrix(
   }
   if all(math.isnan(c.mean) for line in cells.values() for c in line.values()):
     raise ValueError("values must hold a number in a cell that is shown")
-  drawing = _draw(cells, rows, columns, union, trained, unit)
+  drawing = _draw(cells, rows, columns, union, trained, unit, heading)
   arms = list(cells)
   canvas.reading_key(drawing, _key(cells, trained, confidence))
   return Figure(
@@ -174,13 +176,15 @@ def _draw(
   union: str | None,
   trained: Mapping[str, Collection[str]],
   unit: str,
+  heading: str,
 ) -> Drawing:
   across, down = _across(columns, union), _down(rows)
   wide, high = max(across.values()) + 1, max(down.values()) + 1
   one_line = len(across) <= _FEW
   tall = 0.34 if one_line else 0.42
   drawing = canvas.sheet(
-    min(9.4, 3.4 + wide * (1.0 if one_line else 0.5)), tall * high + 1.4
+    min(9.4, 3.4 + wide * (1.0 if one_line else 0.5)),
+    max(tall * high + 1.4, 2.8),
   )
   axes = drawing.subplots()
   axes.set_xlim(-0.1, wide + 0.1)
@@ -195,9 +199,14 @@ def _draw(
   for arm, norms in trained.items():
     for norm in norms:
       _frame(axes, [across[column] for column in columns[norm]], down[arm])
-  _headings(axes, across, down, rows, columns, union)
+  _headings(axes, across, down, columns, union, heading)
+  _groups(axes, rows, down)
   bar = drawing.colorbar(
-    ScalarMappable(scale, colours), ax=axes, shrink=0.7, pad=0.02, aspect=25
+    ScalarMappable(scale, colours),
+    ax=axes,
+    shrink=0.7 if high > 6 else 1.0,
+    pad=0.02,
+    aspect=25,
   )
   bar.set_ticks(
     [0, 0.25, 0.5, 0.75, 1.0], labels=["0", "25", "50", "75", "100"]
@@ -286,36 +295,38 @@ def _luminance(colour: tuple[float, float, float]) -> float:
 
 
 def _frame(axes: Axes, lefts: Sequence[float], top: float) -> None:
-  axes.add_patch(
-    Rectangle(
-      (min(lefts) + 0.04, top + 0.04),
-      max(lefts) - min(lefts) + 0.92,
-      0.92,
-      fill=False,
-      edgecolor=canvas.COLOURS[1],
-      linewidth=2.0,
-      zorder=3,
+  # Black on white is seen on every colour of a cell, in grey too.
+  for shade, width in (("white", 4.0), ("black", 2.0)):
+    axes.add_patch(
+      Rectangle(
+        (min(lefts), top),
+        max(lefts) - min(lefts) + 1,
+        1,
+        fill=False,
+        edgecolor=shade,
+        linewidth=width,
+        zorder=3,
+      )
     )
-  )
 
 
 def _headings(
   axes: Axes,
   across: Mapping[str, float],
   down: Mapping[str, float],
-  rows: Mapping[str, Sequence[str]],
   columns: Mapping[str, Mapping[str, str]],
   union: str | None,
+  heading: str,
 ) -> None:
   of_columns = {k: v for norm in columns.values() for k, v in norm.items()}
   if union is not None:
-    of_columns[union] = "all"
+    of_columns[union] = "all norms"
   axes.set_xticks(
     [across[column] + 0.5 for column in of_columns],
     [canvas.plain(heading) for heading in of_columns.values()],
   )
   axes.xaxis.tick_top()
-  shown = canvas.labels(down)
+  shown = canvas.labels(down, 48)  # on two lines
   axes.set_yticks(
     [top + 0.5 for top in down.values()],
     [wording.two_lines(shown[arm]) for arm in down],
@@ -327,25 +338,36 @@ def _headings(
   if union is not None:
     above["union"] = [across[union]]
   for norm, lefts in above.items():
-    axes.annotate(
-      canvas.plain(norm),
-      ((min(lefts) + max(lefts) + 1) / 2, 1.0),
-      (0, 20),
-      xycoords=axes.get_xaxis_transform(),
-      textcoords="offset points",
-      ha="center",
-      fontsize=10,
-      fontweight="bold",
-      color=canvas.INK,
-      annotation_clip=False,
-    )
+    middle = (min(lefts) + max(lefts) + 1) / 2
+    _above(axes, middle, 20, norm, fontsize=10, ha="center", weight="bold")
+  _above(axes, -0.12, 5, heading, fontsize=9, ha="right")
+
+
+def _above(
+  axes: Axes, across: float, points: float, text: str, **looks: Any
+) -> None:
+  """Writes so many points above the cells."""
+  axes.annotate(
+    canvas.plain(text),
+    (across, 1.0),
+    (0, points),
+    xycoords=axes.get_xaxis_transform(),
+    textcoords="offset points",
+    color=canvas.INK,
+    annotation_clip=False,
+    **looks,
+  )
+
+
+def _groups(
+  axes: Axes, rows: Mapping[str, Sequence[str]], down: Mapping[str, float]
+) -> None:
   for heading, arms in rows.items():
     if heading:
       axes.text(
         0.0,
         down[arms[0]] - 0.12,
         canvas.plain(heading),
-        ha="left",
         va="bottom",
         fontsize=9,
         style="italic",
@@ -363,7 +385,7 @@ def _key(
   span = f"{counts[0]}" + (f" to {counts[-1]}" if counts[1:] else "")
   sentences = [
     "Cells: mean in percent \u00b1 half of its "
-    f"{100 * confidence:.4g} % t interval over {span} seeds."
+    f"{wording.percent(confidence)} t interval over {span} seeds."
   ]
   if any(trained.values()):
     sentences.append("Framed: trained on attacks of that norm.")

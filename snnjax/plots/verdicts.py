@@ -217,7 +217,7 @@ def _beside(
   if interval is not None:
     number = wording.with_ends(interval, places)
   shade = _LOOKS.get(verdict, _BESIDE)[0]
-  word = verdict or ("told beside" if interval else "")
+  word = verdict or ("not deciding" if interval else "")
   for text, points, weight, colour in (
     (number, 8, "normal", canvas.INK),
     (word, 140, "bold" if verdict else "normal", shade),
@@ -226,7 +226,7 @@ def _beside(
 
 
 def _words(row: ContrastRow) -> str:
-  return f"{row.name}, {row.place}: {row.verdict or 'told beside'}"
+  return f"{row.name}, {row.place}: {row.verdict or 'not deciding'}"
 
 
 def _key(contrasts: Sequence[ContrastRow], confidence: float) -> str:
@@ -234,7 +234,7 @@ def _key(contrasts: Sequence[ContrastRow], confidence: float) -> str:
     f"{row.smallest_effect:.4g} {row.unit}".rstrip() for row in contrasts
   )
   return (
-    f"Mark: mean difference with its {100 * confidence:.4g} % interval. Green "
+    f"Mark: mean difference with its {wording.percent(confidence)} interval. Green "
     "dashes: the smallest effect that matters, on the side that is claimed ("
     f"{'; '.join(thresholds)})."
   )

@@ -43,6 +43,11 @@ def with_ends(value: Interval, places: int) -> str:
   return f"{text} [{signed(value.low, places)}, {signed(value.high, places)}]"
 
 
+def percent(share: float) -> str:
+  """Returns a share in percent, which no line ends within."""
+  return f"{100 * share:.4g}\u00a0%"
+
+
 def few(items: list[str]) -> str:
   """Returns the first three as a list, and how many more there are."""
   more = f" and {len(items) - 3} more" if len(items) > 3 else ""
