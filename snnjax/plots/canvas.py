@@ -4,12 +4,14 @@ import io
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
 from matplotlib.text import Text
 
@@ -30,7 +32,7 @@ FAINT = "#e3e5e9"
 _DPI = 150
 _SMALL, _MEDIUM = 9, 10
 _LETTER, _HANDLE = 0.078, 0.75  # inches: one small letter; handle and gap
-_READ = 0.067  # inches: a small letter of running text, on average
+_NARROW = 0.06  # inches: no running text has narrower letters, on average
 
 
 def colour(position: int) -> str:
@@ -87,15 +89,36 @@ def sheet(width: float, height: float) -> Drawing:
 
 def reading_key(drawing: Drawing, sentences: Iterable[str]) -> None:
   """Writes above all panels how they are to be read, and what is missing."""
-  letters = int(drawing.get_figwidth() / _READ)
-  drawing.suptitle(
-    plain(textwrap.fill(" ".join(sentences), letters)),
+  words, width = " ".join(sentences), drawing.get_figwidth()
+  # Measured without TeX, which is never started, see `png`.
+  text = drawing.suptitle(
+    "",
     x=0.01,
     ha="left",
     fontsize=_SMALL,
     color=INK,
     linespacing=1.35,
+    usetex=False,
   )
+  for letters in range(int(width / _NARROW), 0, -4):
+    text.set_text(plain(textwrap.fill(words, letters)))
+    if text.get_window_extent().width <= 0.97 * width * _DPI:
+      return
+
+
+def ink_on(fill: Any) -> str:
+  """Returns black or white, whichever is read more easily on a colour."""
+  light = _luminance(to_rgb(fill))
+  # Contrast as in WCAG 2: (lighter + 0.05) / (darker + 0.05).
+  return "white" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "black"
+
+
+def _luminance(shade: tuple[float, float, float]) -> float:
+  """Relative luminance of an sRGB colour, as WCAG 2 defines it."""
+  linear = [
+    c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shade
+  ]
+  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def panels(

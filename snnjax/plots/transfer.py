@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize, to_rgb
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure as Drawing
 from matplotlib.patches import Rectangle
 
@@ -274,24 +274,9 @@ def _paint(
     va="center",
     fontsize=9 if one_line else 8,
     linespacing=1.15,
-    color=_ink(fill),
+    color=canvas.ink_on(fill),
     bbox={"facecolor": "white", "linewidth": 0, "pad": 1} if empty else None,
   )
-
-
-def _ink(fill: Any) -> str:
-  """Returns black or white, whichever is read more easily on a colour."""
-  light = _luminance(to_rgb(fill))
-  # Contrast as in WCAG 2: (lighter + 0.05) / (darker + 0.05).
-  return "white" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "black"
-
-
-def _luminance(colour: tuple[float, float, float]) -> float:
-  """Relative luminance of an sRGB colour, as WCAG 2 defines it."""
-  linear = [
-    c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour
-  ]
-  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _frame(axes: Axes, lefts: Sequence[float], top: float) -> None:

@@ -233,8 +233,9 @@ def _key(contrasts: Sequence[ContrastRow], confidence: float) -> str:
   thresholds = dict.fromkeys(
     f"{row.smallest_effect:.4g} {row.unit}".rstrip() for row in contrasts
   )
+  interval = f"{wording.percent(confidence)} interval"
   return (
-    f"Mark: mean difference with its {wording.percent(confidence)} interval. Green "
-    "dashes: the smallest effect that matters, on the side that is claimed ("
+    f"Mark: mean difference with its {interval}. Green dashes: the smallest "
+    "effect that matters, on the side that is claimed ("
     f"{'; '.join(thresholds)})."
   )
