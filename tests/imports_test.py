@@ -64,6 +64,7 @@ WORKROOMS = {
   "evaluation": 6,
   "reporting": 7,
   "sweeping": 8,
+  "questions": 9,
   "benchmarks": 8,
 }
 ONLY_IN = {

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.command.exits import UsageError
+from experiments.configuration.study import Contrast, Question, Study
 from experiments.questions import measurement
 from experiments.questions.measurement import ATTACK, DERIVED, METRICS
 from experiments.questions.results import Measured
-from experiments.questions.study import Contrast, Question, Study
 from snnjax import replication
 from snnjax.replication import Estimate, Rule
 
@@ -75,7 +75,7 @@ def _place(
   parts = measurement.parts_of(measured.member.modalities)
   axes: list[Sequence[str]] = [
     tuple(measurement.CONFIDENCES),
-    measurement.POINTS,
+    measurement.points_of(study.protocol),
     rules,
     parts,
   ]
@@ -257,7 +257,7 @@ def matched(
   study: Study,
   contrast: Contrast,
   networks: Mapping[str, Mapping[int, Measured]],
-) -> dict[str, Estimate]:
+) -> dict[str, replication.Coefficient]:
   """Returns a contrast at equal values of something else, by its name.
 
   The slope of "treated" in a regression over the networks of both arms on it
@@ -282,7 +282,7 @@ def matched(
     "firing rate": "firing_rate",
     "gradient size": size_of(contrast.measure),
   }
-  result: dict[str, Estimate] = {}
+  result: dict[str, replication.Coefficient] = {}
   for title, name in covariates.items():
     fit = replication.regress(
       values,

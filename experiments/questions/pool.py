@@ -27,12 +27,12 @@ from experiments.command.progress import (
   silent,
 )
 from experiments.command.stopping import ShouldStop
+from experiments.configuration import study as studies
+from experiments.configuration.study import Member, Study
 from experiments.evaluation import assessment
 from experiments.planning import preflight
 from experiments.questions import measurement, results
-from experiments.questions import study as studies
 from experiments.questions.measurement import Arrays, Subject
-from experiments.questions.study import Member, Study
 from experiments.runs import origins
 from experiments.sweeping import claims
 from experiments.training import programs, training_run
@@ -66,7 +66,7 @@ def fill(
   study: Study,
   wanted: Sequence[Member],
   path: pathlib.Path,
-) -> list[str]:
+) -> list[tuple[str, exits.ExitCode]]:
   """Trains and measures every network that is not yet.
 
   Args:
@@ -75,7 +75,7 @@ def fill(
     path: the pool's folder.
 
   Returns:
-    What failed, a line each; the others are done.
+    What failed, why and with which exit code; the others are done.
 
   Raises:
     UsageError: a configuration is not allowed; nothing is written.
@@ -89,7 +89,7 @@ def fill(
       raise UsageError(f"{own.words}: {error}") from None
   compilation.enable_cache()
   work = _Work(study, path)
-  failed: dict[str, str] = {}
+  failed: dict[str, tuple[str, exits.ExitCode]] = {}
   left = [own for own in wanted if not work.done(own)]
   say(f"pool: {len(wanted) - len(left)} of {len(wanted)} networks are measured")
   with exits.stop_on_sigterm() as should_stop, reporter() as progress:
@@ -108,16 +108,33 @@ def fill(
             except (workdir.Preempted, KeyboardInterrupt):
               raise
             except Exception as error:  # the other networks can go on
-              failed[own.name] = f"{own.words}: {exits.message(error)}"
-              terminal.err(f"failed: {failed[own.name]}\n")
-              if exits.exit_code(error) is exits.ExitCode.DISK_FULL:
-                raise
-            say(f"took {duration(time.monotonic() - begun)}")
+              code = exits.exit_code(error)
+              if code is exits.ExitCode.DISK_FULL:
+                raise  # there is no room for the others either
+              reason = f"{own.words}: {exits.message(error)}"
+              failed[own.name] = reason, code
+              terminal.err(f"failed: {reason}\n")
+            else:
+              took = time.monotonic() - begun
+              place = path / NETWORKS / own.name
+              claims.write(place, own.digest, None, took)
+              say(f"took {duration(took)}")
           break
       else:
         time.sleep(_LOOK_AGAIN)  # all that is left is in other hands
       left = [o for o in left if o.name not in failed and not work.done(o)]
   return list(failed.values())
+
+
+def seconds(path: pathlib.Path, own: Member) -> float | None:
+  """Returns how long a network took; None where nobody noted it.
+
+  Args:
+    path: the pool's folder.
+    own: the network.
+  """
+  note = claims.read(path / NETWORKS / own.name, own.digest)
+  return note.seconds if note and note.seconds else None
 
 
 class _Work:

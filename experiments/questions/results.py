@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.questions import study as studies
-from experiments.questions.study import Member, Study
+from experiments.configuration import study as studies
+from experiments.configuration.study import Member, Study
 from snnjax.storage import files, identity
 
 NETWORKS = "networks"
@@ -68,11 +68,11 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
     protocol["chains"] = {
       norm: chain
       for norm, chain in protocol["chains"].items()
-      if norm in ("linf", "l2", "l1")
+      if norm in study.protocol.norms
     }
   radii = dict(studies.check_radii(study, own))
   if name == "gradients":
-    radii.pop("l0", None)
+    radii = {norm: radii[norm] for norm in study.protocol.norms}
   return {
     "configuration": own.digest,
     "protocol": identity.of_value([name, protocol, radii]),
@@ -178,19 +178,30 @@ def write(
   )
 
 
-def load(study: Study, question: str, path: pathlib.Path) -> list[Measured]:
+def load(
+  study: Study,
+  question: str,
+  path: pathlib.Path,
+  *,
+  finished_only: bool = False,
+) -> tuple[list[Measured], list[str]]:
   """Reads all measurements of a question.
 
   Args:
     study: the study.
     question: name of one of its questions.
     path: the folder of all results.
+    finished_only: leave out networks that nobody measured yet.
+
+  Returns:
+    The networks, and those that are missing, in words.
 
   Raises:
-    IncompleteError: one or more are missing, damaged, or of another network,
-      protocol or seed; all of them are named.
+    IncompleteError: one or more are damaged, or of another network, protocol
+      or seed, or missing; all of them are named.
   """
   problems: list[str] = []
+  missing: list[str] = []
   measured: list[Measured] = []
   for own in studies.members(study, question):
     place = folder(path, own)
@@ -199,14 +210,16 @@ def load(study: Study, question: str, path: pathlib.Path) -> list[Measured]:
       who = files.read_sealed(place / WHO, REMEDY)
       _check_who(own, who, place / WHO)
     except FileNotFoundError as error:
-      problems.append(f"{own.words}: {error.filename} is missing")
+      missing.append(f"{own.words}: {error.filename} is missing")
     except (OSError, ValueError) as error:
       problems.append(f"{own.words}: {error}")
     else:
       measured.append(Measured(own, arrays, who))
-  if problems:
-    raise IncompleteError("\n".join(problems))
-  return measured
+  if not finished_only:
+    problems = missing + problems
+  if problems or not measured:
+    raise IncompleteError("\n".join(problems or missing))
+  return measured, missing
 
 
 def _check_who(own: Member, who: Mapping[str, Any], file: pathlib.Path) -> None:

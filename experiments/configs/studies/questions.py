@@ -21,7 +21,7 @@ from experiments.configuration.schema import (
   Optimizer,
   Train,
 )
-from experiments.questions.study import (
+from experiments.configuration.study import (
   Arm,
   Contrast,
   DataSet,
@@ -31,20 +31,22 @@ from experiments.questions.study import (
   Study,
 )
 
-SIZES = ("smoke", "cpu", "full")
 IMAGE, EVENTS, BOTH = ("image",), ("events",), ("image", "events")
 
 
-def get_study(size: str) -> Study:
+def get_config(size: str) -> Study:
   """Returns the study of one size.
 
   Args:
     size: one of `SIZES`.
 
   Raises:
-    KeyError: it is another.
+    ValueError: it is another.
   """
-  return {"cpu": cpu}[size]()
+  sizes = {"smoke": smoke, "cpu": cpu}
+  if size not in sizes:
+    raise ValueError(f"size must be one of {', '.join(sizes)}; got {size!r}")
+  return sizes[size]()
 
 
 # How each network is trained. Constants of a penalty were chosen on the
@@ -101,6 +103,7 @@ _L1_CHAIN = tuple(dataclasses.replace(step, kind="slide") for step in _CHAIN)
 _CPU_PROTOCOL = Protocol(
   examples=500,
   microbatch=100,
+  norms=("linf", "l2", "l1"),
   chains={"linf": _CHAIN, "l2": _CHAIN, "l1": _L1_CHAIN},
   level=1,
   rules=(_TRAINED_RULE, "bptt_atan", "hart_atan"),
@@ -171,6 +174,52 @@ _SPARSITY = Question(
   alpha=0.05,
   deciding=(BOTH,),
 )
+
+
+def smoke() -> Study:
+  """Returns what shows in a minute that everything runs; it answers nothing.
+
+  The data set is the embedded one, the networks have seen next to nothing.
+  """
+  full_size = cpu()
+  few = dict.fromkeys(("conventional", "hire", "no_noise", "sr"), 2)
+  chains = {
+    norm: tuple(dataclasses.replace(step, steps=2) for step in chain[:2])
+    for norm, chain in full_size.protocol.chains.items()
+  }
+  return dataclasses.replace(
+    full_size,
+    size="smoke",
+    base=_base(1, (2, 4)),
+    data={
+      "digits": DataSet(
+        about="embedded MNIST digits, simulated events",
+        keys={"data.name": "digits", "data.train_examples": 128},
+        radii=_MNIST_RADII,
+      )
+    },
+    protocol=dataclasses.replace(
+      full_size.protocol,
+      examples=32,
+      microbatch=32,
+      norms=("linf", "l1"),
+      chains=chains,
+      rules=full_size.protocol.rules[:2],
+      along=16,
+      random_draws=2,
+      scales=(1.0,),
+      transfer_examples=16,
+    ),
+    questions={
+      name: dataclasses.replace(
+        question,
+        arms=few,
+        modalities=(BOTH,),
+        data=("digits",),
+      )
+      for name, question in full_size.questions.items()
+    },
+  )
 
 
 def cpu() -> Study:
