@@ -7,8 +7,8 @@ from experiments.configuration.study import Question, Study
 from experiments.questions import outcomes
 from experiments.questions.outcomes import Compared, Decided
 from experiments.questions.results import Measured
-from snnjax import replication
-from snnjax.report import Column, Section, Table
+from snnjax import plots, replication
+from snnjax.report import Column, Figure, Section, Table
 from snnjax.storage import identity
 
 _MOST = 12  # of missing networks named in a summary; a table has them all
@@ -140,6 +140,36 @@ def contrast_table(
       Column("verdict", "verdict"),
     ],
     rows,
+  )
+
+
+def verdict_figure(
+  question: Question,
+  compared: Sequence[Compared],
+  decided: Mapping[str, Decided],
+) -> Figure:
+  """Returns the picture of all contrasts, thresholds and verdicts."""
+  rows = []
+  for each in compared:
+    verdict = decided.get(each.name)
+    rows.append(
+      plots.ContrastRow(
+        each.contrast.name,
+        each.cell.words,
+        each.estimate,
+        each.contrast.smallest_effect,
+        each.contrast.unit,
+        each.contrast.alternative,
+        verdict.verdict.conclusion.value if verdict else "",
+      )
+    )
+  return plots.verdict_strip(
+    rows,
+    caption=(
+      "Differences over seeds with their intervals; the dashed line is the "
+      "smallest effect that matters, in the direction of the claim."
+    ),
+    confidence=1 - question.alpha,
   )
 
 
