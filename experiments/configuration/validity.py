@@ -89,11 +89,15 @@ def _related(config: Config) -> list[str]:
     len(data.modalities) == 1 or kind == "cnn",
     f"model.kind must be 'cnn' for several data.modalities; got {kind!r}",
   )
-  counts = {name: len(own.epsilons) for name, own in config.seen.items()}
+  counts = {
+    f"{name}.epsilons.{norm}": len(own.epsilons.of(norm))
+    for name, own in config.seen.items()
+    for norm in config.evaluation.norms
+  }
   need(
     len(set(counts.values())) == 1,
     "modalities.*.epsilons must be as many for every modality that the network "
-    f"sees; got {counts}",
+    f"sees and every one of evaluation.norms; got {counts}",
   )
   return wrong
 

@@ -1,6 +1,6 @@
 """Computes the report's numbers: rows of tables, and the alarms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from snnjax.evaluation import (
   Plan,
   Summary,
   gradients,
+  planning,
 )
 from snnjax.intervals import Interval
 
@@ -30,6 +31,9 @@ METRICS = {
   "participation_ratio": "participation ratio",
   "gini": "Gini",
 }
+
+
+TOGETHER = "all together"  # the norm of a row on the worst of all norms
 
 
 def radius(cell: Cell) -> str:
@@ -47,10 +51,10 @@ def select_cases(evaluation: Evaluation, cases: Iterable[Case]) -> Evaluation:
   )
 
 
-def rules_alone(plan: Plan) -> dict[str, SuiteAttack]:
+def rules_alone(plan: Plan, norm: str) -> dict[str, SuiteAttack]:
   """Returns PGD under each rule alone, on all examples: attack by rule."""
   alone: dict[str, SuiteAttack] = {}
-  for attack in plan.alone:
+  for attack in plan.alone(norm):
     alone.setdefault(attack.rules[0], attack)
   return alone
 
@@ -64,12 +68,12 @@ def batch_dependence(assessed: Assessed, attacks: Iterable[str]) -> str:
   return f"of {assessed.config.evaluation.microbatch}" if dependent else ""
 
 
-def batch_dependent(assessed: Assessed, cell: Cell) -> tuple[str, ...]:
-  """Returns the attacks in a cell's ball whose results depend on the batch."""
+def batch_dependent(
+  assessed: Assessed, evaluation: Evaluation
+) -> tuple[str, ...]:
+  """Returns which attacks of a part depend in their results on the batch."""
   plan = assessed.plan
-  attack_names = {
-    plan.by_path[path].attack.name for path in within(assessed, cell).attacks
-  }
+  attack_names = {plan.by_path[path].attack.name for path in evaluation.attacks}
   return tuple(name for name in plan.mixing if name in attack_names)
 
 
@@ -81,6 +85,16 @@ def summary(assessed: Assessed, cases: Iterable[Case]) -> Summary:
 def within(assessed: Assessed, cell: Cell) -> Evaluation:
   """Returns the evaluation with all attacks in the ball of one cell."""
   return assessed.plan.within(assessed.evaluation, cell)
+
+
+def headline(assessed: Assessed) -> Evaluation:
+  """Returns the evaluation with all attacks at the largest radii.
+
+  They are on the last target, and under every norm: its worst case is what is
+  told of a network first.
+  """
+  plan = assessed.plan
+  return plan.union(assessed.evaluation, plan.strongest)
 
 
 def interval_columns(
@@ -106,7 +120,7 @@ def accuracy_under(
 SHARES = {
   "noise": ("random noise", ("random",)),
   "fgsm": ("FGSM", ("fgsm",)),
-  "pgd": ("PGD, worst rule", ("pgd",)),
+  "pgd": ("PGD, worst rule", planning.ALONE),
 }
 
 
@@ -121,7 +135,7 @@ def shares(assessed: Assessed) -> dict[str, tuple[str, tuple[str, ...]]]:
   return {
     key: kinds_of_column
     for key, kinds_of_column in SHARES.items()
-    if set(kinds_of_column[1]) <= kinds
+    if set(kinds_of_column[1]) & kinds
   }
 
 
@@ -129,40 +143,73 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
   """Returns clean, noise and worst-case accuracy for every cell.
 
   The worst case is that of all in the cell's ball, see `within`; the columns
-  of `SHARES` are of the cell's own attacks alone.
+  of `SHARES` are of the cell's own attacks alone. Of several norms there are
+  rows for the worst of them `TOGETHER`, the last ones.
   """
-  rows = []
-  for cell in assessed.plan.cells:
-    everything = evaluating.summarize(within(assessed, cell))
-    row: dict = {
-      "network": assessed.name,
-      "attacked": cell.target,
-      "epsilon": radius(cell),
-      **interval_columns("clean", everything.clean),
-    }
-    for key, (_, kinds) in shares(assessed).items():
-      there = assessed.plan.on(cell, *kinds)
-      all_met = [case for case in there if case.attack.meets == "all"]
-      row |= interval_columns(key, accuracy_under(assessed, all_met))
-    ran = bool(everything.attacks)
-    row |= interval_columns("robust", everything.robust if ran else None)
-    row |= interval_columns("success", everything.success if ran else None)
-    row |= {
-      "depends_on_batch": batch_dependence(
-        assessed, batch_dependent(assessed, cell)
-      )
-    }
-    rows.append(row | {"examples": everything.examples})
+  plan, evaluation = assessed.plan, assessed.evaluation
+  rows = [
+    _accuracy_row(
+      assessed, cell.norm, [cell], radius(cell), plan.within(evaluation, cell)
+    )
+    for cell in plan.cells
+  ]
+  if len(plan.norms) == 1:
+    return rows
+  for first in plan.cells:
+    if first.norm == plan.norms[0]:
+      cells = [
+        cell
+        for cell in plan.cells
+        if (cell.target, cell.level) == (first.target, first.level)
+      ]
+      words = "; ".join(f"{cell.norm} {radius(cell)}" for cell in cells)
+      union = plan.union(evaluation, first)
+      rows.append(_accuracy_row(assessed, TOGETHER, cells, words, union))
   return rows
+
+
+def _accuracy_row(
+  assessed: Assessed,
+  norm: str,
+  cells: Sequence[Cell],
+  epsilon: str,
+  inside: Evaluation,
+) -> dict:
+  """Returns the row of some cells, of one target, with all in their balls."""
+  everything = evaluating.summarize(inside)
+  row: dict = {
+    "network": assessed.name,
+    "norm": norm,
+    "attacked": cells[0].target,
+    "epsilon": epsilon,
+    **interval_columns("clean", everything.clean),
+  }
+  for key, (_, kinds) in shares(assessed).items():
+    all_met = [
+      case
+      for cell in cells
+      for case in assessed.plan.on(cell, *kinds)
+      if case.attack.meets == "all"
+    ]
+    row |= interval_columns(key, accuracy_under(assessed, all_met))
+  ran = bool(everything.attacks)
+  row |= interval_columns("robust", everything.robust if ran else None)
+  row |= interval_columns("success", everything.success if ran else None)
+  dependent = batch_dependent(assessed, inside)
+  return row | {
+    "depends_on_batch": batch_dependence(assessed, dependent),
+    "examples": everything.examples,
+  }
 
 
 def rule_rows(assessed: Assessed) -> list[dict]:
   """Returns each rule's accuracy alone, against the worst of all rules."""
-  rules = rules_alone(assessed.plan)
   rows = []
   for cell in assessed.plan.cells:
+    rules = rules_alone(assessed.plan, cell.norm)
     row: dict = {
       "network": assessed.name,
+      "norm": cell.norm,
       "attacked": cell.target,
       "epsilon": radius(cell),
     }
@@ -233,18 +280,36 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   """Returns the alarms of a network.
 
   Most are about the strongest cell: the largest radius on the last target,
-  which is all modalities together. Accuracies of different radii and attacks
-  are compared, each from the attacks of its own cell alone. The worst case of
-  the main table would not do: it includes the attacks of all smaller balls,
-  so it could not rise with the radius even where an attack fails.
+  which is all modalities together. Every norm has its own, and what has none,
+  such as the gradients of the study, is told with the first. Accuracies of
+  different radii and attacks are compared, each from the attacks of its own
+  cell alone. The worst case of the main table would not do: it includes the
+  attacks of all smaller balls, so it could not rise with the radius even where
+  an attack fails.
   """
+  norms = assessed.plan.norms
+  return tuple(
+    alarm
+    for norm in norms
+    for alarm in _alarms_of(
+      assessed,
+      norm,
+      assessed.name if len(norms) == 1 else f"{assessed.name} in {norm}",
+    )
+  )
+
+
+def _alarms_of(
+  assessed: Assessed, norm: str, subject: str
+) -> tuple[checks.Alarm, ...]:
+  """Returns the alarms of one norm."""
   plan, evaluation = assessed.plan, assessed.evaluation
-  strongest = plan.strongest
-  levels = plan.levels(strongest.target)
+  strongest = plan.strongest_in(norm)
+  levels = plan.levels(norm, strongest.target)
   ran = plan.on(strongest)
   rules = [
     case
-    for attack in rules_alone(plan).values()
+    for attack in rules_alone(plan, norm).values()
     for case in ran
     if case.attack == attack
   ]
@@ -276,19 +341,33 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
     own_rule_robust=robust(rules[:1]),
     all_rules_robust=robust(rules),
     rules=len(rules),
-    zero_gradient=zero_gradients(assessed),
     constant_correct=checks.most_frequent(evaluation.labels),
-    large_epsilon_robust=robust(plan.beside),
-    **data_tables.coverage(assessed.used),
+    large_epsilon_robust=robust(
+      [case for case in plan.beside if case.cell.norm == norm]
+    ),
   )
+  if norm == plan.norms[0]:
+    measured = measured._replace(
+      zero_gradient=zero_gradients(assessed),
+      **data_tables.coverage(assessed.used),
+    )
   own_alarms = checks.check(
     measured,
-    assessed.name,
+    subject,
     examples=len(evaluation.labels),
     where=strongest.words,
   )
+  study_norm = alarm_study.norm_of(assessed.config)
+  nothing = "evaluation.alarm_examples is 0"
+  if assessed.config.evaluation.alarm_examples:
+    nothing = f"it is measured in {study_norm or 'linf, l2 or l1'} alone"
   return remedies.add_commands(
-    alarm_study.complete(own_alarms, assessed.alarms, assessed.name)
+    alarm_study.complete(
+      own_alarms,
+      assessed.alarms if norm == study_norm else None,
+      subject,
+      nothing,
+    )
   )
 
 
@@ -369,17 +448,30 @@ def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   }
 
 
+def unit(norms: Collection[str]) -> str:
+  """Returns the unit of the radii of some norms, for an axis."""
+  return "raw input units" + ("; sites in l0" if "l0" in norms else "")
+
+
 def correct_counts(
-  assessed: Assessed, target: str
-) -> Mapping[str, Sequence[float]]:
-  """Returns radii and how many examples withstand all attacks up to each."""
-  evaluation = assessed.evaluation
-  radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
-  for cell in assessed.plan.levels(target):
-    attacked = within(assessed, cell)
-    if not attacked.attacks:
-      continue
-    worst = evaluating.worst(attacked)
-    radii.append(cell.radius)
-    correct.append(int(worst.robust.sum()))
-  return {"radii": radii, "correct": correct}
+  assessed: Assessed,
+) -> Mapping[str, Mapping[str, Sequence[float]]]:
+  """Returns radii and how many examples withstand all attacks up to each.
+
+  By what is attacked, in words: every target, of several norms in each.
+  """
+  plan, evaluation = assessed.plan, assessed.evaluation
+  counts: dict[str, Mapping[str, Sequence[float]]] = {}
+  for norm in plan.norms:
+    for target in dict.fromkeys(cell.target for cell in plan.cells):
+      radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
+      for cell in plan.levels(norm, target):
+        attacked = within(assessed, cell)
+        if attacked.attacks:
+          radii.append(cell.radius)
+          correct.append(int(evaluating.worst(attacked).robust.sum()))
+      words = f"attack on {target}"
+      if len(plan.norms) > 1:
+        words = f"{norm} {words}"
+      counts[words] = {"radii": radii, "correct": correct}
+  return counts

@@ -74,11 +74,12 @@ def summary(networks: Sequence[Assessed]) -> str:
       for key in ("clean", "noise", "robust")
     }
     noise = f", {share['noise']} under random noise" if "noise" in row else ""
+    several = " in any norm" if row["norm"] == findings.TOGETHER else ""
     lines.append(
       f"{network.name}: {share['clean']} of the clean test examples are "
       f"classified correctly{noise} and {share['robust']} under the worst "
-      f"attack of radius {row['epsilon']} on {row['attacked']}. Mean l1 norm "
-      f"of the margin's input gradient: {norms}."
+      f"attack{several} of radius {row['epsilon']} on {row['attacked']}. Mean "
+      f"l1 norm of the margin's input gradient: {norms}."
     )
   lines += filter(None, map(_describe_batch_dependence, networks))
   examples = findings.accuracy_rows(networks[0])[-1]["examples"]
@@ -111,13 +112,10 @@ def _format_norm(value: float) -> str:
 
 
 def _accuracy(networks: Sequence[Assessed]) -> Section:
-  targets = dict.fromkeys(cell.target for cell in networks[0].plan.cells)
   curves: dict[str, dict[str, plots.Curve]] = {}
-  for target in targets:
-    curves[f"attack on {target}"] = {}
-    for network in networks:
-      counts = findings.correct_counts(network, target)
-      curves[f"attack on {target}"][network.name] = plots.Curve(
+  for network in networks:
+    for words, counts in findings.correct_counts(network).items():
+      curves.setdefault(words, {})[network.name] = plots.Curve(
         counts["radii"],
         [int(n) for n in counts["correct"]],
         len(network.evaluation.labels),
@@ -129,6 +127,7 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
       "bands. "
       "Where modalities have different radii, the larger one is drawn."
     ),
+    unit=findings.unit(networks[0].plan.norms),
   )
   return Section(
     "Accuracy under attack",
@@ -148,7 +147,10 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
 def _rules(networks: Sequence[Assessed]) -> list[Table]:
   """The table of single rules, if the suite has any on all examples."""
   rules = [
-    rule for network in networks for rule in findings.rules_alone(network.plan)
+    rule
+    for network in networks
+    for norm in network.plan.norms
+    for rule in findings.rules_alone(network.plan, norm)
   ]
   if not rules:
     return []
@@ -159,12 +161,14 @@ def _rules(networks: Sequence[Assessed]) -> list[Table]:
       name="rules",
       title="One rule alone against the worst of all rules",
       caption=(
-        "Accuracy under PGD with one backward rule, per example under the "
+        "Accuracy under PGD (sPGD in l0) with one backward rule, per example "
+        "under the "
         "worst of them, and under the worst of the whole suite. A rule that "
         "leaves much more than the worst case hides the network's weakness."
       ),
       columns=[
         Column("network", "network"),
+        Column("norm", "norm"),
         Column("attacked", "attacked"),
         Column("epsilon", "epsilon"),
         *(Column(rule, rule, True) for rule in dict.fromkeys(rules)),
@@ -208,7 +212,8 @@ def _gradients(networks: Sequence[Assessed]) -> Section:
   return Section(
     "Input gradients",
     "The gradient of the network's confidence with respect to its inputs, on "
-    "clean inputs, on adversarial ones, and on the way from one to the other. "
+    "clean inputs, on adversarial ones, and on the way from one to the other; "
+    f"the attack is PGD in {networks[0].plan.norms[0]}. "
     "The rival probability saturates where a network is confident: compare "
     "the margin too.",
     tables,

@@ -26,6 +26,7 @@ _SHARES = {
   "pgd": "PGD, worst rule",
   "robust": "worst of all",
 }
+_ATTACK = ("norm", "attacked", "epsilon", "examples")
 _DRAWN = 14  # groups in one picture: each colour with two marks
 _OVER_SEEDS = (
   "Means over the seeds of a group, with 95 % t intervals (Student's) of the "
@@ -39,7 +40,8 @@ class Numbers(NamedTuple):
   Attributes:
     accuracy: rows of `findings.accuracy_rows`.
     sparsity: rows of `findings.sparsity_rows`.
-    curves: by target, radii and the share of examples that withstand each.
+    curves: by what is attacked, radii and the share of examples that withstand
+      each.
     alarms: of the network.
     made_from: its digests.
   """
@@ -76,10 +78,9 @@ def numbers(assessed: Assessed) -> Numbers:
   rows = findings.accuracy_rows(assessed)
   count = len(assessed.evaluation.labels)
   curves = {}
-  for target in dict.fromkeys(row["attacked"] for row in rows):
-    told = findings.correct_counts(assessed, target)
+  for words, told in findings.correct_counts(assessed).items():
     shares = [correct / count for correct in told["correct"]]
-    curves[target] = (list(told["radii"]), shares)
+    curves[words] = (list(told["radii"]), shares)
   return Numbers(
     rows,
     findings.sparsity_rows(assessed, _SHOWN),
@@ -150,7 +151,7 @@ def runs(outcomes: Sequence[Outcome]) -> Table:
   rows = [row for each in outcomes for row in _rows(each)]
   columns = [
     *(Column(key, key) for key in outcomes[0].cell.values),
-    *(Column(key, key) for key in ("status", "attacked", "epsilon")),
+    *(Column(key, key) for key in ("status", "norm", "attacked", "epsilon")),
     Column("examples", "examples"),
     *(
       Column(key, _SHARES[key], True, interval=(f"{key}_low", f"{key}_high"))
@@ -184,8 +185,7 @@ def groups(outcomes: Sequence[Outcome]) -> Table:
     done = [each.numbers for each in members if each.numbers is not None]
     lists = [each.accuracy for each in done]
     for same in zip(*lists, strict=True):  # one attack, a row for each seed
-      row = {**about, "attacked": same[0]["attacked"]}
-      row |= {"epsilon": same[0]["epsilon"], "examples": same[0]["examples"]}
+      row = {**about, **{key: same[0][key] for key in _ATTACK}}
       for key in (*_SHARES, "success"):
         row |= _mean(key, [each[key] for each in same if key in each], 0, 1)
       for key in _SHARES:
@@ -195,7 +195,7 @@ def groups(outcomes: Sequence[Outcome]) -> Table:
       rows.append(about)
   columns = [
     *_about(outcomes),
-    *(Column(key, key) for key in ("attacked", "epsilon", "examples")),
+    *(Column(key, key) for key in _ATTACK),
     *(
       Column(key, _SHARES[key], True, interval=(f"{key}_low", f"{key}_high"))
       for key in ("clean", "noise", "pgd", "robust")
@@ -272,13 +272,14 @@ def _figures(outcomes: Sequence[Outcome]) -> list[Figure]:
   drawn = [(about, done) for about, done in grouped if done]
   for about, done in drawn[:_DRAWN]:
     told = [f"{key}={about[key]}" for key in _keys(outcomes)]
-    for target, (radii, _) in done[0].curves.items():
-      panel = panels.setdefault(f"attack on {target}", {})
+    for words, (radii, _) in done[0].curves.items():
+      panel = panels.setdefault(words, {})
       panel[", ".join(told) or "all runs"] = SeedCurve(
-        radii, [each.curves[target][1] for each in done]
+        radii, [each.curves[words][1] for each in done]
       )
   if not panels:
     return []
+  norms = {row["norm"] for _, done in drawn for row in done[0].accuracy}
   left = len(drawn) - _DRAWN
   more = f" {left} more groups are in the table alone." if left > 0 else ""
   return [
@@ -290,6 +291,7 @@ def _figures(outcomes: Sequence[Outcome]) -> list[Figure]:
         f"{more} Where modalities have different radii, the larger one is "
         "drawn."
       ),
+      unit=findings.unit(norms),
     )
   ]
 

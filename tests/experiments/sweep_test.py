@@ -448,8 +448,8 @@ def test_a_signal_stops_the_whole_sweep(tmp_path, monkeypatch):
 
 
 def test_all_runs_are_checked_before_the_first(tmp_path):
-  grid = ["evaluation.norm=linf,l3"]
-  with pytest.raises(UsageError, match=r"run evaluation.norm=l3: .* one of"):
+  grid = ["evaluation.norms=linf,l3"]
+  with pytest.raises(UsageError, match=r"run evaluation.norms=l3: .* one of"):
     sweep_run.run(tiny_runs.config(SHORT), tmp_path / "none", grid)
   assert not (tmp_path / "none").exists()
 
