@@ -276,12 +276,21 @@ def vulnerability_row(assessed: Assessed) -> dict:
   return row
 
 
+# Checks whose answer is the same under every norm.
+WITHOUT_NORM = (
+  "Tuned on the reported examples",
+  "Normalisation statistics changed",
+  "Classes are missing",
+  "Two forward passes differ",
+)
+
+
 def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
   """Returns the alarms of a network.
 
   Most are about the strongest cell: the largest radius on the last target,
-  which is all modalities together. Every norm has its own, and what has none,
-  such as the gradients of the study, is told with the first. Accuracies of
+  which is all modalities together. Every norm has its own; what has no norm is
+  told with the first. Accuracies of
   different radii and attacks are compared, each from the attacks of its own
   cell alone. The worst case of the main table would not do: it includes the
   attacks of all smaller balls, so it could not rise with the radius even where
@@ -296,6 +305,7 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
       norm,
       assessed.name if len(norms) == 1 else f"{assessed.name} in {norm}",
     )
+    if norm == norms[0] or alarm.name not in WITHOUT_NORM
   )
 
 
