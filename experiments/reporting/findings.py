@@ -1,7 +1,7 @@
 """Computes the report's numbers: rows of tables, and the alarms."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -278,6 +278,7 @@ def vulnerability_row(assessed: Assessed) -> dict:
 
 # Checks whose answer is the same under every norm.
 WITHOUT_NORM = (
+  "One class alone",
   "Tuned on the reported examples",
   "Normalisation statistics changed",
   "Classes are missing",
@@ -458,30 +459,50 @@ def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   }
 
 
-def unit(norms: Collection[str]) -> str:
-  """Returns the unit of the radii of some norms, for an axis."""
-  return "raw input units" + ("; sites in l0" if "l0" in norms else "")
+class Axis(NamedTuple):
+  """What a picture of accuracies against the radii of a norm is called.
+
+  Attributes:
+    name: of its files.
+    title: of the picture.
+    unit: of the radii.
+  """
+
+  name: str
+  title: str
+  unit: str
+
+
+def axis(norms: Sequence[str], norm: str, name: str, title: str) -> Axis:
+  """Returns the names of a picture of one norm; those of all, where it is one.
+
+  Args:
+    norms: of the evaluation.
+    norm: one of them.
+    name: of the picture's files, were there one norm alone.
+    title: of the picture, were there one norm alone.
+  """
+  unit = "sites" if norm == "l0" else "raw input units"
+  if len(norms) == 1:
+    return Axis(name, title, unit)
+  return Axis(f"{name}_{norm}", f"{title}, {norm}", unit)
 
 
 def correct_counts(
-  assessed: Assessed,
+  assessed: Assessed, norm: str
 ) -> Mapping[str, Mapping[str, Sequence[float]]]:
   """Returns radii and how many examples withstand all attacks up to each.
 
-  By what is attacked, in words: every target, of several norms in each.
+  By target, in words, of one norm.
   """
   plan, evaluation = assessed.plan, assessed.evaluation
   counts: dict[str, Mapping[str, Sequence[float]]] = {}
-  for norm in plan.norms:
-    for target in dict.fromkeys(cell.target for cell in plan.cells):
-      radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
-      for cell in plan.levels(norm, target):
-        attacked = within(assessed, cell)
-        if attacked.attacks:
-          radii.append(cell.radius)
-          correct.append(int(evaluating.worst(attacked).robust.sum()))
-      words = f"attack on {target}"
-      if len(plan.norms) > 1:
-        words = f"{norm} {words}"
-      counts[words] = {"radii": radii, "correct": correct}
+  for target in dict.fromkeys(cell.target for cell in plan.cells):
+    radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
+    for cell in plan.levels(norm, target):
+      attacked = within(assessed, cell)
+      if attacked.attacks:
+        radii.append(cell.radius)
+        correct.append(int(evaluating.worst(attacked).robust.sum()))
+    counts[f"attack on {target}"] = {"radii": radii, "correct": correct}
   return counts

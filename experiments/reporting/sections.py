@@ -111,24 +111,30 @@ def _format_norm(value: float) -> str:
   return "(no gradient)" if np.isnan(value) else f"{value:.3g}"
 
 
-def _accuracy(networks: Sequence[Assessed]) -> Section:
+def _curves(networks: Sequence[Assessed], norm: str) -> Figure:
+  """Accuracy against the radius of one norm, a line per network."""
   curves: dict[str, dict[str, plots.Curve]] = {}
   for network in networks:
-    for words, counts in findings.correct_counts(network).items():
+    for words, counts in findings.correct_counts(network, norm).items():
       curves.setdefault(words, {})[network.name] = plots.Curve(
         counts["radii"],
         [int(n) for n in counts["correct"]],
         len(network.evaluation.labels),
       )
-  figure = plots.accuracy_against_epsilon(
+  name, title = "accuracy_epsilon", "Accuracy against attack strength"
+  axis = findings.axis(networks[0].plan.norms, norm, name, title)
+  return plots.accuracy_against_epsilon(
     curves,
     caption=(
       "Accuracy under the worst attack up to each radius, with 95 % Wilson "
       "bands. "
       "Where modalities have different radii, the larger one is drawn."
     ),
-    unit=findings.unit(networks[0].plan.norms),
+    **axis._asdict(),
   )
+
+
+def _accuracy(networks: Sequence[Assessed]) -> Section:
   return Section(
     "Accuracy under attack",
     "Attacks change the image, the events or both, within a ball around each "
@@ -140,7 +146,7 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
       *attack_table.tables(networks),
       *perceptual_table.tables(networks),
     ],
-    [figure],
+    [_curves(networks, norm) for norm in networks[0].plan.norms],
   )
 
 

@@ -40,7 +40,7 @@ class Numbers(NamedTuple):
   Attributes:
     accuracy: rows of `findings.accuracy_rows`.
     sparsity: rows of `findings.sparsity_rows`.
-    curves: by what is attacked, radii and the share of examples that withstand
+    curves: by norm and target, radii and the share of examples that withstand
       each.
     alarms: of the network.
     made_from: its digests.
@@ -48,7 +48,7 @@ class Numbers(NamedTuple):
 
   accuracy: Sequence[Mapping[str, Any]]
   sparsity: Sequence[Mapping[str, Any]]
-  curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+  curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
   alarms: Sequence[Alarm]
   made_from: Mapping[str, str]
 
@@ -77,10 +77,13 @@ def numbers(assessed: Assessed) -> Numbers:
   """Returns what a sweep keeps of an evaluation: some kilobytes of it."""
   rows = findings.accuracy_rows(assessed)
   count = len(assessed.evaluation.labels)
-  curves = {}
-  for words, told in findings.correct_counts(assessed).items():
-    shares = [correct / count for correct in told["correct"]]
-    curves[words] = (list(told["radii"]), shares)
+  curves = {
+    norm: {
+      target: (list(told["radii"]), [n / count for n in told["correct"]])
+      for target, told in findings.correct_counts(assessed, norm).items()
+    }
+    for norm in assessed.plan.norms
+  }
   return Numbers(
     rows,
     findings.sparsity_rows(assessed, _SHOWN),
@@ -263,8 +266,11 @@ def _sparsity(outcomes: Sequence[Outcome]) -> list[Table]:
 
 
 def _figures(outcomes: Sequence[Outcome]) -> list[Figure]:
-  """Accuracy against the radius, a line per group, where a run is done."""
-  panels: dict[str, dict[str, SeedCurve]] = {}
+  """Accuracy against the radius, a line per group, where a run is done.
+
+  Every norm has a picture of its own.
+  """
+  panels: dict[str, dict[str, dict[str, SeedCurve]]] = {}
   grouped = [
     (about, [each.numbers for each in members if each.numbers])
     for about, members in _grouped(outcomes)
@@ -272,27 +278,27 @@ def _figures(outcomes: Sequence[Outcome]) -> list[Figure]:
   drawn = [(about, done) for about, done in grouped if done]
   for about, done in drawn[:_DRAWN]:
     told = [f"{key}={about[key]}" for key in _keys(outcomes)]
-    for words, (radii, _) in done[0].curves.items():
-      panel = panels.setdefault(words, {})
-      panel[", ".join(told) or "all runs"] = SeedCurve(
-        radii, [each.curves[words][1] for each in done]
-      )
-  if not panels:
-    return []
-  norms = {row["norm"] for _, done in drawn for row in done[0].accuracy}
+    for norm, targets in done[0].curves.items():
+      for target, (radii, _) in targets.items():
+        panel = panels.setdefault(norm, {}).setdefault(target, {})
+        panel[", ".join(told) or "all runs"] = SeedCurve(
+          radii, [each.curves[norm][target][1] for each in done]
+        )
+  name, title = "accuracy_seeds", "Accuracy against attack strength, over seeds"
   left = len(drawn) - _DRAWN
   more = f" {left} more groups are in the table alone." if left > 0 else ""
   return [
     plots.accuracy_over_seeds(
-      panels,
+      by_target,
       caption=(
         "Accuracy under the worst attack up to each radius: the mean over "
         "seeds, its 95 % t band cut at 0 and 100 %, and each seed as a dot."
         f"{more} Where modalities have different radii, the larger one is "
         "drawn."
       ),
-      unit=findings.unit(norms),
+      **findings.axis(list(panels), norm, name, title)._asdict(),
     )
+    for norm, by_target in panels.items()
   ]
 
 

@@ -135,7 +135,7 @@ def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
   assert [row["success"] for row in rows] == [1, 1]
   assert [row["pgd"] for row in rows] == [0, rows[0]["clean"]]
   assert [row["suite"] for row in findings.rule_rows(told)] == [0, 0]
-  counts = findings.correct_counts(told)[f"attack on {large.target}"]
+  counts = findings.correct_counts(told, "linf")[f"attack on {large.target}"]
   assert counts["correct"][1:] == [0, 0]
   entry = leaderboard_entry.entry(told, told.config, alone=True)
   assert entry.robustness.robust.estimate == 0

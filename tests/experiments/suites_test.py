@@ -429,6 +429,8 @@ def test_four_norms_are_one_evaluation(trained, tmp_path, capsys):
     *(("l0", name) for name in ("spgd", "sparse_rs")),
     ("", "all of them"),
   ]
+  pictures = {path.stem for path in (tables.parent / "figures").iterdir()}
+  assert pictures >= {f"accuracy_epsilon_{norm}" for norm in schema.NORMS}
   board = tables.parent / leaderboard_entry.FILE
   (entry,) = json.loads(board.read_text())["entries"]
   assert entry["norms"] == list(schema.NORMS)
