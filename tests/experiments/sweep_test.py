@@ -496,7 +496,7 @@ def outcome(cell, shares, **numbers):
     numbers=table.Numbers(
       accuracy,
       sparsity,
-      {"image": ([0.0, 0.1, 0.2], [0.9, *shares])},
+      {"linf": {"attack on image": ([0.0, 0.1, 0.2], [0.9, *shares])}},
       (),
       {},
     ),
