@@ -1,15 +1,19 @@
 """Prepares a data set that was downloaded, or lists those prepared.
 
     python -m experiments.prepare_data --source=FOLDER_OR_FILE --name=NAME
+    python -m experiments.prepare_data --source=N-MNIST --images=MNIST --name=N
     python -m experiments.prepare_data
 
 The source is what the publisher offers, as downloaded: the IDX files of MNIST,
 Fashion-MNIST or EMNIST in a folder; cifar-10-python.tar.gz,
 cifar-10-binary.tar.gz and the same of CIFAR-100, or what they unpack to;
 SVHN's train_32x32.mat and test_32x32.mat in a folder; EMNIST's
-emnist-SET.mat; or images as split/class/file, unpacked or in a tar. It becomes
-an array_record TFDS data set, in a random order, without TensorFlow. A second
-run says that it is done.
+emnist-SET.mat; N-MNIST's folders Train and Test; or images as split/class/file,
+both unpacked or in a tar or zip. It becomes an array_record TFDS data set, in a
+random order, without TensorFlow. A second run says that it is done.
+
+File n of N-MNIST is the recording of MNIST's image n. With --images, the folder
+of MNIST's IDX files, an example is both; without, the recording alone.
 
 Training reads the splits train and test. Others are named with
 --splits=train:Train,test:Test; where there is no test split, --hold_out=0.2
@@ -36,7 +40,12 @@ _NAME = flags.DEFINE_string(
   "name",
   None,
   "Name of the data set: mnist, fashion_mnist, emnist_letters, svhn_cropped, "
-  "cifar10, cifar100, or one of your own.",
+  "cifar10, cifar100, nmnist, or one of your own.",
+)
+_IMAGES = flags.DEFINE_string(
+  "images",
+  None,
+  "Of N-MNIST: the folder of MNIST's IDX files, for the recordings' images.",
 )
 _DATA_DIR = flags.DEFINE_string(
   "data_dir",
@@ -65,6 +74,7 @@ def run(
   name: str,
   data_dir: str | pathlib.Path | None = None,
   *,
+  images: str | pathlib.Path | None = None,
   overwrite: bool = False,
   splits: str | None = None,
   hold_out: float = 0.0,
@@ -77,6 +87,8 @@ def run(
     source: what was downloaded.
     name: of the data set.
     data_dir: where to write; TFDS' own data folder if None.
+    images: the folder of IDX files whose images the source's recordings are
+      of; None where it is no recordings, or for these alone.
     overwrite: whether to replace one made from other files, or otherwise, or
       damaged.
     splits: such as ``train:Train,test:Test``; None keeps all.
@@ -104,6 +116,7 @@ def run(
       source,
       name,
       data_dir,
+      images=images,
       overwrite=overwrite,
       splits=None if splits is None else split_names.parse(splits),
       hold_out=hold_out,
@@ -148,7 +161,7 @@ def _list() -> None:
 
 def main() -> None:
   """Does what the flags say."""
-  if _SOURCE.value is None and _NAME.value is None:
+  if (_SOURCE.value, _NAME.value, _IMAGES.value) == (None, None, None):
     _list()
     return
   if not _SOURCE.value or not _NAME.value:
@@ -159,6 +172,7 @@ def main() -> None:
       _SOURCE.value,
       _NAME.value,
       _DATA_DIR.value,
+      images=_IMAGES.value,
       overwrite=_OVERWRITE.value,
       splits=_SPLITS.value,
       hold_out=_HOLD_OUT.value,

@@ -37,6 +37,7 @@ _SUBMODULES = (
   "prng",
   "readouts",
   "regularizers",
+  "replication",
   "report",
   "sharding",
   "sparsity",

@@ -165,9 +165,6 @@ def student(values: Sequence[float], confidence: float = 0.95) -> Interval:
   References:
     Student (1908), The probable error of a mean, Biometrika 6.
   """
-  # At the top it would cost every import of the package a sixth of a second.
-  from scipy import special
-
   _check(0, 0, confidence)
   numbers = [float(value) for value in values]  # of an array too
   if not all(map(math.isfinite, numbers)):
@@ -177,9 +174,34 @@ def student(values: Sequence[float], confidence: float = 0.95) -> Interval:
   mean = statistics.fmean(numbers)
   if len(numbers) == 1:
     return Interval(mean, math.nan, math.nan)
-  tail = float(special.stdtrit(len(numbers) - 1, (1.0 + confidence) / 2.0))
-  half = tail * statistics.stdev(numbers) / math.sqrt(len(numbers))
-  return Interval(mean, mean - half, mean + half)
+  error = statistics.stdev(numbers) / math.sqrt(len(numbers))
+  return t_interval(mean, error, len(numbers) - 1, confidence)
+
+
+def t_interval(
+  estimate: float,
+  standard_error: float,
+  degrees_of_freedom: float,
+  confidence: float = 0.95,
+) -> Interval:
+  """Returns the t interval about an estimate whose error is estimated too.
+
+  Args:
+    estimate: in any unit.
+    standard_error: of the estimate, in its unit, at least 0.
+    degrees_of_freedom: of the standard error, above 0; any real number.
+    confidence: the coverage wanted, strictly between 0 and 1.
+
+  Raises:
+    ValueError: if the confidence is out of range.
+  """
+  # At the top it would cost every import of the package a sixth of a second.
+  from scipy import special
+
+  _check(0, 0, confidence)
+  tail = float(special.stdtrit(degrees_of_freedom, (1.0 + confidence) / 2.0))
+  half = tail * standard_error
+  return Interval(estimate, estimate - half, estimate + half)
 
 
 def _check(successes: int, total: int, confidence: float) -> None:

@@ -4,10 +4,11 @@ A gradient penalty is made of four parts, each a plain function: the
 *confidence* f whose gradient g is studied, the *direction* d(g) held constant,
 the *estimator* of the slope of f along d, and what is made of the slope. Along
 d = sign(g) the slope is ||g||_1, along g/||g||_2 it is ||g||_2, along the
-one-hot peak it is ||g||_inf.
+one-hot peak it is ||g||_inf. Along the derivative of the participation ratio it
+is 0, but its derivative is that of the ratio.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -63,18 +64,30 @@ class Penalized(NamedTuple):
   Attributes:
     penalty: [B].
     slope: [B], the estimate of the gradient's norm, signed.
+    gradient: g, like the inputs; constant.
     logits: [B, C] of the clean inputs.
     aux: what the forward function gave beside the clean logits.
   """
 
   penalty: Array
   slope: Array
+  gradient: Inputs
   logits: Array
   aux: Any
 
 
 Estimator = Callable[[Line], Array]  # -> slope [B]
+Shape = Callable[[Array], Array]  # slope [B] -> penalty [B]
 PenaltyFn = Callable[[Key, Inputs, Labels], Penalized]
+PenaltiesFn = Callable[[Key, Inputs, Labels], tuple[Penalized, ...]]
+
+
+class Term(NamedTuple):
+  """One of several penalties on the same gradient; see `gradient_penalty`."""
+
+  direction: Direction
+  estimator: Estimator
+  shape: Shape
 
 
 def _flat(leaf: Array) -> Array:
@@ -104,6 +117,37 @@ def peak_direction(gradients: Inputs) -> Inputs:
     return (jnp.sign(flat) * chosen).reshape(gradient.shape)
 
   return jax.tree.map(peak, gradients)
+
+
+def participation_direction(gradients: Inputs) -> Inputs:
+  """Returns dPR/dg of every modality, PR = ||g||_1^2 / (d ||g||_2^2).
+
+  (2/d) (n/||g||_2) (sign(g) - n g/||g||_2), with n = ||g||_1/||g||_2. PR does
+  not change with the length of g, so that the slope along it is 0 (Euler): use
+  the shape `signed`, whose derivative with respect to the weights is that of
+  sum_m PR_m, and an exact estimator, `jvp` or `double_backpropagation`; a
+  finite difference would see the slope alone. PR is that of every increasing
+  function of f, but where a probability saturates its gradient vanishes: of
+  `losses.margin` it does not.
+
+  It is 0 for g = 0, and for a g so short (||g||_2 < 1e-31 in single precision)
+  that 1/||g||_2 times the weights of a network would overflow.
+
+  References: none; a probe of ours that moves the sparsity of a gradient and
+    leaves its size to other terms.
+  """
+
+  def derivative(gradient: Array) -> Array:
+    flat = _flat(gradient)
+    length, unit = vectors.l2_norm(flat), vectors.unit(flat)
+    spread = jnp.sum(jnp.abs(unit), axis=1, keepdims=True)
+    limits = jnp.finfo(flat.dtype)
+    long = (length >= limits.tiny / limits.eps)[:, None]
+    of_unit = 2 * spread / flat.shape[1] * (jnp.sign(flat) - spread * unit)
+    whole = of_unit / jnp.where(long, length[:, None], 1)
+    return jnp.where(long, whole, 0).reshape(gradient.shape)
+
+  return jax.tree.map(derivative, gradients)
 
 
 def zero_direction(gradients: Inputs) -> Inputs:
@@ -186,13 +230,21 @@ def absolute(slope: Array) -> Array:
   return jnp.abs(slope)
 
 
+def signed(slope: Array) -> Array:
+  """Returns the slope itself, for `participation_direction`.
+
+  Of either sign: with a negative weight the participation ratio rises.
+  """
+  return slope
+
+
 def gradient_penalty(
   forward: ForwardFn | AnyLogitsFn,
   *,
   confidence: losses.Confidence = losses.rival_probability,
   direction: Direction = sign_direction,
   estimator: Estimator | None = None,
-  shape: Callable[[Array], Array] = squared,
+  shape: Shape = squared,
 ) -> PenaltyFn:
   """Returns a function giving shape(slope of f along d(g)) per example.
 
@@ -228,16 +280,44 @@ def gradient_penalty(
     moves the running statistics a second time.
   """
   estimate = finite_difference() if estimator is None else estimator
-  forward_pass = _with_aux(forward)
-  for name, function, parameters, advice in (
-    ("confidence", confidence, ("logits", "labels", "rival"), "losses.margin"),
-    ("direction", direction, ("gradients",), "regularizers.sign_direction"),
-    ("estimator", estimate, ("line",), "regularizers.finite_difference(0.01)"),
-    ("shape", shape, ("slope",), "regularizers.squared"),
-  ):
-    check_takes(name, function, parameters, f"{advice} is one")
+  penalize = gradient_penalties(
+    forward, [Term(direction, estimate, shape)], confidence=confidence
+  )
+  return lambda key, inputs, labels: penalize(key, inputs, labels)[0]
 
-  def penalize(key: Key, inputs: Inputs, labels: Labels) -> Penalized:
+
+def gradient_penalties(
+  forward: ForwardFn | AnyLogitsFn,
+  terms: Sequence[Term],
+  *,
+  confidence: losses.Confidence = losses.rival_probability,
+) -> PenaltiesFn:
+  """Returns several `gradient_penalty`s that share the clean pass and g.
+
+  Args:
+    forward: as in `gradient_penalty`.
+    terms: at least one.
+    confidence: f, ``(logits, labels, rival) -> [B]``.
+
+  Returns:
+    ``(key, inputs, labels) -> tuple of Penalized``, one for each term, of which
+    penalty and slope are its own.
+
+  Raises:
+    ValueError: if there is no term, or one of its parts is something else.
+  """
+  forward_pass = _with_aux(forward)
+  terms = tuple(terms)
+  if not terms:
+    raise ValueError("terms must hold at least one Term; got none")
+  _check_part("confidence", confidence)
+  for term in terms:
+    for name, function in term._asdict().items():
+      _check_part(name, function)
+
+  def penalize(
+    key: Key, inputs: Inputs, labels: Labels
+  ) -> tuple[Penalized, ...]:
     keys = example_keys(key, batch_size(inputs))
 
     def clean(x: Inputs) -> tuple[Array, tuple[Array, Any, Array]]:
@@ -267,13 +347,30 @@ def gradient_penalty(
     # outer differentiation a second-order program that it would throw away.
     frozen = jax.tree.map(lax.stop_gradient, pull)
     (constant,) = frozen(jnp.ones_like(value))
-    along_norm = jax.tree.map(lax.stop_gradient, direction(constant))
-    slope = estimate(
-      Line(fixed_confidence, inputs, change, along_norm, gradient)
-    )
-    return Penalized(shape(slope), slope, logits, aux)
+
+    def penalized(term: Term) -> Penalized:
+      along = jax.tree.map(lax.stop_gradient, term.direction(constant))
+      line = Line(fixed_confidence, inputs, change, along, gradient)
+      slope = term.estimator(line)
+      return Penalized(term.shape(slope), slope, constant, logits, aux)
+
+    return tuple(map(penalized, terms))
 
   return penalize
+
+
+def _check_part(name: str, function: Any) -> None:
+  """Raises ValueError unless a part of a penalty takes what it must."""
+  parameters, advice = _PARTS[name]
+  check_takes(name, function, parameters, f"{advice} is one")
+
+
+_PARTS: Mapping[str, tuple[tuple[str, ...], str]] = {
+  "confidence": (("logits", "labels", "rival"), "losses.margin"),
+  "direction": (("gradients",), "regularizers.sign_direction"),
+  "estimator": (("line",), "regularizers.finite_difference(0.01)"),
+  "shape": (("slope",), "regularizers.squared"),
+}
 
 
 def _with_aux(forward: Any) -> ForwardFn:

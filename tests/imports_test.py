@@ -32,6 +32,7 @@ RANKS = {
   "surrogates": 2,
   "losses": 2,
   "encoders": 2,
+  "replication": 2,
   "sparsity": 3,
   "storage": 3,
   "neurons": 3,
@@ -63,6 +64,7 @@ WORKROOMS = {
   "evaluation": 6,
   "reporting": 7,
   "sweeping": 8,
+  "questions": 9,
   "benchmarks": 8,
 }
 ONLY_IN = {

@@ -10,6 +10,7 @@ from snnjax.intervals import (
   clopper_pearson,
   paired_difference,
   student,
+  t_interval,
   wilson,
 )
 
@@ -111,6 +112,14 @@ def test_the_interval_of_a_mean_is_students(values):
   assert mean == pytest.approx(np.mean(values))
   assert ends == pytest.approx(known)
   assert student([3.0] * 3) == (3.0, 3.0, 3.0)
+
+
+def test_degrees_of_freedom_may_be_any_number():
+  assert t_interval(2.0, 0.5, 4.7, 0.9) == pytest.approx(
+    (2.0, *stats.t.interval(0.9, 4.7, 2.0, 0.5))
+  )
+  with pytest.raises(ValueError, match="strictly between 0 and 1"):
+    t_interval(2.0, 0.5, 4.7, 0.0)
 
 
 def test_one_number_says_nothing_of_the_next():

@@ -60,6 +60,9 @@ METHODS = {
   "sr_jvp": methods.sr(
     NETWORK, rule=RULE, weight=0.1, estimator=regularizers.jvp
   ),
+  "sr_participation": methods.sr(
+    NETWORK, rule=RULE, weight=0.1, participation=-0.5
+  ),
   "sr_star": methods.adversarial(
     methods.sr(NETWORK, rule=RULE, weight=0.1), NETWORK, PGD, rule=RULE
   ),
@@ -305,6 +308,55 @@ def test_sr_is_cross_entropy_plus_weighted_penalty():
   assert float(metrics["penalty"]) > 0
   with pytest.raises(ValueError, match=r"weight must lie in \[0, inf\]"):
     methods.sr(NETWORK, rule=RULE, weight=-1.0)
+
+
+def test_a_weight_of_the_participation_ratio_moves_it_either_way():
+  traces = []
+
+  @jax.jit
+  def step(weight, state):
+    traces.append(weight)
+    method = methods.sr(NETWORK, rule=RULE, weight=0, participation=weight)
+    return training.make_train_step(method, TX)(state, BATCH)
+
+  reached = {}
+  for weight in (-1.0, 0.0, 1.0):
+    state = begin(METHODS["sr_participation"])
+    for _ in range(40):
+      state, metrics = step(weight, state)
+    reached[weight] = float(metrics["participation"])
+    np.testing.assert_allclose(
+      metrics["loss"],
+      metrics["cross_entropy"] + weight * metrics["participation"],
+      rtol=1e-5,
+    )
+  assert len(traces) == 1
+  assert reached[1.0] < reached[0.0] - 0.05
+  assert reached[-1.0] > reached[0.0] + 0.05
+  # Absent it is not weighted by 0: it is not there.
+  for term, estimates in ((None, 0), (1.0, 1)):
+    calls = []
+
+    def counted(line, calls=calls):
+      calls.append(line)
+      return regularizers.jvp(line)
+
+    method = methods.sr(
+      NETWORK, rule=RULE, participation=term, participation_estimator=counted
+    )
+    jax.eval_shape(training.make_train_step(method, TX), state, BATCH)
+    assert len(calls) == estimates
+  with pytest.raises(ValueError, match="participation must be a number"):
+    methods.sr(NETWORK, rule=RULE, participation="1")
+
+
+def test_the_participation_ratio_of_zero_gradients_pulls_at_nothing():
+  state = begin(METHODS["sr_participation"])
+  silent = state._replace(params=jax.tree.map(jnp.zeros_like, state.params))
+  moved, metrics = step_of("sr_participation")(silent, BATCH)
+  plain, _ = step_of("vanilla")(silent, BATCH)
+  assert metrics["participation"] == 0
+  np.testing.assert_array_equal(weights(moved), weights(plain))
 
 
 def test_hire_of_one_period_is_vanilla():

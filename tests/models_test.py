@@ -15,13 +15,30 @@ IMAGES = jnp.asarray(RNG.uniform(size=(4, 8, 8, 1)), jnp.float32)
 EVENTS = jnp.asarray(RNG.uniform(size=(4, 3, 10, 10, 2)), jnp.float32)
 
 
-def two_branches():
+def two_branches(**options):
   return models.fusion(
     {"image": encoders.direct(3), "events": encoders.frames(3)},
     {"image": (4,), "events": (6,)},
     neuron=LIF,
     hidden=(8,),
+    **options,
   )
+
+
+def test_a_branch_standardises_its_own_modality():
+  inputs = {"image": IMAGES, "events": EVENTS}
+  key = jax.random.key(0)
+  plain = two_branches()
+  scaled = two_branches(standardize={"image": ((0.5,), (0.25,))})
+  variables = plain.init(key, inputs)
+  shifted = inputs | {"image": (IMAGES - 0.5) / 0.25}
+  np.testing.assert_allclose(
+    scaled.apply(variables, inputs, rule=RULE).outputs,
+    plain.apply(variables, shifted, rule=RULE).outputs,
+    atol=1e-6,
+  )
+  with pytest.raises(ValueError, match="standardize must name modalities"):
+    two_branches(standardize={"audio": ((0.0,), (1.0,))})
 
 
 def test_merge_is_batch_major():

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snnjax import input_gradients, losses, regularizers
+from snnjax import (
+  backward,
+  encoders,
+  input_gradients,
+  losses,
+  models,
+  neurons,
+  regularizers,
+  surrogates,
+)
 from snnjax.interfaces import Trace
 from snnjax.prng import example_keys
 
@@ -133,6 +142,124 @@ def test_parameter_gradients_are_those_of_the_norm(name):
         rtol=tolerances.get(estimator, 1e-6),
         atol=tolerances.get(estimator, 1e-9),
       )
+
+
+def ratio(gradients):
+  """PR by its definition, [B]."""
+  flat = gradients.reshape(len(gradients), -1)
+  l1 = jnp.sum(jnp.abs(flat), axis=1)
+  return l1**2 / (flat.shape[1] * jnp.sum(flat**2, axis=1))
+
+
+EXACT = {n: ESTIMATORS[n] for n in ("jvp", "double_backpropagation")}
+LIF = models.mlp((8,), neuron=neurons.lif(0.5, 0.5), encoder=encoders.direct(3))
+
+
+def spiking(params, key, inputs):
+  """A spiking network under a surrogate, on the same images."""
+  rule = backward.Bptt(surrogates.atan())
+  return LIF.apply(params, inputs, rule=rule, key=key).logits
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_parameter_gradients_are_those_of_the_participation_ratio(network):
+  params = PARAMS
+  if network == "spiking":
+    params = LIF.init(KEYS[3], IMAGE[..., None])
+  params, image = jax.tree.map(
+    lambda leaf: leaf.astype(jnp.float64), (params, IMAGE)
+  )
+
+  def logits(params, key, inputs):
+    if network == "spiking":
+      return spiking(params, key, inputs[..., None])
+    return forward(params, key, inputs)[0]
+
+  @jax.jit
+  def plain(params):
+    fn = losses.composed(
+      lambda key, x: logits(params, key, x),
+      losses.against_rival(losses.margin),
+    )
+    gradients = input_gradients.summed(fn)(KEYS[0], image, LABELS)
+    return jnp.sum(ratio(gradients))
+
+  expected = jax.grad(plain)(params)
+  scale = max(jnp.max(jnp.abs(x)) for x in jax.tree.leaves(expected))
+  assert scale > 1e-3
+  for estimator in EXACT.values():
+    # Of every increasing function of the margin it is the same ratio.
+    for confidence in (losses.margin, losses.rival_probability):
+
+      @jax.jit
+      def penalized(params, estimator=estimator, confidence=confidence):
+        result = regularizers.gradient_penalty(
+          lambda key, x: logits(params, key, x),
+          confidence=confidence,
+          direction=regularizers.participation_direction,
+          estimator=estimator,
+          shape=regularizers.signed,
+        )(KEYS[0], image, LABELS)
+        return jnp.sum(result.penalty), result.slope
+
+      gradients, slope = jax.grad(penalized, has_aux=True)(params)
+      np.testing.assert_allclose(slope, 0, atol=1e-12)
+      for ours, theirs in zip(
+        *map(jax.tree.leaves, (gradients, expected)), strict=True
+      ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9 * scale)
+
+
+def test_the_participation_direction_is_the_ratios_derivative():
+  gradients = jnp.array([[3.0, -4.0, 0.5], [1e-20, 2e-20, -1e-20]])
+  direct = jax.jit(regularizers.participation_direction)
+  direction = direct(gradients)
+  scale = jnp.array([[1.0], [1e-20]])
+  derivative = jax.jit(jax.grad(lambda g: jnp.sum(ratio(g))))
+  expected = derivative(gradients / scale) / scale
+  np.testing.assert_allclose(direction, expected, rtol=1e-4, atol=1e-7)
+  # Too short for a slope along it, or none: not an infinite one.
+  short = jnp.array([[1e-32, 2e-32, 0.0], [0.0, 0.0, 0.0]])
+  both = {"a": short, "b": gradients[:, :2]}
+  of_each = direct(both)
+  np.testing.assert_array_equal(of_each["a"], 0)
+  np.testing.assert_allclose(of_each["b"], direct(both["b"]), rtol=1e-6)
+
+
+def test_several_penalties_share_the_clean_pass_and_its_gradient():
+  calls = []
+
+  def counted(key, inputs):
+    calls.append(1)
+    return forward(PARAMS, key, inputs)
+
+  parts = (
+    regularizers.Term(
+      regularizers.sign_direction,
+      regularizers.finite_difference(),
+      regularizers.squared,
+    ),
+    regularizers.Term(
+      regularizers.peak_direction,
+      regularizers.double_backpropagation,
+      regularizers.signed,
+    ),
+  )
+  key = jax.random.key(0)
+  together = jax.jit(regularizers.gradient_penalties(counted, parts))
+  several = together(key, IMAGE, LABELS)
+  assert len(calls) == 3  # clean, moved, and looked at for lost derivatives
+  gradient = gradient_of(losses.rival_probability)
+  for part, result in zip(parts, several, strict=True):
+    alone = jax.jit(penalty_of(PARAMS, **part._asdict()))(key, IMAGE, LABELS)
+    np.testing.assert_allclose(result.penalty, alone.penalty, rtol=1e-6)
+    np.testing.assert_allclose(result.gradient, gradient, rtol=1e-5, atol=1e-7)
+  with pytest.raises(ValueError, match="terms must hold at least one Term"):
+    regularizers.gradient_penalties(counted, [])
+  odd = parts[0]._replace(shape=lambda: 0)
+  with pytest.raises(ValueError, match="shape must"):
+    regularizers.gradient_penalties(counted, [odd])
 
 
 def test_the_clean_pass_is_handed_back_and_open_to_differentiation():
@@ -273,15 +400,23 @@ def test_contributions_of_modalities_add_up():
 
 
 @pytest.mark.parametrize(
-  ("name", "estimator"), list(zip(NORMS, ESTIMATORS, strict=True))
+  ("name", "estimator"),
+  [
+    *zip(NORMS, ESTIMATORS, strict=True),
+    *(("participation", estimator) for estimator in EXACT),
+  ],
 )
 def test_zero_gradients_give_zero_and_finite_derivatives(name, estimator):
-  direction, _ = NORMS[name]
+  direction = getattr(regularizers, f"{name}_direction")
+  shape = regularizers.signed if name == "participation" else None
 
   @jax.jit
   def penalized(params):
     penalty = penalty_of(
-      params, direction=direction, estimator=ESTIMATORS[estimator]
+      params,
+      direction=direction,
+      estimator=ESTIMATORS[estimator],
+      shape=shape or regularizers.squared,
     )
     return jnp.sum(penalty(jax.random.key(0), IMAGE, LABELS).penalty)
 

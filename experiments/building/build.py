@@ -168,7 +168,13 @@ def threat_of(norm: str, radii: Mapping[str, Any]) -> attacks.Threat:
   One modality has no other beside which it must be weighed: its distances
   are in its own units, not in shares of its radius.
   """
-  make = chosen(THREATS, "norm", norm)
+  return threat_with(chosen(THREATS, "norm", norm), radii)
+
+
+def threat_with(
+  make: Callable[[Any], attacks.Threat], radii: Mapping[str, Any]
+) -> attacks.Threat:
+  """Returns `threat_of`, with ``radius -> threat`` in place of a name."""
   if len(radii) == 1:
     (radius,) = radii.values()
     return make(radius)

@@ -13,7 +13,6 @@ from experiments.command.progress import Progress, silent
 from experiments.configuration.schema import Config
 from snnjax.data import (
   dataset,
-  manifest,
   pipeline,
   registry,
   selection,
@@ -62,7 +61,9 @@ class Splits(NamedTuple):
 def load(
   config: Config, progress: Progress = silent, *, only_test: bool = False
 ) -> Splits:
-  """Loads, splits and, for events, simulates the data of ``config.data``.
+  """Loads and splits the data of ``config.data``.
+
+  A modality that the data set has not itself is simulated, see `sources`.
 
   A part of a split has of every class its share; which examples is a function
   of ``data.seed`` and the data alone: the same for all networks compared. The
@@ -103,9 +104,20 @@ def evaluated(config: Config, splits: Splits) -> Used:
   return splits.used.first("test", labels)
 
 
+def _own(config: Config) -> tuple[str, ...]:
+  """The modalities that the data set has itself."""
+  return registry.modalities(config.data.name, config.data.data_dir or None)
+
+
 def _split(config: Config, split: str) -> dataset.Dataset:
-  data_dir = config.data.data_dir or None
-  return registry.open_dataset(config.data.name, split, data_dir)
+  """What is needed of one split, by modality."""
+  return registry.open_dataset(
+    config.data.name,
+    split,
+    config.data.data_dir or None,
+    wanted=sources.needed(config, _own(config)),
+    frames=config.model.steps,
+  )
 
 
 def _check_channels(config: Config, data: dataset.Dataset) -> None:
@@ -217,23 +229,23 @@ def _streamed(config: Config, splits: Splits, progress: Progress) -> Splits:
   """Leaves the training split on the disk; the validation part is loaded."""
   del progress
   data = config.data
-  if data.name == registry.EMBEDDED or not _is_stored(config):
+  own = _own(config)
+  if data.name == registry.EMBEDDED or not set(config.seen) <= set(own):
     raise UsageError(
-      "data.stream must be false but for the images of a prepared data set; "
-      f"got true for data.modalities {','.join(config.seen)!r} of "
-      f"{data.name!r}"
+      "data.stream must be false but for what a prepared data set has itself "
+      f"({','.join(own)}); got true for data.modalities "
+      f"{','.join(config.seen)!r} of {data.name!r}"
     )
-  (name,) = config.seen
-
-  def named(images: Inputs) -> Inputs:
-    assert not isinstance(images, Mapping)  # as they lie on the disk
-    return splits.prepare({name: images})
-
-  manifest.locate(data.name, data.data_dir or None)
   # Grain and TFDS take seconds to import; a miss should not.
   from snnjax.data import prepared, streaming
 
-  records = prepared.records(data.name, "train", data.data_dir or None)
+  records = prepared.records(
+    data.name,
+    "train",
+    data.data_dir or None,
+    wanted=tuple(config.seen),
+    frames=config.model.steps,
+  )
   labels = records.labels()
   chosen = _fitted(config, labels)
   kept = chosen["train"]
@@ -244,9 +256,9 @@ def _streamed(config: Config, splits: Splits, progress: Progress) -> Splits:
   )
   validation = None
   if "validation" in chosen:
-    images, held = records.read(chosen["validation"].tolist())
+    inputs, held = records.read(chosen["validation"].tolist())
     validation = dataset.Dataset(
-      {name: images},
+      inputs,
       held,
       records.num_classes,
       records.name,
@@ -257,31 +269,19 @@ def _streamed(config: Config, splits: Splits, progress: Progress) -> Splits:
     Training(
       part.size,
       part.num_classes,
-      functools.partial(streaming.batches, part, prepare=named),
+      functools.partial(streaming.batches, part, prepare=splits.prepare),
     ),
     validation,
     _used(config, records.classes, "train", labels, chosen),
   )
 
 
-def _is_stored(config: Config) -> bool:
-  """Whether the network sees the data set's own images and nothing else."""
-  return len(config.seen) == 1 and all(
-    sources.TABLE[name].stored for name in config.seen
-  )
-
-
 def _recorded(
   config: Config, progress: Progress, data: dataset.Dataset, split: str
 ) -> dataset.Dataset:
-  """The modalities that the network sees, each as its source keeps it."""
-  return dataset.map_inputs(
-    data,
-    lambda _: {
-      name: sources.TABLE[name].record(config, data, split, progress)
-      for name in config.seen
-    },
-  )
+  """The modalities that the network sees, read or simulated."""
+  recorded = sources.record(config, data, split, progress)
+  return data._replace(inputs=recorded)
 
 
 def _prepare(config: Config) -> Prepare:

@@ -1,6 +1,8 @@
 """Networks of what a configuration sees."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import jax
 
 from experiments.building import build
 from experiments.configuration.schema import Config, Floats, Modality
@@ -80,20 +82,35 @@ def network(config: Config, classes: int) -> Network:
   return _naming(name, kind(config, own, _encoder(config, name, own), classes))
 
 
+def logits_under(
+  network: Network, rule: BackwardRule
+) -> Callable[[Variables, Key, Inputs], jax.Array]:
+  """Returns ``(variables, key, inputs) -> logits [B, C]`` under a rule.
+
+  With the variables as an argument, networks of one architecture share the
+  programs that are compiled of it.
+  """
+
+  def logits(variables: Variables, key: Key, inputs: Inputs) -> jax.Array:
+    return models.classifier(network, variables, rule=rule)(key, inputs)
+
+  return logits
+
+
 def _check_entrance(config: Config, name: str, own: Modality) -> None:
   """Raises unless a network of this kind has what a modality asks for."""
   mean, std = own.standardize.mean, own.standardize.std
-  kind, alone = config.model.kind, len(config.seen) == 1
+  kind = config.model.kind
   key = f"modalities.{name}.standardize"
   if len(mean) != len(std) or not all(value > 0 for value in std):
     raise ValueError(
       f"{key} must have as many means as stds, which are above 0; got {mean} "
       f"and {std}"
     )
-  if mean and (kind == "mlp" or not alone):
+  if mean and kind == "mlp":
     raise ValueError(
-      f"{key} must be empty but for convolutional networks of one modality; "
-      f"got {mean} for {kind!r} of {tuple(config.seen)}"
+      f"{key} must be empty but for convolutional networks; got {mean} for "
+      f"{kind!r}"
     )
   if own.shrink > 1 and kind != "cnn":
     raise ValueError(
@@ -179,6 +196,11 @@ def _fusion(config: Config, classes: int) -> Network:
     norm=BatchNorm if model.norm else None,
     readout=_readout(config),
     shrink={name: own.shrink for name, own in seen.items()},
+    standardize={
+      name: statistics
+      for name, own in seen.items()
+      if (statistics := _standardized(own))
+    },
   )
 
 

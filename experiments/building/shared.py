@@ -35,12 +35,13 @@ LIMITS: Mapping[str, int] = {
   "attacks": 4,
   "gradients": 4,
   "spikes": 16,
+  "questions": 2,
   "data": 1,
   "test data": 1,
 }
 # Their programs are compiled by functions of the library, which keep them
 # under the attack's name: dropping the attack frees nothing.
-_IN_LIBRARY = ("attacks",)
+_IN_LIBRARY = ("attacks", "questions")
 
 
 class Shared:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from experiments.building import build, networks
 from experiments.configuration.schema import Config
 from snnjax import attacks, losses, methods, regularizers
+from snnjax.attacks.gradient.slide import sparse_steps
 from snnjax.interfaces import Attack, LogitsFn, Network, Objective
 from snnjax.methods import Method
 
@@ -24,7 +25,15 @@ DIRECTIONS = {
   "l2": regularizers.unit_direction,
   "linf": regularizers.peak_direction,
 }
+# Of the term that moves the participation ratio, exact ones.
+PROBES = {
+  "none": None,
+  "jvp": regularizers.jvp,
+  "double_backpropagation": regularizers.double_backpropagation,
+}
 SHAPES = {"squared": regularizers.squared, "absolute": regularizers.absolute}
+# The key of a modality's radius, by norm.
+RADII = {"linf": "radius", "l2": "radius_l2", "l1": "radius_l1"}
 CONFIDENCES = {
   "rival_probability": losses.rival_probability,
   "softmax_probability": losses.softmax_probability,
@@ -45,6 +54,9 @@ def _vanilla(config: Config, made: Network) -> Objective:
 def _sr(config: Config, made: Network) -> Objective:
   own = config.method.sr
   estimator = build.chosen(ESTIMATORS, "method.sr.estimator", own.estimator)
+  probe = build.chosen(
+    PROBES, "method.sr.participation_estimator", own.participation_estimator
+  )
   return methods.sr(
     made,
     rule=build.rule(config, config.model.rule),
@@ -55,6 +67,9 @@ def _sr(config: Config, made: Network) -> Objective:
     direction=build.chosen(DIRECTIONS, "method.sr.direction", own.direction),
     estimator=estimator(own.difference),
     shape=build.chosen(SHAPES, "method.sr.shape", own.shape),
+    # Without an estimator there is no term, whatever its traced weight.
+    participation=None if probe is None else own.participation,
+    participation_estimator=probe or regularizers.jvp,
   )
 
 
@@ -85,7 +100,7 @@ def _adversarial(
     return methods.adversarial(
       inner(config, made),
       network=made,
-      craft=functools.partial(_craft, config),
+      craft=functools.partial(craft, config),
       rule=build.rule(config, config.model.rule),
     )
 
@@ -101,16 +116,42 @@ METHODS: Mapping[str, Callable[[Config, Network], Method | Objective]] = {
 }
 
 
-def _craft(config: Config, logits_fn: LogitsFn) -> Attack:
-  """The attack inside adversarial training: PGD, or FGSM for one step."""
-  own, seen = config.method.adversarial, config.seen
-  radii = {name: each.radius for name, each in seen.items()}
-  threat = build.threat_of(own.norm, radii)
-  if own.steps == 1:
-    return attacks.fgsm(logits_fn, threat)
+def craft(config: Config, logits_fn: LogitsFn) -> Attack:
+  """Builds the attack inside adversarial training: of several norms, the worst.
+
+  Args:
+    config: the whole configuration.
+    logits_fn: what is attacked.
+  """
+  own = config.method.adversarial
+  each = [_of_norm(config, norm, logits_fn) for norm in own.norms]
+  if len(each) == 1:
+    return each[0]
+  # By the loss, which training descends, not by success.
+  return attacks.worst_of(each, keep=attacks.best_loss)
+
+
+def _of_norm(config: Config, norm: str, logits_fn: LogitsFn) -> Attack:
+  """PGD in one norm, or FGSM for one step.
+
+  Under l1 both spread their steps as SLIDE does: the steepest step is one
+  coordinate. Steps are of ``step_size`` under linf, elsewhere of 2.5 radii
+  over their number.
+  """
+  steps, seen = config.method.adversarial.steps, config.seen
+  key = build.chosen(RADII, "method.adversarial.norms", norm)
+  threat = build.threat_of(
+    norm, {name: getattr(each, key) for name, each in seen.items()}
+  )
+  if norm == "l1" and steps > 1:
+    return attacks.slide(logits_fn, threat, steps=steps)
+  if steps == 1:
+    spread = sparse_steps(threat, 0.01) if norm == "l1" else threat
+    return attacks.fgsm(logits_fn, spread)
+  sizes = {name: each.step_size for name, each in seen.items()}
   return attacks.pgd(
     logits_fn,
     threat,
-    step_size={name: each.step_size for name, each in seen.items()},
-    steps=own.steps,
+    step_size=sizes if norm == "linf" else None,
+    steps=steps,
   )

@@ -138,9 +138,15 @@ class Modality:
   shrink: Annotated[int, Key("pool at a cnn's entrance", _SOME)] = 1
   standardize: Standardize = field(default_factory=Standardize)
   radius: Annotated[
-    float, Key("radius of noise or attack in training", _POSITIVE)
+    float, Key("linf radius of noise or attack in training", _POSITIVE)
   ] = 0.1
   step_size: Annotated[float, Key("step of the same", _POSITIVE)] = 0.05
+  radius_l2: Annotated[
+    float, Key("radius of an l2 attack in training", _POSITIVE)
+  ] = 0.7
+  radius_l1: Annotated[
+    float, Key("radius of an l1 attack in training", _POSITIVE)
+  ] = 3.5
   epsilons: Radii = field(default_factory=Radii)
 
 
@@ -156,7 +162,7 @@ class Image(Modality):
 
 @dataclass(frozen=True, kw_only=True)
 class Events(Modality):
-  """What an event camera would see of the images, simulated."""
+  """What an event camera sees: recordings of the data set, or simulated."""
 
   encoder: Annotated[str, Key("how they become spikes", OneOf(("frames",)))] = (
     "frames"
@@ -208,9 +214,9 @@ class Data:
       OneOf(("none", "crop_flip", "crop_flip_cutout")),
     ),
   ] = "none"
-  stream: Annotated[bool, Key("leave training images on the disk", Flag())] = (
-    False
-  )
+  stream: Annotated[
+    bool, Key("leave training examples on the disk", Flag())
+  ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +298,17 @@ class Sr:
       ),
     ),
   ] = "rival_probability"
+  participation: Annotated[
+    float,
+    Key("weight of the participation ratio; below 0: denser", Number()),
+  ] = 0.0
+  participation_estimator: Annotated[
+    str,
+    Key(
+      "how its derivative is measured; none leaves it out",
+      OneOf(("none", "jvp", "double_backpropagation")),
+    ),
+  ] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,9 +327,15 @@ class Hire:
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial:
-  """Training on attacked inputs, within each modality's radius."""
+  """Training on attacked inputs, within each modality's radius of a norm."""
 
-  norm: Annotated[str, Key("norm of the attack", OneOf(DENSE_NORMS))] = "linf"
+  norms: Annotated[
+    Texts,
+    Key(
+      "norms of the attack; of several the worst per example",
+      Listed(OneOf(DENSE_NORMS), least=1, distinct=True),
+    ),
+  ] = ("linf",)
   steps: Annotated[int, Key("its steps; 1 is FGSM", _SOME)] = 7
 
 

@@ -81,13 +81,20 @@ def _related(config: Config) -> list[str]:
     f"{data.augment!r} for {names!r}",
   )
   need(
-    not data.stream or (images and data.name != "digits"),
-    "data.stream must be false but for the images of a prepared data set; got "
-    f"true for data.modalities {names!r} of {data.name!r}",
+    not data.stream or data.name != "digits",
+    f"data.stream must be false but for a prepared data set; got true for "
+    f"{data.name!r}",
   )
   need(
     len(data.modalities) == 1 or kind == "cnn",
     f"model.kind must be 'cnn' for several data.modalities; got {kind!r}",
+  )
+  probe = config.method.sr
+  need(
+    probe.participation == 0 or probe.participation_estimator != "none",
+    "method.sr.participation must be 0 unless method.sr."
+    "participation_estimator is 'jvp' or 'double_backpropagation'; got "
+    f"{probe.participation:g} with 'none'",
   )
   counts = {
     f"{name}.epsilons.{norm}": len(own.epsilons.of(norm))

@@ -16,13 +16,11 @@ from experiments.building import build, networks
 from experiments.command.exits import UsageError
 from experiments.configuration.schema import Config
 from experiments.planning import suites
-from snnjax import models
 from snnjax.attacks import Oracle, SuiteError, Threat
 from snnjax.evaluation import Plan, View, many_rules, planning
 from snnjax.evaluation.planning import Cell
 from snnjax.evaluation.steps import Builder
 from snnjax.interfaces import (
-  BackwardRule,
   Inputs,
   Key,
   LogitsFn,
@@ -95,7 +93,7 @@ def grid(
   Raises:
     ValueError: the configuration names what there is not.
   """
-  own = _logits(network, build.rule(config, config.model.rule))
+  own = networks.logits_under(network, build.rule(config, config.model.rule))
   return Grid(
     {
       name: build.chosen(build.THREATS, "norm", name)
@@ -167,7 +165,7 @@ def _views(
   plain = {
     name: own
     if name == config.model.rule
-    else _logits(network, build.rule(config, name))
+    else networks.logits_under(network, build.rule(config, name))
     for name in rules
     if name not in build.ADAPTIVE
   }
@@ -191,13 +189,6 @@ def _views(
     }
 
   return views
-
-
-def _logits(network: Network, rule: BackwardRule) -> _Logits:
-  def logits(variables: Variables, key: Key, inputs: Inputs) -> jax.Array:
-    return models.classifier(network, variables, rule=rule)(key, inputs)
-
-  return logits
 
 
 def _adapting(

@@ -39,7 +39,8 @@ AUGMENTATIONS: Mapping[str, tuple[augmentation.Transform, ...]] = {
 TRACED = (
   "seed",
   "method.sr.weight",
-  *schema.of_modalities("radius", "step_size"),
+  "method.sr.participation",
+  *schema.of_modalities("radius", "step_size", "radius_l2", "radius_l1"),
   "optimizer.learning_rate",
   "optimizer.weight_decay",
 )
@@ -115,8 +116,9 @@ def network_of(config: Config, classes: int, shared: Shared) -> Network:
 def traced_values(config: Config) -> dict[str, Any]:
   """The values of the keys in `TRACED`, by key."""
   return {
-    # A seed may be larger than the integers that JAX takes a number for.
-    key: np.uint32(value) if isinstance(value, int) else value
+    # A seed may be larger than the integers that JAX takes a number for; of
+    # the others a file may say 1 for 1.0.
+    key: np.uint32(value) if schema.KEYS[key].kind is int else float(value)
     for key, value in settings.part(config, TRACED).items()
   }
 

@@ -10,7 +10,13 @@ import numpy as np
 from snnjax import prng, vectors
 from snnjax.arguments import as_labels, check_attack, check_attacks
 from snnjax.attacks.admission import admit_result, checked_labels
-from snnjax.attacks.candidates import candidate, keep_better, success_then_loss
+from snnjax.attacks.candidates import (
+  Keep,
+  candidate,
+  check_keep,
+  keep_better,
+  success_then_loss,
+)
 from snnjax.attacks.oracles import (
   Oracle,
   OracleState,
@@ -25,7 +31,9 @@ from snnjax.interfaces import Array, Attack, AttackResult, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
 
 
-def worst_of(attacks: Sequence[Attack]) -> Attack:
+def worst_of(
+  attacks: Sequence[Attack], *, keep: Keep = success_then_loss
+) -> Attack:
   """Returns the attack that runs all of them and keeps the worst per example.
 
   A success beats a failure, and among equals the higher loss wins. Attacks
@@ -34,11 +42,16 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
 
   Args:
     attacks: at least one, as a rule one attack under each backward rule.
+    keep: chooses between their results. `best_loss` does not ask for success:
+      with one attack for each norm, training on it descends the largest loss
+      in the union of the balls (Tramer, Boneh 2019, "Adversarial training and
+      robustness for multiple perturbations", arXiv 1904.13000).
 
   Raises:
-    ValueError: if there is no attack.
+    ValueError: if there is no attack, or `keep` is no rule.
   """
   attacks = check_attacks(attacks)
+  check_keep(keep)
 
   def attack(key: Key, inputs: Inputs, labels: Labels) -> AttackResult:
     size = prng.batch_size(inputs)
@@ -46,7 +59,7 @@ def worst_of(attacks: Sequence[Attack]) -> Attack:
     best = attacks[0](prng.fold_in(keys, 0), inputs, labels)
     for index, single in enumerate(attacks[1:], 1):
       new = single(prng.fold_in(keys, index), inputs, labels)
-      best = keep_better(success_then_loss, best, new)
+      best = keep_better(keep, best, new)
     return best
 
   return attack

@@ -4,7 +4,7 @@ A data folder holds TFDS data sets as `name/version/`. Those that
 `importers.prepare` wrote have a manifest beside the shards: the SHA-256 of
 the files they were made from, of every written file and of every split's
 examples; the choices they were made with; the number of examples of each
-class. Sets that TFDS prepared itself have no manifest.
+class; what an example holds. Sets that TFDS prepared itself have no manifest.
 """
 
 import json
@@ -20,6 +20,7 @@ FILE = "snnjax.json"
 IMPORTER = 2  # how sets are written; 1 kept the order of the files
 ARRAY_RECORD = "array_record"
 _INFO = "dataset_info.json"
+_SIDE = 256  # rows or columns of the sensor: events have a byte for each
 _SPLIT = re.compile(r"\w[\w.-]*")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -28,7 +29,7 @@ class Known(NamedTuple):
   """What a published data set looks like.
 
   Attributes:
-    shape: of an image, (H, W, C).
+    shape: of an image, (H, W, C), where it has images.
     num_classes: number of classes.
     counts: examples of each split as published.
     download: the files to get.
@@ -46,6 +47,13 @@ _IDX = (
 )
 KNOWN = {
   "mnist": Known((28, 28, 1), 10, {"train": 60_000, "test": 10_000}, _IDX),
+  "nmnist": Known(
+    (28, 28, 1),
+    10,
+    {"train": 60_000, "test": 10_000},
+    "the folders Train and Test of N-MNIST; add --images=FOLDER, MNIST's IDX "
+    "files, for the image of each recording",
+  ),
   "fashion_mnist": Known(
     (28, 28, 1), 10, {"train": 60_000, "test": 10_000}, _IDX
   ),
@@ -90,6 +98,16 @@ class Prepared(NamedTuple):
   splits: Mapping[str, int]
   manifest: Mapping[str, Any] | None
   fault: str
+
+  @property
+  def modalities(self) -> Mapping[str, tuple[int, ...]]:
+    """What an example holds: the shape of an image, of one event frame.
+
+    Without a manifest, or with one that names none, it holds an image; its
+    shape is then with the examples alone, and () here.
+    """
+    noted = (self.manifest or {}).get("modalities", {"image": ()})
+    return {name: tuple(shape) for name, shape in noted.items()}
 
 
 class MissingDataError(FileNotFoundError):
@@ -179,6 +197,11 @@ def _check_noted(noted: Mapping[str, Any]) -> None:
       for key in ("formats", "left_out")
       for name, number in made[key].items()
     ),
+    "modalities": all(
+      _is_text(name) and all(map(_is_count, shape))
+      for name, shape in noted.get("modalities", {}).items()
+    )
+    and _is_frame(noted.get("modalities", {}).get("events", [1, 1, 2])),
     "files": all(
       _is_text(digest) and name == pathlib.PurePath(name).name
       for name, digest in noted["files"].items()
@@ -195,6 +218,41 @@ def _is_text(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
   return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def check_wanted(
+  name: str,
+  held: Collection[str],
+  wanted: Collection[str],
+  frames: int | None,
+) -> None:
+  """Raises ValueError unless a data set holds what is wanted of it.
+
+  Args:
+    name: of the set, for the message.
+    held: its modalities.
+    wanted: some of them, at least one.
+    frames: number of event frames; needed where "events" are wanted.
+  """
+  if not wanted or not set(wanted) <= set(held):
+    raise ValueError(
+      f"wanted must be some of {sorted(held)}, which {name} holds; got "
+      f"{sorted(wanted)}"
+    )
+  if "events" in wanted and (frames is None or frames < 1):
+    raise ValueError(
+      f"frames must be at least 1 for the events of {name}; got {frames}"
+    )
+
+
+def _is_frame(shape: list[int]) -> bool:
+  """Whether it is the shape of an event frame that bytes can address."""
+  *sides, channels = shape
+  return (
+    len(sides) == 2
+    and channels == 2
+    and all(0 < side <= _SIDE for side in sides)
+  )
 
 
 def versions(
@@ -278,9 +336,10 @@ def locate(name: str, data_dir: str | pathlib.Path | None = None) -> Prepared:
 def digest(prepared: Prepared) -> str:
   """Returns one SHA-256 of a data set, the same in whichever folder it is.
 
-  With a manifest it covers the classes and the examples of every split. TFDS
-  notes no digest of the examples it prepares: without a manifest it covers
-  the files that describe the set, and the sizes of its shards.
+  With a manifest it covers the classes and the examples of every split, and
+  the sensor of their events. TFDS notes no digest of the examples it prepares:
+  without a manifest it covers the files that describe the set, and the sizes
+  of its shards.
 
   Args:
     prepared: from `locate`.
@@ -292,6 +351,8 @@ def digest(prepared: Prepared) -> str:
     identifying = {
       key: prepared.manifest[key] for key in ("classes", "examples")
     }
+    if "events" in prepared.modalities:
+      identifying["events"] = prepared.modalities["events"]
     return identity.of_value(identifying)
   sizes_and_digests: dict[str, str | int] = {}
   for path in sorted(prepared.path.iterdir()):

@@ -2,7 +2,8 @@
 
 It reads the sets that `importers.prepare` writes and those that TFDS itself
 prepared as array_record: `mnist`, `fashion_mnist`, `svhn_cropped`, `cifar10`,
-`cifar100` and any other with the features `image` and `label`.
+`cifar100` and any other with the features `image` and `label`. Recordings of
+an event camera, `events`, are read of sets that `importers.prepare` wrote.
 
 References:
   "TensorFlow Datasets, a collection of ready-to-use datasets",
@@ -11,7 +12,7 @@ References:
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,14 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from snnjax.data import dataset, descriptions, image_files, manifest, shards
+from snnjax.data import (
+  dataset,
+  descriptions,
+  events,
+  image_files,
+  manifest,
+  shards,
+)
 
 _CHUNK = 4096  # examples read at once; so many are in memory twice
 _CHANNELS = {**image_files.CHANNELS, "RGBA": 4}
@@ -29,42 +37,72 @@ class Records(NamedTuple):
   """One split on the disk, read at random.
 
   Attributes:
-    read: positions -> images [n, H, W, C] uint8 and labels [n] int32; may be
-      called from several threads.
-    labels: reads the labels of all, [size] int32, and decodes no image.
+    read: positions -> inputs [n, ...] uint8 and labels [n] int32; may be
+      called from several threads. The inputs are images [n, H, W, C], or a
+      mapping of the modalities that were wanted.
+    labels: reads the labels of all, [size] int32, and decodes no input.
     size: number of examples.
-    shape: of an image, (H, W, C).
+    shapes: of an image, (H, W, C), and of a recording, (T, height, width, 2).
     num_classes: number of classes.
     name: for reports, e.g. "mnist/test".
     classes: the classes' names.
   """
 
-  read: Callable[[Sequence[int]], tuple[np.ndarray, np.ndarray]]
+  read: Callable[[Sequence[int]], tuple[dataset.HostInputs, np.ndarray]]
   labels: Callable[[], np.ndarray]
   size: int
-  shape: tuple[int, ...]
+  shapes: Mapping[str, tuple[int, ...]]
   num_classes: int
   name: str
   classes: tuple[str, ...]
 
 
-def _features(
-  features: Any, name: str
-) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:
-  missing = {"image", "label"} - set(features)
+class Stored(NamedTuple):
+  """One split as it was written, example by example.
+
+  Attributes:
+    read: positions -> for each what is stored of each modality, and its label.
+      An image is [H, W, C] uint8; events are [M, 5] uint8, see
+      `events.decode_nmnist`.
+    labels: as of `Records`.
+    size: number of examples.
+    image: shape of an image; () for a set without images.
+    name: for reports, e.g. "mnist/test".
+    classes: the classes' names.
+  """
+
+  read: Callable[[Sequence[int]], Iterator[tuple[dict[str, np.ndarray], int]]]
+  labels: Callable[[], np.ndarray]
+  size: int
+  image: tuple[int, ...]
+  name: str
+  classes: tuple[str, ...]
+
+
+def _check_features(features: Any, name: str, wanted: Collection[str]) -> None:
+  """Raises unless a set has labels and what is wanted, as it must be stored."""
+  missing = {*wanted, "label"} - set(features)
   if missing:
+    listed = " and ".join([*sorted(wanted), "label"])
     raise ValueError(
-      f"{name} must have the features image and label; it has "
-      f"{sorted(features)}"
+      f"{name} must have the features {listed}; it has {sorted(features)}"
     )
-  image, label = features["image"], features["label"]
-  if not (
-    isinstance(image, tfds.features.Image | tfds.features.Tensor)
-    and isinstance(label, tfds.features.ClassLabel)
-  ):
+  label = features["label"]
+  if not isinstance(label, tfds.features.ClassLabel):
     raise ValueError(
-      f"{name}: image must be an Image or a Tensor, label a ClassLabel; they "
-      f"are {type(image).__name__} and {type(label).__name__}"
+      f"{name}: label must be a ClassLabel; it is {type(label).__name__}"
+    )
+  if "image" in wanted:
+    _check_image(features["image"], name)
+  if "events" in wanted:
+    _check_events(features["events"], name)
+
+
+def _check_image(image: Any, name: str) -> None:
+  if not isinstance(image, tfds.features.Image | tfds.features.Tensor):
+    raise ValueError(
+      f"{name}: image must be an Image or a Tensor; it is "
+      f"{type(image).__name__}"
     )
   shape = tuple(image.shape)
   if image.np_dtype != np.uint8 or len(shape) != 3 or None in shape:
@@ -73,7 +111,16 @@ def _features(
       f"{image.np_dtype} {shape}"
     )
   descriptions.check_shape(name, shape)
-  return image, shape, tuple(label.names)
+
+
+def _check_events(words: Any, name: str) -> None:
+  if not isinstance(words, tfds.features.Tensor) or (
+    (words.np_dtype, tuple(words.shape)) != (np.uint8, (None, 5))
+  ):
+    raise ValueError(
+      f"{name}: events must be a Tensor of uint8 words (None, 5); it is "
+      f"{words!r}"
+    )
 
 
 @contextlib.contextmanager
@@ -90,19 +137,21 @@ def _name_damaged_set(folder: pathlib.Path) -> Iterator[None]:
     raise ValueError(f"{folder} is damaged: {error!r}") from error
 
 
-def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
-  """Opens one split of a prepared data set.
+def open_stored(
+  prepared: manifest.Prepared, split: str, wanted: Collection[str]
+) -> Stored:
+  """Opens one split of a prepared data set as it was written.
 
   Args:
-    prepared: from `manifest.locate`.
+    prepared: from `manifest.locate`, or just written and without a manifest.
     split: one of its splits.
+    wanted: which modalities to read, some of "image" and "events".
 
   Returns:
-    The records; each read decodes only what it is asked for.
+    The examples; each read decodes only what it is asked for.
 
   Raises:
-    ValueError: if the split is unknown, or the data set holds no images of
-      one shape with labels; if it names what TFDS would import.
+    ValueError: as `open_prepared`.
   """
   name = f"{prepared.name}/{split}"
   manifest.verify(prepared, ())
@@ -120,23 +169,32 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
       split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
     )
     size = _count_examples(builder, split)
-  image, shape, classes = _features(features, name)
+  _check_features(features, name, wanted)
+  image = features["image"] if "image" in wanted else None
+  shape = () if image is None else tuple(image.shape)
 
-  def read(positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+  def decode(example: Any, where: str) -> dict[str, np.ndarray]:
+    stored = {}
+    if image is not None:
+      content = example["image"].bytes_list.value[0]
+      if isinstance(image, tfds.features.Image):
+        image_files.check(content, where, shape, _CHANNELS)
+      stored["image"] = image.decode_example_np(content)
+    if "events" in wanted:
+      content = example["events"].bytes_list.value[0]
+      stored["events"] = np.frombuffer(content, np.uint8).reshape(-1, 5)
+    return stored
+
+  def read(
+    positions: Sequence[int],
+  ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     rows = [int(position) for position in positions]
     if rows and not 0 <= min(rows) <= max(rows) < size:
       raise ValueError(f"positions must be in [0, {size}); got {rows}")
-    images = np.empty((len(rows), *shape), np.uint8)
-    labels = np.empty(len(rows), np.int32)
     with _name_damaged_set(prepared.path):
-      for row, example in enumerate(_parse(records, rows)):
-        content = example["image"].bytes_list.value[0]
-        if isinstance(image, tfds.features.Image):
-          where = f"{name}[{rows[row]}]"
-          image_files.check(content, where, shape, _CHANNELS)
-        images[row] = image.decode_example_np(content)
-        labels[row] = example["label"].int64_list.value[0]
-    return images, labels
+      for row, example in zip(rows, _parse(records, rows), strict=True):
+        label = example["label"].int64_list.value[0]
+        yield decode(example, f"{name}[{row}]"), label
 
   def read_labels() -> np.ndarray:
     labels = np.empty(size, np.int32)
@@ -149,7 +207,87 @@ def open_prepared(prepared: manifest.Prepared, split: str) -> Records:
         ]
     return labels
 
-  return Records(read, read_labels, size, shape, len(classes), name, classes)
+  classes = tuple(features["label"].names)
+  return Stored(read, read_labels, size, shape, name, classes)
+
+
+def open_prepared(
+  prepared: manifest.Prepared,
+  split: str,
+  *,
+  wanted: Sequence[str] | None = None,
+  frames: int | None = None,
+) -> Records:
+  """Opens one split of a prepared data set.
+
+  A recording becomes counts of its events in T bins of equal length, from its
+  first event to its last, see `events.to_frames`.
+
+  Args:
+    prepared: from `manifest.locate`.
+    split: one of its splits.
+    wanted: some of its modalities, which are then read as a mapping. None
+      reads its images, as one array.
+    frames: number T of event frames, where events are wanted.
+
+  Returns:
+    The records; each read decodes only what it is asked for.
+
+  Raises:
+    ValueError: if the split is unknown, or the data set does not hold what is
+      wanted with labels; if images have not one shape; if it names what TFDS
+      would import.
+  """
+  names = ("image",) if wanted is None else tuple(wanted)
+  manifest.check_wanted(prepared.name, prepared.modalities, names, frames)
+  stored = open_stored(prepared, split, names)
+  shapes = {"image": stored.image} if "image" in names else {}
+  if "events" in names:
+    shapes["events"] = (frames or 0, *prepared.modalities["events"])
+    descriptions.check_shape(stored.name, shapes["events"])
+
+  def read(positions: Sequence[int]) -> tuple[dataset.HostInputs, np.ndarray]:
+    inputs = {
+      name: np.empty((len(positions), *shape), np.uint8)
+      for name, shape in shapes.items()
+    }
+    labels = np.empty(len(positions), np.int32)
+    for row, (example, label) in enumerate(stored.read(positions)):
+      labels[row] = label
+      if "image" in shapes:
+        inputs["image"][row] = example["image"]
+      if "events" in shapes:
+        where = f"{stored.name}[{positions[row]}]"
+        words, shape = example["events"], shapes["events"]
+        with _name_damaged_set(prepared.path):
+          counts = _count(words.tobytes(), where, shape)
+        inputs["events"][row] = _to_bytes(counts, where)
+    return inputs["image"] if wanted is None else inputs, labels
+
+  return Records(
+    read,
+    stored.labels,
+    stored.size,
+    shapes,
+    len(stored.classes),
+    stored.name,
+    stored.classes,
+  )
+
+
+def _count(content: bytes, where: str, shape: tuple[int, ...]) -> np.ndarray:
+  frames, height, width, _ = shape
+  recording = events.decode_nmnist(content, where, height=height, width=width)
+  return events.to_frames(recording, frames)
+
+
+def _to_bytes(counts: np.ndarray, where: str) -> np.ndarray:
+  if counts.max() > np.iinfo(np.uint8).max:
+    raise ValueError(
+      f"{where}: a pixel must have at most 255 events in one frame; got "
+      f"{counts.max()} in one of {len(counts)}: use more frames"
+    )
+  return counts.astype(np.uint8)
 
 
 def _count_examples(builder: Any, split: str) -> int:
@@ -174,7 +312,12 @@ def _parse(records: Any, positions: Sequence[int]) -> Iterator[Any]:
 
 
 def records(
-  name: str, split: str, data_dir: str | pathlib.Path | None = None
+  name: str,
+  split: str,
+  data_dir: str | pathlib.Path | None = None,
+  *,
+  wanted: Sequence[str] | None = None,
+  frames: int | None = None,
 ) -> Records:
   """Opens one split of a data set by name, to be read piece by piece.
 
@@ -185,16 +328,24 @@ def records(
     name: of the data set; "name/config" for one of TFDS' configurations.
     split: for instance "train" or "test".
     data_dir: see `manifest.data_folder`.
+    wanted: see `open_prepared`.
+    frames: likewise.
 
   Raises:
     MissingDataError: if it is not prepared, at once and with the command.
     ValueError: see `open_prepared`.
   """
-  return open_prepared(manifest.locate(name, data_dir), split)
+  prepared = manifest.locate(name, data_dir)
+  return open_prepared(prepared, split, wanted=wanted, frames=frames)
 
 
 def load(
-  name: str, split: str, data_dir: str | pathlib.Path | None = None
+  name: str,
+  split: str,
+  data_dir: str | pathlib.Path | None = None,
+  *,
+  wanted: Sequence[str] | None = None,
+  frames: int | None = None,
 ) -> dataset.Dataset:
   """Loads one split of a data set by name into memory.
 
@@ -202,9 +353,12 @@ def load(
     name: of the data set; "name/config" for one of TFDS' configurations.
     split: for instance "train" or "test".
     data_dir: see `manifest.data_folder`.
+    wanted: see `open_prepared`.
+    frames: likewise.
 
   Returns:
-    Images [N, H, W, C] uint8 with labels [N] int32, in the prepared order.
+    Images [N, H, W, C] uint8, or a mapping of what is wanted, with labels [N]
+    int32, in the prepared order.
 
   Raises:
     MissingDataError: if it is not prepared, at once and with the command.
@@ -213,16 +367,25 @@ def load(
   """
   prepared = manifest.locate(name, data_dir)
   manifest.verify(prepared, (split,))
-  source = open_prepared(prepared, split)
-  images = np.empty((source.size, *source.shape), np.uint8)
+  source = open_prepared(prepared, split, wanted=wanted, frames=frames)
+  inputs = {
+    modality: np.empty((source.size, *shape), np.uint8)
+    for modality, shape in source.shapes.items()
+  }
   labels = np.empty(source.size, np.int32)
   for begin in range(0, source.size, _CHUNK):
     rows = range(begin, min(begin + _CHUNK, source.size))
-    images[rows.start : rows.stop], labels[rows.start : rows.stop] = (
-      source.read(rows)
-    )
+    part, labels[rows.start : rows.stop] = source.read(rows)
+    for modality, stored in inputs.items():
+      stored[rows.start : rows.stop] = (
+        part[modality] if isinstance(part, Mapping) else part
+      )
   return dataset.validate(
     dataset.Dataset(
-      images, labels, source.num_classes, source.name, source.classes
+      inputs["image"] if wanted is None else inputs,
+      labels,
+      source.num_classes,
+      source.name,
+      source.classes,
     )
   )

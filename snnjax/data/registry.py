@@ -1,15 +1,40 @@
 """Every data set by its name, embedded or prepared."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from snnjax.data import dataset, embedded, manifest
 
 EMBEDDED = "digits"
 
 
+def modalities(
+  name: str, data_dir: str | pathlib.Path | None = None
+) -> tuple[str, ...]:
+  """Returns what a data set holds of each example: "image", "events", sorted.
+
+  Args:
+    name: as in `open_dataset`.
+    data_dir: see `manifest.data_folder`.
+
+  Raises:
+    MissingDataError: if it is not prepared.
+  """
+  if name == EMBEDDED:
+    return ("image",)
+  return tuple(sorted(manifest.locate(name, data_dir).modalities))
+
+
 def open_dataset(
-  name: str, split: str, data_dir: str | pathlib.Path | None = None
+  name: str,
+  split: str,
+  data_dir: str | pathlib.Path | None = None,
+  *,
+  wanted: Sequence[str] | None = None,
+  frames: int | None = None,
 ) -> dataset.Dataset:
   """Loads one split of a data set into memory.
 
@@ -18,22 +43,31 @@ def open_dataset(
       the data folder.
     split: for instance "train" or "test".
     data_dir: see `manifest.data_folder`.
+    wanted: some of its `modalities`; the inputs are then a mapping of these.
+      None reads its images, as one array.
+    frames: number T of event frames, where events are wanted.
 
   Returns:
-    Images [N, H, W, C] uint8 with labels [N] int32.
+    Images [N, H, W, C] uint8 with labels [N] int32; of events the counts
+    [N, T, height, width, 2] uint8, see `events.to_frames`.
 
   Raises:
     MissingDataError: if it is not prepared, at once and with the command that
       prepares it.
-    ValueError: if the split is unknown or the data are damaged.
+    ValueError: if the split is unknown, the data are damaged, or hold nothing
+      of what is wanted.
   """
   if name == EMBEDDED:
-    return embedded.mnist(split)
+    images = embedded.mnist(split)
+    if wanted is None:
+      return images
+    manifest.check_wanted(name, modalities(name), wanted, frames)
+    return images._replace(inputs={"image": np.asarray(images.inputs)})
   manifest.locate(name, data_dir)
   # Only now, because TFDS takes a second to import and a miss should not.
   from snnjax.data import prepared
 
-  return prepared.load(name, split, data_dir)
+  return prepared.load(name, split, data_dir, wanted=wanted, frames=frames)
 
 
 def provenance(
@@ -48,7 +82,8 @@ def provenance(
   Returns:
     A record for JSON: "name", "version" and "source" (the layout and the
     SHA-256 of the files it was made from). A set that `importers.prepare`
-    wrote also has "made" (the choices) and "examples" (each split's SHA-256).
+    wrote also has "made" (the choices), "examples" (each split's SHA-256) and
+    "modalities" (what an example holds, with its shape).
 
   Raises:
     MissingDataError: if it is not prepared.
@@ -63,8 +98,9 @@ def provenance(
   identity = {"name": prepared_set.name, "version": prepared_set.version}
   if prepared_set.manifest is None:
     return {**identity, "source": {"layout": "TFDS"}}
-  keys = ("source", "made", "examples")
-  return {**identity, **{key: prepared_set.manifest[key] for key in keys}}
+  noted = prepared_set.manifest
+  keys = ("source", "made", "examples", "modalities")
+  return {**identity, **{key: noted[key] for key in keys if key in noted}}
 
 
 def digest(name: str, data_dir: str | pathlib.Path | None = None) -> str:

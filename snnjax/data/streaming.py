@@ -14,14 +14,14 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
-from snnjax.data import pipeline, prepared
+from snnjax.data import dataset, pipeline, prepared
 from snnjax.interfaces import Batch, Inputs
 
 
 class _Read(NamedTuple):
   """One batch on the host."""
 
-  images: np.ndarray
+  inputs: dataset.HostInputs
   labels: np.ndarray
   mask: np.ndarray
 
@@ -88,6 +88,6 @@ def batches(
     )
   )
   return (
-    pipeline.to_batch(batch.images, batch.labels, batch.mask, prepare)
+    pipeline.to_batch(batch.inputs, batch.labels, batch.mask, prepare)
     for batch in stream
   )

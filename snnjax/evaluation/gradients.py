@@ -1,7 +1,7 @@
 """Measures the input gradients of one network, clean and under attack."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,7 @@ class GradientStudy(NamedTuple):
   adversarial_inputs: Mapping[str, Array]
 
 
+Measured = TypeVar("Measured")
 # (logits function, keys [B], inputs, labels) -> the study of B examples
 Measure = Callable[[LogitsFn, Key, Inputs, Labels], GradientStudy]
 Progress = Callable[[int, int], None]
@@ -95,7 +96,7 @@ def study_gradients(
 
 
 def in_microbatches(
-  measure: Measure,
+  measure: Callable[[LogitsFn, Key, Inputs, Labels], Measured],
   logits_fn: LogitsFn,
   inputs: Inputs,
   labels: Labels,
@@ -103,11 +104,12 @@ def in_microbatches(
   key: Key,
   microbatch: int,
   progress: Progress | None = None,
-) -> GradientStudy:
+) -> Measured:
   """Measures examples in microbatches of one size, the last one padded.
 
   Args:
-    measure: from `measure_gradients`.
+    measure: from `measure_gradients`, or another function of B examples that
+      returns arrays of B rows.
     logits_fn: ``(key, inputs) -> [B, C]``.
     inputs: [N, ...] or a mapping of such arrays, N at least 1.
     labels: [N].
@@ -138,7 +140,8 @@ def in_microbatches(
       jax.tree.map(lambda leaf, n=stop - start: np.asarray(leaf)[:n], part)
     )
     tell(stop, count)
-  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+  whole: Measured = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+  return whole
 
 
 def measure_gradients(

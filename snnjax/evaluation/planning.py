@@ -256,7 +256,7 @@ class Plan:
     alone = self.alone(cell.norm)
     if not alone:
       return self
-    case = _case(cell, alone[0], self.norms)
+    case = case_of(cell, alone[0], self.norms)
     return dataclasses.replace(self, cases=(*self.cases, case))
 
 
@@ -325,7 +325,7 @@ def plan(attacks: Iterable[SuiteAttack], grid: Sequence[Cell]) -> Plan:
     raise SuiteError("norms", asked, f"such that one is for {list(norms)}")
   count = 1 + max(cell.level for cell in grid_cells)
   cases = tuple(
-    _case(cell, attack, norms)
+    case_of(cell, attack, norms)
     for cell in grid_cells
     for attack in suite
     if _meets(attack, cell, count)
@@ -344,8 +344,14 @@ def plan(attacks: Iterable[SuiteAttack], grid: Sequence[Cell]) -> Plan:
   return Plan(suite, grid_cells, cases, refused)
 
 
-def _case(cell: Cell, attack: SuiteAttack, norms: Sequence[str]) -> Case:
-  """A case of an evaluation of some norms, which decide its path."""
+def case_of(cell: Cell, attack: SuiteAttack, norms: Sequence[str]) -> Case:
+  """Returns a case of an evaluation.
+
+  Args:
+    cell: what is attacked.
+    attack: as it is run.
+    norms: of the evaluation; with several, the case's path begins with its own.
+  """
   path = f"{cell.target}/{cell.level}/{attack.name}"
   return Case(cell, attack, path if len(norms) == 1 else f"{cell.norm}/{path}")
 
@@ -420,7 +426,7 @@ def from_plain(plain: Mapping[str, Any]) -> Plan:
         f"a case must be of {len(every)} cells and {len(attacks)} attacks; "
         f"got {place} and {number}"
       )
-    cases.append(_case(every[place], attacks[number], norms))
+    cases.append(case_of(every[place], attacks[number], norms))
   refused, mixing = dict(plain["refused"]), tuple(plain["mixing"])
   return Plan(attacks, grid, tuple(cases), refused, mixing)
 

@@ -29,7 +29,14 @@ from snnjax.interfaces import (
   State,
   Variables,
 )
-from snnjax.methods.method import Method, Stage, accuracy, masked_mean
+from snnjax.methods.method import (
+  Method,
+  Stage,
+  accuracy,
+  by_modality,
+  masked_mean,
+  modality_of,
+)
 from snnjax.methods.standard import ForwardLoss, logits_cross_entropy
 from snnjax.prng import batch_size, example_keys, fold_in, per_example, split
 from snnjax.validation import check_count, check_positive
@@ -199,7 +206,7 @@ def hire(
     del key
 
     def move(path: tuple, delta: Array, slope: Array) -> Array:
-      name = _modality(path)
+      name = modality_of(path)
       bound = _for_modality(radius, name)
       # One signed step as in FGSM, and back into the ball: PGD spread over
       # periods.
@@ -223,18 +230,13 @@ def hire(
   )
 
 
-def _modality(path: tuple) -> str:
-  """The modality that a leaf's path names; "" for inputs of one array."""
-  return path[0].key if path else ""
-
-
 def _piece(
   inputs: Inputs, framed: Collection[str], start: int, length: int
 ) -> Inputs:
   """The inputs of one period: of event frames, those of its own steps."""
 
   def cut(path: tuple, x: Array) -> Array:
-    return x[:, start : start + length] if _modality(path) in framed else x
+    return x[:, start : start + length] if modality_of(path) in framed else x
 
   return jax.tree.map_with_path(cut, inputs)
 
@@ -245,7 +247,7 @@ def _put_piece(
   """The inputs with a period's piece in its place."""
 
   def put(path: tuple, x: Array, part: Array) -> Array:
-    if _modality(path) not in framed:
+    if modality_of(path) not in framed:
       return part
     return lax.dynamic_update_slice_in_dim(x, part, start, 1)
 
@@ -272,12 +274,13 @@ def _show_change(
 
 def _sizes(name: str, change: Inputs, mask: Array) -> dict[str, Array]:
   """The mean magnitude of a change in every modality, by metric name."""
-  return {
-    name + (f"/{_modality(path)}" if path else ""): masked_mean(
+
+  def size(leaf: Array) -> Array:
+    return masked_mean(
       jnp.mean(jnp.abs(leaf).reshape(leaf.shape[0], -1), axis=1), mask
     )
-    for path, leaf in jax.tree_util.tree_leaves_with_path(change)
-  }
+
+  return by_modality(name, jax.tree.map(size, change))
 
 
 def _for_modality(value: Radius, name: str) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from snnjax.arguments import check_takes
@@ -117,3 +118,21 @@ def accuracy(logits: Array, batch: Batch) -> Array:
   # Not argmax: logits that are not finite are never right.
   right = predicts(logits, batch.labels)
   return masked_mean(right.astype(logits.dtype), batch.mask)
+
+
+def modality_of(path: tuple) -> str:
+  """Returns the modality that a leaf's path names; "" for one array."""
+  return path[0].key if path else ""
+
+
+def by_modality(name: str, values: PyTree) -> dict[str, Array]:
+  """Returns metrics: ``{"name/modality": value}``, of one value ``{name: ..}``.
+
+  Args:
+    name: of the metric.
+    values: a scalar, or a mapping of them.
+  """
+  return {
+    name + (f"/{modality_of(path)}" if path else ""): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(values)
+  }

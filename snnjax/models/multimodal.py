@@ -24,6 +24,8 @@ def fusion(
   norm: Norm | None = None,
   readout: Readout | None = None,
   shrink: Mapping[str, int] | None = None,
+  standardize: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+  | None = None,
 ) -> Network:
   """Builds a network whose inputs are a mapping of modalities.
 
@@ -40,6 +42,8 @@ def fusion(
     readout: outputs to logits; the mean over time by default.
     shrink: side of an average pool before a branch's first convolution, by
       modality; none by default.
+    standardize: mean and std per channel of the raw inputs, by modality; none
+      by default.
 
   Raises:
     ValueError: if encoders and channels name different modalities, the neuron
@@ -56,11 +60,13 @@ def fusion(
     check_counts("channels", widths)
   sides = {} if shrink is None else shrink
   check_counts("shrink", sides.values())
-  if set(sides) - set(encoders):
-    raise ValueError(
-      f"shrink must name modalities among {sorted(encoders)}; got "
-      f"{sorted(sides)}"
-    )
+  statistics = {} if standardize is None else standardize
+  for name, own in (("shrink", sides), ("standardize", statistics)):
+    if set(own) - set(encoders):
+      raise ValueError(
+        f"{name} must name modalities among {sorted(encoders)}; got "
+        f"{sorted(own)}"
+      )
   branches = {
     name: Branch(
       encoder,
@@ -69,6 +75,7 @@ def fusion(
         channels[name],
         neuron,
         norm=norm,
+        standardize=statistics.get(name),
         shrink=sides.get(name, 1),
       ),
     )

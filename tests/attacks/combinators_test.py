@@ -5,11 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from snnjax import attacks, losses
 from snnjax.attacks import black_box, perceptual
-from snnjax.attacks.gradient import schedule
+from snnjax.attacks.gradient import schedule, slide
 from snnjax.interfaces import Scored
 
 KEY = jax.random.key(0)
@@ -52,6 +53,38 @@ def test_worst_of_takes_each_examples_worst():
   np.testing.assert_allclose(result.inputs[:, 0], [0.2, 0.2, 0.1])
   assert result.success.tolist() == [False, True, True]
   assert result.loss.tolist() == [2.0, 0.0, 1.0]
+  highest = attacks.worst_of([first, second], keep=attacks.best_loss)
+  result = highest(KEY, INPUTS, LABELS)
+  assert result.success.tolist() == [False, False, False]
+  assert result.loss.tolist() == [2.0, 5.0, 3.0]
+  with pytest.raises(ValueError, match="keep must be a rule"):
+    attacks.worst_of([first, second], keep=max)
+
+
+def test_a_recorded_ascent_can_follow_slide():
+  threat = attacks.l1(0.8)
+  spread = slide.sparse_steps(threat, 0.25)
+  recorded = attacks.ascend_recorded(
+    logits_fn,
+    optax.chain(
+      attacks.steppers.steepest(spread), attacks.steppers.scale_steps(0.3)
+    ),
+    spread,
+    steps=3,
+    record=lambda inputs, probe: inputs,
+  )
+  result, points = compiled(recorded)(KEY, INPUTS, LABELS)
+  own = attacks.slide(
+    logits_fn, threat, steps=3, step_size=0.3, quantile=0.75, random_start=False
+  )
+  np.testing.assert_array_equal(
+    result.inputs, compiled(own)(KEY, INPUTS, LABELS).inputs
+  )
+  assert np.all(np.sum(points[1] != points[0], 1) == 2)
+  with pytest.raises(ValueError, match=r"fraction must lie in \[0"):
+    slide.sparse_steps(threat, 1.5)
+  with pytest.raises(ValueError, match="threat must be of order 1 for SLIDE"):
+    slide.sparse_steps(attacks.l2(0.8), 0.25)
 
 
 def test_gradient_mean_weighs_every_gradient_alike():

@@ -2,7 +2,9 @@
 
 import contextlib
 import pickle
+import stat
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -118,6 +120,65 @@ def test_two_files_of_one_name_are_not_chosen_between(tmp_path):
       archive.addfile(tarfile.TarInfo(f"{folder}/test_batch"))
   with pytest.raises(ValueError, match="one file test_batch"):
     archives.read(path, ("test_batch",))
+
+
+def zipped(path, files, method=zipfile.ZIP_DEFLATED, attributes=0):
+  with zipfile.ZipFile(path, "w") as archive:
+    for name, content in files.items():
+      info = zipfile.ZipInfo(name)
+      info.compress_type = method
+      info.external_attr = attributes << 16
+      archive.writestr(info, content)
+  return path
+
+
+def test_a_zip_reads_as_a_tar_does(tmp_path):
+  files = {"a/": b"", "a/x.bin": bytes(5000), "a/y.bin": b"12"}
+  for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    path = zipped(tmp_path / "x.zip", files, method)
+    assert list(archives.entries(path)) == [
+      ("a/", None),
+      ("a/x.bin", bytes(5000)),
+      ("a/y.bin", b"12"),
+    ]
+    assert archives.names(path) == ["a/x.bin", "a/y.bin"]
+
+
+def test_odd_zips_are_refused(tmp_path):
+  path = zipped(tmp_path / "x.zip", {"a.bin": b"1"}, zipfile.ZIP_LZMA)
+  with pytest.raises(ValueError, match=r"a\.bin must be stored or deflated"):
+    list(archives.entries(path))
+  zipped(path, {"a.bin": b"/etc/passwd"}, attributes=stat.S_IFLNK)
+  with pytest.raises(ValueError, match=r"a\.bin must be a file or a folder"):
+    list(archives.entries(path))
+  content = bytearray(zipped(path, {"a.bin": b"1"}).read_bytes())
+  for head, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+    content[content.index(head) + flags] |= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match="without a password"):
+    list(archives.entries(path))
+
+
+def test_every_damage_to_a_zip_is_a_clear_error(tmp_path):
+  random = np.random.default_rng(5)
+  files = {f"{name}.bin": random.bytes(400) for name in "abc"}
+  whole = zipped(tmp_path / "x.zip", files).read_bytes()
+  expected = list(archives.entries(tmp_path / "x.zip"))
+  path = tmp_path / "cut.zip"
+  refused = 0
+  for place in range(0, len(whole), 3):
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << place % 8
+    path.write_bytes(damaged)
+    try:
+      # Dates, attributes and the like say nothing of names and contents.
+      assert list(archives.entries(path)) == expected
+    except ValueError as error:
+      refused += str(path) in str(error)
+    path.write_bytes(whole[:place])
+    with pytest.raises(ValueError, match=r"cut\.zip"):
+      list(archives.entries(path))
+  assert refused > 400
 
 
 # Pickles.

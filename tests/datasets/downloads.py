@@ -169,3 +169,40 @@ def write_mnist(folder, sizes=(7, 3), seed=0, prefix=None):
     write_idx(folder / f"{stem}-labels-idx1-ubyte", labels)
     written[split] = (images[..., None], labels)
   return written
+
+
+def recording(seed, count=40):
+  """Random events in the order of time: t, x, y, p of each, [count, 4]."""
+  random = np.random.default_rng(seed)
+  t = np.sort(random.integers(0, 300_000, count))
+  t[0], t[-1] = 7, 300_000
+  return np.stack([t, *random.integers(0, 34, (2, count)), t % 2], axis=-1)
+
+
+def nmnist_bytes(listed):
+  """Events t, x, y, p as N-MNIST's 40-bit words."""
+  return b"".join(
+    bytes([x, y, p << 7 | t >> 16, t >> 8 & 0xFF, t & 0xFF])
+    for t, x, y, p in listed.tolist()
+  )
+
+
+def write_nmnist(folder, labels):
+  """Writes the recordings of both splits; returns their events.
+
+  Args:
+    folder: where Train and Test will lie.
+    labels: {split: digits}, the digit of each recording.
+
+  Returns:
+    {split: [events t, x, y, p of each recording]}.
+  """
+  written = {}
+  for number, (split, digits) in enumerate(labels.items()):
+    written[split] = [recording([number, n]) for n in range(1, len(digits) + 1)]
+    pairs = zip(digits, written[split], strict=True)
+    for n, (digit, listed) in enumerate(pairs, 1):
+      place = folder / split.capitalize() / str(digit) / f"{n:05d}.bin"
+      place.parent.mkdir(parents=True, exist_ok=True)
+      place.write_bytes(nmnist_bytes(listed))
+  return written

@@ -39,7 +39,7 @@ def test_a_tar_of_splits_keeps_its_splits(tmp_path):
   for split in ("train", "test"):
     one, other = source.splits[split](), opened.splits[split]()
     np.testing.assert_array_equal(one.labels, other.labels)
-    np.testing.assert_array_equal(one.read(1), other.read(1))
+    np.testing.assert_array_equal(one.read(1)["image"], other.read(1)["image"])
 
 
 @pytest.mark.parametrize("name", ["b\nc", "b ", "b\udcff"])
@@ -165,7 +165,7 @@ def test_the_minority_is_blamed_though_it_comes_first(tmp_path, odd):
   examples = source.splits["train"]()
   with pytest.raises(ValueError, match=r"cat/0000\.png must have the shape"):
     examples.read(0)
-  assert examples.read(1).shape == (6, 5, 3 if most == "RGB" else 1)
+  assert examples.read(1)["image"].shape == (6, 5, 3 if most == "RGB" else 1)
 
 
 def test_emnist_in_its_other_layouts(tmp_path):
@@ -194,7 +194,7 @@ def test_emnist_in_its_other_layouts(tmp_path):
     assert (source.classes[0], source.classes[25]) == ("A", "Z")
     examples = source.splits["test"]()
     assert examples.labels.tolist() == [0, 25, 1]
-    np.testing.assert_array_equal(examples.read(1)[..., 0], images[1])
+    np.testing.assert_array_equal(examples.read(1)["image"][..., 0], images[1])
   with pytest.raises(ValueError, match=r"emnist-digits-train.*to be emnist_d"):
     downloads.recognise(tmp_path / "idx", "emnist_digits")
   (tmp_path / "csv").mkdir()

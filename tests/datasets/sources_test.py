@@ -22,7 +22,9 @@ COUNTS = {"train/dog": 3, "train/cat": 2, "test/cat": 1, "test/dog": 1}
 
 def collect(source, split):
   examples = source.splits[split]()
-  images = np.stack([examples.read(row) for row in range(examples.size)])
+  images = np.stack(
+    [examples.read(row)["image"] for row in range(examples.size)]
+  )
   return images, examples.labels.tolist()
 
 

@@ -235,6 +235,8 @@ def test_what_a_program_takes_as_an_argument_shapes_none():
     "seed": "3",
     "data.seed": "3",
     "method.sr.weight": "0.5",
+    "modalities.image.radius_l2": "0.5",
+    "modalities.events.radius_l1": "0.5",
     "optimizer.learning_rate": "0.5",
     "evaluation.steps": "9",
     "train.checkpoint_every": "9",
@@ -243,6 +245,8 @@ def test_what_a_program_takes_as_an_argument_shapes_none():
   for key, text in {
     "model.hidden": "8,",
     "method.name": "sr",
+    "method.sr.participation_estimator": "jvp",
+    "method.adversarial.norms": "linf,l1",
     "optimizer.kind": "sgd",
     "train.batch_size": "16",
   }.items():
@@ -482,8 +486,8 @@ def test_two_workers_share_a_sweep(tmp_path):
 def outcome(cell, shares, **numbers):
   """A finished run of 50 examples, of which it gets shares right."""
   accuracy = [
-    {"network": cell.name, "attacked": "image", "epsilon": str(radius)}
-    | {"examples": 50, "clean": 0.9, "robust": share}
+    {"network": cell.name, "norm": "linf", "attacked": "image"}
+    | {"epsilon": str(radius), "examples": 50, "clean": 0.9, "robust": share}
     for radius, share in zip((0.1, 0.2), shares, strict=True)
   ]
   for row in accuracy:

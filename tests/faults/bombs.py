@@ -86,6 +86,35 @@ def one_long_name():
   return gzip.compress(raw + TAR_END, mtime=0)
 
 
+def large_zip(megabytes=256):
+  """A zip whose one member is zeros."""
+  stream = io.BytesIO()
+  with (
+    zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+    archive.open("train/a/0.png", "w", force_zip64=True) as member,
+  ):
+    for _ in range(megabytes):
+      member.write(bytes(MEGABYTE))
+  return stream.getvalue()
+
+
+def zip_that_says_little():
+  """The same, said to be of 10 bytes."""
+  stream = io.BytesIO()
+  with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("train/a/0.png", bytes(256 * MEGABYTE))
+    archive.filelist[0].file_size = 10
+  return stream.getvalue()
+
+
+def zip_of_one_member_often():
+  stream = io.BytesIO()
+  with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("train/a/0.png", bytes(MEGABYTE))
+    archive.filelist *= 1000
+  return stream.getvalue()
+
+
 def chunk(kind, content):
   check = struct.pack(">I", zlib.crc32(kind + content))
   return struct.pack(">I", len(content)) + kind + content + check

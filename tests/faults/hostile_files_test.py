@@ -34,6 +34,24 @@ CASES = {
     )
     for form in ("gz", "xz")
   },
+  "a zip of zeros": (
+    bombs.large_zip,
+    "images.zip",
+    "images",
+    "must not unpack to more than",
+  ),
+  "a zip that says little": (
+    bombs.zip_that_says_little,
+    "images.zip",
+    "images",
+    "damaged, truncated or encrypted",
+  ),
+  "a zip of one member, a thousand times": (
+    bombs.zip_of_one_member_often,
+    "images.zip",
+    "images",
+    "must not unpack|Overlapped|there once",
+  ),
   "a gigabyte of extended header": (
     lambda: bombs.long_extension(tarfile.XHDTYPE),
     "images.tar.gz",
@@ -185,7 +203,9 @@ def test_it_is_refused_at_little_cost(measuring, tmp_path, name):
   path.parent.mkdir(parents=True)
   content = make()
   path.write_bytes(content)
-  whole = reads == "images" and not called.endswith((".gz", ".bz2", ".xz"))
+  whole = reads == "images" and not called.endswith(
+    (".gz", ".bz2", ".xz", ".zip")
+  )
   found = measuring.read(reads, tmp_path / "given" if whole else path)
   assert found.error in ("ValueError", "TooLargeError", "DamagedError"), found
   cheap(found, len(content))

@@ -184,7 +184,7 @@ def test_the_known_classes_are_those_of_tfds():
           "text": {},
         }
       ),
-      "label a ClassLabel",
+      "label must be a ClassLabel",
     ),
   ],
 )
@@ -233,6 +233,10 @@ def test_images_of_a_set_are_not_decoded_beyond_their_shape(tmp_path):
     lambda noted: noted["made"].update(shuffle_seed="x"),
     lambda noted: noted["source"].update(layout=5),
     lambda noted: noted["files"].update({"../../x": 5}),
+    lambda noted: noted.update(modalities=["image"]),
+    lambda noted: noted["modalities"].update(events=[10**6, 10**6, 2]),
+    lambda noted: noted["modalities"].update(events=[34, 34]),
+    lambda noted: noted["modalities"].update(image="28"),
   ],
 )
 def test_a_manifest_of_any_kind_is_a_fault_and_no_end(written, tmp_path, edit):

@@ -398,7 +398,7 @@ ATTACKS = {
     lambda logits, threat, step: attacks.sparse_rs(
       logits, threat, queries=8, **CROSS_ENTROPY
     ),
-    ("separate_l0",),
+    ("l0", "separate_l0"),
   ),
   "jsma": Entry(
     lambda logits, threat, step: attacks.jsma(

@@ -11,7 +11,7 @@ import pytest
 from experiments import prepare_data
 from experiments.command import exits
 from snnjax.data import manifest, registry
-from tests.datasets.downloads import write_mnist
+from tests.datasets.downloads import write_mnist, write_nmnist
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -83,6 +83,25 @@ def test_run_blames_the_data(tmp_path):
   with pytest.raises(exits.DataError, match="is truncated"):
     prepare_data.run(source, "mnist", tmp_path / "data")
   assert manifest.list_prepared(tmp_path / "data") == []
+
+
+def test_recordings_are_paired_by_the_command(tmp_path):
+  folder = tmp_path / "data"
+  write_mnist(tmp_path / "mnist")
+  write_nmnist(tmp_path / "N-MNIST", {"train": (1, 2, 3), "test": (1, 2)})
+  images = f"--images={tmp_path / 'mnist'}"
+  first = start(*flags(tmp_path / "N-MNIST", folder, "nmnist"), images)
+  assert first.returncode == 0, first.stderr
+  assert (
+    "nmnist 1.0.0 from N-MNIST recordings with their images" in first.stdout
+  )
+  assert (
+    "nmnist/train has 3 examples; as published it has 60000" in first.stderr
+  )
+  with pytest.raises(exits.DataError, match="it holds none"):
+    prepare_data.run(tmp_path / "mnist", "x", folder, images=tmp_path / "mnist")
+  alone = start(images)
+  assert alone.returncode == exits.ExitCode.USAGE
 
 
 def test_a_full_disk_is_an_error_of_the_disk(tmp_path):

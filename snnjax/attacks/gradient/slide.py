@@ -9,7 +9,7 @@ from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.oracles import Source
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.norms import Room, sparse_direction, split
-from snnjax.attacks.threats.threat import Threat, norm_of
+from snnjax.attacks.threats.threat import Threat, check_threat, norm_of
 from snnjax.interfaces import Array, Attack, Inputs
 from snnjax.losses import LogitsLoss
 from snnjax.validation import check_range, is_concrete
@@ -58,7 +58,7 @@ def slide(
   check_range("quantile", quantile, 0.0, 1.0)
   return pgd(
     source,
-    _sparse(threat, 1 - quantile),
+    sparse_steps(threat, 1 - quantile),
     loss=loss,
     steps=steps,
     step_size=step_size,
@@ -68,8 +68,22 @@ def slide(
   )
 
 
-def _sparse(threat: Threat, fraction: float) -> Threat:
-  """Returns the threat with steps along a fraction of each block's columns."""
+def sparse_steps(threat: Threat, fraction: float) -> Threat:
+  """Returns a threat whose steps are those of SLIDE.
+
+  For any attack along the steps of a threat: `steepest(sparse_steps(threat,
+  0.01))` makes `ascend_recorded` follow SLIDE, `fgsm` takes one such step.
+
+  Args:
+    threat: an l1 threat, or one for each modality that may change.
+    fraction: the share of each modality's coordinates that a step moves, one
+      at least: 1 less the quantile of `slide`.
+
+  Raises:
+    ValueError: if the fraction is out of range, or the threat is not l1.
+  """
+  check_threat(threat)
+  check_range("fraction", fraction, 0.0, 1.0)
   # The steps are those of l1; a modality that may not change has no say.
   norm = norm_of(threat)
   for order, radius in zip(

@@ -12,6 +12,7 @@ __all__ = [
   "idx",
   "image_folders",
   "matlab",
+  "nmnist",
   "plain_pickle",
   "prepare",
   "split_names",

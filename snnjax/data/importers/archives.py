@@ -1,12 +1,17 @@
-"""Compressed tar archives, read in order and never unpacked to the disk."""
+"""Compressed tars and zips, read in order and never unpacked to the disk."""
 
 import bz2
+import contextlib
+import errno
 import functools
 import gzip
 import io
 import lzma
 import pathlib
+import stat
+import struct
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, NamedTuple, Self
@@ -18,6 +23,10 @@ _OPENERS: dict[bytes, Callable[[pathlib.Path], io.BufferedIOBase]] = {
   b"\xfd7zXZ\0": lzma.LZMAFile,
   b"BZh": bz2.BZ2File,
 }
+_ZIP = b"PK\x03\x04"
+_END = 22 + 56 + 20 + (1 << 16)  # bytes of a zip's ends and its comment
+# Python unpacks what the other methods give without a bound.
+_ZIPPED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 1 << 20
 _EXTENSION = 1 << 16  # bytes of what a tar says of its next member
 _EXTENSIONS = (
@@ -62,11 +71,12 @@ class _Bounded:
     return content
 
 
-def _opener(
-  path: pathlib.Path,
-) -> Callable[[pathlib.Path], io.BufferedIOBase] | None:
+def _start(path: pathlib.Path) -> bytes:
   with path.open("rb") as stream:
-    start = stream.read(max(map(len, _OPENERS)))
+    return stream.read(max(map(len, _OPENERS)))
+
+
+def _opener(start: bytes) -> Callable[[pathlib.Path], io.BufferedIOBase] | None:
   for magic, opener in _OPENERS.items():
     if start.startswith(magic):
       return opener
@@ -74,8 +84,20 @@ def _opener(
 
 
 def is_archive(path: pathlib.Path) -> bool:
-  """Returns whether a file has the name of a compressed tar."""
-  return path.is_file() and (".tar" in path.name or path.suffix == ".tgz")
+  """Returns whether a file has the name of a compressed tar, or of a zip."""
+  named = ".tar" in path.name or path.suffix in (".tgz", ".zip")
+  return path.is_file() and named
+
+
+def find(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the archives of a folder, or the file itself if it is one."""
+  if path.is_file():
+    return [path] if is_archive(path) else []
+  return sorted(
+    entry
+    for entry in path.iterdir()
+    if is_archive(entry) and not entry.name.startswith(".")
+  )
 
 
 class Member(NamedTuple):
@@ -119,7 +141,8 @@ def entries(path: pathlib.Path) -> Iterator[Member]:
   The whole stream is read, so that its checksum is compared as well.
 
   Args:
-    path: a tar compressed with gzip, bzip2 or xz; seen from its content.
+    path: a tar compressed with gzip, bzip2 or xz, or a zip; seen from its
+      content.
 
   Yields:
     Each member, in the archive's order.
@@ -138,11 +161,15 @@ def _headers(
   path: pathlib.Path,
 ) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
   """Iterates over an archive's headers, with what reads each file."""
-  opener = _opener(path)
+  start = _start(path)
+  opener = _opener(start)
+  if start.startswith(_ZIP):
+    yield from _zip_headers(path)
+    return
   if opener is None:
     raise ValueError(
-      f"{path} must be a tar compressed with gzip, bzip2 or xz; its first "
-      "bytes say it is none"
+      f"{path} must be a zip, or a tar compressed with gzip, bzip2 or xz; its "
+      "first bytes say it is none"
     )
   budget = size_limits.Budget(path)
   try:
@@ -175,6 +202,76 @@ def _headers(
     raise ValueError(
       f"{path} must be a whole compressed tar; it is damaged or truncated: "
       f"{error}"
+    ) from error
+
+
+def _zip_headers(
+  path: pathlib.Path,
+) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+  """The same of a zip; its headers are told as those of a tar."""
+  budget = size_limits.Budget(path)
+  with _name_damaged_zip(path):
+    archive = zipfile.ZipFile(path)
+    listed, told = len(archive.infolist()), _count_zipped(path)
+    if listed != told:  # of which Python says nothing
+      raise ValueError(f"it lists {listed} files and says {told}")
+  with archive:
+    for info in archive.infolist():
+      budget.take_entry()
+      budget.check(info.file_size)
+      header = tarfile.TarInfo(info.filename)
+      if stat.S_ISLNK(info.external_attr >> 16):
+        header.type = tarfile.SYMTYPE
+      elif info.is_dir():
+        header.type = tarfile.DIRTYPE
+      _check(path, header)
+      if info.compress_type not in _ZIPPED:
+        raise ValueError(
+          f"{path}: {printable(info.filename)} must be stored or deflated, as "
+          f"zip does; its method is {info.compress_type}: pack it again"
+        )
+      yield header, functools.partial(_unzip, path, archive, info, budget)
+
+
+def _count_zipped(path: pathlib.Path) -> int:
+  """The number of members that a zip's end says it has."""
+  with path.open("rb") as stream:
+    stream.seek(max(0, path.stat().st_size - _END))
+    tail = stream.read()
+  end = tail.rindex(b"PK\x05\x06")
+  (count,) = struct.unpack_from("<10xH", tail, end)
+  if count == 0xFFFF and (wide := tail.rfind(b"PK\x06\x06", 0, end)) >= 0:
+    (count,) = struct.unpack_from("<32xQ", tail, wide)
+  return int(count)
+
+
+def _unzip(
+  path: pathlib.Path,
+  archive: zipfile.ZipFile,
+  info: zipfile.ZipInfo,
+  budget: size_limits.Budget,
+) -> bytes:
+  with _name_damaged_zip(path), archive.open(info) as member:
+    # Of several members that share their bytes each takes its own size. Read
+    # to the end, so that the checksum is compared.
+    content = member.read(info.file_size)
+    member.read(1)
+  budget.take(len(content))
+  return content
+
+
+@contextlib.contextmanager
+def _name_damaged_zip(path: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
+  except Exception as error:  # zipfile has many, some of other modules
+    # It seeks to wherever a zip says; other errors of the system are a disk's.
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:
+      raise
+    told = printable(str(error) or type(error).__name__)
+    raise ValueError(
+      f"{path} must be a whole zip without a password; it is damaged, "
+      f"truncated or encrypted: {told}"
     ) from error
 
 

@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,30 @@ CHUNK = 1000  # examples between two reports
 _SHARD_BYTES = 256 << 20
 
 
-def update(digest: Any, image: np.ndarray, label: int) -> None:
-  """Adds one example to a hash of hashlib."""
-  digest.update(np.ascontiguousarray(image).data)
+def update(digest: Any, stored: Mapping[str, np.ndarray], label: int) -> None:
+  """Adds one example to a hash of hashlib.
+
+  Args:
+    digest: the hash.
+    stored: what `downloads.Examples.read` returns.
+    label: its class.
+  """
+  if "image" in stored:
+    digest.update(np.ascontiguousarray(stored["image"]).data)
+  if "events" in stored:  # of any number, so that goes before them
+    words = np.ascontiguousarray(stored["events"])
+    digest.update(len(words).to_bytes(8, "little"))
+    digest.update(words.data)
   digest.update(label.to_bytes(4, "little"))
 
 
 def _check(
-  image: np.ndarray,
+  image: np.ndarray | None,
   label: int,
   shape: tuple[int, ...],
   source: downloads.Source,
 ) -> None:
-  if image.dtype != np.uint8 or image.shape != shape:
+  if image is not None and (image.dtype != np.uint8 or image.shape != shape):
     raise ValueError(
       f"{source.layout}: every image must be uint8 {shape}, as the first one; "
       f"got {image.dtype} {image.shape}"
@@ -73,25 +84,43 @@ class Writer:
     self._name, self._version, self._folder = name, version, folder
     self._source = source
     self._writer: Any = None
-    self._shape: tuple[int, ...] = ()
+    self._shape: tuple[int, ...] = ()  # of its images
 
-  def _start(self, shape: tuple[int, ...]) -> None:
+  @property
+  def modalities(self) -> dict[str, tuple[int, ...]]:
+    """What an example holds: the shape of an image, of one event frame."""
+    image = {"image": self._shape} if self._shape else {}
+    sensor = self._source.sensor
+    return {**image, **({"events": (*sensor, 2)} if sensor else {})}
+
+  def _check_known(self) -> None:
     known = manifest.KNOWN.get(self._name)
     classes = len(self._source.classes)
-    if known and (known.shape, known.num_classes) != (shape, classes):
+    if known is None:
+      return
+    shape = self._shape or known.shape  # a set may be without images
+    if (known.shape, known.num_classes) != (shape, classes):
       raise ValueError(
         f"{self._name} must have images {known.shape} of {known.num_classes} "
         f"classes; the source, {self._source.layout}, has {shape} of "
         f"{classes}: give it another name"
       )
-    self._shape = shape
+
+  def _start(self, stored: Mapping[str, np.ndarray]) -> None:
+    """Begins a data set whose first example is given."""
+    self._shape = stored["image"].shape if "image" in stored else ()
+    self._check_known()
+    tensors = {
+      name: tfds.features.Tensor(
+        shape=array.shape if name == "image" else (None, *array.shape[1:]),
+        dtype=np.uint8,
+        encoding="bytes",
+      )
+      for name, array in sorted(stored.items(), reverse=True)
+    }
+    classes = list(self._source.classes)
     features = tfds.features.FeaturesDict(
-      {
-        "image": tfds.features.Tensor(
-          shape=shape, dtype=np.uint8, encoding="bytes"
-        ),
-        "label": tfds.features.ClassLabel(names=list(self._source.classes)),
-      }
+      {**tensors, "label": tfds.features.ClassLabel(names=classes)}
     )
     identity = tfds.core.DatasetIdentity(
       name=self._name,
@@ -103,12 +132,14 @@ class Writer:
       builder=identity,
       description=f"Made from {self._source.layout}.",
       features=features,
-      supervised_keys=("image", "label"),
+      supervised_keys=(next(iter(tensors)), "label"),
       disable_shuffling=True,
     )
     self._writer = tfds.core.SequentialWriter(
       info,
-      max_examples_per_shard=max(1, _SHARD_BYTES // int(np.prod(shape))),
+      max_examples_per_shard=max(
+        1, _SHARD_BYTES // sum(array.nbytes for array in stored.values())
+      ),
       file_format=manifest.ARRAY_RECORD,
     )
 
@@ -119,15 +150,15 @@ class Writer:
     digest = hashlib.sha256()
     chunk: list[dict[str, Any]] = []
     for done, label in enumerate(examples.labels.tolist(), 1):
-      image = examples.read(done - 1)
+      stored = examples.read(done - 1)
       if self._writer is None:
-        self._start(image.shape)
+        self._start(stored)
       if done == 1:
         with _disk_errors(self._folder):
           self._writer.initialize_splits([split])
-      _check(image, label, self._shape, self._source)
-      update(digest, image, label)
-      chunk.append({"image": image, "label": label})
+      _check(stored.get("image"), label, self._shape, self._source)
+      update(digest, stored, label)
+      chunk.append({**stored, "label": label})
       if done % CHUNK == 0 or done == examples.size:
         with _disk_errors(self._folder):
           self._writer.add_examples({split: chunk})

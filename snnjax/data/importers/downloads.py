@@ -1,7 +1,7 @@
 """Recognises a downloaded data set by its files and opens its splits.
 
 `recognise` tries the reader of every published form in turn (IDX, EMNIST's
-MATLAB files, CIFAR's archives, SVHN, folders of images). It returns a
+MATLAB files, CIFAR's archives, SVHN, N-MNIST, folders of images). It returns a
 `Source`, which names the files and opens each split on demand, and raises
 where no reader or more than one knows the files.
 """
@@ -22,6 +22,7 @@ from snnjax.data.importers import (
   emnist,
   idx,
   image_folders,
+  nmnist,
   svhn,
 )
 
@@ -66,11 +67,12 @@ class Examples(NamedTuple):
 
   Attributes:
     labels: [N] int32.
-    read: position -> image [H, W, C] uint8.
+    read: position -> what is stored of each modality: "image" [H, W, C]
+      uint8; "events" [M, 5] uint8, see `events.decode_nmnist`.
   """
 
   labels: np.ndarray
-  read: Callable[[int], np.ndarray]
+  read: Callable[[int], Mapping[str, np.ndarray]]
 
   @property
   def size(self) -> int:
@@ -95,6 +97,8 @@ class Source(NamedTuple):
     formats: of image files, how many there are of each format.
     left_out: what lies among the files and is not read, counted by its name;
       0 for what has nothing in it.
+    images: files from elsewhere that are read besides: the recordings' images.
+    sensor: rows and columns of the camera of its events, if it has events.
   """
 
   layout: str
@@ -103,6 +107,8 @@ class Source(NamedTuple):
   splits: Mapping[str, Callable[[], Examples]]
   formats: Mapping[str, int] = types.MappingProxyType({})
   left_out: Mapping[str, int] = types.MappingProxyType({})
+  images: tuple[pathlib.Path, ...] = ()
+  sensor: tuple[int, int] | None = None
 
 
 _Reader = Callable[[pathlib.Path, str], Source | None]
@@ -111,7 +117,7 @@ _Reader = Callable[[pathlib.Path, str], Source | None]
 def _examples(load: Callable[[], dataset.Dataset]) -> Examples:
   data = load()
   inputs = np.asarray(data.inputs)
-  return Examples(data.labels, lambda row: inputs[row])
+  return Examples(data.labels, lambda row: {"image": inputs[row]})
 
 
 def _choose_emnist_set(
@@ -268,7 +274,8 @@ def _images(path: pathlib.Path, name: str) -> Source | None:
     listed = images.splits[split]
     labels = np.array([number[picture.label] for picture in listed], np.int32)
     return Examples(
-      labels, lambda row: image_files.decode(listed[row], survey.shape)
+      labels,
+      lambda row: {"image": image_files.decode(listed[row], survey.shape)},
     )
 
   return Source(
@@ -278,6 +285,46 @@ def _images(path: pathlib.Path, name: str) -> Source | None:
     {split: functools.partial(open_split, split) for split in images.splits},
     survey.formats,
     images.left_out,
+  )
+
+
+def _recordings(
+  path: pathlib.Path, images: pathlib.Path | None
+) -> Source | None:
+  recordings = nmnist.read(path)
+  if recordings is None:
+    return None
+  pictures = {
+    split: nmnist.paired(listed, images, split)
+    for split, listed in recordings.splits.items()
+    if images is not None
+  }
+
+  def open_split(split: str) -> Examples:
+    listed, paired = recordings.splits[split], pictures.get(split)
+
+    def read(row: int) -> dict[str, np.ndarray]:
+      image = {} if paired is None else {"image": paired[row]}
+      return {**image, "events": nmnist.words(listed[row])}
+
+    labels = [recording.label for recording in listed]
+    return Examples(np.array(labels, np.int32), read)
+
+  return Source(
+    "N-MNIST recordings" + " with their images" * (images is not None),
+    recordings.files,
+    nmnist.CLASSES,
+    {
+      split: functools.partial(open_split, split) for split in recordings.splits
+    },
+    left_out=recordings.left_out,
+    images=tuple(
+      file
+      for split in recordings.splits
+      if images is not None
+      for file in idx.find_pair(images, split)
+    ),
+    sensor=nmnist.SENSOR,
   )
 
 
@@ -305,7 +352,11 @@ def _with_unread_files(source: Source, path: pathlib.Path) -> Source:
   return source._replace(left_out={**source.left_out, **others})
 
 
-def recognise(path: str | pathlib.Path, name: str) -> Source:
+def recognise(
+  path: str | pathlib.Path,
+  name: str,
+  images: str | pathlib.Path | None = None,
+) -> Source:
   """Returns the data set that a downloaded file or folder holds.
 
   Args:
@@ -314,20 +365,25 @@ def recognise(path: str | pathlib.Path, name: str) -> Source:
       archive; an SVHN file or a folder of them; EMNIST's MATLAB file or a
       folder of them; a folder or compressed tar of images
       (`split/class/file`, or `class/file` of one split), or a folder of such
-      tars.
+      tars; N-MNIST's recordings, `Train/digit/nnnnn.bin`, likewise.
     name: the data set's name, which chooses among several EMNIST sets
       (emnist_letters, ...) and names Fashion-MNIST's classes.
+    images: the folder of MNIST's IDX files; an example is then the recording
+      and the image that it is of. None takes recordings alone.
 
   Returns:
-    The source; its images are not read yet.
+    The source; its images are not read yet, but those given with recordings.
 
   Raises:
-    ValueError: if it is none or several of these, or damaged.
+    ValueError: if it is none or several of these, or damaged; if images are
+      given and it is no recordings, or not of these images.
     FileNotFoundError: if there is nothing.
   """
   path = pathlib.Path(path).expanduser()
   if not path.exists():
     raise FileNotFoundError(f"there is no file or folder {path}")
+  if images is not None:
+    return _paired(path, pathlib.Path(images).expanduser())
   sources = _read_published(path, name)
   inside = _inside(path) if path.is_dir() else []
   several = [source.layout for source in sources]
@@ -341,16 +397,28 @@ def recognise(path: str | pathlib.Path, name: str) -> Source:
     for file in inside
     for source in _read_published(file, name)
   ]
-  if not sources and (images := _images(path, name)) is not None:
-    return images
   if sources:
     return sources[0]
+  other = _recordings(path, None) or _images(path, name)
+  if other is not None:
+    return other
   raise ValueError(
     f"{path} must be IDX files, a CIFAR-10 or CIFAR-100 archive (python or "
     "binary), SVHN's train_32x32.mat and test_32x32.mat, EMNIST's "
-    "emnist-SET.mat, or images as split/class/file; it is none of these"
-    f"{_describe_content(path)}"
+    "emnist-SET.mat, N-MNIST's Train/digit/nnnnn.bin, or images as "
+    f"split/class/file; it is none of these{_describe_content(path)}"
   )
+
+
+def _paired(path: pathlib.Path, images: pathlib.Path) -> Source:
+  """The recordings in `path`, each with its image; raises if there are none."""
+  source = _recordings(path, images)
+  if source is None:
+    raise ValueError(
+      f"{path} must hold N-MNIST's recordings, Train/digit/nnnnn.bin, to be "
+      f"paired with images; it holds none{_describe_content(path)}"
+    )
+  return source
 
 
 def _read_published(path: pathlib.Path, name: str) -> list[Source]:

@@ -1,4 +1,4 @@
-"""Lists the files of a folder or a tar in one form, hidden files left out."""
+"""Lists the files of a folder or archive in one form, hidden ones left out."""
 
 import collections
 import functools
@@ -29,10 +29,10 @@ class Leaf(NamedTuple):
 
 
 class Tree(NamedTuple):
-  """All files below one folder, or of one tar.
+  """All files below one folder, or of one archive.
 
   Attributes:
-    name: of the folder or tar, without suffixes.
+    name: of the folder or archive, without suffixes.
     leaves: the files, sorted by their places.
     folders: the places of all folders, the root aside.
     left_out: how many files of each name were ignored, because systems write
@@ -46,8 +46,9 @@ class Tree(NamedTuple):
 
 
 def stem(path: pathlib.Path) -> str:
-  """Returns the name of a folder, or of a tar without its suffixes."""
-  return path.name.partition(".tar")[0].removesuffix(".tgz")
+  """Returns the name of a folder, or of an archive without its suffixes."""
+  base = path.name.partition(".tar")[0]
+  return base.removesuffix(".tgz").removesuffix(".zip")
 
 
 def _junk(parts: tuple[str, ...]) -> str:
@@ -125,11 +126,11 @@ def _return_content(content: bytes) -> bytes:
   return content
 
 
-def of_tar(path: pathlib.Path) -> Tree:
-  """Lists a compressed tar and keeps the content of its files in memory.
+def of_archive(path: pathlib.Path) -> Tree:
+  """Lists a tar or zip and keeps the content of its files in memory.
 
   Raises:
-    ValueError: if the tar is damaged, holds a link or one name twice, or is
+    ValueError: if the archive is damaged, holds a link or one name twice, or is
       too deep.
   """
   leaves: dict[tuple[str, ...], Leaf] = {}
@@ -147,7 +148,9 @@ def of_tar(path: pathlib.Path) -> Tree:
       continue
     where = f"{path}: {archives.printable(name)}"
     if parts in leaves:
-      raise ValueError(f"{where} must be there once; the tar holds it twice")
+      raise ValueError(
+        f"{where} must be there once; the archive holds it twice"
+      )
     leaves[parts] = Leaf(
       parts, where, functools.partial(_return_content, content)
     )

@@ -144,14 +144,6 @@ def _read_tree(tree: Tree, *, packed: bool) -> _TreeImages | None:
   return tree_images
 
 
-def _tars(path: pathlib.Path) -> list[pathlib.Path]:
-  return sorted(
-    entry
-    for entry in path.iterdir()
-    if archives.is_archive(entry) and not entry.name.startswith(".")
-  )
-
-
 def _add(total: _TreeImages, part: _TreeImages, where: pathlib.Path) -> None:
   for split, listed in part.splits.items():
     if split in total.splits:
@@ -181,7 +173,7 @@ def read(path: pathlib.Path) -> Images | None:
   """
   total = _TreeImages({}, set(), collections.Counter())
   files: list[pathlib.Path] = []
-  tars = [path] if path.is_file() else _tars(path)
+  tars = archives.find(path)
   if path.is_dir():
     tree = file_trees.of_folder(path)
     if tree_images := _read_tree(tree, packed=False):
@@ -195,12 +187,10 @@ def read(path: pathlib.Path) -> Images | None:
         if path.joinpath(*leaf.parts) not in tars
       )
   for tar in tars:
-    if not archives.is_archive(tar):
-      continue
     if file_trees.stem(tar) in total.splits:
       total.left_out[archives.printable(tar.name)] += 1
       continue
-    tree_images = _read_tree(file_trees.of_tar(tar), packed=True)
+    tree_images = _read_tree(file_trees.of_archive(tar), packed=True)
     if tree_images is None:
       raise ValueError(f"{tar} must hold class/image files; it holds none")
     _add(total, tree_images, tar)

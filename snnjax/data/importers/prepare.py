@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from snnjax import prng
@@ -56,9 +56,12 @@ def _digest(
   digests: dict[str, str] = {}
   size = 0
   base = root if root.is_dir() else root.parent
-  total = len(source.files)
-  for done, path in enumerate(source.files):
-    digests[str(path.relative_to(base))] = files.sha256(path)
+  named = {str(path.relative_to(base)): path for path in source.files}
+  # In whichever folder they are: they come from elsewhere.
+  named |= {f"images/{path.name}": path for path in source.images}
+  total = len(named)
+  for done, (name, path) in enumerate(named.items()):
+    digests[name] = files.sha256(path)
     size += path.stat().st_size
     if (done + 1) % array_record.CHUNK == 0 or done + 1 == total:
       progress(done + 1, total, "hash source files")
@@ -81,6 +84,7 @@ def _compare(
   folder: pathlib.Path,
   name: str,
   classes: tuple[str, ...],
+  modalities: Collection[str],
   digests: dict[str, str],
   progress: array_record.Progress,
 ) -> None:
@@ -89,19 +93,18 @@ def _compare(
   if written.fault:
     raise OSError(f"{written.fault}, as just written; is the disk full?")
   for split, expected in digests.items():
-    records = prepared.open_prepared(written, split)
-    if records.classes != classes:
+    stored = prepared.open_stored(written, split, modalities)
+    if stored.classes != classes:
       raise ValueError(
-        f"{folder}: the classes read back as {records.classes}; they were "
+        f"{folder}: the classes read back as {stored.classes}; they were "
         f"written as {classes}"
       )
     digest = hashlib.sha256()
-    for begin in range(0, records.size, array_record.CHUNK):
-      rows = range(begin, min(begin + array_record.CHUNK, records.size))
-      images, labels = records.read(rows)
-      for image, label in zip(images, labels.tolist(), strict=True):
-        array_record.update(digest, image, label)
-      progress(rows.stop, records.size, f"verify {split}")
+    for begin in range(0, stored.size, array_record.CHUNK):
+      rows = range(begin, min(begin + array_record.CHUNK, stored.size))
+      for example, label in stored.read(rows):
+        array_record.update(digest, example, label)
+      progress(rows.stop, stored.size, f"verify {split}")
     if digest.hexdigest() != expected:
       raise OSError(
         f"{folder}: split {split} reads back other than it was written; is "
@@ -127,7 +130,8 @@ def _write(
     )
     digests[split] = writer.write(split, examples.part(order), progress)
     counted[split] = counts.per_class(examples.labels, len(source.classes))
-  _compare(folder, name, source.classes, digests, progress)
+  modalities = writer.modalities
+  _compare(folder, name, source.classes, modalities, digests, progress)
   written = sorted(path for path in folder.iterdir() if path.is_file())
   for path in written:
     files.sync_file(path)
@@ -138,6 +142,7 @@ def _write(
       "classes": source.classes,
       "counts": counted,
       "examples": digests,
+      "modalities": modalities,
       "files": {path.name: files.sha256(path) for path in written},
     },
   )
@@ -337,6 +342,7 @@ def prepare(
   name: str,
   data_dir: str | pathlib.Path | None = None,
   *,
+  images: str | pathlib.Path | None = None,
   overwrite: bool = False,
   splits: Mapping[str, str] | None = None,
   hold_out: float = 0.0,
@@ -349,6 +355,8 @@ def prepare(
     path: what was downloaded; see `downloads.recognise`.
     name: under which the data set will be opened.
     data_dir: where to write; see `manifest.data_folder`.
+    images: the IDX files whose images the source's recordings are of; see
+      `downloads.recognise`.
     overwrite: whether to replace one made from other files, or otherwise, or
       damaged.
     splits: names of splits, see `split_names.arrange`.
@@ -372,7 +380,7 @@ def prepare(
   _check_name(name, manifest.versions(name, root))
   prng.check_seed(seed)
   path = pathlib.Path(path).expanduser()
-  download = downloads.recognise(path, name)
+  download = downloads.recognise(path, name, images)
   source = split_names.arrange(download, splits, hold_out, seed)
   _check_source(source, path)
   noted = {

@@ -1,0 +1,1 @@
+"""Studies: what `experiments.questions` trains, measures and decides."""

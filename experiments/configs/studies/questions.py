@@ -1,0 +1,282 @@
+"""The study of this project, in three sizes.
+
+    python -m experiments.sparsity_under_attack --workdir=DIR --size=cpu
+
+Everything that decides stands here, before a network is trained.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.configuration.schema import (
+  Config,
+  Data,
+  Events,
+  Hire,
+  Image,
+  Method,
+  Modalities,
+  Model,
+  Optimizer,
+  Train,
+)
+from experiments.configuration.study import (
+  Arm,
+  Contrast,
+  DataSet,
+  Protocol,
+  Question,
+  Step,
+  Study,
+)
+
+IMAGE, EVENTS, BOTH = ("image",), ("events",), ("image", "events")
+
+
+def get_config(size: str) -> Study:
+  """Returns the study of one size.
+
+  Args:
+    size: one of `SIZES`.
+
+  Raises:
+    ValueError: it is another.
+  """
+  sizes = {"smoke": smoke, "cpu": cpu}
+  if size not in sizes:
+    raise ValueError(f"size must be one of {', '.join(sizes)}; got {size!r}")
+  return sizes[size]()
+
+
+# How each network is trained. Constants of a penalty were chosen on the
+# calibration seed alone, see docs/questions.md.
+_ARMS: Mapping[str, Arm] = {
+  "conventional": Arm(about="conventional", keys={"method.name": "vanilla"}),
+  "hire": Arm(
+    about="crafted noise (HIRE-style)",
+    keys={"method.name": "hire", "method.hire.noise": "crafted"},
+  ),
+  "no_noise": Arm(
+    about="as many updates, no noise",
+    keys={"method.name": "hire", "method.hire.noise": "off"},
+  ),
+  "random_noise": Arm(
+    about="as many updates, random noise",
+    keys={"method.name": "hire", "method.hire.noise": "random"},
+  ),
+  "sr_weak": Arm(
+    about="SR, weak",
+    keys={"method.name": "sr", "method.sr.weight": 0.003},
+    data_keys={"svhn": {"method.sr.weight": 0.0005}},
+  ),
+  "sr": Arm(
+    about="SR",
+    keys={"method.name": "sr", "method.sr.weight": 0.03},
+    data_keys={"svhn": {"method.sr.weight": 0.002}},
+  ),
+  "at_linf": Arm(
+    about="adversarial (linf)",
+    keys={
+      "method.name": "adversarial",
+      "method.adversarial.steps": 3,
+      "modalities.image.step_size": 0.1,
+      "modalities.events.step_size": 0.1,
+    },
+    data_keys={
+      "mnist": {
+        "modalities.image.radius": 0.13,
+        "modalities.events.radius": 0.13,
+      },
+    },
+  ),
+}
+_TRAINED_RULE = "bptt_triangle"
+_CHAIN = (
+  Step(kind="pgd", rule=_TRAINED_RULE, loss="cross_entropy"),
+  Step(kind="pgd", rule="bptt_atan", loss="margin", steps=10),
+  Step(kind="pgd", rule="hart_atan", loss="cross_entropy", steps=10),
+  Step(kind="apgd", rule="rga", loss="margin", steps=10),
+)
+# PGD's steepest l1 step changes one pixel: SLIDE's changes one percent.
+_L1_CHAIN = tuple(dataclasses.replace(step, kind="slide") for step in _CHAIN)
+_CPU_PROTOCOL = Protocol(
+  examples=500,
+  microbatch=100,
+  chains={"linf": _CHAIN, "l2": _CHAIN, "l1": _L1_CHAIN},
+  level=1,
+  rules=(_TRAINED_RULE, "bptt_atan", "hart_atan"),
+  along=60,
+  random_draws=10,
+  scales=(0.125, 1.0),
+  transfer_examples=250,
+  transfer_norms=("linf", "l2", "l1"),
+)
+
+
+def _base(epochs: int, channels: tuple[int, ...]) -> Config:
+  return Config(
+    data=Data(validation=0.0),
+    modalities=Modalities(
+      image=Image(channels=channels, radius=0.1, step_size=0.05),
+      events=Events(channels=channels, shrink=2, radius=0.1, step_size=0.05),
+    ),
+    model=Model(steps=4, rule=_TRAINED_RULE),
+    method=Method(hire=Hire(periods=2)),
+    optimizer=Optimizer(learning_rate=3e-3),
+    train=Train(epochs=epochs),
+  )
+
+
+_SPARSITY = Question(
+  text=(
+    "Do multimodal spiking networks trained with crafted input noise keep "
+    "sparser input gradients under attack than conventionally trained ones?"
+  ),
+  arms={
+    "conventional": 8,
+    "hire": 8,
+    "no_noise": 8,
+    "random_noise": 5,
+    "sr_weak": 5,
+    "sr": 5,
+    "at_linf": 5,
+  },
+  modalities=(BOTH, IMAGE, EVENTS),
+  data=("mnist", "svhn"),
+  measurements=("gradients",),
+  contrasts=(
+    Contrast(
+      name="crafted noise against none",
+      claim="crafted noise leaves sparser gradients at adversarial inputs "
+      "than the same updates without noise",
+      treated="hire",
+      control="no_noise",
+      measure="mean/margin/linf/own/whole/log_participation_ratio",
+      unit="in log participation ratio",
+      alternative="less",
+      smallest_effect=0.05,
+    ),
+    Contrast(
+      name="crafted noise against conventional training",
+      claim="crafted noise leaves sparser gradients at adversarial inputs "
+      "than conventional training, which makes half as many updates",
+      treated="hire",
+      control="conventional",
+      measure="mean/margin/linf/own/whole/log_participation_ratio",
+      unit="in log participation ratio",
+      alternative="less",
+      smallest_effect=0.05,
+      decides=False,
+    ),
+  ),
+  alpha=0.05,
+  deciding=(BOTH,),
+)
+
+
+def smoke() -> Study:
+  """Returns what shows in a minute that everything runs; it answers nothing.
+
+  The data set is the embedded one, the networks have seen next to nothing.
+  """
+  full_size = cpu()
+  few = dict.fromkeys(("conventional", "hire", "no_noise", "sr"), 2)
+  chains = {
+    norm: tuple(dataclasses.replace(step, steps=2) for step in chain[:2])
+    for norm, chain in full_size.protocol.chains.items()
+  }
+  return dataclasses.replace(
+    full_size,
+    size="smoke",
+    base=_base(1, (2, 4)),
+    data={
+      "digits": DataSet(
+        about="embedded MNIST digits, simulated events",
+        keys={"data.name": "digits", "data.train_examples": 128},
+        radii=_MNIST_RADII,
+      )
+    },
+    protocol=dataclasses.replace(
+      full_size.protocol,
+      examples=32,
+      microbatch=32,
+      chains=chains,
+      rules=full_size.protocol.rules[:2],
+      along=16,
+      random_draws=2,
+      scales=(1.0,),
+      transfer_examples=16,
+    ),
+    questions={
+      name: dataclasses.replace(
+        question,
+        arms=few,
+        modalities=(BOTH,),
+        data=("digits",),
+      )
+      for name, question in full_size.questions.items()
+    },
+  )
+
+
+def cpu() -> Study:
+  """Returns what two cores can do in hours."""
+  return Study(
+    size="cpu",
+    base=_base(3, (8, 16)),
+    arms=_ARMS,
+    data={
+      "mnist": DataSet(
+        about="MNIST, 10,000 training examples, simulated events",
+        keys={"data.name": "mnist", "data.train_examples": 10_000},
+        radii=_MNIST_RADII,
+      ),
+      "svhn": DataSet(
+        about=(
+          "SVHN, the first 4,434 training digits of 73,257, simulated events "
+          "of the luminance"
+        ),
+        keys={
+          "data.name": "svhn_cropped",
+          "train.epochs": 8,
+          "modalities.image.standardize.mean": (0.45, 0.45, 0.47),
+          "modalities.image.standardize.std": (0.2, 0.2, 0.2),
+          "modalities.events.standardize.mean": (0.14, 0.14),
+          "modalities.events.standardize.std": (0.3, 0.3),
+          "modalities.image.radius": 8 / 255,
+          "modalities.image.step_size": 4 / 255,
+        },
+        radii=_SVHN_RADII,
+      ),
+    },
+    protocol=_CPU_PROTOCOL,
+    questions={"sparsity_under_attack": _SPARSITY},
+  )
+
+
+_MNIST_RADII: Mapping[str, Mapping[str, Any]] = {
+  "image": {
+    "linf": (0.14, 0.19, 0.24),
+    "l2": (1.6, 2.3, 3.2),
+    "l1": (6.8, 11.0, 24.0),
+  },
+  "events": {
+    "linf": (0.039, 0.066, 0.098),
+    "l2": (1.6, 3.0, 5.1),
+    "l1": (21.0, 40.0, 89.0),
+  },
+  "image+events": {
+    "linf": (0.13, 0.16, 0.21),
+    "l2": (1.7, 2.1, 2.9),
+    "l1": (7.0, 11.0, 20.0),
+  },
+}
+_SVHN_RADII: Mapping[str, Mapping[str, Any]] = {
+  name: {
+    "linf": (0.01, 0.02, 0.04),
+    "l2": (0.2, 0.4, 0.8),
+    "l1": (2.0, 5.0, 10.0),
+  }
+  for name in ("image", "events", "image+events")
+}

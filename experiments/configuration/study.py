@@ -1,0 +1,328 @@
+"""What a study asks: networks, attacks, measurements and decision rules.
+
+A study is data: ``experiments/configs/questions.py`` has the one of this
+project, in three sizes, and ``--study=FILE.py`` takes another. An arm, a data
+set, a set of modalities or a norm more is a line there.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from experiments.command.exits import UsageError
+from experiments.configuration import schema, settings
+from experiments.configuration.schema import Config
+from snnjax.storage import identity
+
+JOINT = "joint"  # the gradients of all modalities as one vector
+CLEAN = "clean"
+MEASUREMENTS = ("gradients", "transfer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+  """One way to train.
+
+  Attributes:
+    about: in words, for tables and figures.
+    keys: of the configuration, dotted, that make the arm.
+    data_keys: by data set, keys in place of these: where a constant was chosen
+      for each of them.
+  """
+
+  about: str
+  keys: Mapping[str, Any]
+  data_keys: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+    default_factory=dict
+  )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+  """One data set, and how far its examples are moved.
+
+  Attributes:
+    about: said beside every number.
+    keys: of the configuration.
+    radii: modalities, joined by "+" -> norm -> rising radii, equal in every
+      modality. Chosen once, see `calibration`, so that a conventional network
+      keeps about 60, 30 and 5 % of its test examples.
+  """
+
+  about: str
+  keys: Mapping[str, Any]
+  radii: Mapping[str, Mapping[str, tuple[float, ...]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+  """One attack of a chain; each meets the survivors of those before it.
+
+  Attributes:
+    kind: a key of `snnjax.attacks.kinds.KINDS`.
+    rule: the backward rule that it follows.
+    loss: what it ascends; the kind's own where empty.
+    steps: how many.
+  """
+
+  kind: str
+  rule: str
+  loss: str = ""
+  steps: int = 20
+
+  @property
+  def name(self) -> str:
+    """In paths and tables."""
+    return "_".join(filter(None, (self.kind, self.rule, self.loss)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+  """How a network is measured.
+
+  Attributes:
+    examples: test examples, of each class its share.
+    microbatch: computed at once; changes no result.
+    chains: by norm, the attacks, the first under the training rule.
+    level: position of the radius at which gradients are measured.
+    rules: under which the gradients are measured, the training rule first.
+    along: examples on which every step of the attack is measured.
+    random_draws: samples of random noise.
+    scales: shares of the radius at which first-order theory is tried.
+    transfer_examples: examples, of the first, that all radii are tried on.
+    transfer_norms: the norms of the transfer matrix.
+  """
+
+  examples: int
+  microbatch: int
+  chains: Mapping[str, tuple[Step, ...]]
+  level: int
+  rules: tuple[str, ...]
+  along: int
+  random_draws: int
+  scales: tuple[float, ...]
+  transfer_examples: int
+  transfer_norms: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+  """Two arms compared over seeds, and what decides.
+
+  Attributes:
+    name: of it.
+    claim: what is claimed, in words.
+    treated: an arm.
+    control: an arm.
+    measure: what is compared, the path of a number; see `outcomes`.
+    unit: of it, in words.
+    alternative: "greater" or "less": where the treated arm is claimed to be.
+    smallest_effect: the smallest difference that matters, positive, in the
+      units of the measure.
+    decides: whether the question's verdict rests on it; others are told
+      beside.
+  """
+
+  name: str
+  claim: str
+  treated: str
+  control: str
+  measure: str
+  unit: str
+  alternative: str
+  smallest_effect: float
+  decides: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+  """One of the two questions.
+
+  Attributes:
+    text: the question.
+    arms: arm -> how many seeds, 0 to that number less one.
+    modalities: sets of modalities.
+    data: names of data sets.
+    measurements: of every network, of `MEASUREMENTS`.
+    contrasts: what is decided.
+    alpha: the level at which, after Holm's correction over all contrasts,
+      data sets and modalities that decide.
+    deciding: the sets of modalities that the verdict is about.
+  """
+
+  text: str
+  arms: Mapping[str, int]
+  modalities: tuple[tuple[str, ...], ...]
+  data: tuple[str, ...]
+  measurements: tuple[str, ...]
+  contrasts: tuple[Contrast, ...]
+  alpha: float
+  deciding: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+  """All of it.
+
+  Attributes:
+    size: its name.
+    base: the configuration that arms and data sets change.
+    arms: by name.
+    data: by name.
+    protocol: how every network is measured.
+    questions: by name.
+  """
+
+  size: str
+  base: Config
+  arms: Mapping[str, Arm]
+  data: Mapping[str, DataSet]
+  protocol: Protocol
+  questions: Mapping[str, Question]
+
+
+class Member(NamedTuple):
+  """One network of the pool.
+
+  Attributes:
+    data: name of its data set.
+    modalities: what it sees.
+    arm: how it is trained.
+    seed: of weights, order and noise: equal over arms, which makes pairs.
+    config: the whole configuration.
+    digest: of what training reads of it.
+    measurements: wanted of it.
+  """
+
+  data: str
+  modalities: tuple[str, ...]
+  arm: str
+  seed: int
+  config: Config
+  digest: str
+  measurements: tuple[str, ...]
+
+  @property
+  def inputs(self) -> str:
+    """The modalities as one word."""
+    return "+".join(self.modalities)
+
+  @property
+  def name(self) -> str:
+    """Of its folders: who it is, and the digest that tells it from others."""
+    who = f"{self.data}.{self.inputs}.{self.arm}.{self.seed}"
+    return f"{who}.{identity.short(self.digest)}"
+
+  @property
+  def words(self) -> str:
+    """Who it is, in a message."""
+    return f"{self.arm} on {self.data} ({self.inputs}), seed {self.seed}"
+
+
+def members(study: Study, question: str) -> list[Member]:
+  """Returns the networks that a question needs, in the order to train them.
+
+  All arms of a seed first, then the next seed: what is finished is a smaller
+  study, never one half of the arms.
+
+  Args:
+    study: the study.
+    question: the name of one of its questions.
+
+  Raises:
+    UsageError: an arm or data set is not there.
+  """
+  asked = study.questions[question]
+  for kind, names, there in (
+    ("arms", asked.arms, study.arms),
+    ("data", asked.data, study.data),
+  ):
+    for name in names:
+      if name not in there:
+        raise UsageError(
+          f"questions[{question!r}].{kind} must be among {sorted(there)}; got "
+          f"{name!r}"
+        )
+  return list(_members(study, asked))
+
+
+def _members(study: Study, asked: Question) -> Iterator[Member]:
+  most = max(asked.arms.values())
+  for seed, modalities, data, (arm, seeds) in itertools.product(
+    range(most), asked.modalities, asked.data, asked.arms.items()
+  ):
+    if seed < seeds:
+      yield member(study, data, modalities, arm, seed, asked.measurements)
+
+
+def member(
+  study: Study,
+  data: str,
+  modalities: tuple[str, ...],
+  arm: str,
+  seed: int,
+  measurements: tuple[str, ...] = MEASUREMENTS,
+) -> Member:
+  """Returns one network of a study.
+
+  Args:
+    study: the study.
+    data: name of its data set.
+    modalities: what it sees.
+    arm: how it is trained.
+    seed: its seed.
+    measurements: wanted of it.
+  """
+  config = settings.replaced(
+    study.base,
+    {
+      **study.data[data].keys,
+      **study.arms[arm].keys,
+      **study.arms[arm].data_keys.get(data, {}),
+      "data.modalities": modalities,
+      "data.test_examples": study.protocol.examples,
+      "seed": seed,
+    },
+  )
+  return Member(
+    data, modalities, arm, seed, config, digest(config), measurements
+  )
+
+
+def training_keys(config: Config) -> dict[str, Any]:
+  """Returns what training reads, where it is not the default, by dotted key.
+
+  A key that is added to the schema later changes nothing in it, as long as its
+  default is what was done before.
+
+  Args:
+    config: the whole configuration.
+  """
+  unread = (*schema.LATER, *schema.CHANGEABLE)
+  default = settings.flatten(settings.to_dict(Config()))
+  return {
+    key: value
+    for key, value in settings.flatten(settings.to_dict(config)).items()
+    if not schema.covers(unread, key) and value != default.get(key)
+  }
+
+
+def digest(config: Config) -> str:
+  """Returns the digest of `training_keys`."""
+  return identity.of_value(training_keys(config))
+
+
+def check_radii(study: Study, own: Member) -> Mapping[str, tuple[float, ...]]:
+  """Returns the radii of a network's attacks, by norm.
+
+  Raises:
+    UsageError: the study has none for its data set and modalities.
+  """
+  there = study.data[own.data].radii
+  if own.inputs not in there:
+    raise UsageError(
+      f"data[{own.data!r}].radii must have {own.inputs!r}; got {sorted(there)}"
+    )
+  return there[own.inputs]

@@ -1,0 +1,1 @@
+"""The questions: one pool of networks, their measurements, and the answers."""

@@ -1,0 +1,77 @@
+"""Chooses the radii of a study's attacks, once, on networks outside of it.
+
+The accuracy of a conventional network under the chain of a norm is measured at
+many radii; those at which about 60, 30 and 5 % of the test examples are left
+are the study's. The networks have seeds that no question uses.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.questions import measurement
+from experiments.questions.measurement import Subject
+
+SHARES = (0.6, 0.3, 0.05)
+FIRST_SEED = 1000  # of the networks that radii and weights are chosen on
+GRIDS: Mapping[str, Sequence[float]] = {
+  "linf": tuple(np.geomspace(0.004, 0.5, 15)),
+  "l2": tuple(np.geomspace(0.05, 6.0, 15)),
+  "l1": tuple(np.geomspace(0.5, 120.0, 16)),
+}
+
+
+def accuracies(subject: Subject) -> dict[str, np.ndarray]:
+  """Returns by norm the accuracy at every radius of `GRIDS`.
+
+  Args:
+    subject: a conventional network, whose radii are `GRIDS`.
+  """
+  levels = {norm: range(len(grid)) for norm, grid in GRIDS.items()}
+  arrays = measurement.attack(subject, levels).arrays
+  correct = arrays["correct"]
+  return {
+    norm: np.asarray(
+      [
+        np.mean(
+          correct
+          & ~arrays[
+            measurement.ATTACK.format(norm=norm, level=level, field="success")
+          ]
+        )
+        for level in positions
+      ]
+    )
+    for norm, positions in levels.items()
+  }
+
+
+def radii(
+  curves: Sequence[np.ndarray],
+  grid: Sequence[float],
+  shares: Sequence[float] = SHARES,
+) -> tuple[float, ...]:
+  """Returns the radii at which the mean accuracy falls to some shares.
+
+  Interpolated in the logarithm of the radius, rounded to two digits.
+
+  Args:
+    curves: accuracies at the radii of the grid, one per network.
+    grid: rising radii.
+    shares: of all examples, falling.
+
+  Raises:
+    ValueError: a share is not reached within the grid.
+  """
+  mean = np.mean(curves, axis=0)
+  falling = np.minimum.accumulate(mean)
+  result = []
+  for share in shares:
+    if not falling[-1] <= share <= falling[0]:
+      raise ValueError(
+        f"accuracies must pass {share} within the grid; got {falling[0]:.3f} "
+        f"at {grid[0]:g} down to {falling[-1]:.3f} at {grid[-1]:g}"
+      )
+    place = np.interp(-share, -falling, np.log(grid))
+    result.append(float(f"{np.exp(place):.2g}"))
+  return tuple(result)

@@ -1,0 +1,52 @@
+"""The flags of the binaries that ask a question."""
+
+import pathlib
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments.command.exits import UsageError
+
+if TYPE_CHECKING:
+  from experiments.questions import question_run
+
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the pool of networks, and of the answer."
+)
+_SIZE = flags.DEFINE_string("size", "cpu", "Of the study: smoke, cpu or full.")
+_STUDY = flags.DEFINE_string(
+  "study", None, "Python file whose get_config(size) returns another study."
+)
+_FROM_RESULTS = flags.DEFINE_string(
+  "from_results", None, "Folder of results to answer from; trains nothing."
+)
+_FINISHED_ONLY = flags.DEFINE_bool(
+  "finished_only", False, "Answer from what is measured; name what is not."
+)
+_PLAN = flags.DEFINE_bool("plan", False, "Say what would be run, and stop.")
+
+
+def options() -> "question_run.Options":
+  """Returns what the command line asks for.
+
+  Raises:
+    UsageError: a flag is missing, or two do not fit each other.
+  """
+  from experiments.questions import question_run
+
+  if not _WORKDIR.value:
+    raise UsageError("--workdir must name a folder, for the answer at least")
+  if _FROM_RESULTS.value and _PLAN.value:
+    raise UsageError(
+      "--plan and --from_results are for different things: give one of them"
+    )
+  there = pathlib.Path(_FROM_RESULTS.value) if _FROM_RESULTS.value else None
+  if there is not None and not there.is_dir():
+    raise UsageError(f"--from_results must be a folder; {there} is none")
+  return question_run.Options(
+    pathlib.Path(_WORKDIR.value),
+    question_run.load_study(_STUDY.value, _SIZE.value),
+    there,
+    _FINISHED_ONLY.value,
+    _PLAN.value,
+  )

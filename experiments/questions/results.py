@@ -1,0 +1,252 @@
+"""The measurements of a study's networks, as files that anyone can read again.
+
+    DIR/networks/NAME/network.json    who it is, what it was made from
+    DIR/networks/NAME/gradients.npz   rows of examples; see `measurement`
+
+A file notes the digest of the network's configuration and that of the
+protocol: one that belongs to another network or protocol is refused by name.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.configuration import study as studies
+from experiments.configuration.study import Member, Study
+from snnjax.storage import files, identity
+
+NETWORKS = "networks"
+WHO = "network.json"
+REMEDY = "remove it and run the question again: what it held is measured anew"
+
+
+class Measured(NamedTuple):
+  """What is known of one network.
+
+  Attributes:
+    member: who it is.
+    arrays: by measurement, by path.
+    who: its network.json.
+  """
+
+  member: Member
+  arrays: Mapping[str, Mapping[str, np.ndarray]]
+  who: Mapping[str, Any]
+
+
+class IncompleteError(ValueError):
+  """Networks of a study are missing, damaged or of another study."""
+
+
+def folder(path: pathlib.Path, own: Member) -> pathlib.Path:
+  """Returns the folder of a network's results.
+
+  Args:
+    path: the folder of all results.
+    own: the network.
+  """
+  return path / NETWORKS / own.name
+
+
+def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
+  """Returns what a measurement must have been made from.
+
+  Args:
+    study: its protocol and radii.
+    own: the network.
+    name: of the measurement.
+  """
+  protocol = dataclasses.asdict(study.protocol)
+  del protocol["microbatch"]  # changes no result
+  if name == "gradients":  # reads nothing of these
+    for key in ("transfer_examples", "transfer_norms"):
+      del protocol[key]
+    protocol["chains"] = {
+      norm: chain
+      for norm, chain in protocol["chains"].items()
+      if norm in ("linf", "l2", "l1")
+    }
+  radii = dict(studies.check_radii(study, own))
+  if name == "gradients":
+    radii.pop("l0", None)
+  return {
+    "configuration": own.digest,
+    "protocol": identity.of_value([name, protocol, radii]),
+  }
+
+
+def is_measured(
+  study: Study, own: Member, place: pathlib.Path, name: str
+) -> bool:
+  """Returns whether a measurement is there, whole and this network's own."""
+  try:
+    read(study, own, place, name)
+  except (OSError, ValueError):
+    return False
+  return (place / WHO).is_file()
+
+
+def read(
+  study: Study, own: Member, place: pathlib.Path, name: str
+) -> dict[str, np.ndarray]:
+  """Reads one measurement.
+
+  Args:
+    study: the study.
+    own: the network.
+    place: its folder of results.
+    name: of the measurement.
+
+  Raises:
+    OSError: it is not there.
+    DamagedError: it is not what was written.
+    ForeignError: it is another network's, or was measured otherwise.
+  """
+  made = made_from(study, own, name)
+  return files.read_arrays(place / f"{name}.npz", made, REMEDY)
+
+
+def write_arrays(
+  study: Study,
+  own: Member,
+  place: pathlib.Path,
+  name: str,
+  arrays: Mapping[str, np.ndarray],
+) -> None:
+  """Writes the arrays of one measurement, as `read` reads them.
+
+  Args:
+    study: the study.
+    own: the network.
+    place: a folder, which exists.
+    name: of the measurement.
+    arrays: by name.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  made = made_from(study, own, name)
+  files.write_arrays(place / f"{name}.npz", arrays, made)
+
+
+def write(
+  study: Study,
+  own: Member,
+  place: pathlib.Path,
+  name: str,
+  arrays: Mapping[str, np.ndarray],
+  noted: Mapping[str, Any],
+) -> None:
+  """Writes one measurement, and who the network is.
+
+  Args:
+    study: the study.
+    own: the network.
+    place: its folder of results, which exists.
+    name: of the measurement.
+    arrays: by path.
+    noted: of the making: digests, seconds.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  files.write_arrays(place / f"{name}.npz", arrays, made_from(study, own, name))
+  before: dict[str, Any] = {}
+  if (place / WHO).is_file():
+    with contextlib.suppress(KeyError, ValueError):  # damaged: written anew
+      before = files.read_sealed(place / WHO, REMEDY)["measurements"]
+  correct = arrays["correct"]
+  files.write_sealed(
+    place / WHO,
+    {
+      "data": own.data,
+      "modalities": list(own.modalities),
+      "arm": own.arm,
+      "seed": own.seed,
+      "training": studies.training_keys(own.config),
+      "accuracy": float(np.mean(correct)),
+      "examples": len(correct),
+      "measurements": {
+        **before,
+        name: {key: noted[key] for key in noted if key != "sha256"},
+      },
+    },
+  )
+
+
+def load(
+  study: Study,
+  question: str,
+  path: pathlib.Path,
+  *,
+  finished_only: bool = False,
+) -> tuple[list[Measured], list[str]]:
+  """Reads all measurements of a question.
+
+  Args:
+    study: the study.
+    question: name of one of its questions.
+    path: the folder of all results.
+    finished_only: leave out networks that nobody measured yet.
+
+  Returns:
+    The networks, and those that are missing, in words.
+
+  Raises:
+    IncompleteError: one or more are damaged, or of another network, protocol
+      or seed, or missing; all of them are named.
+  """
+  problems: list[str] = []
+  missing: list[str] = []
+  measured: list[Measured] = []
+  for own in studies.members(study, question):
+    place = folder(path, own)
+    try:
+      arrays = {n: read(study, own, place, n) for n in own.measurements}
+      who = files.read_sealed(place / WHO, REMEDY)
+      _check_who(own, who, place / WHO)
+    except FileNotFoundError as error:
+      missing.append(f"{own.words}: {error.filename} is missing")
+    except (OSError, ValueError) as error:
+      problems.append(f"{own.words}: {error}")
+    else:
+      measured.append(Measured(own, arrays, who))
+  if not finished_only:
+    problems = missing + problems
+  if problems or not measured:
+    raise IncompleteError("\n".join(problems or missing))
+  return measured, missing
+
+
+def _check_who(own: Member, who: Mapping[str, Any], file: pathlib.Path) -> None:
+  """Raises ValueError if a network.json is another network's."""
+  wanted = {
+    "data": own.data,
+    "modalities": list(own.modalities),
+    "arm": own.arm,
+    "seed": own.seed,
+    "training": studies.training_keys(own.config),
+  }
+  for key, value in wanted.items():
+    if who.get(key) != value:
+      raise ValueError(
+        f"{file} must be of {key} {value!r}; got {who.get(key)!r}; {REMEDY}"
+      )
+
+
+def present(
+  study: Study, question: str, path: pathlib.Path
+) -> Sequence[Member]:
+  """Returns the networks of a question whose measurements are all there."""
+  return [
+    own
+    for own in studies.members(study, question)
+    if all(
+      is_measured(study, own, folder(path, own), name)
+      for name in own.measurements
+    )
+  ]

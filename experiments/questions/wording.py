@@ -1,0 +1,196 @@
+"""What the answers to all questions say alike: rules, verdicts, networks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.configuration.study import Question, Study
+from experiments.questions import outcomes
+from experiments.questions.outcomes import Compared, Decided
+from experiments.questions.results import Measured
+from snnjax import replication
+from snnjax.report import Column, Section, Table
+from snnjax.storage import identity
+
+_MOST = 12  # of missing networks named in a summary; a table has them all
+
+
+def summary(
+  study: Study,
+  question: Question,
+  decided: Mapping[str, Decided],
+  missing: Sequence[str],
+) -> str:
+  """Returns the findings: question, verdicts, scale, what is missing.
+
+  Args:
+    study: the study.
+    question: what was asked.
+    decided: from `outcomes.decide`.
+    missing: networks that are not there, in words.
+  """
+  parts = [question.text, verdict_sentence(decided)]
+  parts += [
+    f"{name}: {each.verdict.conclusion.value}. {each.verdict.reason}. "
+    f"{each.change}"
+    for name, each in decided.items()
+  ]
+  data = "; ".join(study.data[name].about for name in question.data)
+  parts.append(
+    f"Size {study.size}: {data}; {study.protocol.examples} test examples each."
+  )
+  if study.size == "smoke":
+    parts.append("This size shows that everything runs; it answers nothing.")
+  if missing:
+    told = "; ".join(missing[:_MOST])
+    more = f"; and {len(missing) - _MOST} more" * (len(missing) > _MOST)
+    parts.append(
+      f"NOT FINISHED: {len(missing)} networks are missing: {told}{more}."
+    )
+  return "\n\n".join(parts)
+
+
+def verdict_sentence(decided: Mapping[str, Decided]) -> str:
+  """Returns the verdicts in one sentence."""
+  if not decided:
+    return "There is no verdict: no contrast that decides has two seeds."
+  groups: dict[str, list[str]] = {}
+  for name, each in decided.items():
+    groups.setdefault(each.verdict.conclusion.value, []).append(name)
+  told = [f"{word} for {'; '.join(names)}" for word, names in groups.items()]
+  (claim, *others) = {e.compared.contrast.claim for e in decided.values()}
+  said = f"That {claim}" if not others else "The claims"
+  return f"{said}: {', '.join(told)}."
+
+
+def rules_section(question: Question) -> Section:
+  """Returns the decision rules, which stood before the first network."""
+  rows: list[dict[str, Any]] = []
+  for contrast in question.contrasts:
+    rule = outcomes.rule_of(question, contrast)
+    rows.append(
+      {
+        "contrast": contrast.name,
+        "claim": contrast.claim,
+        "measure": contrast.measure,
+        "decides": contrast.decides,
+        "rule": replication.describe(rule),
+      }
+    )
+  return Section(
+    "The decision rules",
+    "Written down in the study before the networks were trained. The unit of "
+    "replication is the training seed; examples are nested in it. Only "
+    "contrasts that decide are corrected for, and have a verdict.",
+    [
+      Table(
+        "rules",
+        "Rules",
+        "What each contrast claims, and what verifies or refutes it.",
+        [
+          Column("contrast", "contrast"),
+          Column("claim", "claim"),
+          Column("measure", "measure"),
+          Column("decides", "decides"),
+          Column("rule", "rule"),
+        ],
+        rows,
+      )
+    ],
+  )
+
+
+def contrast_table(
+  compared: Sequence[Compared], decided: Mapping[str, Decided]
+) -> Table:
+  """Returns every contrast in every cell, with its interval and verdict."""
+  rows: list[dict[str, Any]] = []
+  for each in compared:
+    estimate, verdict = each.estimate, decided.get(each.name)
+    rows.append(
+      {
+        "contrast": each.contrast.name,
+        "data": each.cell.data,
+        "modalities": each.cell.inputs,
+        "seeds": estimate.replicates if estimate else 0,
+        "difference": estimate.estimate if estimate else None,
+        "low": estimate.low if estimate else None,
+        "high": estimate.high if estimate else None,
+        "effect_size": estimate.effect_size if estimate else None,
+        "p": estimate.p_value if estimate else None,
+        "corrected_p": verdict.verdict.p_effect if verdict else None,
+        "verdict": verdict.verdict.conclusion.value if verdict else "",
+        "unpaired": ", ".join(each.unpaired),
+      }
+    )
+  return Table(
+    "contrasts",
+    "Contrasts",
+    "Treated less control over the seeds of both, with Student's interval, "
+    "Hedges' g of the paired differences, the p value of the paired t test and "
+    "that of the rule after Holm's correction.",
+    [
+      Column("contrast", "contrast"),
+      Column("data", "data set"),
+      Column("modalities", "modalities"),
+      Column("seeds", "seeds"),
+      Column("difference", "difference", interval=("low", "high")),
+      Column("effect_size", "effect size"),
+      Column("p", "p"),
+      Column("corrected_p", "corrected p"),
+      Column("verdict", "verdict"),
+    ],
+    rows,
+  )
+
+
+def networks_section(study: Study, measured: Sequence[Measured]) -> Section:
+  """Returns every network with its digest and its most important numbers."""
+  rows: list[dict[str, Any]] = []
+  for each in measured:
+    own = each.member
+    rows.append(
+      {
+        "network": own.name,
+        "data": own.data,
+        "modalities": own.inputs,
+        "arm": own.arm,
+        "seed": own.seed,
+        "accuracy": outcomes.number(study, each, "accuracy"),
+        "digest": identity.short(own.digest),
+      }
+    )
+  return Section(
+    "The networks",
+    "Every network that was counted; its folder among the results has its "
+    "arrays, example by example.",
+    [
+      Table(
+        "networks",
+        "Networks",
+        "Every network, named by the digest of its configuration.",
+        [
+          Column("network", "network"),
+          Column("accuracy", "clean accuracy", percent=True),
+        ],
+        rows,
+      )
+    ],
+  )
+
+
+def provenance(study: Study, measured: Sequence[Measured]) -> dict[str, Any]:
+  """Returns what the answer was made from.
+
+  Nothing of this machine or moment: equal results give an equal answer.
+  """
+  kinds: dict[str, dict[str, Any]] = {}
+  for each in measured:
+    for name, noted in each.who["measurements"].items():
+      digest = identity.short(identity.of_value(noted["environment"]))
+      kinds.setdefault(name, {})[digest] = noted["environment"]
+  return {
+    "size": study.size,
+    "environments": kinds,
+    "arms": {name: dict(arm.keys) for name, arm in study.arms.items()},
+    "networks": len(measured),
+  }
