@@ -146,7 +146,7 @@ def evaluate_suite(
   explicit = [with_defaults(attack, adaptive=adaptive) for attack in suite]
   by_norm, levels = _by_norm(norms, radii, inputs)
   grid = planning.cells(levels)
-  for cell in grid:
+  for cell in {cell.norm: cell for cell in grid}.values():  # one of each norm
     attacks.check_inputs(threat_of(by_norm[cell.norm], cell, inputs), inputs)
   complete_plan = planning.plan(expand_rules(explicit), grid)
   judge = next(iter(network.values())).logits

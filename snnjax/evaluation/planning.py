@@ -237,10 +237,14 @@ class Plan:
     )
     there = {case.attack.name for case in left}
     reasons: dict[str, list[str]] = {}
-    for (norm, name), reason in gone.items():
-      key = name if name not in there else f"{name} under {norm}"
-      if name not in there or (norm, name) in refused:
-        reasons.setdefault(key, []).append(reason)
+    for (norm, name), reason in refused.items():
+      key = f"{name} under {norm}" if name in there else name
+      reasons.setdefault(key, []).append(reason)
+    # That it has no form for a norm tells something only if it never ran.
+    silent = there | reasons.keys()
+    for (_, name), reason in formless.items():
+      if name not in silent:
+        reasons.setdefault(name, []).append(reason)
     told = {key: "; ".join(dict.fromkeys(r)) for key, r in reasons.items()}
     told = {**self.refused, **told}
     if not left:

@@ -276,6 +276,13 @@ def test_an_attack_meets_the_norms_that_it_has_a_form_for(many):
   assert list(plan.refused) == ["fgsm"]
   assert many.evaluation.skipped == plan.refused
   assert planning.from_plain(plain(many)) == plan
+  none = {(norm, "random"): f"no form for {norm}" for norm in plan.norms}
+  assert plan.without({}, none).refused["random"] == (
+    "no form for linf; no form for l2; no form for l1; no form for l0"
+  )
+  assert (
+    plan.without({("l0", "random"): "why"}, none).refused["random"] == "why"
+  )
   less = plan.without({("l1", "square"): "why"}, {("l1", "pgd"): "no form"})
   assert less.refused == {**plan.refused, "square under l1": "why"}
   assert {c.path for c in plan.cases} - {c.path for c in less.cases} == {
@@ -416,6 +423,45 @@ def test_modalities_are_attacked_alone_and_together():
   ):
     with pytest.raises(ValueError, match="as many for every modality"):
       planning.cells(uneven)
+
+
+def test_each_modality_has_sites_of_its_own():
+  images = {name: INPUTS.reshape(N, 3, 4, 1) for name in ("image", "events")}
+
+  def logits(weights, key, inputs):
+    mean = sum(inputs.values()) / 2
+    return FUNCTIONS["all"](weights, key, mean.reshape(len(mean), -1))
+
+  view = jax.tree_util.Partial(logits, VIEWS["all"].args[0])
+  kinds = ("spgd", "sparse_rs", "sigma_zero", "square")
+  result = evaluation.evaluate_suite(
+    [SuiteAttack(kind, ("all",), steps=4) for kind in kinds],
+    {"all": view},
+    attacks.l0,
+    images,
+    LABELS,
+    key=KEY,
+    radii={"image": (2,), "events": (4,)},
+    microbatch=N,
+  )
+  assert list(result.plan.refused) == ["sigma_zero", "square"]
+  assert "numbers for ['events', 'image']" in result.plan.refused["sigma_zero"]
+  assert "budget in linf or l2 or l1" in result.plan.refused["square"]
+  assert [(c.norm, c.target, c.words) for c in result.plan.cells] == [
+    ("l0", "image", "image 2"),
+    ("l0", "events", "events 4"),
+    ("l0", "both", "image 2, events 4"),
+  ]
+  assert len(result.evaluation.attacks) == 6
+  for outcome in result.evaluation.attacks.values():
+    # No site too many, and none of a modality that is not attacked.
+    assert outcome.contained.all()
+    assert outcome.distance.max() == 1
+  left = [
+    evaluation.summarize(result.within(cell)).robust.estimate
+    for cell in result.plan.cells
+  ]
+  assert left[2] <= min(left[:2]) < 1
 
 
 def test_a_gradient_study_is_of_each_example_and_comes_back(tmp_path):

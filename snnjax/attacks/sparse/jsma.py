@@ -124,8 +124,8 @@ def jsma(
     untouched = sites.total((here != center).astype(here.dtype)) == 0
     budgets = budgets_of(threat, point.origin, site_axes)
     spent = budgets.each(lambda part: jnp.sum(~part, 1), untouched)
-    left = budgets.spread(spent < jnp.floor(budgets.counts))
-    gain = jnp.where(untouched & left, gain, 0)
+    left = spent.astype(here.dtype) < jnp.floor(budgets.counts)
+    gain = jnp.where(untouched & budgets.spread(left), gain, 0)
     best = largest(gain, jnp.ones((1, 1))) & (gain > 0)
     return restore(jnp.where(sites.spread(best) & able, goal, here)), memory
 
