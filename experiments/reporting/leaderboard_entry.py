@@ -11,7 +11,7 @@ from experiments.configuration import schema
 from experiments.configuration.schema import Config
 from experiments.evaluation.assessment import Assessed
 from experiments.planning import suites
-from experiments.reporting import data_tables, findings
+from experiments.reporting import alarm_findings, data_tables, findings
 from experiments.runs.origins import WEIGHTS
 from snnjax import checks
 from snnjax import evaluation as evaluating
@@ -132,7 +132,7 @@ def _robustness(
   ran = [case.attack for cell in cells.values() for case in plan.on(cell)]
   headline = findings.headline(assessed)
   summary = evaluating.summarize(headline)
-  alarms = findings.alarms(assessed)
+  alarms = alarm_findings.alarms(assessed)
   mixing = findings.batch_dependent(assessed, headline)
   zero = list(findings.zero_gradients(assessed).values())
   # Every norm has its own: the gravest state of a check counts.

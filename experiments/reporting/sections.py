@@ -10,6 +10,7 @@ from experiments.building import build
 from experiments.evaluation.assessment import Assessed
 from experiments.reporting import (
   accuracy_table,
+  alarm_findings,
   attack_table,
   data_tables,
   findings,
@@ -41,8 +42,12 @@ def record(
     title=title,
     summary="\n\n".join([summary(networks), *lines]),
     alarms=[
-      *(alarm for network in networks for alarm in findings.alarms(network)),
-      *findings.unmeasured(left_out),
+      *(
+        alarm
+        for network in networks
+        for alarm in alarm_findings.alarms(network)
+      ),
+      *alarm_findings.unmeasured(left_out),
     ],
     sections=[
       data_tables.section(networks),

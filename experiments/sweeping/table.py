@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from experiments.command.exits import ExitCode
 from experiments.configuration import settings
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import findings
+from experiments.reporting import alarm_findings, findings
 from experiments.sweeping.grid import SEED, Cell
 from snnjax import plots, report
 from snnjax.checks import Alarm
@@ -88,7 +88,7 @@ def numbers(assessed: Assessed) -> Numbers:
     rows,
     findings.sparsity_rows(assessed, _SHOWN),
     curves,
-    findings.alarms(assessed),
+    alarm_findings.alarms(assessed),
     dict(assessed.made_from),
   )
 
@@ -124,7 +124,9 @@ def record(outcomes: Sequence[Outcome], seed: int) -> Record:
     summary="\n\n".join(lines),
     alarms=[
       *(alarm for each in done.values() for alarm in each.alarms),
-      *findings.unmeasured({each.cell.name: each.reason for each in failed}),
+      *alarm_findings.unmeasured(
+        {each.cell.name: each.reason for each in failed}
+      ),
     ],
     sections=[
       Section(

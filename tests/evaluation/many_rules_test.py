@@ -12,7 +12,14 @@ import pytest
 
 from snnjax import attacks, derivatives, evaluation
 from snnjax.attacks import SuiteAttack, SuiteError
-from snnjax.evaluation import View, gradients, many_rules, planning, saving
+from snnjax.evaluation import (
+  View,
+  gradients,
+  many_rules,
+  plain_plans,
+  planning,
+  saving,
+)
 from snnjax.storage import array_files, identity
 from tests import tiny_runs
 
@@ -275,7 +282,7 @@ def test_an_attack_meets_the_norms_that_it_has_a_form_for(many):
   # Only what runs nowhere, or is refused for itself, is named.
   assert list(plan.refused) == ["fgsm"]
   assert many.evaluation.skipped == plan.refused
-  assert planning.from_plain(plain(many)) == plan
+  assert plain_plans.from_plain(plain(many)) == plan
   none = {(norm, "random"): f"no form for {norm}" for norm in plan.norms}
   assert plan.without({}, none).refused["random"] == (
     "no form for linf; no form for l2; no form for l1; no form for l0"
@@ -369,13 +376,15 @@ def test_the_standard_suite_names_only_its_rules():
 
 
 def plain(result):
-  return json.loads(json.dumps(planning.to_plain(result.plan)))
+  return json.loads(json.dumps(plain_plans.to_plain(result.plan)))
 
 
 def test_a_plan_survives_json(result):
   plan = result.plan.with_cell(planning.Cell("linf", "far", 0, {"inputs": 0.5}))
   assert [case.path for case in plan.beside] == ["far/0/pgd/none"]
-  back = planning.from_plain(json.loads(json.dumps(planning.to_plain(plan))))
+  back = plain_plans.from_plain(
+    json.loads(json.dumps(plain_plans.to_plain(plan)))
+  )
   assert back == plan
   assert back.beside == plan.beside
 
@@ -396,7 +405,7 @@ def test_what_is_no_plan_is_refused(result, change):
   made = plain(result)
   change(made)
   with pytest.raises((KeyError, TypeError, ValueError)):
-    planning.from_plain(made)
+    plain_plans.from_plain(made)
 
 
 def test_modalities_are_attacked_alone_and_together():

@@ -12,7 +12,12 @@ from experiments.building import networks
 from experiments.command.exits import UsageError
 from experiments.evaluation import alarm_study, chunk_files, evaluation_run
 from experiments.planning import suites
-from experiments.reporting import findings, leaderboard_entry, report_run
+from experiments.reporting import (
+  alarm_findings,
+  findings,
+  leaderboard_entry,
+  report_run,
+)
 from experiments.training import training_run
 from snnjax import checks
 from snnjax.checks import Measurements, State
@@ -139,7 +144,7 @@ def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
   assert counts["correct"][1:] == [0, 0]
   entry = leaderboard_entry.entry(told, told.config, alone=True)
   assert entry.robustness.robust.estimate == 0
-  risen = [a for a in findings.alarms(told) if "rises" in a.name]
+  risen = [a for a in alarm_findings.alarms(told) if "rises" in a.name]
   assert [alarm.state for alarm in risen] == [State.FIRED]
 
 

@@ -11,7 +11,7 @@ from experiments import evaluate, prepare_data
 from experiments.command import exits
 from experiments.configuration import schema, settings
 from experiments.planning import preflight
-from experiments.reporting import findings, remedies
+from experiments.reporting import alarm_findings, remedies
 from experiments.runs import launch
 from snnjax import checks
 from snnjax.storage import workdir
@@ -31,7 +31,7 @@ def test_every_alarm_has_a_command_and_no_command_is_left_over():
 
 
 def test_what_fires_says_its_command():
-  unmeasured = findings.unmeasured({"run": "it failed"})
+  unmeasured = alarm_findings.unmeasured({"run": "it failed"})
   assert len(unmeasured) == len(checks.CHECKS)
   for alarm in unmeasured:
     said = remedies.command(remedies.COMMANDS[alarm.name])

@@ -20,14 +20,14 @@ from experiments.evaluation import (
   evaluation_run,
 )
 from experiments.planning import attack_grid, suites
-from experiments.reporting import findings, leaderboard_entry, report_run
+from experiments.reporting import alarm_findings, leaderboard_entry, report_run
 from experiments.reporting.remedies import COMMANDS
 from experiments.runs import launch
 from experiments.sweeping import comparison
 from experiments.training import training_run
 from snnjax.attacks import kinds as attack_kinds
 from snnjax.attacks.kinds import KINDS
-from snnjax.evaluation import planning
+from snnjax.evaluation import plain_plans
 from snnjax.storage import workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
@@ -149,7 +149,8 @@ def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
   assert first == list(attacks)[:-1]
   # What was planned is plain data, too.
   assert (
-    planning.from_plain(json.loads(json.dumps(planning.to_plain(plan)))) == plan
+    plain_plans.from_plain(json.loads(json.dumps(plain_plans.to_plain(plan))))
+    == plan
   )
   # What was resolved is plain data, and the same when resolved again.
   again = settings.from_dict(settings.to_dict(made))
@@ -383,12 +384,12 @@ def test_four_norms_are_one_evaluation(trained, tmp_path, capsys):
   told = capsys.readouterr().out
   assert "linf 0.02; l2 0.3; l1 1; l0 8" in told
   loaded = report_run.load_folder(folder, "run")
-  alarms = findings.alarms(loaded)
+  alarms = alarm_findings.alarms(loaded)
   told_of = dict.fromkeys(alarm.subject for alarm in alarms)
   assert list(told_of) == [f"run in {norm}" for norm in schema.NORMS]
   names = [alarm.name for alarm in alarms]
   assert {name: names.count(name) for name in names} == {
-    name: 1 if name in findings.WITHOUT_NORM else 4 for name in COMMANDS
+    name: 1 if name in alarm_findings.WITHOUT_NORM else 4 for name in COMMANDS
   }
   ran = {
     norm: [c.attack.name for c in loaded.plan.cases if c.cell.norm == norm]
