@@ -17,7 +17,6 @@ from experiments.configuration.schema import Config
 from snnjax.storage import identity
 
 JOINT = "joint"  # the gradients of all modalities as one vector
-CLEAN = "clean"
 MEASUREMENTS = ("gradients", "transfer")
 
 
@@ -85,6 +84,7 @@ class Protocol:
   Attributes:
     examples: test examples, of each class its share.
     microbatch: computed at once; changes no result.
+    norms: of the attacks under which gradients are measured.
     chains: by norm, the attacks, the first under the training rule.
     level: position of the radius at which gradients are measured.
     rules: under which the gradients are measured, the training rule first.
@@ -97,6 +97,7 @@ class Protocol:
 
   examples: int
   microbatch: int
+  norms: tuple[str, ...]
   chains: Mapping[str, tuple[Step, ...]]
   level: int
   rules: tuple[str, ...]

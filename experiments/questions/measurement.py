@@ -3,10 +3,10 @@
 `gradients` returns arrays by name; `summarized` makes of them what is kept for
 good. The axes of the larger ones:
 
-    C  confidences, `CONFIDENCES`         P  points, `POINTS`
+    C  confidences, `CONFIDENCES`         P  `points`
     R  rules of the protocol              Q  parts: modalities, then `JOINT`
     M  metrics, `METRICS`                 N  examples
-    V  norms, `NORMS`                     S  steps of the recorded attack, + 1
+    V  norms of the protocol              S  steps of the recorded attack, + 1
     K  kinds of vulnerability, `KINDS`    A  first examples, L scales
 """
 
@@ -26,7 +26,7 @@ from experiments.building.shared import Shared
 from experiments.command.progress import Progress
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
-from experiments.configuration.study import CLEAN, JOINT, Member, Protocol, Step
+from experiments.configuration.study import JOINT, Member, Protocol, Step
 from snnjax import attacks, evaluation, losses, sparsity, vulnerability
 from snnjax import input_gradients as gradient_functions
 from snnjax.attacks import Threat, perceptual_distance
@@ -71,7 +71,7 @@ METRICS = (
 )
 # These follow from them, and are summarized too.
 DERIVED = ("hoyer", "log_l2")
-POINTS = (CLEAN, *NORMS)
+CLEAN = "clean"
 KINDS = (
   "random",
   "adversarial",
@@ -137,8 +137,8 @@ def _parts(config: Config, network: Network, protocol: Protocol) -> Parts:
     logits,
     forward,
     _gradients(),
-    {norm: _along(norm, protocol) for norm in NORMS},
-    {norm: _vulnerability(norm, protocol) for norm in NORMS},
+    {norm: _along(norm, protocol) for norm in protocol.norms},
+    {norm: _vulnerability(norm, protocol) for norm in protocol.norms},
   )
 
 
@@ -208,7 +208,8 @@ def gradients(subject: Subject) -> Arrays:
       their ratio.
   """
   protocol, level = subject.protocol, subject.protocol.level
-  outcome = attack(subject, dict.fromkeys(NORMS, (level,)), _beside(subject))
+  levels = dict.fromkeys(protocol.norms, (level,))
+  outcome = attack(subject, levels, _beside(subject))
   result = dict(outcome.arrays)
   points = {CLEAN: subject.batch.inputs, **outcome.points}
   for norm, moved in outcome.points.items():
@@ -228,7 +229,7 @@ def gradients(subject: Subject) -> Arrays:
     result["vulnerability"] = np.stack(
       [
         [_measure_vulnerability(subject, norm, s) for s in protocol.scales]
-        for norm in NORMS
+        for norm in protocol.norms
       ]
     )
   return {name: _small(name, array) for name, array in result.items()}
@@ -285,7 +286,7 @@ def _gradient_table(
   rules = subject.protocol.rules
   columns = []
   done, total = 0, len(points) * len(rules)
-  for point in POINTS:
+  for point in points_of(subject.protocol):
     for rule in rules:
       subject.progress(done, total, "measure gradients", compiles=done == 0)
       measured: Any = in_microbatches(
@@ -300,7 +301,7 @@ def _gradient_table(
       done += 1
   subject.progress(done, total, "measure gradients")
   stacked = np.stack(columns).reshape(
-    len(POINTS), len(rules), *columns[0].shape
+    len(points), len(rules), *columns[0].shape
   )
   return np.moveaxis(stacked, (2, 3, 4, 5), (5, 0, 3, 4))
 
@@ -571,6 +572,11 @@ def _firing_rate(subject: Subject) -> np.ndarray:
   return np.asarray(rates)
 
 
+def points_of(protocol: Protocol) -> tuple[str, ...]:
+  """Returns where gradients are measured: clean, and by norm of attack."""
+  return (CLEAN, *protocol.norms)
+
+
 def parts_of(modalities: Sequence[str]) -> tuple[str, ...]:
   """Returns the parts of a gradient: each modality, and of several all."""
   return (*modalities, JOINT) if len(modalities) > 1 else tuple(modalities)
@@ -654,7 +660,7 @@ def _measure_along(subject: Subject, correct: np.ndarray) -> Arrays:
   few = subject.first(protocol.along)
   right = correct[: len(few.labels)]
   means, zeros, standing = [], [], []
-  for norm in NORMS:
+  for norm in protocol.norms:
     recorded: Any = in_microbatches(
       functools.partial(
         subject.parts.along[norm], subject.ball(norm, protocol.level)

@@ -75,7 +75,7 @@ def _place(
   parts = measurement.parts_of(measured.member.modalities)
   axes: list[Sequence[str]] = [
     tuple(measurement.CONFIDENCES),
-    measurement.POINTS,
+    measurement.points_of(study.protocol),
     rules,
     parts,
   ]

@@ -68,11 +68,11 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
     protocol["chains"] = {
       norm: chain
       for norm, chain in protocol["chains"].items()
-      if norm in ("linf", "l2", "l1")
+      if norm in study.protocol.norms
     }
   radii = dict(studies.check_radii(study, own))
   if name == "gradients":
-    radii.pop("l0", None)
+    radii = {norm: radii[norm] for norm in study.protocol.norms}
   return {
     "configuration": own.digest,
     "protocol": identity.of_value([name, protocol, radii]),

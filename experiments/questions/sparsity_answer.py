@@ -14,22 +14,26 @@ from snnjax.intervals import student
 from snnjax.report import Column, Record, Section, Table
 
 NAME = "sparsity_under_attack"
-# What a table of arms shows, with headings; under the training rule, of the
-# margin's whole gradient.
-_HEADLINE = {
-  "accuracy": "clean accuracy",
-  "robust/linf/1": "left by linf",
-  "robust/l2/1": "left by l2",
-  "robust/l1/1": "left by l1",
-  "mean/margin/clean/own/whole/log_participation_ratio": "log PR, clean",
-  "mean/margin/linf/own/whole/log_participation_ratio": "log PR, linf",
-  "mean/margin/l2/own/whole/log_participation_ratio": "log PR, l2",
-  "mean/margin/l1/own/whole/log_participation_ratio": "log PR, l1",
-  "change/margin/linf/own/whole/log_participation_ratio": "change by linf",
-  "mean/margin/clean/own/whole/log_l1": "log |g|_1, clean",
-  "mean/margin/linf/own/whole/log_l1": "log |g|_1, linf",
-  "firing_rate": "firing rate",
-}
+_WHOLE = "own/whole/log_participation_ratio"
+
+
+def _headline(study: Study) -> dict[str, str]:
+  """What the table of arms shows, with headings.
+
+  Of gradients: the margin's, under the training rule, of all inputs.
+  """
+  norms, level = study.protocol.norms, study.protocol.level
+  points = measurement.points_of(study.protocol)
+  return {
+    "accuracy": "clean accuracy",
+    **{f"robust/{norm}/{level}": f"left by {norm}" for norm in norms},
+    **{f"mean/margin/{p}/{_WHOLE}": f"log PR, {p}" for p in points},
+    **{f"change/margin/{n}/{_WHOLE}": f"change by {n}" for n in norms},
+    **{
+      f"mean/margin/{p}/own/whole/log_l1": f"log |g|_1, {p}" for p in points[:2]
+    },
+    "firing_rate": "firing rate",
+  }
 
 
 def answer(
@@ -78,6 +82,7 @@ def _answer_section(
 
 def _arms_section(study: Study, networks: Grouped) -> Section:
   """Every arm in every cell: means over seeds."""
+  headline = _headline(study)
   rows: list[dict[str, Any]] = []
   for cell, arms in networks.items():
     for arm, seeds in arms.items():
@@ -87,7 +92,7 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
         "arm": study.arms[arm].about,
         "seeds": len(seeds),
       }
-      for name in _HEADLINE:
+      for name in headline:
         values = list(outcomes.by_seed(study, seeds, name).values())
         row |= _over_seeds(name, values)
       rows.append(row)
@@ -97,7 +102,7 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
     Column("arm", "arm"),
     Column("seeds", "seeds"),
   ]
-  for name, heading in _HEADLINE.items():
+  for name, heading in headline.items():
     columns.append(
       Column(
         name,
@@ -193,7 +198,7 @@ def _gradients_section(study: Study, networks: Grouped) -> Section:
       parts = measurement.parts_of(any_network.member.modalities)
       for path in itertools.product(
         measurement.CONFIDENCES,
-        measurement.POINTS,
+        measurement.points_of(study.protocol),
         study.protocol.rules,
         parts,
       ):

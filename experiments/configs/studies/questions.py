@@ -103,6 +103,7 @@ _L1_CHAIN = tuple(dataclasses.replace(step, kind="slide") for step in _CHAIN)
 _CPU_PROTOCOL = Protocol(
   examples=500,
   microbatch=100,
+  norms=("linf", "l2", "l1"),
   chains={"linf": _CHAIN, "l2": _CHAIN, "l1": _L1_CHAIN},
   level=1,
   rules=(_TRAINED_RULE, "bptt_atan", "hart_atan"),
@@ -201,6 +202,7 @@ def smoke() -> Study:
       full_size.protocol,
       examples=32,
       microbatch=32,
+      norms=("linf", "l1"),
       chains=chains,
       rules=full_size.protocol.rules[:2],
       along=16,
