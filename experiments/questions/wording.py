@@ -1,5 +1,6 @@
 """What the answers to all questions say alike: rules, verdicts, networks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ from experiments.questions import outcomes
 from experiments.questions.outcomes import Compared, Decided
 from experiments.questions.results import Measured
 from snnjax import plots, replication
-from snnjax.report import Column, Figure, Section, Table
+from snnjax.report import Column, Figure, Record, Section, Table
+from snnjax.report.record import jsonable
 from snnjax.storage import identity
 
 _MOST = 12  # of missing networks named in a summary; a table has them all
@@ -224,3 +226,36 @@ def provenance(study: Study, measured: Sequence[Measured]) -> dict[str, Any]:
     "arms": {name: dict(arm.keys) for name, arm in study.arms.items()},
     "networks": len(measured),
   }
+
+
+_DIGITS = 10
+
+
+def rounded(record: Record) -> Record:
+  """Returns a report whose numbers have ten digits.
+
+  Another processor sums in another order: the last digits of sixteen would
+  make another file of the same results.
+  """
+  sections = []
+  for section in record.sections:
+    tables = [
+      table._replace(rows=[_round(row) for row in table.rows])
+      for table in section.tables
+    ]
+    figures = [
+      figure._replace(data=_round(jsonable(figure.data)))
+      for figure in section.figures
+    ]
+    sections.append(section._replace(tables=tables, figures=figures))
+  return record._replace(sections=sections)
+
+
+def _round(value: Any) -> Any:
+  if isinstance(value, Mapping):
+    return {key: _round(each) for key, each in value.items()}
+  if isinstance(value, list | tuple):
+    return [_round(each) for each in value]
+  if isinstance(value, float) and math.isfinite(value):
+    return float(f"{value:.{_DIGITS}g}")
+  return value
