@@ -173,10 +173,20 @@ def write(
       "examples": len(correct),
       "measurements": {
         **before,
-        name: {key: noted[key] for key in noted if key != "sha256"},
+        name: _told(noted),
       },
     },
   )
+
+
+def _told(noted: Mapping[str, Any]) -> dict[str, Any]:
+  """What of a measurement's making is kept: nothing of whose machine it was."""
+  kept = {key: value for key, value in noted.items() if key != "sha256"}
+  environment = kept.get("environment", {})
+  kept["environment"] = {
+    key: value for key, value in environment.items() if key != "command_line"
+  }
+  return kept
 
 
 def load(
