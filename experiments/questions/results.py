@@ -225,7 +225,9 @@ def load(
       who = files.read_sealed(place / WHO, REMEDY)
       _check_who(own, who, place / WHO)
     except FileNotFoundError as error:
-      missing.append(f"{own.words}: {error.filename} is missing")
+      # Below the folder of results, wherever that lies.
+      file = pathlib.Path(str(error.filename)).relative_to(path)
+      missing.append(f"{own.words}: {file} is missing")
     except (OSError, ValueError) as error:
       problems.append(f"{own.words}: {error}")
     else:

@@ -43,12 +43,17 @@ def summary(
   if study.size == "smoke":
     parts.append("This size shows that everything runs; it answers nothing.")
   if missing:
-    told = "; ".join(missing[:_MOST])
-    more = f"; and {len(missing) - _MOST} more" * (len(missing) > _MOST)
     parts.append(
-      f"NOT FINISHED: {len(missing)} networks are missing: {told}{more}."
+      f"NOT FINISHED: {len(missing)} networks of the study are missing, and "
+      f"what is said is said of the others: {_told(missing)}."
     )
   return "\n\n".join(parts)
+
+
+def _told(missing: Sequence[str]) -> str:
+  names = [text.partition(": ")[0] for text in missing[:_MOST]]
+  more = [f"and {len(missing) - _MOST} more"] * (len(missing) > _MOST)
+  return "; ".join([*names, *more])
 
 
 def verdict_sentence(decided: Mapping[str, Decided]) -> str:
