@@ -29,8 +29,8 @@ def test_committed_results_give_the_committed_answer(question, tmp_path):
     if path.is_file()
   }
   assert set(made) == set(committed)
-  # Another matplotlib draws other pixels, in every picture, of the same numbers;
-  # these lie beside each picture and must be equal in any case.
+  # Another matplotlib draws other pixels of the same numbers, in every picture;
+  # the numbers lie beside each, and must be equal in any case.
   drawn = [p for p in made if p.suffix in (".png", ".html")]
   equal = [made[path] == committed[path] for path in drawn]
   assert all(equal) or not any(equal)
