@@ -176,6 +176,38 @@ _SPARSITY = Question(
       smallest_effect=0.05,
       decides=False,
     ),
+    # Written down after the first networks were seen: they decide nothing.
+    *(
+      Contrast(
+        name=f"crafted noise against none, {point}",
+        claim=f"crafted noise leaves sparser gradients {place} than the same "
+        "updates without noise",
+        treated="hire",
+        control="no_noise",
+        measure=f"mean/margin/{point}/own/whole/log_participation_ratio",
+        unit="in log participation ratio",
+        alternative="less",
+        smallest_effect=0.05,
+        decides=False,
+      )
+      for point, place in (
+        ("clean", "at clean inputs"),
+        ("l2", "at l2-adversarial inputs"),
+        ("l1", "at l1-adversarial inputs"),
+      )
+    ),
+    Contrast(
+      name="what crafted noise loses under linf",
+      claim="from clean to linf-adversarial inputs the gradient grows denser "
+      "by more with crafted noise than without, example by example",
+      treated="hire",
+      control="no_noise",
+      measure="change/margin/linf/own/whole/log_participation_ratio",
+      unit="in log participation ratio",
+      alternative="greater",
+      smallest_effect=0.05,
+      decides=False,
+    ),
   ),
   alpha=0.05,
   deciding=(BOTH,),
@@ -222,6 +254,8 @@ def smoke() -> Study:
         arms=few,
         modalities=(BOTH,),
         data=("digits",),
+        # The others ask of norms that this size leaves out.
+        contrasts=question.contrasts[:2],
       )
       for name, question in full_size.questions.items()
     },
