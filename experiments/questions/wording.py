@@ -80,7 +80,11 @@ def rules_section(question: Question) -> Section:
         "claim": contrast.claim,
         "measure": contrast.measure,
         "decides": contrast.decides,
-        "rule": replication.describe(rule),
+        "rule": (
+          replication.describe(rule)
+          if contrast.decides
+          else "told beside, decides nothing"
+        ),
       }
     )
   return Section(
