@@ -21,6 +21,7 @@ from experiments.configuration.schema import (
   Optimizer,
   Train,
 )
+from experiments.configs.studies import claims
 from experiments.configuration.study import (
   Arm,
   Contrast,
@@ -254,6 +255,7 @@ def cpu() -> Study:
     },
     protocol=_CPU_PROTOCOL,
     questions={"sparsity_under_attack": _SPARSITY},
+    claims=claims.CLAIMS,
   )
 
 
