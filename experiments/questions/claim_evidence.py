@@ -43,7 +43,7 @@ class Row(NamedTuple):
     replicate: what is repeated: seeds, functions, turns.
     note: what a reader must know of it, or why there is no estimate.
     decides: whether the verdict rests on it; others are told beside.
-    interval: of a number that has no replicates.
+    interval: of a number that has no replicates; NaN ends where unknown.
   """
 
   name: str
@@ -112,7 +112,7 @@ def of_arms(
     values.append({s: v for s, v in own.items() if math.isfinite(v)})
   shared = [s for s in values[0] if all(s in own for own in values)]
   for arm, own in zip(claim.arms, values, strict=True):
-    if not own:
+    if not networks.get(arm):
       notes.append(f"not measured: {arm}")
     elif len(own) > len(shared):
       left = ", ".join(str(seed) for seed in own if seed not in shared)
@@ -178,6 +178,14 @@ def share_estimate(
   return mean_estimate(
     claim, shares, (interval.high - interval.low) / 2 / _HALF
   )
+
+
+def only_one(values: BySeed) -> Interval | None:
+  """Returns the number of the only seed, whose error is not known."""
+  if len(values) != 1:
+    return None
+  (value,) = values.values()
+  return Interval(value, math.nan, math.nan)
 
 
 def few_note(values: BySeed, note: str) -> str:

@@ -120,7 +120,9 @@ def ledger(context: Context) -> list[Entry]:
     DataError: a committed file is damaged.
   """
   claims = _check_claims(context.study)
-  rows = {name: EVIDENCE[name](context, claim) for name, claim in claims.items()}
+  rows = {
+    name: EVIDENCE[name](context, claim) for name, claim in claims.items()
+  }
   families: dict[str, dict[str, tuple[str, Estimate]]] = {}
   for name, own in rows.items():
     for row in own:
@@ -171,7 +173,9 @@ def _decide(
 ) -> dict[str, _Judgement]:
   """Decides the numbers that are corrected together."""
   estimates = {key: estimate for key, (_, estimate) in members.items()}
-  rules = {key: rule_of(name, claims[name]) for key, (name, _) in members.items()}
+  rules = {
+    key: rule_of(name, claims[name]) for key, (name, _) in members.items()
+  }
   verdicts = replication.decide(estimates, rules)
   result = {}
   for key, verdict in verdicts.items():
@@ -218,9 +222,7 @@ def _entry(name: str, claim: Claim, rows: Sequence[Weighed]) -> Entry:
     measured = [each for each in open_ones if each.row.estimate is not None]
     turning = next(iter([*measured, *open_ones]), None)
     return Entry(name, claim, rows, Conclusion.UNDECIDED, turning)
-  return Entry(
-    name, claim, rows, Conclusion.VERIFIED, max(verifying, key=_p)
-  )
+  return Entry(name, claim, rows, Conclusion.VERIFIED, max(verifying, key=_p))
 
 
 def _p(weighed: Weighed) -> float:
@@ -232,4 +234,6 @@ def describe(name: str, claim: Claim) -> str:
   said = replication.describe(rule_of(name, claim))
   if claim.contrary:
     said = f"The contrary is tested, which verifies where it is refuted: {said}"
-  return f"{said} Every number that decides must verify, one suffices to refute."
+  return (
+    f"{said} Every number that decides must verify, one suffices to refute."
+  )

@@ -69,6 +69,9 @@ def _row(
     claim_evidence.artifact(cell, claim),
     note=claim_evidence.few_note(treated, note),
     decides=decides,
+    interval=claim_evidence.only_one(
+      {seed: treated[seed] - control[seed] for seed in treated}
+    ),
   )
 
 
@@ -176,25 +179,19 @@ def _seen(
   study: Study, measured: Measured, norm: str, measure: str
 ) -> float | None:
   """How visible the worst attack of a norm is, over examples right before."""
-  level = study.protocol.level
+  fields = ["visibility/image"]
+  if measure == "length":
+    fields = [f"distance/{name}" for name in measured.member.modalities]
+  paths = [
+    ATTACK.format(norm=norm, level=study.protocol.level, field=field)
+    for field in fields
+  ]
   for arrays in measured.arrays.values():
-    if measure == "perceptual":
-      path = ATTACK.format(norm=norm, level=level, field="visibility/image")
-      values = arrays.get(path)
-    else:
-      parts = [
-        arrays.get(
-          ATTACK.format(norm=norm, level=level, field=f"distance/{name}")
-        )
-        for name in measured.member.modalities
-      ]
-      values = None
-      if all(part is not None for part in parts):
-        squares = [np.square(part.astype(np.float64)) for part in parts]
-        values = np.sqrt(sum(squares))
-    if values is not None:
-      right = measured.arrays["gradients"]["correct"][: len(values)]
-      return float(np.mean(values.astype(np.float64)[right]))
+    if all(path in arrays for path in paths):
+      parts = np.stack([arrays[path] for path in paths]).astype(np.float64)
+      whole = np.linalg.norm(parts, axis=0)  # lengths of parts of one vector
+      right = measured.arrays["gradients"]["correct"][: len(whole)]
+      return float(np.mean(whole[right]))
   return None
 
 
@@ -227,10 +224,9 @@ def norms_compared(context: Context, claim: Claim) -> list[Row]:
   study = context.study
   rows = []
   for cell, decides in claim_evidence.cells(context, claim).items():
-    measures = ("perceptual", "length")
-    if "image" not in cell.inputs.split("+"):
-      measures = ("length",)
-    for measure in measures:
+    for measure in ("perceptual", "length"):
+      if measure == "perceptual" and "image" not in cell.inputs.split("+"):
+        continue
       for norm in ("l2", "l0", "l1"):
         arms, note = claim_evidence.of_arms(
           context,

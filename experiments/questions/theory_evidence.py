@@ -56,7 +56,7 @@ def linear() -> Linear:
 
   def rise(key: Key, inputs: Inputs, labels: Labels) -> Array:
     del key, labels
-    return jnp.sum(slopes * inputs, axis=1)
+    return jnp.sum(slopes * jnp.asarray(inputs), axis=1)
 
   def logits(key: Key, inputs: Inputs) -> Array:
     return jnp.stack([rise(key, inputs, labels), jnp.zeros(_FUNCTIONS)], 1)
@@ -100,9 +100,7 @@ def adversarial_linear(context: Context, claim: Claim) -> list[Row]:
   return _linear_rows(claim, linear().adversarial)
 
 
-def _linear_rows(
-  claim: Claim, by_norm: Mapping[str, np.ndarray]
-) -> list[Row]:
+def _linear_rows(claim: Claim, by_norm: Mapping[str, np.ndarray]) -> list[Row]:
   return [
     Row(
       norm,
@@ -175,6 +173,7 @@ def _network_rows(context: Context, claim: Claim, kind: str) -> list[Row]:
           claim_evidence.artifact(cell, claim),
           note=claim_evidence.few_note(means, note),
           decides=decides,
+          interval=claim_evidence.only_one(means),
         )
       )
   return rows
@@ -187,20 +186,18 @@ class _Shares(NamedTuple):
     linear: of all, where first order holds.
     outside_linear: of those, outside the bounds.
     outside: of all, outside the bounds.
-    count_linear: how many hold.
-    count: how many there are.
+    linear_examples: in how many it holds.
+    examples: how many there are.
   """
 
   linear: float
   outside_linear: float
   outside: float
-  count_linear: int
-  count: int
+  linear_examples: int
+  examples: int
 
 
-def _shares(
-  protocol: Protocol, claim: Claim, own: _Vulnerabilities
-) -> _Shares:
+def _shares(protocol: Protocol, claim: Claim, own: _Vulnerabilities) -> _Shares:
   """Counts examples by the bounds, which are as wide as they must be.
 
   First order holds where the measured adversarial square agrees with it within
@@ -232,13 +229,13 @@ def _shares(
 def bound_where_linear(context: Context, claim: Claim) -> list[Row]:
   """Shares outside the bounds at the smallest radius, where theory applies."""
   scale = int(np.argmin(context.study.protocol.scales))
-  return _bound_rows(context, claim, scale, "outside_linear", "count_linear")
+  return _bound_rows(context, claim, scale, "outside_linear", "linear_examples")
 
 
 def bound_everywhere(context: Context, claim: Claim) -> list[Row]:
   """Shares of all examples outside the bounds at the attacks' radius."""
   scale = int(np.argmax(context.study.protocol.scales))
-  return _bound_rows(context, claim, scale, "outside", "count")
+  return _bound_rows(context, claim, scale, "outside", "examples")
 
 
 def _bound_rows(
@@ -287,6 +284,7 @@ def _bound_rows(
           claim_evidence.artifact(cell, claim),
           note="; ".join(filter(None, told)),
           decides=decides,
+          interval=claim_evidence.only_one(means),
         )
       )
   return rows
