@@ -1,5 +1,6 @@
 """The ledger as a report, and the run that makes it."""
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -148,8 +149,8 @@ def _numbers(weighed: Weighed | None) -> dict[str, Any]:
       "p": weighed.p,
     }
   elif row.interval is not None:
-    own |= row.interval._asdict()
-    own["value"] = own.pop("estimate")
+    ends = zip(("value", "low", "high"), row.interval, strict=True)
+    own |= {name: end for name, end in ends if math.isfinite(end)}
   return own
 
 

@@ -199,7 +199,7 @@ def _weigh(
   if row.estimate is None:
     reason = row.note or "not measured"
     return Weighed(
-      row, Conclusion.UNDECIDED, reason, None, f"Measurements: {reason}."
+      row, Conclusion.UNDECIDED, reason, None, f"To measure it: {reason}."
     )
   own = judgements[f"{name}: {row.name}"]
   reason = "; ".join(filter(None, (own.reason, row.note)))
@@ -220,8 +220,8 @@ def _entry(name: str, claim: Claim, rows: Sequence[Weighed]) -> Entry:
     return Entry(name, claim, rows, Conclusion.REFUTED, turning)
   if open_ones or not verifying:
     measured = [each for each in open_ones if each.row.estimate is not None]
-    turning = next(iter([*measured, *open_ones]), None)
-    return Entry(name, claim, rows, Conclusion.UNDECIDED, turning)
+    first = next(iter([*measured, *open_ones]), None)
+    return Entry(name, claim, rows, Conclusion.UNDECIDED, first)
   return Entry(name, claim, rows, Conclusion.VERIFIED, max(verifying, key=_p))
 
 
@@ -233,7 +233,7 @@ def describe(name: str, claim: Claim) -> str:
   """Returns a claim's decision rule as a sentence."""
   said = replication.describe(rule_of(name, claim))
   if claim.contrary:
-    said = f"The contrary is tested, which verifies where it is refuted: {said}"
+    said = f"Tested is the contrary, which must be refuted: {said}"
   return (
-    f"{said} Every number that decides must verify, one suffices to refute."
+    f"{said} Every number that decides must verify it, one suffices to refute."
   )

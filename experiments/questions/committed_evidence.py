@@ -73,7 +73,9 @@ def _definition(context: Context) -> Row:
     "none: it is a count",
     f"for a batch {periods} updates, each forward and backward through {each} "
     f"of the {steps} time steps; conventional training makes 1 through "
-    f"{steps}. The input gradient comes with that of the weights",
+    f"{steps}. The input gradient comes with that of the weights; the first "
+    "layer's current, which a constant image gives at every step alike, is "
+    "computed for each update",
     decides=False,
     interval=Interval(more, more, more),
   )

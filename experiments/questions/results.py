@@ -248,8 +248,8 @@ def load_all(
     for name in own.measurements:
       try:
         arrays[name] = read(study, own, place, name)
-      except FileNotFoundError as error:
-        missing.append(f"{own.words}: {error.filename} is missing")
+      except FileNotFoundError:
+        missing.append(f"{own.words}: no {name}")
       except (OSError, ValueError) as error:
         problems.append(f"{own.words}: {error}")
     if not arrays:

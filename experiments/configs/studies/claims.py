@@ -24,7 +24,7 @@ CLAIMS: Mapping[str, Claim] = {
       "the ball, is eps^2 m_p |g|_2^2: measured on linear functions"
     ),
     source=f"{_SR}; docs/theory.md, statement 2",
-    unit="of the logarithm of measured over closed form",
+    unit="in log(measured/closed form)",
     smallest_effect=0.05,
     alternative="two-sided",
     contrary=True,
@@ -32,10 +32,11 @@ CLAIMS: Mapping[str, Claim] = {
   "random_networks": Claim(
     text=(
       "The same closed form, with the gradient of the surrogate, describes "
-      "spiking networks at a small radius within a factor of 2"
+      "spiking networks within a factor of 2, at a small radius and inside the "
+      "data box, which the closed form does not know"
     ),
     source=f"{_SR}; docs/theory.md, statement 2",
-    unit="of the median logarithm of measured over closed form",
+    unit="in log(measured/closed form), the median example",
     smallest_effect=math.log(2),
     alternative="two-sided",
     contrary=True,
@@ -48,7 +49,7 @@ CLAIMS: Mapping[str, Claim] = {
       "eps^2 |g|_q^2, q the dual exponent: measured on linear functions"
     ),
     source=f"{_SR}; docs/theory.md, statement 1",
-    unit="of the logarithm of measured over closed form",
+    unit="in log(measured/closed form)",
     smallest_effect=0.01,
     alternative="two-sided",
     contrary=True,
@@ -56,10 +57,11 @@ CLAIMS: Mapping[str, Claim] = {
   "adversarial_networks": Claim(
     text=(
       "The same closed form, with the gradient of the surrogate, describes "
-      "spiking networks at a small radius within a factor of 2"
+      "spiking networks within a factor of 2, at a small radius and inside the "
+      "data box, which the closed form does not know"
     ),
     source=f"{_SR}; docs/theory.md, statement 1",
-    unit="of the median logarithm of measured over closed form",
+    unit="in log(measured/closed form), the median example",
     smallest_effect=math.log(2),
     alternative="two-sided",
     contrary=True,
@@ -95,7 +97,7 @@ CLAIMS: Mapping[str, Claim] = {
       "first order holds"
     ),
     source=f"{_SR}; docs/theory.md, statement 3",
-    unit="of these examples outside the bounds",
+    unit="of these examples",
     smallest_effect=0.05,
     contrary=True,
     arms=("conventional", "sr"),
@@ -108,7 +110,7 @@ CLAIMS: Mapping[str, Claim] = {
       "holds or not"
     ),
     source=_SR,
-    unit="of all examples outside the bounds",
+    unit="of all examples",
     smallest_effect=0.05,
     contrary=True,
     arms=("conventional", "sr"),
@@ -150,7 +152,7 @@ CLAIMS: Mapping[str, Claim] = {
   "hire_cost": Claim(
     text="Training with crafted noise costs no more than conventional training",
     source=_HIRE,
-    unit="of the time of a conventional step, more",
+    unit="of a conventional step's time",
     smallest_effect=0.1,
     contrary=True,
   ),

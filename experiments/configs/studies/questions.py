@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.configs.studies import claims
 from experiments.configuration.schema import (
   Config,
   Data,
@@ -21,7 +22,6 @@ from experiments.configuration.schema import (
   Optimizer,
   Train,
 )
-from experiments.configs.studies import claims
 from experiments.configuration.study import (
   Arm,
   Contrast,
