@@ -21,6 +21,7 @@ from snnjax.storage import files, identity
 
 NETWORKS = "networks"
 WHO = "network.json"
+_TOLD = 20  # of missing networks in one message
 REMEDY = "remove it and run the question again: what it held is measured anew"
 
 
@@ -197,13 +198,17 @@ def load(
     The networks, and those that are missing, in words.
 
   Raises:
+    UsageError: the study lacks radii.
     IncompleteError: one or more are damaged, or of another network, protocol
       or seed, or missing; all of them are named.
   """
   problems: list[str] = []
   missing: list[str] = []
   measured: list[Measured] = []
-  for own in studies.members(study, question):
+  wanted = studies.members(study, question)
+  for own in wanted:
+    studies.check_radii(study, own)  # a fault of the study, not of its results
+  for own in wanted:
     place = folder(path, own)
     try:
       arrays = {n: read(study, own, place, n) for n in own.measurements}
@@ -218,7 +223,9 @@ def load(
   if not finished_only:
     problems = missing + problems
   if problems or not measured:
-    raise IncompleteError("\n".join(problems or missing))
+    told = problems or missing
+    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+    raise IncompleteError("\n".join([*told[:_TOLD], *more]))
   return measured, missing
 
 

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from experiments.configuration.study import Question, Study
-from experiments.questions import measurement, outcomes, wording
+from experiments.questions import doubts, measurement, outcomes, wording
 from experiments.questions.outcomes import Compared, Decided, Grouped
 from experiments.questions.results import Measured
 from snnjax.intervals import student
@@ -53,7 +53,7 @@ def answer(
   return Record(
     title="Do crafted-noise networks keep sparser gradients under attack?",
     summary=wording.summary(study, question, decided, missing),
-    alarms=[],
+    alarms=doubts.alarms(study, networks),
     sections=[
       wording.rules_section(question),
       _answer_section(compared, decided),
