@@ -11,6 +11,7 @@ from experiments.configuration.study import Study
 from experiments.questions import (
   claim_ledger,
   committed_evidence,
+  doubts,
   outcomes,
   pool,
   results,
@@ -91,7 +92,7 @@ def answer(
   return Record(
     title="The ledger of claims",
     summary=_summary(study, entries, missing),
-    alarms=[],
+    alarms=doubts.alarms(study, networks),
     sections=[
       _ledger_section(entries, command),
       *(_claim_section(number, each) for number, each in _numbered(entries)),

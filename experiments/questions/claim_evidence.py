@@ -162,15 +162,15 @@ def mean_estimate(
 def share_estimate(
   claim: Claim, shares: Sequence[float], examples: int
 ) -> Estimate | None:
-  """Returns the mean over networks of shares of examples.
+  """Returns the mean over replicates of shares of examples.
 
-  Where all networks agree, at 0 above all, their spread says nothing: the
-  standard error is at least that of Wilson's interval of one network.
+  Where all agree, at 0 above all, their spread says nothing: the standard error
+  is at least that of Wilson's interval of all examples that were counted.
 
   Args:
     claim: its level.
-    shares: one of each network.
-    examples: that the least of them is a share of, at least 1.
+    shares: one of each replicate.
+    examples: that they are shares of, all together, at least 1.
   """
   if not shares:
     return None

@@ -2,9 +2,9 @@
 
 A claim is general. It is verified where every number that decides verifies
 it, refuted where one refutes it, and undecided otherwise: also where a number
-that must decide was not measured. All contrasts over seeds are corrected
-together by Holm's method, whichever claim they belong to; other numbers within
-their claim.
+that must decide was not measured. All paired contrasts over seeds are corrected
+together by Holm's method, whichever claim they belong to; other numbers (closed
+forms, shares of examples, times) within their claim.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ from experiments.questions import (
   theory_evidence,
 )
 from experiments.questions.claim_evidence import (
-  SEEDS,
   Context,
   Evidence,
   Row,
@@ -127,7 +126,8 @@ def ledger(context: Context) -> list[Entry]:
   for name, own in rows.items():
     for row in own:
       if row.decides and row.estimate is not None:
-        family = _CONTRASTS if row.replicate == SEEDS else name
+        contrast = isinstance(row.estimate, replication.Contrast)
+        family = _CONTRASTS if contrast else name
         families.setdefault(family, {})[f"{name}: {row.name}"] = (
           name,
           row.estimate,

@@ -223,9 +223,7 @@ def load(
   if not finished_only:
     problems = missing + problems
   if problems or not measured:
-    told = problems or missing
-    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
-    raise IncompleteError("\n".join([*told[:_TOLD], *more]))
+    raise _incomplete(problems or missing)
   return measured, missing
 
 
@@ -244,12 +242,16 @@ def load_all(
     The networks, and the measurements that are missing, in words.
 
   Raises:
+    UsageError: the study lacks radii.
     IncompleteError: as `load`.
   """
   problems: list[str] = []
   missing: list[str] = []
   measured: list[Measured] = []
-  for own in _union(study):
+  wanted = _union(study)
+  for own in wanted:
+    studies.check_radii(study, own)  # a fault of the study, not of its results
+  for own in wanted:
     place = folder(path, own)
     arrays: dict[str, dict[str, np.ndarray]] = {}
     for name in own.measurements:
@@ -271,8 +273,14 @@ def load_all(
   if not finished_only:
     problems = missing + problems
   if problems or not measured:
-    raise IncompleteError("\n".join(problems or missing))
+    raise _incomplete(problems or missing)
   return measured, missing
+
+
+def _incomplete(told: Sequence[str]) -> IncompleteError:
+  """The error that names networks, not more than a reader can take in."""
+  more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+  return IncompleteError("\n".join([*told[:_TOLD], *more]))
 
 
 def _union(study: Study) -> Sequence[Member]:

@@ -31,9 +31,9 @@ CLAIMS: Mapping[str, Claim] = {
   ),
   "random_networks": Claim(
     text=(
-      "The same closed form, with the gradient of the surrogate, describes "
-      "spiking networks within a factor of 2, at a small radius and inside the "
-      "data box, which the closed form does not know"
+      "The closed form of random vulnerability, with the surrogate's gradient, "
+      "describes spiking networks within a factor of 2, at a small radius and "
+      "inside the data box, which it does not know"
     ),
     source=f"{_SR}; docs/theory.md, statement 2",
     unit="in log(measured/closed form), the median example",
@@ -56,9 +56,9 @@ CLAIMS: Mapping[str, Claim] = {
   ),
   "adversarial_networks": Claim(
     text=(
-      "The same closed form, with the gradient of the surrogate, describes "
-      "spiking networks within a factor of 2, at a small radius and inside the "
-      "data box, which the closed form does not know"
+      "The closed form of adversarial vulnerability, with the surrogate's "
+      "gradient, describes spiking networks within a factor of 2, at a small "
+      "radius and inside the data box, which it does not know"
     ),
     source=f"{_SR}; docs/theory.md, statement 1",
     unit="in log(measured/closed form), the median example",
