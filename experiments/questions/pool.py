@@ -88,7 +88,7 @@ def fill(
     except UsageError as error:
       raise UsageError(f"{own.words}: {error}") from None
   compilation.enable_cache()
-  work = _Work(study, path)
+  work = Work(study, path)
   failed: dict[str, tuple[str, exits.ExitCode]] = {}
   left = [own for own in wanted if not work.done(own)]
   say(f"pool: {len(wanted) - len(left)} of {len(wanted)} networks are measured")
@@ -137,7 +137,7 @@ def seconds(path: pathlib.Path, own: Member) -> float | None:
   return note.seconds if note and note.seconds else None
 
 
-class _Work:
+class Work:
   """One process's part in filling a pool."""
 
   def __init__(self, study: Study, path: pathlib.Path) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import shutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,7 +18,9 @@ from experiments.questions import (
   results,
   sparsity_answer,
 )
+from experiments.questions import pool as pool_module
 from experiments.questions.question_run import Options
+from snnjax.storage import files
 
 NAME = "sparsity_under_attack"
 
@@ -239,6 +243,55 @@ def test_a_wrong_measure_is_named(study, pool):
   for wrong in ("precision", "mean/margin/linf/own/whole", "robust/l7/1"):
     with pytest.raises(UsageError, match=f"got '{wrong}'"):
       outcomes.number(study, measured[0], wrong)
+
+
+def test_the_clean_gradients_are_those_of_each_example_alone(study, pool):
+  """By one backward pass per example, and the metrics by hand."""
+  own = members(study)[1]
+  place = pool / "measured" / own.name / "gradients.npz"
+  arrays = files.read_arrays(place)
+  work = pool_module.Work(study, pool)
+  subject = work.subject(own, studies.check_radii(study, own))
+  logits = subject.bound()
+
+  @jax.jit
+  def gradient(inputs, label):
+    def margin(inputs):
+      z = logits(
+        jax.random.key(0), jax.tree.map(lambda leaf: leaf[None], inputs)
+      )
+      rival = jnp.max(jnp.where(jnp.arange(10) == label, -jnp.inf, z[0]))
+      return z[0, label] - rival
+
+    return jax.grad(margin)(inputs)
+
+  parts = measurement.parts_of(own.modalities)
+  assert parts == ("events", "image", "joint")
+  for n in range(4):
+    inputs = jax.tree.map(lambda leaf, n=n: leaf[n], subject.batch.inputs)
+    g = {
+      name: np.abs(np.asarray(leaf, np.float64)).ravel()
+      for name, leaf in gradient(inputs, subject.batch.labels[n]).items()
+    }
+    g["joint"] = np.concatenate([g["image"], g["events"]])
+    for q, part in enumerate(parts):
+      own_g = g[part]
+      if not own_g.any():
+        assert np.isnan(arrays["gradient"][0, 0, 0, q, :, n]).all()
+        continue
+      by_hand = {
+        "log_participation_ratio": np.log(
+          own_g.sum() ** 2 / (len(own_g) * (own_g**2).sum())
+        ),
+        "l0_relative": np.mean(own_g > 0.01 * own_g.max()),
+        "log_l1": np.log(own_g.sum()),
+        "log_linf": np.log(own_g.max()),
+      }
+      for metric, value in by_hand.items():
+        m = measurement.METRICS.index(metric)
+        np.testing.assert_allclose(
+          arrays["gradient"][0, 0, 0, q, m, n], value, rtol=5e-3, atol=5e-3
+        )
 
 
 def test_zero_gradients_are_counted_and_nowhere_averaged():
