@@ -118,8 +118,8 @@ def _summary(
       for word, names in words.items()
     )
     + ".",
-    f"Size {study.size}; every verdict rests on the rule beside it, which "
-    "stood before the networks were trained.",
+    f"Size {study.size}; every verdict rests on the rule beside it, which the "
+    "study has.",
   ]
   if study.size == "smoke":
     parts.append("This size shows that everything runs; it answers nothing.")
@@ -240,8 +240,8 @@ def _claim_section(number: int, entry: Entry) -> Section:
       Table(
         entry.name,
         f"Evidence on {entry.name}",
-        f"In units {claim.unit}. Intervals are Student's over replicates, "
-        "before correction; the verdict of a row is after it.",
+        f"Unit: {claim.unit}. Intervals are Student's over replicates, before "
+        "correction; the verdict of a row is after it.",
         [
           Column("what", "what"),
           Column("value", "measured", interval=("low", "high")),

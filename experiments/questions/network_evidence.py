@@ -80,13 +80,11 @@ def random_resilience(context: Context, claim: Claim) -> list[Row]:
   study = context.study
   rows = []
   for cell, decides in claim_evidence.cells(context, claim).items():
-    largest = len(study.data[cell.data].radii[cell.inputs]["linf"]) - 1
-    by_noise, by_attack = f"random/{largest}", _chain(study)
     noise, note = claim_evidence.of_arms(
-      context, claim, cell, _number(study, by_noise)
+      context, claim, cell, functools.partial(_left_by_noise, study)
     )
     attack, _ = claim_evidence.of_arms(
-      context, claim, cell, _number(study, by_attack)
+      context, claim, cell, _number(study, _chain(study))
     )
     rows.append(
       _row(
@@ -100,6 +98,12 @@ def random_resilience(context: Context, claim: Claim) -> list[Row]:
       )
     )
   return rows
+
+
+def _left_by_noise(study: Study, measured: Measured) -> float:
+  """The accuracy left by random noise at the largest radius."""
+  radii = studies.check_radii(study, measured.member)["linf"]
+  return outcomes.number(study, measured, f"random/{len(radii) - 1}")
 
 
 def _left_by_one_rule(study: Study, measured: Measured) -> float:
