@@ -280,8 +280,8 @@ def _bound_rows(
         if fails
         else "",
         f"of {total} examples of all networks; bounds wider by a factor of "
-        f"{claim.tolerance:g}, and by what a mean of {_draws(protocol)} draws is "
-        "off in 99 % of cases"
+        f"{claim.tolerance:g}, and by what a mean of {_draws(protocol)} draws "
+        "is off in 99 % of cases"
         if total
         else "",
       ]
