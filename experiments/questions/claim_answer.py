@@ -62,7 +62,7 @@ def run(options: Options) -> ExitCode:
       "--finished_only to see what there is"
     ) from None
   record = answer(options.study, measured, missing)
-  written = report.write(record, options.workdir / NAME)
+  written = report.write(wording.rounded(record), options.workdir / NAME)
   say(f"\n{record.summary}\n\nreport: {written.html}")
   return ExitCode.DONE
 

@@ -101,7 +101,7 @@ def rule_of(name: str, claim: Claim) -> Rule:
     return Rule(
       smallest_effect=claim.smallest_effect,
       alpha=claim.alpha,
-      alternative=claim.alternative,  # type: ignore[arg-type]
+      alternative=claim.alternative,
       unit=claim.unit,
     )
   except ValueError as error:

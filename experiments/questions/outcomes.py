@@ -203,7 +203,7 @@ def rule_of(question: Question, contrast: Contrast) -> Rule:
     return Rule(
       smallest_effect=contrast.smallest_effect,
       alpha=question.alpha,
-      alternative=contrast.alternative,  # type: ignore[arg-type]
+      alternative=contrast.alternative,
       unit=contrast.unit,
     )
   except ValueError as error:

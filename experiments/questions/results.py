@@ -173,10 +173,20 @@ def write(
       "examples": len(correct),
       "measurements": {
         **before,
-        name: {key: noted[key] for key in noted if key != "sha256"},
+        name: _told(noted),
       },
     },
   )
+
+
+def _told(noted: Mapping[str, Any]) -> dict[str, Any]:
+  """What of a measurement's making is kept: nothing of whose machine it was."""
+  kept = {key: value for key, value in noted.items() if key != "sha256"}
+  environment = kept.get("environment", {})
+  kept["environment"] = {
+    key: value for key, value in environment.items() if key != "command_line"
+  }
+  return kept
 
 
 def load(
@@ -215,7 +225,9 @@ def load(
       who = files.read_sealed(place / WHO, REMEDY)
       _check_who(own, who, place / WHO)
     except FileNotFoundError as error:
-      missing.append(f"{own.words}: {error.filename} is missing")
+      # Below the folder of results, wherever that lies.
+      file = pathlib.Path(str(error.filename)).relative_to(path)
+      missing.append(f"{own.words}: {file} is missing")
     except (OSError, ValueError) as error:
       problems.append(f"{own.words}: {error}")
     else:
