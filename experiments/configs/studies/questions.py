@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.configs.studies import claims
 from experiments.configuration.schema import (
   Config,
   Data,
@@ -296,6 +297,7 @@ def cpu() -> Study:
     },
     protocol=_CPU_PROTOCOL,
     questions={"sparsity_under_attack": _SPARSITY},
+    claims=claims.CLAIMS,
   )
 
 
