@@ -52,7 +52,7 @@ from snnjax.interfaces import (
 from snnjax.prng import split
 
 Arrays = dict[str, np.ndarray]
-NORMS: Mapping[str, Callable[[Any], Threat]] = {
+NORMS: Mapping[str, Callable[..., Threat]] = {
   "linf": attacks.linf,
   "l2": attacks.l2,
   "l1": attacks.l1,
@@ -692,8 +692,14 @@ def _measure_along(subject: Subject, correct: np.ndarray) -> Arrays:
   }
 
 
+# Closed forms know no box: a pixel at the wall would move one way only.
+_NOWHERE = (-np.inf, np.inf)
+
+
 def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
   """Returns the measured changes of the margin, and those of first order.
+
+  Within the ball alone: inputs may leave the data box here.
 
   The measured adversarial one is that of an attack that lowers the margin: a
   lower bound of the supremum.
@@ -710,7 +716,7 @@ def _vulnerability(norm: str, protocol: Protocol) -> Callable[..., Any]:
     labels: Labels,
   ) -> Array:
     ((name, radius),) = radii.items()
-    threat = build.threat_with(NORMS[norm], radii)
+    threat = NORMS[norm](radius, box=_NOWHERE)
     margin = losses.composed(logits, CONFIDENCES["margin"])
     chance_key, attack_key, key = split(keys, 3)
     lowering = make(
