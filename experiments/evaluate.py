@@ -4,7 +4,8 @@
 says what was trained, and how it is attacked unless ``--config`` or keys of
 ``--config.evaluation`` say otherwise. ``--suite`` names the attacks: "quick",
 "standard", "full" or a file, see `experiments.planning.suites`. Results go to
-``WORKDIR/evaluation_NORM_SUITE_RADII``; a run may have many evaluations.
+``WORKDIR/evaluation_NORM_SUITE_RADII``; a run may have many evaluations, and
+``--config.evaluation.norms=linf,l2,l1,l0`` is one in four norms.
 """
 
 import pathlib

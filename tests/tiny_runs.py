@@ -34,7 +34,7 @@ TINY = {
   "evaluation.microbatch": "8",
   "evaluation.steps": "2",
   "evaluation.rules": "bptt_triangle,",
-  "modalities.image.epsilons": "0.05,0.1",
+  "modalities.image.epsilons.linf": "0.05,0.1",
   "evaluation.random_draws": "2",
   "evaluation.shown": "2",
   "evaluation.alarm_examples": "0",

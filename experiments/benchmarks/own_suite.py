@@ -13,11 +13,12 @@ from experiments.configuration.schema import (
   Image,
   Modalities,
   Model,
+  Radii,
 )
 from experiments.planning import attack_grid, suites
 from snnjax import evaluation
 
-_RADII = (0.3,)
+_RADII = Radii(linf=(0.3,))
 
 
 def prepare(task: Task) -> Prepared:

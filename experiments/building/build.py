@@ -49,7 +49,8 @@ ADAPTIVE = {
 }
 
 
-THREATS = {"linf": attacks.linf, "l2": attacks.l2, "l1": attacks.l1}
+DENSE_THREATS = {"linf": attacks.linf, "l2": attacks.l2, "l1": attacks.l1}
+THREATS = {**DENSE_THREATS, "l0": attacks.l0}
 
 
 def chosen(table: Mapping[str, Any], key: str, name: str) -> Any:

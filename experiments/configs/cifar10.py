@@ -19,6 +19,7 @@ from experiments.configuration.schema import (
   Modalities,
   Model,
   Optimizer,
+  Radii,
   Standardize,
   Train,
 )
@@ -41,7 +42,9 @@ def get_config(network: str = "cnn") -> Config:
         standardize=Standardize(
           mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
         ),
-        epsilons=(2 / 255, 8 / 255),
+        epsilons=Radii(
+          linf=(2 / 255, 8 / 255), l2=(0.25, 0.5), l1=(5.0, 12.0), l0=(12, 24)
+        ),
       )
     ),
     evaluation=Evaluation(examples=1024),

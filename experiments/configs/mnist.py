@@ -15,13 +15,19 @@ from experiments.configuration.schema import (
   Events,
   Image,
   Modalities,
+  Radii,
   Train,
 )
 
 
 def get_config() -> Config:
   """Returns the configuration for 28x28 grey images."""
-  radii = (0.1, 0.2, 0.3)
+  radii = Radii(
+    linf=(0.1, 0.2, 0.3),
+    l2=(0.5, 1.0, 2.0),
+    l1=(5.0, 10.0, 20.0),
+    l0=(5, 10, 20),
+  )
   return Config(
     data=Data(name="mnist"),
     modalities=Modalities(

@@ -10,6 +10,7 @@ from experiments.configuration.schema import (
   Modalities,
   Model,
   Optimizer,
+  Radii,
   Sr,
 )
 
@@ -25,8 +26,10 @@ def get_config() -> Config:
       validation=0.0,
     ),
     modalities=Modalities(
-      image=Image(channels=channels, epsilons=(0.1, 0.2)),
-      events=Events(channels=channels, shrink=2, epsilons=(0.1, 0.3)),
+      image=Image(channels=channels, epsilons=Radii(linf=(0.1, 0.2))),
+      events=Events(
+        channels=channels, shrink=2, epsilons=Radii(linf=(0.1, 0.3))
+      ),
     ),
     model=Model(steps=4),
     method=Method(sr=Sr(weight=0.05)),

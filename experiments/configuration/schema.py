@@ -75,7 +75,8 @@ RULES = (
 ADAPTIVE_RULES = tuple(
   f"assg_{name}" for name in SURROGATES if name != "fast_sigmoid"
 )
-NORMS = ("linf", "l2", "l1")
+DENSE_NORMS = ("linf", "l2", "l1")
+NORMS = (*DENSE_NORMS, "l0")
 SUITES = ("full", "quick", "standard")
 METHODS = ("vanilla", "sr", "hire", "adversarial", "sr_adversarial")
 SEEDS = Number(0, 2**32 - 1, whole=True)
@@ -85,6 +86,7 @@ _SIZE = Number(0)
 _SHARE = Number(0, 1)
 _POSITIVE = Number(0, above=True)
 _RADII = Listed(_SIZE, least=1, rising=True)
+_SITES = Listed(_ANY, least=1, rising=True)
 
 # Shorter than the annotations that they stand in.
 Ints = tuple[int, ...]
@@ -98,6 +100,28 @@ class Standardize:
 
   mean: Annotated[Floats, Key("means per channel", Listed(Number()))] = ()
   std: Annotated[Floats, Key("deviations per channel", Listed(_POSITIVE))] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Radii:
+  """How far the attacks of an evaluation go, by norm; the smallest first.
+
+  Those of linf, l2 and l1 are in the modality's own units. A site of l0 is a
+  pixel with all its channels; of event frames it is one of one step.
+  """
+
+  linf: Annotated[Floats, Key("radii in linf", _RADII)] = (0.05, 0.1)
+  l2: Annotated[Floats, Key("radii in l2", _RADII)] = (0.5, 1.0)
+  l1: Annotated[Floats, Key("radii in l1", _RADII)] = (5.0, 10.0)
+  l0: Annotated[Ints, Key("numbers of sites that may change", _SITES)] = (
+    5,
+    10,
+  )
+
+  def of(self, norm: str) -> Floats | Ints:
+    """Returns the radii of one of `NORMS`."""
+    radii: Floats | Ints = getattr(self, norm)
+    return radii
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +147,7 @@ class Modality:
   radius_l1: Annotated[
     float, Key("radius of an l1 attack in training", _POSITIVE)
   ] = 3.5
-  epsilons: Annotated[Floats, Key("radii of the evaluation", _RADII)] = (
-    0.05,
-    0.1,
-  )
+  epsilons: Radii = field(default_factory=Radii)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +333,7 @@ class Adversarial:
     Texts,
     Key(
       "norms of the attack; of several the worst per example",
-      Listed(OneOf(NORMS), least=1, distinct=True),
+      Listed(OneOf(DENSE_NORMS), least=1, distinct=True),
     ),
   ] = ("linf",)
   steps: Annotated[int, Key("its steps; 1 is FGSM", _SOME)] = 7
@@ -378,7 +399,13 @@ class Evaluation:
   steps: Annotated[
     int, Key("steps of attacks that do not say theirs", _SOME)
   ] = 20
-  norm: Annotated[str, Key("norm of the attacks", OneOf(NORMS))] = "linf"
+  norms: Annotated[
+    Texts,
+    Key(
+      "norms of the attacks; gradients are studied in the first",
+      Listed(OneOf(NORMS), least=1, distinct=True),
+    ),
+  ] = ("linf",)
   rules: Annotated[
     Texts,
     Key(

@@ -96,11 +96,15 @@ def _related(config: Config) -> list[str]:
     "participation_estimator is 'jvp' or 'double_backpropagation'; got "
     f"{probe.participation:g} with 'none'",
   )
-  counts = {name: len(own.epsilons) for name, own in config.seen.items()}
+  counts = {
+    f"{name}.epsilons.{norm}": len(own.epsilons.of(norm))
+    for name, own in config.seen.items()
+    for norm in config.evaluation.norms
+  }
   need(
     len(set(counts.values())) == 1,
     "modalities.*.epsilons must be as many for every modality that the network "
-    f"sees; got {counts}",
+    f"sees and every one of evaluation.norms; got {counts}",
   )
   return wrong
 

@@ -3,8 +3,9 @@
 Some of the examples are attacked again in other ways: with more steps,
 restarts and draws, with other losses, without a gradient, one example at a
 time. The radius is the largest one of the last target, on which the report's
-summary is. It follows from the configuration alone, so that it is the same
-for all networks that are compared. Each part is an array file, so that a
+summary is; of several norms that of the first in which steps have a length. It
+follows from the configuration alone, so that it is the same for all networks
+that are compared. Each part is an array file, so that a
 killed evaluation continues with the next part.
 """
 
@@ -86,6 +87,12 @@ def check(config: Config) -> None:
       )
 
 
+def norm_of(config: Config) -> str:
+  """Returns the norm that is measured in; empty if sites are counted alone."""
+  norms = config.evaluation.norms
+  return next((norm for norm in norms if norm in build.DENSE_THREATS), "")
+
+
 def measure(
   config: Config,
   network: Network,
@@ -103,7 +110,7 @@ def measure(
   Args:
     config: the whole configuration, its suite resolved;
       ``evaluation.alarm_examples`` of the examples are attacked, none if that
-      is 0.
+      is 0 or if there is no `norm_of` it.
     network: the architecture.
     classify: the network under its own rule, of its variables, which are the
       first argument: compilations are shared with other networks.
@@ -119,7 +126,8 @@ def measure(
     Preempted: as `should_stop` wanted; run again to go on.
   """
   count = min(config.evaluation.alarm_examples, len(batch.labels))
-  if not count:
+  norm = norm_of(config)
+  if not count or not norm:
     return
   done = {
     name: arrays
@@ -129,7 +137,7 @@ def measure(
   if _SETUP in done and set(done[_SETUP]["parts"].tolist()) <= done.keys():
     return
   stopping.stop_before("the alarms are checked", should_stop)
-  cell = plan.strongest
+  cell = plan.strongest_in(norm)
   reported = reported_robust(plan, cell, evaluation, count)
   examples = checks.Examples(
     build.key(config, "alarm study"),
@@ -137,11 +145,11 @@ def measure(
     jnp.asarray(batch.labels[:count], jnp.int32),
   )
   available_parts = checks.parts(
-    _subject(config, classify, cell, count, _loss(plan)),
+    _subject(config, classify, cell, count, _loss(plan, cell)),
     examples,
     checks.Effort(pairs=config.evaluation.alarm_pairs, directions=16, alone=2),
   )
-  parts = {name: available_parts[name] for name in _names(config, plan)}
+  parts = {name: available_parts[name] for name in _names(config, plan, norm)}
   parts["statistics"] = lambda: _statistics(
     config, network, classify.args[0], batch
   )
@@ -180,7 +188,7 @@ def load(
     DamagedError: one is damaged.
     ForeignError: one was made from something else.
   """
-  if not config.evaluation.alarm_examples:
+  if not config.evaluation.alarm_examples or not norm_of(config):
     return None
   again = f"remove it and {chunk_files.remedy(folder.path)}"
 
@@ -195,7 +203,10 @@ def load(
 
 
 def complete(
-  alarms: Sequence[Alarm], measured: Measured | None, subject: str
+  alarms: Sequence[Alarm],
+  measured: Measured | None,
+  subject: str,
+  nothing: str,
 ) -> tuple[Alarm, ...]:
   """Returns the alarms of an evaluation, completed by what `measure` found.
 
@@ -203,9 +214,9 @@ def complete(
     alarms: of the evaluation's own attacks, on all its examples.
     measured: from `load`.
     subject: the network.
+    nothing: why nothing was measured, where that is so.
   """
   if measured is None:
-    nothing = "evaluation.alarm_examples is 0"
     return tuple(
       alarm._replace(reason=alarm.reason or nothing)
       if alarm.state is checks.State.NOT_CHECKED
@@ -234,7 +245,7 @@ def _subject(
   return checks.Subject(
     classify,
     {config.model.rule: classify},
-    _threat(options.norm),
+    _threat(cell.norm),
     dict(cell.radii),
     loss=loss,
     steps=options.steps,
@@ -243,22 +254,23 @@ def _subject(
   )
 
 
-def _loss(plan: Plan) -> LogitsLoss:
-  """The loss of the suite's first PGD; the cross-entropy if it ran none."""
-  there = [case.attack for case in plan.on(plan.strongest)]
-  for attack in plan.alone:
+def _loss(plan: Plan, cell: Cell) -> LogitsLoss:
+  """The loss of the first PGD on a cell; the cross-entropy if none ran."""
+  there = [case.attack for case in plan.on(cell)]
+  for attack in plan.alone(cell.norm):
     if attack in there:
       return LOSSES[attack.loss]
   return losses.cross_entropy
 
 
-def _names(config: Config, plan: Plan) -> tuple[str, ...]:
-  """What is to be measured, given what the evaluation ran."""
-  ran = {case.attack.kind for case in plan.cases}
+def _names(config: Config, plan: Plan, norm: str) -> tuple[str, ...]:
+  """What is to be measured, given what the evaluation ran in a norm."""
+  there = [case for case in plan.cases if case.cell.norm == norm]
+  ran = {case.attack.kind for case in there}
   more = tuple(part for kind, part in _UNLESS.items() if kind not in ran)
   if config.evaluation.alarm_pairs and not ran & _GRADIENT_FREE:
     more += ("gradient_free",)
-  if not plan.beside:
+  if not any(case in there for case in plan.beside):
     more += ("large",)
   return (*_ALWAYS, *more)
 

@@ -396,9 +396,10 @@ def _describe_lack(lack: evaluating.Lack, plan: evaluating.Plan) -> str:
   case = plan.by_path.get(lack.stage)
   if case is None:
     return str(lack)
-  radii = dict.fromkeys(f"{r:g}" for r in case.radii.values() if r)
-  at = " and ".join(radii)
-  stage = f"{case.attack.name} on {case.target} at {at}"
+  cell = case.cell
+  radii = dict.fromkeys(f"{r:g}" for r in cell.radii.values() if r)
+  at = f"{_norm_word(plan, cell)}{' and '.join(radii)}"
+  stage = f"{case.attack.name} on {cell.target} at {at}"
   return str(lack._replace(stage=stage))
 
 
@@ -417,10 +418,17 @@ def _stage_words(plan: evaluating.Plan) -> dict[str, str]:
   return {
     evaluating.CLEAN: "clean examples",
     **{
-      case.path: f"{case.attack.name} at {case.cell.words}"
+      case.path: (
+        f"{case.attack.name} at {_norm_word(plan, case.cell)}{case.cell.words}"
+      )
       for case in plan.cases
     },
   }
+
+
+def _norm_word(plan: evaluating.Plan, cell: evaluating.Cell) -> str:
+  """Returns a cell's norm before its radius, where there are several."""
+  return f"{cell.norm} " if len(plan.norms) > 1 else ""
 
 
 def _count_over_stages(
@@ -456,7 +464,8 @@ def _check_box(shared_parts: Bench, batch: Batch) -> None:
   The attacks' outputs would all count as outside, and the network as robust.
   """
   cell = shared_parts.plan.cells[0]
-  threat = many_rules.threat_of(shared_parts.grid.norm, cell, batch.inputs)
+  norm = shared_parts.grid.norms[cell.norm]
+  threat = many_rules.threat_of(norm, cell, batch.inputs)
   with exits.blame_data():
     attacks.check_inputs(threat, batch.inputs)
 

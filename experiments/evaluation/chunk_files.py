@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from experiments.evaluation.perceptual_study import Perceived
 from snnjax import evaluation as evaluating
-from snnjax.evaluation import Plan, planning, saving
+from snnjax.evaluation import Plan, plain_plans, saving
 from snnjax.storage import files, identity, metric_log
 from snnjax.storage.workdir import Workdir
 
@@ -103,7 +103,7 @@ def record(folder: Workdir, agenda: Agenda) -> None:
     {
       "made_from": agenda.made_from,
       "indices": agenda.indices.tolist(),
-      "plan": planning.to_plain(agenda.plan),
+      "plan": plain_plans.to_plain(agenda.plan),
     },
   )
 
@@ -124,7 +124,7 @@ def read(path: pathlib.Path) -> Agenda:
     agenda = Agenda(
       dict(plain["made_from"]),
       np.array(plain["indices"], np.int64),
-      planning.from_plain(plain["plan"]),
+      plain_plans.from_plain(plain["plan"]),
     )
     if agenda.indices.ndim != 1 or np.any(np.diff(agenda.indices) < 1):
       raise ValueError("its indices do not rise")

@@ -1,9 +1,9 @@
 """Names, opens and lists the folders of a run's evaluations.
 
 ``RUN/evaluation_linf_quick_0.05_0.1`` is that by the suite "quick" within
-linf radii .05 and .1. Another one that would have the same name (with more
-steps, on fewer examples) has some letters of its configuration's SHA-256
-behind it.
+linf radii .05 and .1; ``RUN/evaluation_linf_l0_quick`` is one in two norms.
+Another one that would have the same name (with more steps, on fewer examples)
+has some letters of its configuration's SHA-256 behind it.
 """
 
 import contextlib
@@ -27,12 +27,17 @@ _LISTED = 4  # more radii than these are told by the first and the last
 def name(config: Config) -> str:
   """Returns what an evaluation is called: norm, suite and radii.
 
+  Of several norms it is called by these and the suite alone.
+
   Args:
     config: the whole configuration.
   """
-  parts = [config.evaluation.norm, suites.title(config)]
-  for modality, settings_of_modality in config.seen.items():
-    radii = [f"{r:.4g}" for r in settings_of_modality.epsilons]
+  norms = config.evaluation.norms
+  parts = [*norms, suites.title(config)]
+  if len(norms) > 1:
+    return "_".join(parts)
+  for modality, own in config.seen.items():
+    radii = [f"{r:.4g}" for r in own.epsilons.of(norms[0])]
     if len(radii) > _LISTED:
       radii = [radii[0], f"to{len(radii)}", radii[-1]]
     parts += [modality] * (len(config.seen) > 1) + radii

@@ -10,23 +10,28 @@ from snnjax.evaluation import GradientStudy, Plan, gradients
 from snnjax.interfaces import Batch, LogitsFn
 
 _WORDS = "measure gradients"
+_SITES_STEP = 100.0  # the default of attacks.pgd_l0
 
 
 def measure(config: Config, plan: Plan) -> gradients.Measure:
   """Returns the compiled measurement of one microbatch.
 
   The attack is PGD under the network's own rule on all modalities, with the
-  largest radii.
+  largest radii of the first norm.
 
   Args:
     config: the whole configuration.
     plan: of the evaluation.
   """
   options = config.evaluation
-  radii = attack_grid.traced(plan.strongest)
+  norm, radii = plan.strongest.norm, attack_grid.traced(plan.strongest)
+  # A number of sites is no length: there the steps are PGD-l0's.
+  sites = norm == "l0"
   return gradients.measure_gradients(
-    build.threat_of(options.norm, radii),
-    step_size=jax.tree.map(lambda r: 2.5 * r / options.steps, radii),
+    build.threat_of(norm, radii),
+    step_size=jax.tree.map(
+      lambda r: _SITES_STEP if sites else 2.5 * r / options.steps, radii
+    ),
     steps=options.steps,
     random_draws=options.random_draws,
   )

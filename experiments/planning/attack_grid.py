@@ -45,8 +45,12 @@ def plan(config: Config) -> Plan:
     UsageError: an attack names a radius that is not there.
     ValueError: if the modalities' lists of radii differ in length.
   """
-  radii = {name: own.epsilons for name, own in config.seen.items()}
-  grid = planning.cells(radii)
+  grid = planning.cells(
+    {
+      norm: {name: own.epsilons.of(norm) for name, own in config.seen.items()}
+      for norm in config.evaluation.norms
+    }
+  )
   attacks = suites.attacks_of(config)
   try:
     wanted = planning.plan(attacks, grid)
@@ -60,13 +64,13 @@ class Grid(NamedTuple):
   """What cases are built of; they compile once for all networks and radii.
 
   Attributes:
-    norm: ``radius -> threat``.
+    norms: by name, ``radius -> threat``.
     views: ``variables -> the network under every rule of its suite``.
     classify: ``(variables, keys, inputs) -> logits``.
     stand_ins: other networks by their folder, for attacks that transfer.
   """
 
-  norm: Callable[[Any], Threat]
+  norms: Mapping[str, Callable[[Any], Threat]]
   views: Callable[[Variables], Mapping[str, View]]
   classify: _Logits
   stand_ins: Mapping[str, LogitsFn]
@@ -91,7 +95,10 @@ def grid(
   """
   own = networks.logits_under(network, build.rule(config, config.model.rule))
   return Grid(
-    build.chosen(build.THREATS, "norm", config.evaluation.norm),
+    {
+      name: build.chosen(build.THREATS, "norm", name)
+      for name in config.evaluation.norms
+    },
     _views(config, network, wanted, own),
     own,
     stand_ins,
@@ -135,16 +142,16 @@ def cases(
   """
   views = made.views(variables)
   judge = jax.tree_util.Partial(made.classify, variables)
-  given = (views, made.norm, inputs)
+  given = (views, made.norms, inputs)
   try:
     able = many_rules.keep_runnable(wanted, *given, judge, made.stand_ins)
   except SuiteError as error:
     raise UsageError(
       f"a suite must have an attack that can run; got {error.got}"
     ) from None
-  if made.norm is build.THREATS["linf"]:
+  if "linf" in able.norms:
     everything = dict.fromkeys(able.strongest.radii, LARGE_RADIUS)
-    able = able.with_cell(Cell(LARGE, 0, everything))
+    able = able.with_cell(Cell("linf", LARGE, 0, everything))
   return Cases(able, many_rules.builders(able, *given, made.stand_ins))
 
 

@@ -20,6 +20,8 @@ another; ``NAME:TEXT`` hands a text to its `get_config`. The keys of an attack:
               same target at the same radius
     targets   modalities or "both", all of them at once; () is each of these
     levels    positions of radii, negative ones from the largest; () is all
+    norms     it is for, and not asked under others; () is every one that its
+              kind has a form for
     options   what else the kind takes
 """
 
@@ -51,12 +53,24 @@ def resolved(config: Config) -> Config:
     config: the whole configuration; ``evaluation.suite`` names the suite.
 
   Raises:
-    UsageError: there is no such suite, or it asks for what is not allowed.
+    UsageError: there is no such suite, it asks for what is not allowed, or
+      nothing of it is for the norms of the evaluation.
   """
+  name, norms = config.evaluation.suite, config.evaluation.norms
+  suite = [
+    attack
+    for attack in _read(config, name)
+    if not attack.norms or set(attack.norms) & set(norms)
+  ]
+  if not suite:
+    raise UsageError(
+      f"suite {settings.shown(name)} must have an attack for one of "
+      f"evaluation.norms, {','.join(norms)}; got none"
+    )
   # By name, so that what has changed is told by name too.
   attacks = {
     attack.name: {"position": position, **_recorded(attack)}
-    for position, attack in enumerate(_read(config, config.evaluation.suite), 1)
+    for position, attack in enumerate(suite, 1)
   }
   evaluation = dataclasses.replace(config.evaluation, attacks=attacks)
   return dataclasses.replace(config, evaluation=evaluation)
@@ -229,6 +243,9 @@ def _attack(config: Config, values: Any, where: str) -> SuiteAttack:
     for target in attack.targets:
       if target not in _TARGETS:
         raise SuiteError("targets", target, _one_of(_TARGETS))
+    for norm in attack.norms:
+      if norm not in schema.NORMS:
+        raise SuiteError("norms", norm, _one_of(schema.NORMS))
   except SuiteError as error:
     raise UsageError(
       f"{where} ({settings.shown(name)}): {error.key} must be {error.allowed}; "

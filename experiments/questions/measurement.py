@@ -441,7 +441,8 @@ def _at(subject: Subject, attack: SuiteAttack, norm: str, level: int) -> Case:
   radius = float(subject.radii[norm][level])
   radii = dict.fromkeys(subject.member.modalities, radius)
   target = planning.EVERYTHING if len(radii) > 1 else next(iter(radii))
-  return Case(target, level, radii, attack)
+  cell = planning.Cell(norm, target, level, radii)
+  return planning.case_of(cell, attack, [norm])
 
 
 def _beside(subject: Subject) -> dict[str, tuple[Case, str]]:
@@ -483,8 +484,9 @@ def _builders(
   result = {}
   for path, (case, norm) in wanted.items():
     plan = Plan((case.attack,), (case.cell,), (case,), {})
-    threat = NORMS[norm]
-    built = many_rules.builders(plan, views, threat, subject.batch.inputs, {})
+    built = many_rules.builders(
+      plan, views, {norm: NORMS[norm]}, subject.batch.inputs, {}
+    )
     (result[path],) = built.values()
   return result
 

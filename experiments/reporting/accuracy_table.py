@@ -9,7 +9,7 @@ from snnjax.report import Column, Table
 
 
 def table(networks: Sequence[Assessed]) -> Table:
-  """Returns the main table: accuracy for every network, target and radius."""
+  """Returns the main table: accuracy by network, norm, target and radius."""
   names = {
     "clean": "clean",
     "robust": "worst of all",
@@ -35,9 +35,11 @@ def table(networks: Sequence[Assessed]) -> Table:
       f"any backward rule breaks it; 'worst of all' if any attack of the suite "
       f"{suite!r} does, at this radius or in a smaller ball that lies inside. "
       "'Success rate' is the share of the correct examples that it breaks."
+      f"{_of_norms(networks[0])}"
     ),
     columns=[
       Column("network", "network"),
+      Column("norm", "norm"),
       Column("attacked", "attacked"),
       Column("epsilon", "epsilon"),
       *(
@@ -47,3 +49,17 @@ def table(networks: Sequence[Assessed]) -> Table:
     ],
     rows=[all_columns | row for row in rows],
   )
+
+
+def _of_norms(network: Assessed) -> str:
+  """What the caption says of norms; nothing of one alone but l0."""
+  norms = network.plan.norms
+  words = ""
+  if "l0" in norms:
+    words += " l0 counts the sites that change, and PGD is sPGD there."
+  if len(norms) > 1:
+    words += (
+      f" {findings.TOGETHER.capitalize()} an example is lost if it is in any "
+      "of the norms."
+    )
+  return words

@@ -1,5 +1,6 @@
 """What each attack of a suite did: a row per network and attack."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +21,8 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
     name="attacks",
     title="What each attack did",
     caption=(
-      "Summed over all targets and radii, in the order of attack. An attack "
+      "Summed over all targets and radii of a norm, in the order of attack. An "
+      "attack "
       "that meets survivors gets what all attacks above it left correct on "
       "the same target at the same radius; 'of all' is their share of the "
       "examples. 'Newly broken' counts what none of the attacks above broke. "
@@ -34,6 +36,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
     ),
     columns=[
       Column("network", "network"),
+      Column("norm", "norm"),
       Column("attack", "attack"),
       Column("meets", "meets"),
       Column("met", "examples met"),
@@ -71,7 +74,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
 
 
 def rows(assessed: Assessed) -> list[dict]:
-  """Returns a row for every attack that ran, summed over the cells."""
+  """Returns a row for every attack that ran, summed over a norm's cells."""
   plan = assessed.plan
   summaries: dict[str, evaluating.AttackSummary] = {}
   for cell in plan.cells:
@@ -81,11 +84,18 @@ def rows(assessed: Assessed) -> list[dict]:
     attack for attack in plan.attacks if attack.name not in plan.refused
   ]
   table_rows = []
-  for attack in attacks:
-    cases = [case for case in of_suite if case.attack == attack]
+  for norm, attack in itertools.product(plan.norms, attacks):
+    cases = [
+      case
+      for case in of_suite
+      if (case.cell.norm, case.attack) == (norm, attack)
+    ]
+    if not cases and len(plan.norms) > 1:
+      continue  # it is for other norms
     table_rows.append(
       {
         "network": assessed.name,
+        "norm": norm,
         "attack": attack.name,
         "meets": attack.meets,
         **_counts(assessed, summaries, cases),
@@ -96,6 +106,7 @@ def rows(assessed: Assessed) -> list[dict]:
     )
   totals = {
     "network": assessed.name,
+    "norm": "",
     "attack": "all of them",
     "meets": "",
     **_counts(assessed, summaries, of_suite),

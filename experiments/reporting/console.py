@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import accuracy_table, findings
+from experiments.reporting import accuracy_table, alarm_findings
 from snnjax import checks
 from snnjax.checks import Alarm, State
 from snnjax.report import Table, wording
@@ -23,9 +23,9 @@ def networks(
     left_out: by run that was to be among them, why it is not.
   """
   all_alarms = [
-    alarm for network in assessed for alarm in findings.alarms(network)
+    alarm for network in assessed for alarm in alarm_findings.alarms(network)
   ]
-  all_alarms += findings.unmeasured(left_out)
+  all_alarms += alarm_findings.unmeasured(left_out)
   parts = [
     table(accuracy_table.table(assessed)),
     *(f"{name} is not reported: {why}." for name, why in left_out.items()),

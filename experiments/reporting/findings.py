@@ -1,17 +1,13 @@
-"""Computes the report's numbers: rows of tables, and the alarms."""
+"""Computes the numbers of a report: rows of tables and lines of pictures."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from experiments.evaluation import alarm_study
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import data_tables, remedies
-from snnjax import checks
 from snnjax import evaluation as evaluating
 from snnjax.attacks import SuiteAttack
-from snnjax.attacks.kinds import GRADIENT_FREE
 from snnjax.evaluation import (
   Case,
   Cell,
@@ -19,6 +15,7 @@ from snnjax.evaluation import (
   Plan,
   Summary,
   gradients,
+  planning,
 )
 from snnjax.intervals import Interval
 
@@ -30,6 +27,9 @@ METRICS = {
   "participation_ratio": "participation ratio",
   "gini": "Gini",
 }
+
+
+TOGETHER = "all together"  # the norm of a row on the worst of all norms
 
 
 def radius(cell: Cell) -> str:
@@ -47,10 +47,10 @@ def select_cases(evaluation: Evaluation, cases: Iterable[Case]) -> Evaluation:
   )
 
 
-def rules_alone(plan: Plan) -> dict[str, SuiteAttack]:
+def rules_alone(plan: Plan, norm: str) -> dict[str, SuiteAttack]:
   """Returns PGD under each rule alone, on all examples: attack by rule."""
   alone: dict[str, SuiteAttack] = {}
-  for attack in plan.alone:
+  for attack in plan.alone(norm):
     alone.setdefault(attack.rules[0], attack)
   return alone
 
@@ -64,12 +64,12 @@ def batch_dependence(assessed: Assessed, attacks: Iterable[str]) -> str:
   return f"of {assessed.config.evaluation.microbatch}" if dependent else ""
 
 
-def batch_dependent(assessed: Assessed, cell: Cell) -> tuple[str, ...]:
-  """Returns the attacks in a cell's ball whose results depend on the batch."""
+def batch_dependent(
+  assessed: Assessed, evaluation: Evaluation
+) -> tuple[str, ...]:
+  """Returns which attacks of a part depend in their results on the batch."""
   plan = assessed.plan
-  attack_names = {
-    plan.by_path[path].attack.name for path in within(assessed, cell).attacks
-  }
+  attack_names = {plan.by_path[path].attack.name for path in evaluation.attacks}
   return tuple(name for name in plan.mixing if name in attack_names)
 
 
@@ -81,6 +81,16 @@ def summary(assessed: Assessed, cases: Iterable[Case]) -> Summary:
 def within(assessed: Assessed, cell: Cell) -> Evaluation:
   """Returns the evaluation with all attacks in the ball of one cell."""
   return assessed.plan.within(assessed.evaluation, cell)
+
+
+def headline(assessed: Assessed) -> Evaluation:
+  """Returns the evaluation with all attacks at the largest radii.
+
+  They are on the last target, and under every norm: its worst case is what is
+  told of a network first.
+  """
+  plan = assessed.plan
+  return plan.union(assessed.evaluation, plan.strongest)
 
 
 def interval_columns(
@@ -106,7 +116,7 @@ def accuracy_under(
 SHARES = {
   "noise": ("random noise", ("random",)),
   "fgsm": ("FGSM", ("fgsm",)),
-  "pgd": ("PGD, worst rule", ("pgd",)),
+  "pgd": ("PGD, worst rule", planning.ALONE),
 }
 
 
@@ -121,7 +131,7 @@ def shares(assessed: Assessed) -> dict[str, tuple[str, tuple[str, ...]]]:
   return {
     key: kinds_of_column
     for key, kinds_of_column in SHARES.items()
-    if set(kinds_of_column[1]) <= kinds
+    if set(kinds_of_column[1]) & kinds
   }
 
 
@@ -129,40 +139,73 @@ def accuracy_rows(assessed: Assessed) -> list[dict]:
   """Returns clean, noise and worst-case accuracy for every cell.
 
   The worst case is that of all in the cell's ball, see `within`; the columns
-  of `SHARES` are of the cell's own attacks alone.
+  of `SHARES` are of the cell's own attacks alone. Of several norms there are
+  rows for the worst of them `TOGETHER`, the last ones.
   """
-  rows = []
-  for cell in assessed.plan.cells:
-    everything = evaluating.summarize(within(assessed, cell))
-    row: dict = {
-      "network": assessed.name,
-      "attacked": cell.target,
-      "epsilon": radius(cell),
-      **interval_columns("clean", everything.clean),
-    }
-    for key, (_, kinds) in shares(assessed).items():
-      there = assessed.plan.on(cell, *kinds)
-      all_met = [case for case in there if case.attack.meets == "all"]
-      row |= interval_columns(key, accuracy_under(assessed, all_met))
-    ran = bool(everything.attacks)
-    row |= interval_columns("robust", everything.robust if ran else None)
-    row |= interval_columns("success", everything.success if ran else None)
-    row |= {
-      "depends_on_batch": batch_dependence(
-        assessed, batch_dependent(assessed, cell)
-      )
-    }
-    rows.append(row | {"examples": everything.examples})
+  plan, evaluation = assessed.plan, assessed.evaluation
+  rows = [
+    _accuracy_row(
+      assessed, cell.norm, [cell], radius(cell), plan.within(evaluation, cell)
+    )
+    for cell in plan.cells
+  ]
+  if len(plan.norms) == 1:
+    return rows
+  for first in plan.cells:
+    if first.norm == plan.norms[0]:
+      cells = [
+        cell
+        for cell in plan.cells
+        if (cell.target, cell.level) == (first.target, first.level)
+      ]
+      words = "; ".join(f"{cell.norm} {radius(cell)}" for cell in cells)
+      union = plan.union(evaluation, first)
+      rows.append(_accuracy_row(assessed, TOGETHER, cells, words, union))
   return rows
+
+
+def _accuracy_row(
+  assessed: Assessed,
+  norm: str,
+  cells: Sequence[Cell],
+  epsilon: str,
+  inside: Evaluation,
+) -> dict:
+  """Returns the row of some cells, of one target, with all in their balls."""
+  everything = evaluating.summarize(inside)
+  row: dict = {
+    "network": assessed.name,
+    "norm": norm,
+    "attacked": cells[0].target,
+    "epsilon": epsilon,
+    **interval_columns("clean", everything.clean),
+  }
+  for key, (_, kinds) in shares(assessed).items():
+    all_met = [
+      case
+      for cell in cells
+      for case in assessed.plan.on(cell, *kinds)
+      if case.attack.meets == "all"
+    ]
+    row |= interval_columns(key, accuracy_under(assessed, all_met))
+  ran = bool(everything.attacks)
+  row |= interval_columns("robust", everything.robust if ran else None)
+  row |= interval_columns("success", everything.success if ran else None)
+  dependent = batch_dependent(assessed, inside)
+  return row | {
+    "depends_on_batch": batch_dependence(assessed, dependent),
+    "examples": everything.examples,
+  }
 
 
 def rule_rows(assessed: Assessed) -> list[dict]:
   """Returns each rule's accuracy alone, against the worst of all rules."""
-  rules = rules_alone(assessed.plan)
   rows = []
   for cell in assessed.plan.cells:
+    rules = rules_alone(assessed.plan, cell.norm)
     row: dict = {
       "network": assessed.name,
+      "norm": cell.norm,
       "attacked": cell.target,
       "epsilon": radius(cell),
     }
@@ -229,124 +272,6 @@ def vulnerability_row(assessed: Assessed) -> dict:
   return row
 
 
-def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
-  """Returns the alarms of a network.
-
-  Most are about the strongest cell: the largest radius on the last target,
-  which is all modalities together. Accuracies of different radii and attacks
-  are compared, each from the attacks of its own cell alone. The worst case of
-  the main table would not do: it includes the attacks of all smaller balls,
-  so it could not rise with the radius even where an attack fails.
-  """
-  plan, evaluation = assessed.plan, assessed.evaluation
-  strongest = plan.strongest
-  levels = plan.levels(strongest.target)
-  ran = plan.on(strongest)
-  rules = [
-    case
-    for attack in rules_alone(plan).values()
-    for case in ran
-    if case.attack == attack
-  ]
-
-  def robust(cases: Sequence[Case]) -> np.ndarray | None:
-    if not cases:
-      return None
-    selected = select_cases(evaluation, cases)
-    # What has not met all that it leaves standing cannot be compared.
-    if np.isnan(evaluating.summarize(selected).robust.estimate):
-      return None
-    return evaluating.worst(selected).robust
-
-  radii = {0.0: evaluation.clean.correct}
-  for cell in levels:
-    robust_here = robust(plan.on(cell))
-    if robust_here is not None:
-      radii[cell.radius] = robust_here
-  all_cases = [case for cell in levels for case in plan.on(cell)]
-  measured = checks.read_evaluation(
-    select_cases(evaluation, all_cases)
-  )._replace(
-    reported_robust=robust(ran),
-    one_step_robust=robust(plan.on(strongest, "fgsm")),
-    many_steps_robust=robust(rules[:1]),
-    epsilons=list(radii),
-    epsilon_robust=list(radii.values()),
-    **_without_gradient(assessed, strongest),
-    own_rule_robust=robust(rules[:1]),
-    all_rules_robust=robust(rules),
-    rules=len(rules),
-    zero_gradient=zero_gradients(assessed),
-    constant_correct=checks.most_frequent(evaluation.labels),
-    large_epsilon_robust=robust(plan.beside),
-    **data_tables.coverage(assessed.used),
-  )
-  own_alarms = checks.check(
-    measured,
-    assessed.name,
-    examples=len(evaluation.labels),
-    where=strongest.words,
-  )
-  return remedies.add_commands(
-    alarm_study.complete(own_alarms, assessed.alarms, assessed.name)
-  )
-
-
-def _without_gradient(assessed: Assessed, cell: Cell) -> dict[str, Any]:
-  """Which examples withstand attacks with, and attacks without gradients.
-
-  Both sides must have tried the same examples, or the comparison is unfair.
-  So an attack counts as white box only if it met every example that the white
-  box leaves standing. An attack without gradients that met all correct
-  examples is reported alone; one that met survivors only is reported together
-  with the attacks before it.
-
-  Returns:
-    "white_box_robust", [N], and "gradient_free_robust", [N] by attack; empty
-    if no white-box attack qualifies.
-  """
-  attacks = assessed.evaluation.attacks
-  free = assessed.plan.on(cell, *GRADIENT_FREE)
-  white = [case for case in assessed.plan.on(cell) if case not in free]
-  # Leaving one attack out can leave more examples standing, which another
-  # attack may not have met: repeat until the selection is stable.
-  while True:
-    standing = assessed.evaluation.clean.correct.copy()
-    for case in white:
-      standing &= ~attacks[case.path].success
-    thorough = [
-      case for case in white if np.all(attacks[case.path].attempted[standing])
-    ]
-    if thorough == white:
-      break
-    white = thorough
-  if not white:
-    return {}
-  by_attack, left = {}, standing
-  for case in free:
-    outcome = attacks[case.path]
-    left = left & ~outcome.success
-    correct = assessed.evaluation.clean.correct
-    alone = bool(np.all(outcome.attempted[correct]))
-    by_attack[case.attack.name] = correct & ~outcome.success if alone else left
-  return {"white_box_robust": standing, "gradient_free_robust": by_attack}
-
-
-def unmeasured(left_out: Mapping[str, str]) -> list[checks.Alarm]:
-  """Returns the alarms of runs without a result, all in state NOT_CHECKED.
-
-  Args:
-    left_out: by run, why it has none.
-  """
-  return [
-    alarm._replace(reason=reason)
-    for name, reason in left_out.items()
-    for alarm in remedies.add_commands(
-      checks.check(checks.Measurements(), name)
-    )
-  ]
-
-
 def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   """Returns which examples have a zero gradient in all modalities, [N] each.
 
@@ -369,17 +294,50 @@ def zero_gradients(assessed: Assessed) -> dict[str, np.ndarray]:
   }
 
 
+class Axis(NamedTuple):
+  """What a picture of accuracies against the radii of a norm is called.
+
+  Attributes:
+    name: of its files.
+    title: of the picture.
+    unit: of the radii.
+  """
+
+  name: str
+  title: str
+  unit: str
+
+
+def axis(norms: Sequence[str], norm: str, name: str, title: str) -> Axis:
+  """Returns the names of a picture of one norm; those of all, where it is one.
+
+  Args:
+    norms: of the evaluation.
+    norm: one of them.
+    name: of the picture's files, were there one norm alone.
+    title: of the picture, were there one norm alone.
+  """
+  unit = "sites" if norm == "l0" else "raw input units"
+  if len(norms) == 1:
+    return Axis(name, title, unit)
+  return Axis(f"{name}_{norm}", f"{title}, {norm}", unit)
+
+
 def correct_counts(
-  assessed: Assessed, target: str
-) -> Mapping[str, Sequence[float]]:
-  """Returns radii and how many examples withstand all attacks up to each."""
-  evaluation = assessed.evaluation
-  radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
-  for cell in assessed.plan.levels(target):
-    attacked = within(assessed, cell)
-    if not attacked.attacks:
-      continue
-    worst = evaluating.worst(attacked)
-    radii.append(cell.radius)
-    correct.append(int(worst.robust.sum()))
-  return {"radii": radii, "correct": correct}
+  assessed: Assessed, norm: str
+) -> Mapping[str, Mapping[str, Sequence[float]]]:
+  """Returns radii and how many examples withstand all attacks up to each.
+
+  By target, in words, of one norm.
+  """
+  plan, evaluation = assessed.plan, assessed.evaluation
+  counts: dict[str, Mapping[str, Sequence[float]]] = {}
+  for target in dict.fromkeys(cell.target for cell in plan.cells):
+    radii, correct = [0.0], [int(evaluation.clean.correct.sum())]
+    for cell in plan.levels(norm, target):
+      attacked = within(assessed, cell)
+      if attacked.attacks:
+        radii.append(cell.radius)
+        correct.append(int(evaluating.worst(attacked).robust.sum()))
+    counts[f"attack on {target}"] = {"radii": radii, "correct": correct}
+  return counts

@@ -11,7 +11,7 @@ from experiments.configuration import schema
 from experiments.configuration.schema import Config
 from experiments.evaluation.assessment import Assessed
 from experiments.planning import suites
-from experiments.reporting import data_tables, findings
+from experiments.reporting import alarm_findings, data_tables, findings
 from experiments.runs.origins import WEIGHTS
 from snnjax import checks
 from snnjax import evaluation as evaluating
@@ -20,6 +20,13 @@ from snnjax.report.leaderboard import Entry, Paper, Robustness, Spiking
 from snnjax.storage import environment, files
 
 FILE = "leaderboard.json"
+_GRAVEST = (
+  checks.State.FIRED,
+  checks.State.UNDECIDED,
+  checks.State.NOT_CHECKED,
+  checks.State.PASSED,
+  checks.State.NOT_APPLICABLE,
+)
 
 
 def check_entries(networks: Sequence[Assessed], config: Config) -> list[Entry]:
@@ -60,7 +67,7 @@ def write(entries: Sequence[Entry], folder: pathlib.Path) -> pathlib.Path:
 
 
 def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
-  """Returns one network's entry, under the last target's largest radius.
+  """Returns one network's entry, under the last target's largest radii.
 
   Args:
     assessed: the network.
@@ -120,26 +127,43 @@ def _robustness(
   assessed: Assessed, authors_words: Mapping[str, Any]
 ) -> Robustness:
   run_config = assessed.config
-  cell = assessed.plan.strongest
-  ran = [case.attack for case in assessed.plan.on(cell)]
-  summary = evaluating.summarize(findings.within(assessed, cell))
-  alarms = findings.alarms(assessed)
-  mixing = findings.batch_dependent(assessed, cell)
+  plan = assessed.plan
+  cells = {norm: plan.strongest_in(norm) for norm in plan.norms}
+  ran = [case.attack for cell in cells.values() for case in plan.on(cell)]
+  headline = findings.headline(assessed)
+  summary = evaluating.summarize(headline)
+  alarms = alarm_findings.alarms(assessed)
+  mixing = findings.batch_dependent(assessed, headline)
   zero = list(findings.zero_gradients(assessed).values())
+  # Every norm has its own: the gravest state of a check counts.
+  states: dict[str, set[checks.State]] = {}
+  for alarm in alarms:
+    states.setdefault(alarm.name, set()).add(alarm.state)
+  gravest = {
+    name: next(state for state in _GRAVEST if state in there)
+    for name, there in states.items()
+  }
 
   def named(state: checks.State) -> tuple[str, ...]:
-    return tuple(alarm.name for alarm in alarms if alarm.state is state)
+    return tuple(name for name, its in gravest.items() if its is state)
 
   reported = authors_words.get("reported", -1.0)
   return Robustness(
-    norm=run_config.evaluation.norm,
-    epsilon={name: r for name, r in cell.radii.items() if r},
+    norms=plan.norms,
+    epsilon={
+      norm: {name: r for name, r in cell.radii.items() if r}
+      for norm, cell in cells.items()
+    },
     suite=suites.title(run_config),
-    attacks=tuple(attack.name for attack in ran),
+    attacks=tuple(dict.fromkeys(attack.name for attack in ran)),
     rules=tuple(dict.fromkeys(rule for a in ran for rule in a.rules)),
     examples=summary.examples,
     clean=summary.clean,
     robust=summary.robust,
+    robust_by_norm={
+      norm: evaluating.summarize(findings.within(assessed, cell)).robust
+      for norm, cell in cells.items()
+    },
     success=summary.success,
     reported=None if reported == -1 else reported,
     zero_gradient_fraction=float(np.mean(np.logical_or.reduce(zero))),

@@ -13,7 +13,10 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
   table_rows = [row for network in networks for row in rows(network)]
   if not table_rows:
     return []
-  cell = networks[0].plan.strongest
+  plan = networks[0].plan
+  radii = "; ".join(
+    f"{norm} {findings.radius(plan.strongest_in(norm))}" for norm in plan.norms
+  )
   images = "image" in networks[0].modalities
   distance = [Column("distance", "perceptual distance")] if images else []
   return [
@@ -22,7 +25,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
       title="How visible each attack is",
       caption=(
         "Medians over the examples that an attack broke, on "
-        f"{cell.target} at radius {findings.radius(cell)}. Perceptual distance "
+        f"{plan.strongest.target} at radius {radii}. Perceptual distance "
         "weighs each pixel's change by how smooth the clean image is around "
         "it: the smaller, the harder to see. Noise tolerance is the logit of "
         "the wrong class over the next: the larger, the more noise the "
@@ -31,6 +34,7 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
       ),
       columns=[
         Column("network", "network"),
+        Column("norm", "norm"),
         Column("attack", "attack"),
         Column("broken", "examples broken"),
         *distance,
@@ -42,9 +46,11 @@ def tables(networks: Sequence[Assessed]) -> list[Table]:
 
 
 def rows(assessed: Assessed) -> list[dict]:
-  """Returns a row for every attack of the last target's largest radius."""
-  table_rows = []
-  for case in assessed.plan.on(assessed.plan.strongest):
+  """Returns a row for every attack of the last target's largest radii."""
+  plan, table_rows = assessed.plan, []
+  for case in (
+    case for norm in plan.norms for case in plan.on(plan.strongest_in(norm))
+  ):
     outcome = assessed.evaluation.attacks[case.path]
     if case.path not in assessed.perceived:
       continue
@@ -52,6 +58,7 @@ def rows(assessed: Assessed) -> list[dict]:
     table_rows.append(
       {
         "network": assessed.name,
+        "norm": case.cell.norm,
         "attack": case.attack.name,
         "broken": int(success.sum()),
         **perceptual_study.summarize(assessed.perceived[case.path], success),

@@ -10,6 +10,7 @@ from experiments.building import build
 from experiments.evaluation.assessment import Assessed
 from experiments.reporting import (
   accuracy_table,
+  alarm_findings,
   attack_table,
   data_tables,
   findings,
@@ -41,8 +42,12 @@ def record(
     title=title,
     summary="\n\n".join([summary(networks), *lines]),
     alarms=[
-      *(alarm for network in networks for alarm in findings.alarms(network)),
-      *findings.unmeasured(left_out),
+      *(
+        alarm
+        for network in networks
+        for alarm in alarm_findings.alarms(network)
+      ),
+      *alarm_findings.unmeasured(left_out),
     ],
     sections=[
       data_tables.section(networks),
@@ -74,11 +79,12 @@ def summary(networks: Sequence[Assessed]) -> str:
       for key in ("clean", "noise", "robust")
     }
     noise = f", {share['noise']} under random noise" if "noise" in row else ""
+    several = " in any norm" if row["norm"] == findings.TOGETHER else ""
     lines.append(
       f"{network.name}: {share['clean']} of the clean test examples are "
       f"classified correctly{noise} and {share['robust']} under the worst "
-      f"attack of radius {row['epsilon']} on {row['attacked']}. Mean l1 norm "
-      f"of the margin's input gradient: {norms}."
+      f"attack{several} of radius {row['epsilon']} on {row['attacked']}. Mean "
+      f"l1 norm of the margin's input gradient: {norms}."
     )
   lines += filter(None, map(_describe_batch_dependence, networks))
   examples = findings.accuracy_rows(networks[0])[-1]["examples"]
@@ -110,26 +116,30 @@ def _format_norm(value: float) -> str:
   return "(no gradient)" if np.isnan(value) else f"{value:.3g}"
 
 
-def _accuracy(networks: Sequence[Assessed]) -> Section:
-  targets = dict.fromkeys(cell.target for cell in networks[0].plan.cells)
+def _curves(networks: Sequence[Assessed], norm: str) -> Figure:
+  """Accuracy against the radius of one norm, a line per network."""
   curves: dict[str, dict[str, plots.Curve]] = {}
-  for target in targets:
-    curves[f"attack on {target}"] = {}
-    for network in networks:
-      counts = findings.correct_counts(network, target)
-      curves[f"attack on {target}"][network.name] = plots.Curve(
+  for network in networks:
+    for words, counts in findings.correct_counts(network, norm).items():
+      curves.setdefault(words, {})[network.name] = plots.Curve(
         counts["radii"],
         [int(n) for n in counts["correct"]],
         len(network.evaluation.labels),
       )
-  figure = plots.accuracy_against_epsilon(
+  name, title = "accuracy_epsilon", "Accuracy against attack strength"
+  axis = findings.axis(networks[0].plan.norms, norm, name, title)
+  return plots.accuracy_against_epsilon(
     curves,
     caption=(
       "Accuracy under the worst attack up to each radius, with 95 % Wilson "
       "bands. "
       "Where modalities have different radii, the larger one is drawn."
     ),
+    **axis._asdict(),
   )
+
+
+def _accuracy(networks: Sequence[Assessed]) -> Section:
   return Section(
     "Accuracy under attack",
     "Attacks change the image, the events or both, within a ball around each "
@@ -141,14 +151,17 @@ def _accuracy(networks: Sequence[Assessed]) -> Section:
       *attack_table.tables(networks),
       *perceptual_table.tables(networks),
     ],
-    [figure],
+    [_curves(networks, norm) for norm in networks[0].plan.norms],
   )
 
 
 def _rules(networks: Sequence[Assessed]) -> list[Table]:
   """The table of single rules, if the suite has any on all examples."""
   rules = [
-    rule for network in networks for rule in findings.rules_alone(network.plan)
+    rule
+    for network in networks
+    for norm in network.plan.norms
+    for rule in findings.rules_alone(network.plan, norm)
   ]
   if not rules:
     return []
@@ -159,12 +172,14 @@ def _rules(networks: Sequence[Assessed]) -> list[Table]:
       name="rules",
       title="One rule alone against the worst of all rules",
       caption=(
-        "Accuracy under PGD with one backward rule, per example under the "
+        "Accuracy under PGD (sPGD in l0) with one backward rule, per example "
+        "under the "
         "worst of them, and under the worst of the whole suite. A rule that "
         "leaves much more than the worst case hides the network's weakness."
       ),
       columns=[
         Column("network", "network"),
+        Column("norm", "norm"),
         Column("attacked", "attacked"),
         Column("epsilon", "epsilon"),
         *(Column(rule, rule, True) for rule in dict.fromkeys(rules)),
@@ -208,7 +223,8 @@ def _gradients(networks: Sequence[Assessed]) -> Section:
   return Section(
     "Input gradients",
     "The gradient of the network's confidence with respect to its inputs, on "
-    "clean inputs, on adversarial ones, and on the way from one to the other. "
+    "clean inputs, on adversarial ones, and on the way from one to the other; "
+    f"the attack is PGD in {networks[0].plan.norms[0]}. "
     "The rival probability saturates where a network is confident: compare "
     "the margin too.",
     tables,

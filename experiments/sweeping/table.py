@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from experiments.command.exits import ExitCode
 from experiments.configuration import settings
 from experiments.evaluation.assessment import Assessed
-from experiments.reporting import findings
+from experiments.reporting import alarm_findings, findings
 from experiments.sweeping.grid import SEED, Cell
 from snnjax import plots, report
 from snnjax.checks import Alarm
@@ -26,6 +26,7 @@ _SHARES = {
   "pgd": "PGD, worst rule",
   "robust": "worst of all",
 }
+_ATTACK = ("norm", "attacked", "epsilon", "examples")
 _DRAWN = 14  # groups in one picture: each colour with two marks
 _OVER_SEEDS = (
   "Means over the seeds of a group, with 95 % t intervals (Student's) of the "
@@ -39,14 +40,15 @@ class Numbers(NamedTuple):
   Attributes:
     accuracy: rows of `findings.accuracy_rows`.
     sparsity: rows of `findings.sparsity_rows`.
-    curves: by target, radii and the share of examples that withstand each.
+    curves: by norm and target, radii and the share of examples that withstand
+      each.
     alarms: of the network.
     made_from: its digests.
   """
 
   accuracy: Sequence[Mapping[str, Any]]
   sparsity: Sequence[Mapping[str, Any]]
-  curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+  curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
   alarms: Sequence[Alarm]
   made_from: Mapping[str, str]
 
@@ -75,16 +77,18 @@ def numbers(assessed: Assessed) -> Numbers:
   """Returns what a sweep keeps of an evaluation: some kilobytes of it."""
   rows = findings.accuracy_rows(assessed)
   count = len(assessed.evaluation.labels)
-  curves = {}
-  for target in dict.fromkeys(row["attacked"] for row in rows):
-    told = findings.correct_counts(assessed, target)
-    shares = [correct / count for correct in told["correct"]]
-    curves[target] = (list(told["radii"]), shares)
+  curves = {
+    norm: {
+      target: (list(told["radii"]), [n / count for n in told["correct"]])
+      for target, told in findings.correct_counts(assessed, norm).items()
+    }
+    for norm in assessed.plan.norms
+  }
   return Numbers(
     rows,
     findings.sparsity_rows(assessed, _SHOWN),
     curves,
-    findings.alarms(assessed),
+    alarm_findings.alarms(assessed),
     dict(assessed.made_from),
   )
 
@@ -120,7 +124,9 @@ def record(outcomes: Sequence[Outcome], seed: int) -> Record:
     summary="\n\n".join(lines),
     alarms=[
       *(alarm for each in done.values() for alarm in each.alarms),
-      *findings.unmeasured({each.cell.name: each.reason for each in failed}),
+      *alarm_findings.unmeasured(
+        {each.cell.name: each.reason for each in failed}
+      ),
     ],
     sections=[
       Section(
@@ -150,7 +156,7 @@ def runs(outcomes: Sequence[Outcome]) -> Table:
   rows = [row for each in outcomes for row in _rows(each)]
   columns = [
     *(Column(key, key) for key in outcomes[0].cell.values),
-    *(Column(key, key) for key in ("status", "attacked", "epsilon")),
+    *(Column(key, key) for key in ("status", "norm", "attacked", "epsilon")),
     Column("examples", "examples"),
     *(
       Column(key, _SHARES[key], True, interval=(f"{key}_low", f"{key}_high"))
@@ -184,8 +190,7 @@ def groups(outcomes: Sequence[Outcome]) -> Table:
     done = [each.numbers for each in members if each.numbers is not None]
     lists = [each.accuracy for each in done]
     for same in zip(*lists, strict=True):  # one attack, a row for each seed
-      row = {**about, "attacked": same[0]["attacked"]}
-      row |= {"epsilon": same[0]["epsilon"], "examples": same[0]["examples"]}
+      row = {**about, **{key: same[0][key] for key in _ATTACK}}
       for key in (*_SHARES, "success"):
         row |= _mean(key, [each[key] for each in same if key in each], 0, 1)
       for key in _SHARES:
@@ -195,7 +200,7 @@ def groups(outcomes: Sequence[Outcome]) -> Table:
       rows.append(about)
   columns = [
     *_about(outcomes),
-    *(Column(key, key) for key in ("attacked", "epsilon", "examples")),
+    *(Column(key, key) for key in _ATTACK),
     *(
       Column(key, _SHARES[key], True, interval=(f"{key}_low", f"{key}_high"))
       for key in ("clean", "noise", "pgd", "robust")
@@ -263,8 +268,11 @@ def _sparsity(outcomes: Sequence[Outcome]) -> list[Table]:
 
 
 def _figures(outcomes: Sequence[Outcome]) -> list[Figure]:
-  """Accuracy against the radius, a line per group, where a run is done."""
-  panels: dict[str, dict[str, SeedCurve]] = {}
+  """Accuracy against the radius, a line per group, where a run is done.
+
+  Every norm has a picture of its own.
+  """
+  panels: dict[str, dict[str, dict[str, SeedCurve]]] = {}
   grouped = [
     (about, [each.numbers for each in members if each.numbers])
     for about, members in _grouped(outcomes)
@@ -272,25 +280,27 @@ def _figures(outcomes: Sequence[Outcome]) -> list[Figure]:
   drawn = [(about, done) for about, done in grouped if done]
   for about, done in drawn[:_DRAWN]:
     told = [f"{key}={about[key]}" for key in _keys(outcomes)]
-    for target, (radii, _) in done[0].curves.items():
-      panel = panels.setdefault(f"attack on {target}", {})
-      panel[", ".join(told) or "all runs"] = SeedCurve(
-        radii, [each.curves[target][1] for each in done]
-      )
-  if not panels:
-    return []
+    for norm, targets in done[0].curves.items():
+      for target, (radii, _) in targets.items():
+        panel = panels.setdefault(norm, {}).setdefault(target, {})
+        panel[", ".join(told) or "all runs"] = SeedCurve(
+          radii, [each.curves[norm][target][1] for each in done]
+        )
+  name, title = "accuracy_seeds", "Accuracy against attack strength, over seeds"
   left = len(drawn) - _DRAWN
   more = f" {left} more groups are in the table alone." if left > 0 else ""
   return [
     plots.accuracy_over_seeds(
-      panels,
+      by_target,
       caption=(
         "Accuracy under the worst attack up to each radius: the mean over "
         "seeds, its 95 % t band cut at 0 and 100 %, and each seed as a dot."
         f"{more} Where modalities have different radii, the larger one is "
         "drawn."
       ),
+      **findings.axis(list(panels), norm, name, title)._asdict(),
     )
+    for norm, by_target in panels.items()
   ]
 
 

@@ -2,9 +2,11 @@
 
 A builder gets a `Request`: the network's losses under the attack's backward
 rule, the budget, and the suite's numbers. It returns the attack, or raises a
-ValueError that says why there is none under this budget.
+ValueError that says why there is none under this budget. `build` asks first
+whether the kind has a form for the budget's norm.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -27,10 +29,19 @@ from snnjax.attacks.minimum_norm.minimum_norm import MinimalAttack, as_attack
 from snnjax.attacks.oracles import Oracle, eot, white_box
 from snnjax.attacks.queries.hop_skip_jump import hop_skip_jump
 from snnjax.attacks.queries.square import square
-from snnjax.attacks.threats.threat import Threat, norm_of
+from snnjax.attacks.sparse.jsma import jsma
+from snnjax.attacks.sparse.sigma_zero import sigma_zero
+from snnjax.attacks.sparse.sparse_pgd import pgd_l0, spgd
+from snnjax.attacks.sparse.sparse_rs import sparse_rs
+from snnjax.attacks.threats.threat import Threat, norm_of, orders_of
 from snnjax.interfaces import Attack, LogitsFn
 
 Radii = Any  # a scalar, or one per modality
+
+# A norm's name by its order; that of order 0 counts the sites that change.
+NORMS: Mapping[float, str] = {math.inf: "linf", 2: "l2", 1: "l1", 0: "l0"}
+DENSE = (math.inf, 2, 1)
+SITES = (0,)
 
 LOSSES = {
   "cross_entropy": losses.cross_entropy,
@@ -41,6 +52,10 @@ TARGETED_LOSSES = {
   "targeted_dlr": losses.targeted_dlr,
   "targeted_margin": losses.targeted_margin_loss,
 }
+
+
+class NormError(ValueError):
+  """A kind of attack has no form for a budget's norm."""
 
 
 class Request(NamedTuple):
@@ -89,6 +104,7 @@ class Kind(NamedTuple):
     oracle: whether it follows any oracle. An attack that asks the network
       itself takes neither adaptive rules nor means over rules or draws.
     options: the names and defaults of what else it takes.
+    orders: of the norms that it has a form for, keys of `NORMS`.
   """
 
   make: Callable[[Request], Attack]
@@ -97,6 +113,33 @@ class Kind(NamedTuple):
   restarts: bool = True
   oracle: bool = True
   options: Mapping[str, Any] = MappingProxyType({})
+  orders: tuple[float, ...] = DENSE
+
+
+def build(name: str, request: Request) -> Attack:
+  """Returns the attack of a kind.
+
+  Args:
+    name: a key of `KINDS`.
+    request: what it is built from.
+
+  Raises:
+    NormError: the kind has no form for the norm of the request's budget.
+    ValueError: the attack cannot run under this budget for another reason.
+  """
+  kind = KINDS[name]
+  orders = orders_of(request.threat)
+  # A threat of one's own, whose norm is not known, is left to the attack.
+  if not set(orders) <= set(kind.orders):
+    raise NormError(
+      f"{name} must have a budget in {_spell(kind.orders)}; got one in "
+      f"{_spell(orders)}"
+    )
+  return kind.make(request)
+
+
+def _spell(orders: tuple[float, ...]) -> str:
+  return " or ".join(NORMS[order] for order in orders)
 
 
 def _step_size(request: Request) -> Radii:
@@ -210,6 +253,69 @@ def _square(request: Request) -> Attack:
   )
 
 
+def _pgd_l0(request: Request) -> Attack:
+  return pgd_l0(
+    request.loss_oracle,
+    request.threat,
+    steps=request.steps,
+    restarts=request.restarts,
+  )
+
+
+def _spgd(request: Request, *, projected: bool) -> Attack:
+  return spgd(
+    request.loss_oracle,
+    request.threat,
+    steps=request.steps,
+    projected=projected,
+    restarts=request.restarts,
+    site_axes=_site_axes(request),
+  )
+
+
+def _sparse_rs(request: Request) -> Attack:
+  return sparse_rs(
+    request.logits,
+    request.threat,
+    queries=request.steps,
+    restarts=request.restarts,
+    site_axes=_site_axes(request),
+  )
+
+
+def _sigma_zero(request: Request) -> Attack:
+  threat = request.threat
+  if isinstance(threat.radius, Mapping):
+    # It counts the sites of all modalities together, and would spend them
+    # where they are not allowed.
+    raise ValueError(
+      "sigma_zero must have one number of sites over all modalities; got "
+      f"numbers for {sorted(threat.radius)}"
+    )
+  fewest = sigma_zero(
+    request.source(losses.margin_loss),
+    steps=request.steps,
+    box=threat.box,
+    site_axes=_site_axes(request),
+  )
+  return within(fewest, request.logits, threat)
+
+
+def _jsma(request: Request) -> Attack:
+  return jsma(
+    request.logits,
+    request.threat,
+    steps=request.steps,
+    site_axes=_site_axes(request),
+  )
+
+
+def _site_axes(request: Request) -> Any:
+  """The site_axes of the request's threat, for the attack's argument."""
+  axes = request.threat.site_axes
+  return 1 if axes is None else axes  # None is refused by the attack
+
+
 def _estimated(request: Request) -> Attack:
   oracle = spsa(
     request.logits,
@@ -256,7 +362,7 @@ KINDS: Mapping[str, Kind] = {
     options={"rivals": 9},
   ),
   "sa_pgd": Kind(_sa_pgd),
-  "slide": Kind(_slide),
+  "slide": Kind(_slide, orders=(1,)),
   "fab": Kind(
     _nearest(fab, "rivals", "rivals", restarts=True),
     losses=(),
@@ -283,6 +389,7 @@ KINDS: Mapping[str, Kind] = {
     restarts=False,
     oracle=False,
     options={"searches": 9},
+    orders=(2,),
   ),
   "ead": Kind(
     _nearest(ead, "searches", "searches"),
@@ -291,9 +398,28 @@ KINDS: Mapping[str, Kind] = {
     restarts=False,
     oracle=False,
     options={"searches": 9},
+    orders=(1,),
   ),
+  "spgd": Kind(functools.partial(_spgd, projected=True), orders=SITES),
+  "spgd_unprojected": Kind(
+    functools.partial(_spgd, projected=False), orders=SITES
+  ),
+  "pgd_l0": Kind(_pgd_l0, orders=SITES),
+  "sigma_zero": Kind(
+    _sigma_zero, losses=(), steps=100, restarts=False, orders=SITES
+  ),
+  "jsma": Kind(_jsma, losses=(), restarts=False, oracle=False, orders=SITES),
   # Of the kinds below, no gradient of the attacked network is used.
-  "random": Kind(_random, steps="random_draws", restarts=False, oracle=False),
+  "random": Kind(
+    _random,
+    steps="random_draws",
+    restarts=False,
+    oracle=False,
+    orders=tuple(NORMS),
+  ),
+  "sparse_rs": Kind(
+    _sparse_rs, losses=(), steps=5000, oracle=False, orders=SITES
+  ),
   "square": Kind(_square, losses=(), steps=5000, oracle=False),
   "spsa": Kind(_estimated, oracle=False, options={"pairs": 32, "width": 0.01}),
   "hop_skip_jump": Kind(
@@ -301,4 +427,11 @@ KINDS: Mapping[str, Kind] = {
   ),
   "transfer": Kind(_transfer, losses=(), oracle=False, options={"runs": ()}),
 }
-GRADIENT_FREE = ("random", "square", "spsa", "hop_skip_jump", "transfer")
+GRADIENT_FREE = (
+  "random",
+  "sparse_rs",
+  "square",
+  "spsa",
+  "hop_skip_jump",
+  "transfer",
+)

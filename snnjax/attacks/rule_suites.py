@@ -15,6 +15,7 @@ from snnjax.attacks.kinds import KINDS, Kind
 MEETS = ("all", "survivors")
 MIXES = ("each", "gradient_mean", "worst_of")
 _MOST = 2**31 - 1  # of a count
+_L0 = ("l0",)
 
 
 class SuiteError(ValueError):
@@ -48,6 +49,8 @@ class SuiteAttack(NamedTuple):
       target at the same radius.
     targets: modalities or "both"; () is all of them.
     levels: positions of radii, negative ones from the largest; () is all.
+    norms: names of the norms that it is for; it is not asked under another.
+      () is every norm that its kind has a form for.
     options: what else the kind takes.
   """
 
@@ -62,6 +65,7 @@ class SuiteAttack(NamedTuple):
   meets: str = "all"
   targets: tuple[str, ...] = ()
   levels: tuple[int, ...] = ()
+  norms: tuple[str, ...] = ()
   options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -69,6 +73,8 @@ def quick_suite(
   rules: Iterable[str], trained_rule: str | None = None
 ) -> tuple[SuiteAttack, ...]:
   """Returns PGD under every rule, FGSM and noise, all on every example.
+
+  Where sites are counted, sPGD is there for PGD and FGSM.
 
   Args:
     rules: names of backward rules.
@@ -81,6 +87,7 @@ def quick_suite(
     SuiteAttack("pgd", every),
     SuiteAttack("fgsm", first),
     SuiteAttack("random", first),
+    SuiteAttack("spgd", every, norms=_L0),
   )
 
 
@@ -95,7 +102,8 @@ def standard_suite(
   alone can be compared with the worst of them. The stronger attacks, cheap
   ones first, meet what those left correct, with more steps: SA-PGD, Auto-PGD
   on three losses, FAB, PGD along the mean gradient of two rules, and Square at
-  the largest radius.
+  the largest radius. Where sites are counted, sPGD is there for PGD, and
+  later both forms of sPGD, PGD-l0, sigma-zero and Sparse-RS.
 
   Args:
     rules: names of backward rules.
@@ -124,6 +132,13 @@ def standard_suite(
     ),
     SuiteAttack("apgd_t", (trained_rule,), steps=50, options={"rivals": 3}),
     SuiteAttack("square", (trained_rule,), steps=1000, levels=(-1,)),
+    SuiteAttack(
+      "spgd", (strong,), "spgd_margin", loss="margin", steps=50, norms=_L0
+    ),
+    SuiteAttack("spgd_unprojected", (trained_rule,), steps=50, norms=_L0),
+    SuiteAttack("pgd_l0", (strong,), steps=50, norms=_L0),
+    SuiteAttack("sigma_zero", (trained_rule,), norms=_L0),
+    SuiteAttack("sparse_rs", (trained_rule,), steps=1000, norms=_L0),
   )
   return (
     *quick_suite(dict.fromkeys((*every, strong)), trained_rule),
@@ -162,6 +177,7 @@ def with_defaults(
     steps=usual if attack.steps is None else attack.steps,
     targets=_tuple("targets", attack.targets),
     levels=_tuple("levels", attack.levels),
+    norms=_tuple("norms", attack.norms),
     options=_options(kind, attack.options),
   )
   _check(kind, filled, adaptive)
@@ -207,7 +223,11 @@ def _check(kind: Kind, attack: SuiteAttack, adaptive: Collection[str]) -> None:
   ):
     if not isinstance(value, str) or value not in allowed:
       raise SuiteError(key, value, _one_of(allowed))
-  for key, names in (("rules", attack.rules), ("targets", attack.targets)):
+  for key, names in (
+    ("rules", attack.rules),
+    ("targets", attack.targets),
+    ("norms", attack.norms),
+  ):
     if not all(isinstance(name, str) for name in names):
       raise SuiteError(key, names, "names")
   if not attack.rules:

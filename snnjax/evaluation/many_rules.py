@@ -15,13 +15,14 @@ import numpy as np
 
 from snnjax import attacks, losses
 from snnjax.arguments import describe, with_key
-from snnjax.attacks import Oracle, Threat
-from snnjax.attacks.kinds import KINDS, Radii, Request
+from snnjax.attacks import Oracle, Threat, kinds
+from snnjax.attacks.kinds import NORMS, Radii, Request
 from snnjax.attacks.rule_suites import (
   SuiteAttack,
   expand_rules,
   with_defaults,
 )
+from snnjax.attacks.threats.threat import orders_of
 from snnjax.evaluation import planning
 from snnjax.evaluation.autoattack_suite import find_undefined
 from snnjax.evaluation.microbatches import Progress, evaluate
@@ -31,6 +32,8 @@ from snnjax.evaluation.steps import Builder, partial
 from snnjax.interfaces import AnyLogitsFn, Attack, Inputs, Key, Labels, LogitsFn
 
 Norm = Callable[[Any], Threat]  # of a radius, such as attacks.linf
+# The smallest first; of several modalities by name.
+_Levels = Sequence[float] | Mapping[str, Sequence[float]]
 
 
 @functools.partial(
@@ -78,16 +81,27 @@ class SuiteResult(NamedTuple):
     """
     return self.plan.within(self.evaluation, cell)
 
+  def union(self, cell: Cell) -> Evaluation:
+    """Returns the evaluation with all attacks in the balls of every norm.
+
+    `summarize` of it is the accuracy under all norms together, each example
+    under the worst of them, at the target and level of a cell.
+
+    Args:
+      cell: one of ``plan.cells``.
+    """
+    return self.plan.union(self.evaluation, cell)
+
 
 def evaluate_suite(
   suite: Sequence[SuiteAttack],
   views: Mapping[str, AnyLogitsFn | View],
-  norm: Norm,
+  norms: Norm | Mapping[str, Norm],
   inputs: Inputs,
   labels: Labels,
   *,
   key: Key,
-  radii: Sequence[float] | Mapping[str, Sequence[float]],
+  radii: _Levels | Mapping[str, _Levels],
   stand_ins: Mapping[str, LogitsFn] | None = None,
   microbatch: int = 64,
   finished: Iterable[Chunk] = (),
@@ -97,20 +111,23 @@ def evaluate_suite(
 ) -> SuiteResult:
   """Attacks a network under every rule of a suite, at every radius.
 
-  Attacks that cannot run under this budget, or with so few classes, are left
-  out: ``plan.refused`` says why.
+  Under several norms, each attack runs in all those that it is for and has a
+  form for. Attacks that cannot run under this budget, or with so few classes,
+  are left out: ``plan.refused`` says why.
 
   Args:
     suite: such as `attacks.standard_suite`.
     views: by rule that the suite names, the network's logits under it, of
       (key, inputs) or of inputs alone, or a `View`; the first is the judge: a
       rule changes no logits.
-    norm: ``radius -> threat``, such as `attacks.linf`.
+    norms: ``radius -> threat``, such as `attacks.linf`; or several by name,
+      ``{"linf": attacks.linf, "l0": attacks.l0}``.
     inputs: [N, ...], or a mapping of such arrays by modality.
     labels: [N] integer classes.
     key: a scalar key.
     radii: the smallest first; of a mapping of inputs as many per modality,
-      each of which is attacked alone and all together.
+      each of which is attacked alone and all together. Of several norms such
+      radii by the norm's name, as many for each.
     stand_ins: other networks by name, for attacks that transfer.
     microbatch: as in `evaluate`, like all that follow.
     finished: chunks of an interrupted run; see `saving`.
@@ -127,17 +144,17 @@ def evaluate_suite(
   network = {name: _view(name, view) for name, view in views.items()}
   adaptive = [n for n, view in network.items() if view.oracle is not None]
   explicit = [with_defaults(attack, adaptive=adaptive) for attack in suite]
-  by_name = dict(radii) if isinstance(radii, Mapping) else {WHOLE: radii}
-  _check_modalities(by_name, inputs)
-  grid = planning.cells(by_name)
-  attacks.check_inputs(threat_of(norm, grid[-1], inputs), inputs)
+  by_norm, levels = _by_norm(norms, radii, inputs)
+  grid = planning.cells(levels)
+  for cell in {cell.norm: cell for cell in grid}.values():  # one of each norm
+    attacks.check_inputs(threat_of(by_norm[cell.norm], cell, inputs), inputs)
   complete_plan = planning.plan(expand_rules(explicit), grid)
   judge = next(iter(network.values())).logits
   plan = keep_runnable(
-    complete_plan, network, norm, inputs, judge, stand_ins or {}
+    complete_plan, network, by_norm, inputs, judge, stand_ins or {}
   )
   evaluation = evaluate(
-    builders(plan, network, norm, inputs, stand_ins or {}),
+    builders(plan, network, by_norm, inputs, stand_ins or {}),
     judge,
     inputs,
     labels,
@@ -155,20 +172,20 @@ def evaluate_suite(
 def builders(
   plan: Plan,
   views: Mapping[str, View],
-  norm: Norm,
+  norms: Mapping[str, Norm],
   inputs: Inputs,
   stand_ins: Mapping[str, LogitsFn],
 ) -> dict[str, Builder]:
   """Returns the cases of a plan as `evaluate` takes them, by path.
 
-  All radii share one program per attack and rule, and so do all networks
+  All radii of a norm share one program per attack and rule, so do all networks
   whose views are `jax.tree_util.Partial`s of the same functions: a modality
   that is not attacked has radius 0.
 
   Args:
-    plan: of attacks that can run; see `runnable`.
+    plan: of attacks that can run; see `keep_runnable`.
     views: by rule.
-    norm: ``radius -> threat``.
+    norms: by name, ``radius -> threat``.
     inputs: [N, ...] or a mapping; only their kind matters.
     stand_ins: other networks by name, for attacks that transfer.
 
@@ -177,7 +194,11 @@ def builders(
   """
   return {
     case.path: _builder(
-      case.attack, views, norm, traced_radii(case.cell, inputs), stand_ins
+      case.attack,
+      views,
+      norms[case.cell.norm],
+      traced_radii(case.cell, inputs),
+      stand_ins,
     )
     for case in plan.cases
   }
@@ -186,7 +207,7 @@ def builders(
 def keep_runnable(
   plan: Plan,
   views: Mapping[str, View],
-  norm: Norm,
+  norms: Mapping[str, Norm],
   inputs: Inputs,
   judge: LogitsFn,
   stand_ins: Mapping[str, LogitsFn],
@@ -196,7 +217,7 @@ def keep_runnable(
   Args:
     plan: all that is wanted.
     views: by rule.
-    norm: ``radius -> threat``.
+    norms: by name, ``radius -> threat``.
     inputs: [N, ...] or a mapping; only their shapes matter.
     judge: ``(key, inputs) -> [B, C]``, which tells the number of classes.
     stand_ins: other networks by name.
@@ -205,22 +226,28 @@ def keep_runnable(
     SuiteError: none can run.
     ValueError: the plan names a rule without a view.
   """
-  refused: dict[str, str] = {}
+  refused: dict[tuple[str, str], str] = {}
+  formless: dict[tuple[str, str], str] = {}
   able: dict[str, Builder] = {}
-  # One cell stands for all: whether an attack can run depends on the form of
-  # the budget, not on its size.
-  radii = traced_radii(plan.strongest, inputs)
-  for attack in plan.attacks:
-    if attack.name in plan.refused:
-      continue
-    build = _builder(attack, views, norm, radii, stand_ins)
-    try:
-      build()  # asks its threat what it needs
-    except ValueError as error:
-      refused[attack.name] = str(error)
-    else:
-      able[attack.name] = build
-  return plan.without(refused | find_undefined(able, judge, inputs))
+  for norm in plan.norms:
+    # One cell stands for all: whether an attack can run depends on the form of
+    # the budget, not on its size.
+    radii = traced_radii(plan.strongest_in(norm), inputs)
+    there = {c.attack.name: c.attack for c in plan.cases if c.cell.norm == norm}
+    for name, attack in there.items():
+      build = _builder(attack, views, norms[norm], radii, stand_ins)
+      try:
+        build()  # asks its threat what it needs
+      except kinds.NormError as error:
+        formless[norm, name] = str(error)
+      except ValueError as error:
+        refused[norm, name] = str(error)
+      else:
+        able[name] = build
+  # Whether a loss has enough classes is the same under every norm.
+  for name, reason in find_undefined(able, judge, inputs).items():
+    refused |= {(norm, name): reason for norm in plan.norms}
+  return plan.without(refused, formless)
 
 
 def threat_of(norm: Norm, cell: Cell, inputs: Inputs) -> Threat:
@@ -337,7 +364,7 @@ def _attack(
       options=options,
       stand_ins=tuple(stand_ins[run] for run in options.get("runs", ())),
     )
-    return KINDS[attack.kind].make(request)
+    return kinds.build(attack.kind, request)
 
   # A mixture either ascends the mean gradient of its rules, or runs each rule
   # and keeps the worst.
@@ -376,6 +403,38 @@ def _view(name: str, view: AnyLogitsFn | View) -> View:
     logits=partial(with_key(view.logits, f"views[{name!r}].logits")),
     oracle=None if view.oracle is None else partial(view.oracle),
   )
+
+
+def _by_norm(
+  norms: Norm | Mapping[str, Norm],
+  radii: _Levels | Mapping[str, _Levels],
+  inputs: Inputs,
+) -> tuple[dict[str, Norm], dict[str, dict[str, Sequence[float]]]]:
+  """Returns norms by name, and their radii by name and modality.
+
+  Raises:
+    ValueError: radii are of other norms or of other modalities.
+  """
+
+  def by_modality(levels: Any) -> dict[str, Sequence[float]]:
+    by_name = dict(levels) if isinstance(levels, Mapping) else {WHOLE: levels}
+    _check_modalities(by_name, inputs)
+    return by_name
+
+  if isinstance(norms, Mapping):
+    if not norms or not isinstance(radii, Mapping) or set(radii) != set(norms):
+      got = sorted(radii) if isinstance(radii, Mapping) else describe(radii)
+      raise ValueError(
+        "radii must be a mapping with those of every norm, of which there is "
+        f"at least one; got {got} for {sorted(norms)}"
+      )
+    return dict(norms), {name: by_modality(radii[name]) for name in norms}
+  levels = by_modality(radii)
+  (cell, *_) = planning.cells({"": levels})
+  # Attacks may be for some norms only: its order is the name of one.
+  orders = orders_of(threat_of(norms, cell, inputs))
+  name = NORMS[orders[0]] if len(orders) == 1 else ""
+  return {name: norms}, {name: levels}
 
 
 def _check_modalities(

@@ -15,7 +15,7 @@ from snnjax.intervals import Interval
 from snnjax.storage import files, identity
 
 SCHEMA = "snnjax.leaderboard"
-VERSION = 1
+VERSION = 2
 NORMS = ("linf", "l2", "l1", "l0")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _VENUE = re.compile(r".*\d{4}")
@@ -61,17 +61,18 @@ class Robustness(NamedTuple):
   """The results of the attacks, and how far they can be trusted.
 
   Attributes:
-    norm: of the threat, one of `NORMS`.
-    epsilon: the radius in units of the inputs, one for each modality that is
-      attacked.
+    norms: of the threats, some of `NORMS`.
+    epsilon: by norm, the radius in units of the inputs, in l0 a number of
+      sites; one for each modality that is attacked.
     suite: of attacks.
     attacks: their names, in the order they were run.
     rules: backward rules they differentiated.
     examples: how many were evaluated.
     clean: accuracy on the clean examples.
-    robust: worst case per example over all attacks ("autoattack_acc" on
-      RobustBench, where the suite is AutoAttack), with those that were run in
-      smaller balls inside this one.
+    robust: worst case per example over all attacks of all norms
+      ("autoattack_acc" on RobustBench, where the suite is AutoAttack), with
+      those that were run in smaller balls inside this one.
+    robust_by_norm: the same of each norm alone.
     success: the attacks' success rate over the correct examples.
     reported: the robust accuracy that the publication claims, if it does.
     zero_gradient_fraction: of examples whose input gradient is exactly zero,
@@ -85,14 +86,15 @@ class Robustness(NamedTuple):
     batch: the size of that; None where nothing depends on it.
   """
 
-  norm: str
-  epsilon: Mapping[str, float]
+  norms: Sequence[str]
+  epsilon: Mapping[str, Mapping[str, float]]
   suite: str
   attacks: Sequence[str]
   rules: Sequence[str]
   examples: int
   clean: Interval
   robust: Interval
+  robust_by_norm: Mapping[str, Interval]
   success: Interval
   reported: float | None = None
   zero_gradient_fraction: float | None = None
@@ -142,7 +144,7 @@ class Entry(NamedTuple):
 def document(entries: Sequence[Entry]) -> dict[str, Any]:
   """Returns the entries as a JSON document holds them.
 
-  ``{"schema": "snnjax.leaderboard", "version": 1, "entries": [...]}``. Each
+  ``{"schema": "snnjax.leaderboard", "version": 2, "entries": [...]}``. Each
   entry has the fields of `Entry`, with `Paper`, `Spiking` and `Robustness`
   laid out flat beside them; an `Interval` becomes three keys, ``clean``,
   ``clean_low`` and ``clean_high``. What is not known is null. RobustBench's
@@ -217,16 +219,14 @@ def check(entry: Entry) -> None:
     _refuse("venue", paper.venue, "'Unpublished', or end with a year")
   if paper.link and not paper.link.startswith(("https://", "http://")):
     _refuse("link", paper.link, "empty, or an address that starts with https")
-  if robustness.norm not in NORMS:
-    _refuse("norm", robustness.norm, f"one of {list(NORMS)}")
+  _check_names("norms", robustness.norms)
+  for norm in robustness.norms:
+    if norm not in NORMS:
+      _refuse("norms", norm, f"some of {list(NORMS)}")
   flag: Any = entry.additional_data
   if not isinstance(flag, bool):
     _refuse("additional_data", flag, "true or false")
-  if not robustness.epsilon:
-    _refuse("epsilon", dict(robustness.epsilon), "a radius for each modality")
-  for name, radius in robustness.epsilon.items():
-    if not (_is_finite(radius) and radius > 0):
-      _refuse(f"epsilon.{name}", radius, "a finite number above 0")
+  _check_epsilon(robustness)
   for name, count in (
     ("examples", robustness.examples),
     ("steps", spiking.steps),
@@ -254,6 +254,20 @@ def check(entry: Entry) -> None:
   for name in ("python", "snnjax", "jax"):
     if not entry.software.get(name):
       _refuse(f"software.{name}", entry.software.get(name), "a version")
+
+
+def _check_epsilon(robustness: Robustness) -> None:
+  norms = list(robustness.norms)
+  for field in ("epsilon", "robust_by_norm"):
+    by_norm = getattr(robustness, field)
+    if set(by_norm) != set(norms):
+      _refuse(field, sorted(by_norm), f"a mapping with every norm of {norms}")
+  for norm, radii in robustness.epsilon.items():
+    if not radii:
+      _refuse(f"epsilon.{norm}", dict(radii), "a radius for each modality")
+    for name, radius in radii.items():
+      if not (_is_finite(radius) and radius > 0):
+        _refuse(f"epsilon.{norm}.{name}", radius, "a finite number above 0")
 
 
 def _check_batch(robustness: Robustness) -> None:
@@ -290,8 +304,12 @@ def _check_texts(paper: Paper, spiking: Spiking, entry: Entry) -> None:
 
 
 def _check_shares(robustness: Robustness) -> None:
-  for name in ("clean", "robust", "success"):
-    interval = getattr(robustness, name)
+  named = {
+    name: getattr(robustness, name) for name in ("clean", "robust", "success")
+  }
+  for norm, interval in robustness.robust_by_norm.items():
+    named[f"robust_by_norm.{norm}"] = interval
+  for name, interval in named.items():
     if name == "success" and math.isnan(interval.estimate):
       continue  # nothing was correct, so nothing could be broken
     # One chain of comparisons: the ends are shares and hold the estimate.
@@ -299,12 +317,16 @@ def _check_shares(robustness: Robustness) -> None:
     ordered = all(a <= b for a, b in itertools.pairwise(values))
     if not all(map(_is_finite, values)) or not ordered:
       _refuse(name, tuple(interval), "low <= estimate <= high within 0..1")
-  if robustness.robust.estimate > robustness.clean.estimate:
-    _refuse(
-      "robust",
-      robustness.robust.estimate,
-      f"at most the clean accuracy, {robustness.clean.estimate}",
-    )
+  bounds = {"the clean accuracy": robustness.clean}
+  for norm, interval in robustness.robust_by_norm.items():
+    bounds[f"that in {norm}"] = interval
+  for words, bound in bounds.items():
+    if robustness.robust.estimate > bound.estimate:
+      _refuse(
+        "robust",
+        robustness.robust.estimate,
+        f"at most {words}, {bound.estimate}",
+      )
   for name in ("reported", "zero_gradient_fraction"):
     value = getattr(robustness, name)
     if value is not None and not (_is_finite(value) and 0 <= value <= 1):
@@ -358,7 +380,13 @@ def _plain(name: str, value: Any) -> dict[str, Any]:
       f"{name}_high": value.high,
     }
   if isinstance(value, Mapping):
-    return {name: dict(value)}
+    inner = {key: _plain("share", each) for key, each in value.items()}
+    return {
+      name: {
+        key: plain if isinstance(value[key], Interval) else value[key]
+        for key, plain in inner.items()
+      }
+    }
   if isinstance(value, Sequence) and not isinstance(value, str):
     return {name: list(value)}
   return {name: value}

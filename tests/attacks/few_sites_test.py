@@ -123,6 +123,50 @@ def test_sites_of_two_modalities_share_one_budget():
   )
 
 
+def test_each_modality_has_sites_of_its_own():
+  """Without any for the second, the first fares as it would alone."""
+  both = {"a": GREY, "b": jnp.full((2, 4, 1), 0.5)}
+
+  def of_both(key, inputs, labels):
+    scored = linear(key, inputs["a"], labels)
+    loss = scored.loss + 9 * jnp.mean(inputs["b"] - 0.5, (1, 2))
+    return Scored(loss, scored.logits.at[:, 1].set(loss))
+
+  oracle = attacks.white_box(of_both)
+  for build, share in (
+    (lambda threat: attacks.spgd(oracle, threat, steps=60), 0.9),
+    (lambda threat: attacks.sparse_rs(oracle, threat, queries=300), 0.9),
+    (
+      lambda threat: attacks.pgd_l0(
+        oracle, threat, steps=20, step_size=3.0, random_start=False
+      ),
+      0.9,
+    ),
+    (lambda threat: attacks.jsma(oracle, threat, steps=6), 0.9),
+  ):
+
+    def run(sites, build=build):
+      threat = attacks.per_modality(
+        {n: attacks.l0(k) for n, k in sites.items()}
+      )
+      result = build(threat)(KEY, both, LABELS)
+      return result, threat.contains(result.inputs, both)
+
+    run = compiled(run)
+    for second in (0, 2):
+      result, inside = run({"a": jnp.asarray(SITES), "b": jnp.asarray(second)})
+      assert np.all(inside)
+      changed = {
+        name: np.any(np.asarray(moved) != 0.5, -1).reshape(2, -1).sum(1)
+        for name, moved in result.inputs.items()
+      }
+      assert np.all(changed["a"] <= SITES)
+      assert np.all(changed["b"] <= second)
+      best = BEST + LEVEL + 9 * second / 8
+      gained = np.asarray(result.loss) + LEVEL
+      assert np.all(gained >= share * best - 1e-4), (second, gained, best)
+
+
 def test_saliency_pushes_the_rival_up_and_the_others_down():
   matrix = jnp.array([[1.0, -2.0, 0.5], [3.0, 4.0, -1.0], [-1.0, 1.0, 2.0]])
 
@@ -161,6 +205,27 @@ def test_every_site_may_change():
     (lambda: attacks.l0(1, box=0.5), "box must be a pair"),
     (lambda: l0.sites_of(jnp.ones((2, 3)), 2), "site_axes must be"),
     (lambda: sparse_pgd.spgd(LINEAR, THREAT, steps=0), "steps must be"),
+    *(
+      (
+        lambda attack=attack, options=options: attack(
+          LINEAR, attacks.linf(0.1), **options
+        ),
+        "threat must count sites, attacks.l0",
+      )
+      for attack, options in (
+        (attacks.spgd, {"steps": 1}),
+        (attacks.pgd_l0, {"steps": 1}),
+        (attacks.sparse_rs, {"queries": 1}),
+        (attacks.jsma, {"steps": 1}),
+        (attacks.corner_search, {"sites": 12, "draws": 1}),
+      )
+    ),
+    (
+      lambda: attacks.spgd(
+        LINEAR, attacks.per_modality({"a": THREAT}), steps=1
+      )(KEY, {"b": GREY}, LABELS),
+      r"for the modalities \['a'\]; the inputs have \['b'\]",
+    ),
     (
       lambda: corner_search.corner_search(
         LINEAR, THREAT, sites=11, draws=1, channels=2

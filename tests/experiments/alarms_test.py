@@ -12,7 +12,12 @@ from experiments.building import networks
 from experiments.command.exits import UsageError
 from experiments.evaluation import alarm_study, chunk_files, evaluation_run
 from experiments.planning import suites
-from experiments.reporting import findings, leaderboard_entry, report_run
+from experiments.reporting import (
+  alarm_findings,
+  findings,
+  leaderboard_entry,
+  report_run,
+)
 from experiments.training import training_run
 from snnjax import checks
 from snnjax.checks import Measurements, State
@@ -26,7 +31,7 @@ CHANGES = {
   "modalities.image.encoder": "direct",
   "evaluation.examples": "128",
   "evaluation.microbatch": "32",
-  "modalities.image.epsilons": "0.2,0.3",
+  "modalities.image.epsilons.linf": "0.2,0.3",
   "evaluation.random_draws": "30",
   "evaluation.rules": "bptt_triangle,bptt_atan",
   "evaluation.alarm_examples": "8",
@@ -93,7 +98,7 @@ def test_the_worst_case_breaks_the_masked_network(masked):
   assert row["unreliable"] is True
   assert "Gradients are exactly zero" in row["alarms"]
   assert row["checkpoint_sha256"] == files.sha256(masked / "parameters.npz")
-  assert row["epsilon"] == {"image": 0.3}
+  assert row["epsilon"] == {"linf": {"image": 0.3}}
   assert row["examples"] == 128
 
 
@@ -135,11 +140,11 @@ def test_the_worst_case_never_rises_though_an_attack_does(masked, tmp_path):
   assert [row["success"] for row in rows] == [1, 1]
   assert [row["pgd"] for row in rows] == [0, rows[0]["clean"]]
   assert [row["suite"] for row in findings.rule_rows(told)] == [0, 0]
-  counts = findings.correct_counts(told, large.target)
+  counts = findings.correct_counts(told, "linf")[f"attack on {large.target}"]
   assert counts["correct"][1:] == [0, 0]
   entry = leaderboard_entry.entry(told, told.config, alone=True)
   assert entry.robustness.robust.estimate == 0
-  risen = [a for a in findings.alarms(told) if "rises" in a.name]
+  risen = [a for a in alarm_findings.alarms(told) if "rises" in a.name]
   assert [alarm.state for alarm in risen] == [State.FIRED]
 
 
@@ -298,10 +303,10 @@ def test_measurements_survive_the_disk(tmp_path):
 def test_without_examples_the_report_says_so():
   alone = {"differing_alone": 0, "attacked_alone": 2}
   alarms = checks.check(Measurements(**alone), "net")
-  told = alarm_study.complete(alarms, None, "net")
+  told = alarm_study.complete(alarms, None, "net", "nobody asked")
   for alarm in told:
     if alarm.state is State.NOT_CHECKED:
-      assert alarm.reason == "evaluation.alarm_examples is 0"
+      assert alarm.reason == "nobody asked"
   assert [a.state for a in told] == [a.state for a in alarms]
 
 

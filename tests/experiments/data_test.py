@@ -154,10 +154,10 @@ def test_image_and_recorded_events_train_from_the_disk(folder, tmp_path):
     "modalities.image.channels": "2,",
     "modalities.image.shrink": "4",
     "modalities.image.encoder": "direct",
-    "modalities.image.epsilons": "0.1,",
+    "modalities.image.epsilons.linf": "0.1,",
     "modalities.events.channels": "2,",
     "modalities.events.shrink": "4",
-    "modalities.events.epsilons": "0.1,",
+    "modalities.events.epsilons.linf": "0.1,",
     "train.epochs": "1",
   }
   training_run.run(grey(folder, changes), tmp_path)

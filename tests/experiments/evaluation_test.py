@@ -223,9 +223,9 @@ def test_an_evaluation_is_as_the_run_was_configured(trained, tmp_path):
   own = parsed(trained, "--config.evaluation.steps=7")
   assert own.evaluation.microbatch == 8
   assert own.evaluation.steps == 7
-  assert own.modalities.image.epsilons == (0.05, 0.1)
+  assert own.modalities.image.epsilons.linf == (0.05, 0.1)
   other = parsed(trained, "--config=mnist")
-  assert other.modalities.image.epsilons == (0.1, 0.2, 0.3)
+  assert other.modalities.image.epsilons.linf == (0.1, 0.2, 0.3)
   assert parsed(tmp_path).evaluation.microbatch == 64
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(exits.DataError, match=r"config\.json is damaged"):
@@ -246,7 +246,7 @@ def test_damaged_parameters_are_bad_data(trained, tmp_path):
   [
     ({"evaluation.examples": "65"}, "evaluation.examples must lie in 0..64"),
     ({"evaluation.rules": "bptt_atam,"}, "rules must be 1 or more values"),
-    ({"evaluation.norm": "l7"}, "norm must be one of"),
+    ({"evaluation.norms": "l7"}, "norms must be 1 or more different"),
     (
       {"evaluation.microbatch": "0"},
       "microbatch must be a whole number of at least 1",

@@ -42,7 +42,7 @@ def config(folder, changes=None):
     "data.validation": "0.2",
     "train.epochs": "1",
     "evaluation.examples": "9",
-    "modalities.image.epsilons": "0.1,",
+    "modalities.image.epsilons.linf": "0.1,",
   }
   return tiny_runs.config(own | (changes or {}))
 

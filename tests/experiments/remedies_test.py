@@ -11,7 +11,7 @@ from experiments import evaluate, prepare_data
 from experiments.command import exits
 from experiments.configuration import schema, settings
 from experiments.planning import preflight
-from experiments.reporting import findings, remedies
+from experiments.reporting import alarm_findings, remedies
 from experiments.runs import launch
 from snnjax import checks
 from snnjax.storage import workdir
@@ -31,7 +31,7 @@ def test_every_alarm_has_a_command_and_no_command_is_left_over():
 
 
 def test_what_fires_says_its_command():
-  unmeasured = findings.unmeasured({"run": "it failed"})
+  unmeasured = alarm_findings.unmeasured({"run": "it failed"})
   assert len(unmeasured) == len(checks.CHECKS)
   for alarm in unmeasured:
     said = remedies.command(remedies.COMMANDS[alarm.name])
@@ -83,9 +83,9 @@ def test_a_command_runs_as_it_is_said(tmp_path):
     ("--batch-size=2", "train.batch_size"),
     ("--learning_rate=1", "optimizer.learning_rate"),
     ("--learning-rate=1", "optimizer.learning_rate"),
-    ("--norm=l2", "evaluation.norm"),
-    ("--epsilons=1", "modalities.image.epsilons"),
-    ("--epsilon=1", "modalities.image.epsilons"),
+    ("--norms=l2", "evaluation.norms"),
+    ("--epsilons=1", "modalities.image.epsilons.linf"),
+    ("--epsilon=1", "modalities.image.epsilons.linf"),
     ("--steps=2", "model.steps"),
     ("--rules=rga", "evaluation.rules"),
     ("--data_dir=x", "data.data_dir"),

@@ -39,9 +39,9 @@ def test_every_key_is_known_and_its_default_allowed(name):
     ("method.sr.shape", training_methods.SHAPES),
     ("method.sr.confidence", training_methods.CONFIDENCES),
     ("method.sr.participation_estimator", training_methods.PROBES),
-    ("method.adversarial.norms", build.THREATS),
+    ("method.adversarial.norms", build.DENSE_THREATS),
     ("method.adversarial.norms", training_methods.RADII),
-    ("evaluation.norm", build.THREATS),
+    ("evaluation.norms", build.THREATS),
   ],
 )
 def test_the_names_are_those_that_are_built(key, table):
@@ -68,12 +68,23 @@ def test_the_rules_and_suites_are_those_there_are():
 @pytest.mark.parametrize(
   ("key", "text", "match"),
   [
-    ("evaluation.norm", "l3", "evaluation.norm must be one of linf, l2, l1"),
+    ("evaluation.norms", "l3", "each one of linf, l2, l1, l0; got"),
+    ("evaluation.norms", "l2,l2", "1 or more different values"),
+    ("method.adversarial.norms", "l0", "each one of linf, l2, l1; got"),
+    ("modalities.image.epsilons.l0", "1.5,2", "an integer"),
     ("evaluation.rules", "foo", "evaluation.rules must be 1 or more"),
     ("evaluation.suite", "autoattack", "evaluation.suite must be one of"),
-    ("modalities.image.epsilons", "-0.1,0.1", "each a number of at least 0"),
-    ("modalities.image.epsilons", "0.2,0.1", "rising"),
-    ("modalities.image.epsilons", "inf,", "modalities.image.epsilons must"),
+    (
+      "modalities.image.epsilons.linf",
+      "-0.1,0.1",
+      "each a number of at least 0",
+    ),
+    ("modalities.image.epsilons.linf", "0.2,0.1", "rising"),
+    (
+      "modalities.image.epsilons.linf",
+      "inf,",
+      "modalities.image.epsilons.linf must",
+    ),
     ("evaluation.microbatch", "0", "evaluation.microbatch must be a whole"),
     ("train.epochs", "-1", "train.epochs must be a whole number of at least 0"),
     ("train.batch_size", "0", "train.batch_size must be a whole number"),
@@ -121,7 +132,7 @@ def test_a_file_with_other_keys_is_refused_by_name(tmp_path, changes, match):
     validity.recorded(plain, tmp_path)
 
 
-TOUCH = schema.Events(channels=(3,), epsilons=(0.2, 0.4))
+TOUCH = schema.Events(channels=(3,), epsilons=schema.Radii(linf=(0.2, 0.4)))
 
 
 def test_a_third_modality_is_a_class_and_a_row():

@@ -21,7 +21,7 @@ def get_config(text="small"):
   return Config(
     seed=1,
     data=Data(name=text, validation=0.2),
-    modalities=Modalities(image=Image(epsilons=(0.1, 0.2))),
+    modalities=Modalities(image=Image(epsilons=Radii(linf=(0.1, 0.2)))),
     train=Train(tensorboard=True),
   )
 """
@@ -39,7 +39,7 @@ def config(file):
   return settings.load(str(file))
 
 
-EPSILONS = "modalities.image.epsilons"
+EPSILONS = "modalities.image.epsilons.linf"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_value_of_another_type_is_named(config, key, text, match):
   [
     ("method.sr.wieght", "did you mean method.sr.weight"),
     ("weight", "did you mean method.sr.weight"),
-    ("modalities.image.epsilon", "did you mean modalities.image.epsilons"),
+    ("modalities.image.epsilon", "did you mean modalities.image.epsilons.l"),
     ("trian.epoch", "train.epochs"),
     ("sede", "did you mean seed"),
     ("seed.x", "did you mean seed or"),
@@ -177,7 +177,7 @@ def test_bare_names_are_those_of_the_configs_folder(
 
 def test_json_and_back(config):
   plain = settings.to_dict(config)
-  assert plain["modalities"]["image"]["epsilons"] == [0.1, 0.2]
+  assert plain["modalities"]["image"]["epsilons"]["linf"] == [0.1, 0.2]
   assert settings.from_dict(plain) == config
   odd = settings.replaced(config, {"method.sr.weight": float("nan")})
   with pytest.raises(exits.UsageError, match=r"config\.method\.sr\.weight ="):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from absl import flags
 
+from experiments import evaluate
 from experiments.building import datasets
 from experiments.command import exits
 from experiments.command.exits import UsageError
@@ -19,17 +20,26 @@ from experiments.evaluation import (
   evaluation_run,
 )
 from experiments.planning import attack_grid, suites
-from experiments.reporting import leaderboard_entry, report_run
+from experiments.reporting import alarm_findings, leaderboard_entry, report_run
+from experiments.reporting.remedies import COMMANDS
 from experiments.runs import launch
 from experiments.sweeping import comparison
 from experiments.training import training_run
+from snnjax.attacks import kinds as attack_kinds
 from snnjax.attacks.kinds import KINDS
-from snnjax.evaluation import planning
+from snnjax.evaluation import plain_plans
 from snnjax.storage import workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
 
 NAMES = ("quick", "standard", "full")
+
+
+def has_form(kind):
+  """The norms that a kind of attack has a form for."""
+  return [attack_kinds.NORMS[order] for order in KINDS[kind].orders]
+
+
 FEW = {
   "data.train_examples": "64",
   "data.test_examples": "16",
@@ -73,6 +83,8 @@ def resolved(changes):
     ({"kind": "pgd", "meets": "some"}, "meets must be one of 'all', 'surv"),
     ({"kind": "pgd", "targets": ("sound",)}, "targets must be one of 'image'"),
     ({"kind": "pgd", "levels": (0.1,)}, "levels must be a whole number"),
+    ({"kind": "pgd", "norms": ("l3",)}, "norms must be one of 'linf', 'l2'"),
+    ({"kind": "pgd", "norms": "l2"}, "norms must be a tuple; got 'l2'"),
     ({"kind": "fab", "rules": ("assg_atan",)}, "rules that do not adapt for"),
     ({"kind": "fab", "mix": "gradient_mean"}, "mix must be 'each' or"),
     ({"kind": "fab", "draws": 2}, "draws must be 1 for fab; got 2"),
@@ -99,6 +111,9 @@ def test_a_suite_that_makes_no_sense_is_refused(tmp_path):
     resolved({"evaluation.suite": "standart"})
   with pytest.raises(UsageError, match=r"no configuration 'gone\.py'"):
     resolved({"evaluation.suite": "gone.py"})
+  elsewhere = {"kind": "spgd", "norms": ("l0",)}
+  with pytest.raises(UsageError, match=r"one of evaluation\.norms, linf; got"):
+    resolved(suite(tmp_path, elsewhere))
   level = {"kind": "pgd", "levels": (2,)}
   made = resolved(suite(tmp_path, level))
   with pytest.raises(UsageError, match=r"'pgd' must be in -2\.\.1 for 2"):
@@ -134,7 +149,8 @@ def test_defaults_come_from_the_evaluation_and_the_kind(tmp_path):
   assert first == list(attacks)[:-1]
   # What was planned is plain data, too.
   assert (
-    planning.from_plain(json.loads(json.dumps(planning.to_plain(plan)))) == plan
+    plain_plans.from_plain(json.loads(json.dumps(plain_plans.to_plain(plan))))
+    == plan
   )
   # What was resolved is plain data, and the same when resolved again.
   again = settings.from_dict(settings.to_dict(made))
@@ -147,13 +163,14 @@ def test_an_evaluation_is_named_by_what_it_is():
     ({"evaluation.suite": "full:a,b"}, "linf_full_0.05_0.1"),
     ({"evaluation.suite": "some/where/mine.py"}, "linf_mine_0.05_0.1"),
     (
-      {"evaluation.norm": "l2", "modalities.image.epsilons": "8/255,1"},
+      {"evaluation.norms": "l2", "modalities.image.epsilons.l2": "8/255,1"},
       "l2_quick_0.03137_1",
     ),
     (
-      {"modalities.image.epsilons": "1,2,3,4,5"},
+      {"modalities.image.epsilons.linf": "1,2,3,4,5"},
       "linf_quick_1_to5_5",
     ),
+    ({"evaluation.norms": "linf,l2,l1,l0"}, "linf_l2_l1_l0_quick"),
     (
       {"data.modalities": "image,events"},
       "linf_quick_events_0.05_0.1_image_0.05_0.1",
@@ -179,10 +196,10 @@ def subject(trained):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("norm", schema.NORMS)
 def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
   splits, network, variables = subject
-  made = resolved(FEW | {"evaluation.suite": name, "evaluation.norm": norm})
+  made = resolved(FEW | {"evaluation.suite": name, "evaluation.norms": norm})
   plan = attack_grid.plan(made)
   grid = attack_grid.grid(made, network, plan)
   inputs = assessment.test_batch(made, splits).inputs
@@ -194,18 +211,13 @@ def test_every_attack_of_every_suite_fits_the_network(subject, name, norm):
   assert len(programs) == len(planned - set(refused))
   again = attack_grid.cases(plan, grid, variables, inputs).builders
   assert {case.func for case in again.values()} == programs
-  only_l2, only_l1 = {"carlini_wagner"}, {"slide", "ead"}
-  expected = set()
-  if name == "full":
-    kinds = {attack.name: attack.kind for attack in plan.attacks}
-    wrong = {"transfer"}
-    wrong |= only_l2 if norm != "l2" else set()
-    wrong |= only_l1 if norm != "l1" else set()
-    expected = {
-      attack
-      for attack, kind in kinds.items()
-      if kind in wrong or "averaged" in attack
-    }
+  expected = {
+    attack.name
+    for attack in plan.attacks
+    if norm not in has_form(attack.kind)
+    or attack.kind == "transfer"
+    or "averaged" in attack.name
+  }
   assert set(refused) == expected
   assert all(refused.values())
 
@@ -217,24 +229,27 @@ FEW_STEPS = {
   "fgsm": {},
   "spsa": {"steps": 2, "options": {"pairs": 1}},
 }
-NORMS = {"carlini_wagner": "l2", "slide": "l1", "ead": "l1"}
+# Those without steps of their own for a norm are asked for in one norm alone.
 NORMED = ("pgd", "sa_pgd", "apgd", "apgd_t", "fab", "square")
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("norm", schema.NORMS)
 def test_every_kind_of_attack_can_be_asked_for(
   trained, subject, tmp_path, norm
 ):
   splits, network, variables = subject
   kinds = [
-    kind for kind in KINDS if NORMS.get(kind, "linf") == norm or kind in NORMED
+    kind
+    for kind in KINDS
+    if norm in has_form(kind) and (norm == has_form(kind)[0] or kind in NORMED)
   ]
   few = FEW_STEPS | {"transfer": {"options": {"runs": (str(trained),)}}}
   attacks = [{"kind": kind} | few.get(kind, {"steps": 3}) for kind in kinds]
   rules = {"rules": ("assg_atan", "rga")}
   for mix in ("gradient_mean", "worst_of"):
-    attacks.append({"kind": "pgd", "name": mix, "mix": mix} | rules)
-  made = resolved(FEW | suite(tmp_path, *attacks) | {"evaluation.norm": norm})
+    kind = "spgd" if norm == "l0" else "pgd"
+    attacks.append({"kind": kind, "name": mix, "mix": mix} | rules)
+  made = resolved(FEW | suite(tmp_path, *attacks) | {"evaluation.norms": norm})
   others = evaluation_run.stand_ins(made, splits)
   plan = attack_grid.plan(made)
   grid = attack_grid.grid(made, network, plan, others)
@@ -340,7 +355,110 @@ def test_what_a_suite_did_is_reported(trained, mixed):
   assert [(r["attack"], r["reason"]) for r in table("not_run")] == [
     ("slide", loaded.plan.refused["slide"])
   ]
-  assert "SLIDE" in loaded.plan.refused["slide"]
+  assert loaded.plan.refused["slide"] == (
+    "slide must have a budget in l1; got one in linf"
+  )
+
+
+FOUR = {
+  "evaluation.norms": "linf,l2,l1,l0",
+  "modalities.image.epsilons.linf": "0.005,0.02",
+  "modalities.image.epsilons.l2": "0.02,0.3",
+  "modalities.image.epsilons.l1": "0.2,1",
+  "modalities.image.epsilons.l0": "2,8",
+}
+PER_NORM = (
+  {"kind": "pgd"},
+  {"kind": "spgd", "norms": ("l0",)},
+  {"kind": "sparse_rs", "steps": 9, "meets": "survivors"},
+)
+
+
+def test_four_norms_are_one_evaluation(trained, tmp_path, capsys):
+  made = suite(tmp_path, *PER_NORM) | FEW | FOUR
+  config = tiny_runs.config(made)
+  evaluate.run(config, trained)
+  folder = evaluation_folders.folder(trained, suites.resolved(config))
+  assert folder.name == "evaluation_linf_l2_l1_l0_mine"
+  report_run.run(config, trained, folder.name)
+  told = capsys.readouterr().out
+  assert "linf 0.02; l2 0.3; l1 1; l0 8" in told
+  loaded = report_run.load_folder(folder, "run")
+  alarms = alarm_findings.alarms(loaded)
+  told_of = dict.fromkeys(alarm.subject for alarm in alarms)
+  assert list(told_of) == [f"run in {norm}" for norm in schema.NORMS]
+  names = [alarm.name for alarm in alarms]
+  assert {name: names.count(name) for name in names} == {
+    name: 1 if name in alarm_findings.WITHOUT_NORM else 4 for name in COMMANDS
+  }
+  ran = {
+    norm: [c.attack.name for c in loaded.plan.cases if c.cell.norm == norm]
+    for norm in schema.NORMS
+  }
+  assert ran == {
+    "linf": ["pgd"] * 3,  # the last at a far radius
+    "l2": ["pgd"] * 2,
+    "l1": ["pgd"] * 2,
+    "l0": ["spgd", "sparse_rs"] * 2,
+  }
+  assert not loaded.plan.refused
+  correct = loaded.evaluation.clean.correct
+  left = {}
+  for path, rows in loaded.evaluation.attacks.items():
+    norm, target, level, *_ = path.split("/")
+    if target != "image":
+      continue
+    for at in range(int(level), 2):
+      before = left.setdefault((norm, at), correct)
+      left[norm, at] = before & ~rows.success
+  together = [
+    np.logical_and.reduce([left[norm, at] for norm in schema.NORMS])
+    for at in (0, 1)
+  ]
+  assert 0 < together[1].sum() < together[0].sum() < correct.sum()
+  tables = trained / f"report_{folder.name}" / "tables"
+  with (tables / "accuracy.csv").open() as stream:
+    accuracy = list(csv.DictReader(stream))
+  assert [(row["norm"], float(row["robust"])) for row in accuracy] == [
+    *((n, left[n, at].mean()) for n in schema.NORMS for at in (0, 1)),
+    *(("all together", standing.mean()) for standing in together),
+  ]
+  with (tables / "attacks.csv").open() as stream:
+    did = [(row["norm"], row["attack"]) for row in csv.DictReader(stream)]
+  assert did == [
+    *((norm, "pgd") for norm in schema.DENSE_NORMS),
+    *(("l0", name) for name in ("spgd", "sparse_rs")),
+    ("", "all of them"),
+  ]
+  pictures = {path.stem for path in (tables.parent / "figures").iterdir()}
+  assert pictures >= {f"accuracy_epsilon_{norm}" for norm in schema.NORMS}
+  board = tables.parent / leaderboard_entry.FILE
+  (entry,) = json.loads(board.read_text())["entries"]
+  assert entry["norms"] == list(schema.NORMS)
+  assert entry["robust"] == together[1].mean()
+  assert entry["robust_by_norm"]["l0"]["share"] == left["l0", 1].mean()
+  assert entry["epsilon"]["l0"] == {"image": 8.0}
+
+
+def test_an_attack_on_sites_is_refused_in_words_under_linf(
+  trained, tmp_path, subject
+):
+  attacks = ({"kind": "spgd"}, {"kind": "pgd"})
+  made = resolved(FEW | suite(tmp_path, *attacks))
+  splits, network, variables = subject
+  inputs = assessment.test_batch(made, splits).inputs
+  plan = attack_grid.plan(made)
+  grid = attack_grid.grid(made, network, plan)
+  able = attack_grid.cases(plan, grid, variables, inputs).plan
+  words = "spgd must have a budget in l0; got one in linf"
+  assert able.refused == {"spgd": words}
+  with pytest.raises(UsageError, match=words):
+    evaluation_run.run(
+      tiny_runs.config(FEW | suite(tmp_path, attacks[0])), trained
+    )
+  uneven = {"evaluation.norms": "linf,l0", "modalities.image.epsilons.l0": "1,"}
+  with pytest.raises(UsageError, match=r"epsilons must be as many .*l0': 1"):
+    evaluation_run.run(tiny_runs.config(FEW | uneven), trained)
 
 
 def test_another_batch_is_another_evaluation_where_results_depend_on_it(

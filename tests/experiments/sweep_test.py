@@ -452,8 +452,8 @@ def test_a_signal_stops_the_whole_sweep(tmp_path, monkeypatch):
 
 
 def test_all_runs_are_checked_before_the_first(tmp_path):
-  grid = ["evaluation.norm=linf,l3"]
-  with pytest.raises(UsageError, match=r"run evaluation.norm=l3: .* one of"):
+  grid = ["evaluation.norms=linf,l3"]
+  with pytest.raises(UsageError, match=r"run evaluation.norms=l3: .* one of"):
     sweep_run.run(tiny_runs.config(SHORT), tmp_path / "none", grid)
   assert not (tmp_path / "none").exists()
 
@@ -486,8 +486,8 @@ def test_two_workers_share_a_sweep(tmp_path):
 def outcome(cell, shares, **numbers):
   """A finished run of 50 examples, of which it gets shares right."""
   accuracy = [
-    {"network": cell.name, "attacked": "image", "epsilon": str(radius)}
-    | {"examples": 50, "clean": 0.9, "robust": share}
+    {"network": cell.name, "norm": "linf", "attacked": "image"}
+    | {"epsilon": str(radius), "examples": 50, "clean": 0.9, "robust": share}
     for radius, share in zip((0.1, 0.2), shares, strict=True)
   ]
   for row in accuracy:
@@ -500,7 +500,7 @@ def outcome(cell, shares, **numbers):
     numbers=table.Numbers(
       accuracy,
       sparsity,
-      {"image": ([0.0, 0.1, 0.2], [0.9, *shares])},
+      {"linf": {"attack on image": ([0.0, 0.1, 0.2], [0.9, *shares])}},
       (),
       {},
     ),

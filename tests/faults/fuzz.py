@@ -31,7 +31,7 @@ from experiments.command import exits
 from experiments.evaluation import assessment, chunk_files
 from snnjax import report
 from snnjax.data import embedded, registry
-from snnjax.evaluation import planning
+from snnjax.evaluation import plain_plans
 from snnjax.report import leaderboard
 from snnjax.storage import (
   array_files,
@@ -321,7 +321,7 @@ def _of_evaluation(run: pathlib.Path) -> list[Format]:
 
   def planned() -> list[str]:
     found = chunk_files.read(path)
-    plan = planning.to_plain(found.plan)
+    plan = plain_plans.to_plain(found.plan)
     return [digest((found.made_from, found.indices.tolist(), plan))]
 
   return [

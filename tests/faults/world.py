@@ -21,7 +21,7 @@ CHANGES = {
   "modalities.image.encoder": "direct",
   "data.test_examples": "16",
   "evaluation.examples": "16",
-  "modalities.image.epsilons": "0.1,",
+  "modalities.image.epsilons.linf": "0.1,",
 }
 CHUNKS = "evaluation_linf_quick_0.1/arrays/chunks"
 

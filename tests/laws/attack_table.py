@@ -178,6 +178,17 @@ THREATS = {
     lambda size: attacks.l0(4 * size),
     lambda moved, clean: (changes(moved, clean) != 0).sum(1) / 4,
   ),
+  "separate_l0": Case(
+    lambda size: attacks.per_modality(
+      {"image": attacks.l0(3 * size), "events": attacks.l0(5 * size)}
+    ),
+    lambda moved, clean: np.maximum(
+      *(
+        (flat(moved[name]) != flat(clean[name])).sum(1) / sites
+        for name, sites in (("image", 3), ("events", 5))
+      )
+    ),
+  ),
   "perceptual": Case(lambda size: PERCEPTUAL * size, seen),
 }
 
@@ -380,13 +391,14 @@ ATTACKS = {
     ("l0",),
   ),
   "spgd": Entry(
-    lambda logits, threat, step: attacks.spgd(logits, threat, steps=6), ("l0",)
+    lambda logits, threat, step: attacks.spgd(logits, threat, steps=6),
+    ("l0", "separate_l0"),
   ),
   "sparse_rs": Entry(
     lambda logits, threat, step: attacks.sparse_rs(
       logits, threat, queries=8, **CROSS_ENTROPY
     ),
-    ("l0",),
+    ("l0", "separate_l0"),
   ),
   "jsma": Entry(
     lambda logits, threat, step: attacks.jsma(

@@ -17,14 +17,15 @@ ENTRY = Entry(
   additional_data=False,
   spiking=Spiking(4, "direct", "lif", "bptt_triangle"),
   robustness=Robustness(
-    norm="linf",
-    epsilon={"image": 0.2, "events": 0.3},
+    norms=("linf", "l0"),
+    epsilon={"linf": {"image": 0.2, "events": 0.3}, "l0": {"image": 5}},
     suite="quick",
     attacks=("pgd/bptt_triangle", "fgsm"),
     rules=("bptt_triangle",),
     examples=104,
     clean=wilson(88, 104),
     robust=wilson(51, 104),
+    robust_by_norm={"linf": wilson(60, 104), "l0": wilson(55, 104)},
     success=wilson(37, 88),
     zero_gradient_fraction=0.0,
     alarms=("Too few restarts",),
@@ -65,7 +66,7 @@ def test_a_document_is_flat_json_with_every_field():
   assert json.loads(json.dumps(document, allow_nan=False)) == document
   assert (document["schema"], document["version"]) == (
     "snnjax.leaderboard",
-    1,
+    2,
   )
   (flat,) = document["entries"]
   fields = {
@@ -86,7 +87,15 @@ def test_a_document_is_flat_json_with_every_field():
   assert set(flat) - fields == extra | {"unreliable"}
   assert flat["robust"] == 51 / 104
   assert flat["robust_low"] < flat["robust"] < flat["robust_high"]
-  assert flat["epsilon"] == {"image": 0.2, "events": 0.3}
+  assert flat["epsilon"] == {
+    "linf": {"image": 0.2, "events": 0.3},
+    "l0": {"image": 5},
+  }
+  assert flat["robust_by_norm"]["l0"] == {
+    "share": 55 / 104,
+    "share_low": wilson(55, 104).low,
+    "share_high": wilson(55, 104).high,
+  }
   assert flat["attacks"] == ["pgd/bptt_triangle", "fgsm"]
   assert flat["reported"] is None
   assert flat["unreliable"] is True
@@ -115,7 +124,10 @@ def test_an_entry_without_alarms_or_hits_is_fine():
   (flat,) = leaderboard.document([entry])["entries"]
   assert flat["success"] is None
   perfect = changed(
-    clean=wilson(104, 104), robust=wilson(104, 104), success=wilson(0, 104)
+    clean=wilson(104, 104),
+    robust=wilson(104, 104),
+    robust_by_norm=dict.fromkeys(("linf", "l0"), wilson(104, 104)),
+    success=wilson(0, 104),
   )
   leaderboard.check(perfect)
 
@@ -134,10 +146,15 @@ def test_an_entry_without_alarms_or_hits_is_fine():
     ("encoder", ""),
     ("suite", ""),
     ("additional_data", "no"),
-    ("norm", "l7"),
-    ("epsilon", {}),
-    ("epsilon", {"image": 0.0}),
-    ("epsilon", {"image": float("inf")}),
+    ("norms", ("l7", "l0")),
+    ("norms", ()),
+    ("epsilon", {"linf": {"image": 0.2}}),
+    ("epsilon", {"linf": {}, "l0": {"image": 5}}),
+    ("epsilon", {"linf": {"image": 0.0}, "l0": {"image": 5}}),
+    ("epsilon", {"linf": {"image": float("inf")}, "l0": {"image": 5}}),
+    ("robust_by_norm", {"linf": wilson(60, 104)}),
+    ("robust_by_norm", dict.fromkeys(("linf", "l0"), Interval(0.5, 0.6, 0.7))),
+    ("robust", wilson(57, 104)),
     ("steps", 0),
     ("examples", 1.5),
     ("attacks", ()),
@@ -159,7 +176,7 @@ def test_an_entry_without_alarms_or_hits_is_fine():
   ],
 )
 def test_what_is_not_allowed_is_refused_by_name(field, value):
-  with pytest.raises(ValueError, match=rf"^{field}[.a-z]* must .*; got "):
+  with pytest.raises(ValueError, match=rf"^{field}[.a-z0-9]* must .*; got "):
     leaderboard.document([changed(**{field: value})])
 
 

@@ -38,8 +38,28 @@ def get_config(runs: str = "") -> tuple[dict[str, Any], ...]:
     {"kind": "pgd", "rules": _ALL},
     {"kind": "fgsm"},
     {"kind": "random"},
+    {"kind": "spgd", "rules": _ALL, "norms": ("l0",)},
     *(attack | {"meets": "survivors"} for attack in _later(runs)),
   )
+
+
+def _few_sites() -> list[dict[str, Any]]:
+  """Those of them where sites are counted."""
+  return [
+    {"kind": "pgd_l0", "rules": _ALL, "steps": 100, "restarts": 5},
+    {
+      "name": "spgd_restarts",
+      "kind": "spgd",
+      "rules": _ALL,
+      "loss": "margin",
+      "steps": 100,
+      "restarts": 5,
+    },
+    {"kind": "spgd_unprojected", "rules": _ALL, "steps": 100, "restarts": 5},
+    {"kind": "sigma_zero", "rules": _ALL, "steps": 1000},
+    {"kind": "jsma", "rules": _PLAIN, "steps": 100},
+    {"kind": "sparse_rs", "steps": 10_000},
+  ]
 
 
 def _later(runs: str) -> list[dict[str, Any]]:
@@ -97,5 +117,6 @@ def _later(runs: str) -> list[dict[str, Any]]:
     {"kind": "spsa", "steps": 100, "options": {"pairs": 128}},
     {"kind": "hop_skip_jump", "steps": 50},
     {"kind": "square", "steps": 5000},
+    *(attack | {"norms": ("l0",)} for attack in _few_sites()),
     {"name": "random_search", "kind": "random", "steps": 10_000},
   ]

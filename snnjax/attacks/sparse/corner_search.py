@@ -10,7 +10,13 @@ from snnjax import prng
 from snnjax.attacks.loop import Point, Proposer, search
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import Sites, budget, largest, sites_of
+from snnjax.attacks.threats.l0 import (
+  Sites,
+  budget,
+  check_sites,
+  largest,
+  sites_of,
+)
 from snnjax.attacks.threats.threat import Threat, walls
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
@@ -54,8 +60,8 @@ def corner_search(
     site_axes: as in `l0`.
 
   Raises:
-    ValueError: if a count is out of range, or sites or channels are not those
-      of the inputs.
+    ValueError: if a count is out of range, the threat counts no sites, or
+      sites or channels are not those of the inputs.
 
   References:
     Francesco Croce, Matthias Hein, 2019, "Sparse and imperceivable adversarial
@@ -65,6 +71,7 @@ def corner_search(
     them for every class; by keeping one corner for each site; and by drawing
     the size of a combination, where it goes through the sizes.
   """
+  check_sites(threat)
   for name, value in (
     ("sites", sites),
     ("draws", draws),

@@ -13,7 +13,12 @@ from snnjax.attacks.oracles import (
   withstands,
 )
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import largest, sites_of
+from snnjax.attacks.threats.l0 import (
+  budgets_of,
+  check_sites,
+  largest,
+  sites_of,
+)
 from snnjax.attacks.threats.threat import Threat, walls
 from snnjax.interfaces import AnyLogitsFn, Array, Attack, Inputs, Key, Labels
 from snnjax.losses import margin_loss, rival
@@ -80,12 +85,13 @@ def jsma(
   Args:
     source: a logits function, or an oracle whose gradient says where to push
       (`saliency` is the former's).
-    threat: from `l0`; with fewer sites than `steps` the projection decides.
-    steps: how many sites to change at most.
+    threat: from `l0`, or one such for each modality.
+    steps: how many sites to change at most, if the threat has as many.
     site_axes: as in `l0`.
 
   Raises:
-    ValueError: if `steps` is not a positive whole number.
+    ValueError: if `steps` is not a positive whole number, or the threat counts
+      no sites.
 
   References:
     Papernot et al. 2016, arXiv 1511.07528.
@@ -95,6 +101,7 @@ def jsma(
   Differs from the former by taking single sites, not pairs; by pushing both
     ways; and by making the strongest rival of each step the target.
   """
+  check_sites(threat)
   check_count("steps", steps)
   oracle = source if isinstance(source, Oracle) else saliency(source)
 
@@ -115,7 +122,10 @@ def jsma(
     gain = sites.total(jnp.where(able, jnp.abs(push), 0))
     # Every site moves once: a second visit would only push it back and forth.
     untouched = sites.total((here != center).astype(here.dtype)) == 0
-    gain = jnp.where(untouched, gain, 0)
+    budgets = budgets_of(threat, point.origin, site_axes)
+    spent = budgets.each(lambda part: jnp.sum(~part, 1), untouched)
+    left = spent.astype(here.dtype) < jnp.floor(budgets.counts)
+    gain = jnp.where(untouched & budgets.spread(left), gain, 0)
     best = largest(gain, jnp.ones((1, 1))) & (gain > 0)
     return restore(jnp.where(sites.spread(best) & able, goal, here)), memory
 

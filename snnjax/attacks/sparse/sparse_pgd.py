@@ -1,6 +1,7 @@
 """Gradient attacks on few sites under a budget: PGD-l0 and sPGD.
 
-They take a threat from `l0`, and the `site_axes` it was built with.
+They take a threat from `l0`, or one such for each modality, and the `site_axes`
+it was built with.
 """
 
 import functools
@@ -16,9 +17,14 @@ from snnjax.attacks.gradient.fgsm_pgd import pgd
 from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import budget, largest, sites_of
+from snnjax.attacks.threats.l0 import (
+  Budgets,
+  budgets_of,
+  check_sites,
+  sites_of,
+)
 from snnjax.attacks.threats.norms import uniform_rows
-from snnjax.attacks.threats.threat import Threat, check_threat, walls
+from snnjax.attacks.threats.threat import Threat, walls
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss
 from snnjax.validation import check_count, check_range
@@ -42,7 +48,7 @@ def pgd_l0(
 
   Args:
     source: a logits function, or an oracle.
-    threat: from `l0`.
+    threat: from `l0`, or one such for each modality.
     loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many.
     step_size: the l1 length of a step, in raw units times coordinates; the
@@ -52,12 +58,13 @@ def pgd_l0(
     keep: see `ascend`.
 
   Raises:
-    ValueError: as `pgd`.
+    ValueError: as `pgd`, or if the threat counts no sites.
 
   References:
     Francesco Croce, Matthias Hein, 2019, "Sparse and imperceivable adversarial
     attacks", arXiv 1909.05040.
   """
+  check_sites(threat)
   return pgd(
     source,
     threat,
@@ -76,7 +83,7 @@ class _Masked(NamedTuple):
   Attributes:
     values: [B, D], ``x + p``, what a site holds if it is chosen.
     scores: [B, S], m.
-    idle: [B], for how many steps the choice stood still.
+    idle: [B, G], for how many steps each budget's choice stood still.
   """
 
   values: Array
@@ -109,9 +116,11 @@ def spgd(
   times the sigmoid. Scores are drawn anew when the choice stood still for
   `patience` steps or their gradient vanished.
 
+  A modality with a number of sites of its own has all of this for itself.
+
   Args:
     source: a logits function, or an oracle.
-    threat: from `l0`.
+    threat: from `l0`, or one such for each modality.
     loss: of a logits function, see `Source`; None is the cross-entropy.
     steps: how many points to try.
     value_step: step of the values, in widths of the box.
@@ -123,14 +132,15 @@ def spgd(
     site_axes: as in `l0`.
 
   Raises:
-    ValueError: if a count or step is out of range.
+    ValueError: if a count or step is out of range, or the threat counts no
+      sites.
 
   References:
     Xuyang Zhong, Yixiao Huang, Chen Liu, 2024, "Towards efficient training and
     evaluation of robust models against l0 bounded adversarial perturbations",
     arXiv 2405.05075.
   """
-  check_threat(threat)
+  check_sites(threat)
   check_count("patience", patience)
   check_range("value_step", value_step, 0.0, np.inf)
   check_range("score_step", score_step, 0.0, np.inf)
@@ -157,6 +167,10 @@ class _Settings(NamedTuple):
   site_axes: ravel.Amounts
 
 
+def _budgets(settings: _Settings, origin: Inputs) -> Budgets:
+  return budgets_of(settings.threat, origin, settings.site_axes)
+
+
 def _draw(settings: _Settings, keys: Key, origin: Inputs) -> Array:
   """Returns new scores, standard normal, [B, S]."""
   number = sites_of(origin, settings.site_axes).number
@@ -168,7 +182,8 @@ def _place(
 ) -> tuple[Inputs, Array]:
   """Returns the point that the memory stands for, and its choice."""
   center, restore = ravel.ravel_examples(origin)
-  chosen = largest(memory.scores, budget(settings.threat.radius, center))
+  budgets = _budgets(settings, origin)
+  chosen = budgets.largest(memory.scores, budgets.counts)
   mask = sites_of(origin, settings.site_axes).spread(chosen)
   return restore(jnp.where(mask, memory.values, center)), chosen
 
@@ -180,7 +195,8 @@ def _begin(
   first, second = prng.split(keys)
   # Values for every site, so that a newly chosen one has its own at once.
   values = uniform_rows(first, *walls(settings.threat.box, origin))
-  idle = jnp.zeros(values.shape[0], int)
+  groups = len(_budgets(settings, origin).widths)
+  idle = jnp.zeros((values.shape[0], groups), int)
   memory = _Masked(
     values, _draw(settings, second, origin).astype(values.dtype), idle
   )
@@ -192,6 +208,7 @@ def _propose(
 ) -> tuple[Inputs, _Masked]:
   origin = point.origin
   sites = sites_of(origin, settings.site_axes)
+  budgets = _budgets(settings, origin)
   center = ravel.ravel_examples(origin)[0]
   gradient = ravel.ravel_examples(point.probe.gradient)[0]
   soft = jax.nn.sigmoid(memory.scores)
@@ -207,18 +224,21 @@ def _propose(
   slope = sites.total(gradient * (memory.values - center))
   # Not 1 - soft: that is 0 from a score of 17 on, and the score would stay.
   slope = slope * soft * jax.nn.sigmoid(-memory.scores)
-  size = vectors.l2_norm(slope)[:, None]
+  size = budgets.each(vectors.l2_norm, slope)
   length = settings.score_step * jnp.sqrt(
-    jnp.asarray(sites.number, slope.dtype)
+    jnp.asarray(budgets.widths, slope.dtype)
   )
-  scores = memory.scores + length * slope / jnp.where(size > 0, size, 1)
-  choice_after = largest(scores, budget(settings.threat.radius, center))
+  scores = memory.scores + budgets.spread(length[None]) * slope / (
+    budgets.spread(jnp.where(size > 0, size, 1))
+  )
+  choice_after = budgets.largest(scores, budgets.counts)
   # Small moves of the scores may leave the choice as it is for many steps.
-  idle = jnp.where(jnp.all(choice_after == chosen, 1), memory.idle + 1, 0)
+  same = budgets.each(lambda part: jnp.all(part, 1), choice_after == chosen)
+  idle = jnp.where(same, memory.idle + 1, 0)
   # Scores that choose the same sites again and again are drawn anew.
-  stuck = (idle >= settings.patience) | (size[:, 0] == 0)
+  stuck = (idle >= settings.patience) | (size == 0)
   fresh = _draw(settings, keys, origin).astype(scores.dtype)
-  scores = jnp.where(stuck[:, None], fresh, scores)
+  scores = jnp.where(budgets.spread(stuck), fresh, scores)
   memory = _Masked(
     jnp.clip(values, lower, upper), scores, jnp.where(stuck, 0, idle)
   )

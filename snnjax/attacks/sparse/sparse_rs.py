@@ -11,8 +11,14 @@ from snnjax import prng
 from snnjax.attacks.loop import Point, Proposer, search, with_restarts
 from snnjax.attacks.oracles import Source, as_oracle
 from snnjax.attacks.threats import ravel
-from snnjax.attacks.threats.l0 import budget, largest, random_sites, sites_of
-from snnjax.attacks.threats.threat import Threat, check_threat, walls
+from snnjax.attacks.threats.l0 import (
+  Budgets,
+  budgets_of,
+  check_sites,
+  random_scores,
+  sites_of,
+)
+from snnjax.attacks.threats.threat import Threat, walls
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss, margin_loss
 from snnjax.validation import check_count, check_range
@@ -50,11 +56,12 @@ def sparse_rs(
 
   Each query moves a share of the k chosen sites elsewhere, gives the new ones
   random corners of the box, and stays there if the loss did not fall. The
-  share shrinks along the authors' schedule. No gradient is used.
+  share shrinks along the authors' schedule. No gradient is used. A modality
+  with a number of sites of its own moves that share of these.
 
   Args:
     source: a logits function, or an oracle whose gradient is not used.
-    threat: from `l0`.
+    threat: from `l0`, or one such for each modality.
     loss: of a logits function, see `Source`; None is the margin loss.
     queries: how many points to try.
     share: the first share of sites that move, in (0, 1].
@@ -62,14 +69,15 @@ def sparse_rs(
     site_axes: as in `l0`.
 
   Raises:
-    ValueError: if a count or the share is out of range.
+    ValueError: if a count or the share is out of range, or the threat counts
+      no sites.
 
   References:
     Francesco Croce, Maksym Andriushchenko, Naman D. Singh, Nicolas Flammarion,
     Matthias Hein, 2022, "Sparse-RS: a versatile framework for query-efficient
     sparse black-box adversarial attacks", arXiv 2006.12834.
   """
-  check_threat(threat)
+  check_sites(threat)
   check_count("queries", queries)
   check_range("share", share, np.finfo(float).tiny, 1.0)
   shares = jnp.asarray(share * share_schedule(queries))
@@ -98,9 +106,7 @@ def share_schedule(queries: int) -> np.ndarray:
 
 def _random_scores(keys: Key, candidates: Array) -> Array:
   """Returns random scores, positive for candidates [B, S], else negative."""
-  draw = prng.per_example(
-    lambda k: jax.random.uniform(k, candidates.shape[1:]), keys
-  )
+  draw = random_scores(keys, candidates.shape[1])
   return jnp.where(candidates, draw, -1.0)
 
 
@@ -110,6 +116,10 @@ class _Settings(NamedTuple):
   threat: Threat
   shares: Array
   site_axes: ravel.Amounts
+
+
+def _budgets(settings: _Settings, origin: Inputs) -> Budgets:
+  return budgets_of(settings.threat, origin, settings.site_axes)
 
 
 def _corners(settings: _Settings, keys: Key, origin: Inputs) -> Array:
@@ -134,8 +144,9 @@ def _begin(
   settings: _Settings, keys: Key, origin: Inputs, labels: Labels
 ) -> tuple[Inputs, _Random]:
   first, second = prng.split(keys)
-  count = budget(settings.threat.radius, ravel.ravel_examples(origin)[0])
-  chosen = random_sites(first, origin, settings.site_axes, count)
+  number = sites_of(origin, settings.site_axes).number
+  budgets = _budgets(settings, origin)
+  chosen = budgets.largest(random_scores(first, number), budgets.counts)
   values = _corners(settings, second, origin)
   loss = jnp.full(labels.shape, -jnp.inf, values.dtype)
   return _place(settings, origin, values, chosen), _Random(
@@ -155,21 +166,24 @@ def _propose(
     (memory.values, memory.chosen),
   )
   leaving, coming, painting = prng.split(keys, 3)
-  count = budget(settings.threat.radius, values)
+  budgets = _budgets(settings, origin)
+  count = budgets.counts
   # The clean input is point 0, and what is proposed from it is not tried.
   part = settings.shares[jnp.minimum(point.tried, len(settings.shares)) - 1]
   moving = jnp.maximum(jnp.floor(part.astype(count.dtype) * count), 1)
   # No more can move than there are empty sites to go to, or sites in use.
-  free = jnp.sum(~chosen, 1, keepdims=True).astype(count.dtype)
-  used = jnp.sum(chosen, 1, keepdims=True).astype(count.dtype)
+  free, used = (
+    budgets.each(lambda part: jnp.sum(part, 1), sites).astype(count.dtype)
+    for sites in (~chosen, chosen)
+  )
   moving = jnp.minimum(jnp.minimum(moving, free), used)
   # The largest of random scores are a uniform choice of exactly so many.
   standing = _random_scores(leaving, chosen)
-  out = chosen & largest(standing, moving)
-  new = ~chosen & largest(_random_scores(coming, ~chosen), moving)
+  out = chosen & budgets.largest(standing, moving)
+  new = ~chosen & budgets.largest(_random_scores(coming, ~chosen), moving)
   # Where every site is in use nothing can move: one gets a new corner instead.
-  full = free == 0
-  repaint = jnp.where(full, largest(standing, 1.0 + free), new)
+  full = budgets.spread(free == 0)
+  repaint = jnp.where(full, budgets.largest(standing, 1.0 + free), new)
   paint = sites_of(origin, settings.site_axes).spread(repaint)
   tried = jnp.where(paint, _corners(settings, painting, origin), values)
   # As many come as go, so that the number of sites in use stays.

@@ -13,7 +13,13 @@ from snnjax import prng, vectors
 from snnjax.arguments import check_per_example
 from snnjax.attacks.threats import ravel
 from snnjax.attacks.threats.norms import uniform_rows
-from snnjax.attacks.threats.threat import UNIT_BOX, Bounds, Threat, walls
+from snnjax.attacks.threats.threat import (
+  UNIT_BOX,
+  Bounds,
+  Threat,
+  check_threat,
+  walls,
+)
 from snnjax.interfaces import Array, Inputs, Key
 from snnjax.kernels import order_statistics
 from snnjax.validation import check_range, in_box, is_concrete
@@ -27,12 +33,14 @@ class Sites(NamedTuple):
     total: ``[B, D] -> [B, S]``, the sum over each site's columns.
     spread: ``[B, S] -> [B, D]``, each site's value at all of its columns.
     channel: [D], each column's place within its site.
+    widths: how many sites each modality has, in the order of the columns.
   """
 
   number: int
   total: Callable[[Array], Array]
   spread: Callable[[Array], Array]
   channel: np.ndarray
+  widths: tuple[int, ...]
 
 
 def sites_of(inputs: Inputs, site_axes: ravel.Amounts) -> Sites:
@@ -88,7 +96,8 @@ def sites_of(inputs: Inputs, site_axes: ravel.Amounts) -> Sites:
   channel = np.concatenate(
     [np.tile(np.arange(width), count) for count, width in sizes]
   )
-  return Sites(sum(count for count, _ in sizes), total, spread, channel)
+  widths = tuple(count for count, _ in sizes)
+  return Sites(sum(widths), total, spread, channel, widths)
 
 
 def largest(scores: Array, count: Array) -> Array:
@@ -108,6 +117,78 @@ def largest(scores: Array, count: Array) -> Array:
   # are left to take.
   left = count - jnp.sum(above, 1, keepdims=True).astype(count.dtype)
   return above | (equal & (jnp.cumsum(equal, 1).astype(count.dtype) <= left))
+
+
+class Budgets(NamedTuple):
+  """How many sites of each example may change: of all, or of each modality.
+
+  Attributes:
+    counts: [1 or B, G], one number for all sites or one for each modality.
+    widths: how many sites there are for each of the G numbers.
+  """
+
+  counts: Array
+  widths: tuple[int, ...]
+
+  def each(self, function: Callable[[Array], Array], matrix: Array) -> Array:
+    """Returns ``function([B, S_g]) -> [B]`` of each budget's sites, [B, G]."""
+    return jnp.stack([function(part) for part in self._parts(matrix)], 1)
+
+  def spread(self, values: Array) -> Array:
+    """Returns each budget's value [B, G] at its sites, [B, S] or as such."""
+    if len(self.widths) == 1:
+      return values
+    return jnp.repeat(
+      values,
+      np.array(self.widths),
+      axis=1,
+      total_repeat_length=sum(self.widths),
+    )
+
+  def largest(self, scores: Array, count: Array) -> Array:
+    """Returns where the `count` [B, G] largest of each budget's scores are."""
+    chosen = [
+      largest(part, count[:, place : place + 1])
+      for place, part in enumerate(self._parts(scores))
+    ]
+    return jnp.concatenate(chosen, 1)
+
+  def _parts(self, matrix: Array) -> list[Array]:
+    return jnp.split(matrix, np.cumsum(self.widths)[:-1], axis=1)
+
+
+def budgets_of(
+  threat: Threat, inputs: Inputs, site_axes: ravel.Amounts
+) -> Budgets:
+  """Returns the numbers of sites that a threat lets change.
+
+  Args:
+    threat: from `l0`, or one such for each modality.
+    inputs: [B, ...], or a mapping of such arrays.
+    site_axes: as in `l0`.
+
+  Raises:
+    ValueError: if the numbers are for other modalities or examples.
+  """
+  matrix, sites = ravel.ravel_examples(inputs)[0], sites_of(inputs, site_axes)
+  if not isinstance(threat.radius, Mapping):
+    return Budgets(budget(threat.radius, matrix), (sites.number,))
+  radii = ravel.broadcast_modalities("the threat", threat.radius, inputs)
+  # Rows of a mapping are joined in the order of its leaves, by name.
+  columns = [budget(radii[name], matrix) for name in sorted(radii)]
+  rows = max(len(column) for column in columns)
+  count = [jnp.broadcast_to(column, (rows, 1)) for column in columns]
+  return Budgets(jnp.concatenate(count, 1), sites.widths)
+
+
+def check_sites(threat: Threat) -> None:
+  """Raises ValueError unless a threat counts sites."""
+  check_threat(threat)
+  if threat.site_axes is None:
+    raise ValueError(
+      "threat must count sites, attacks.l0(n), or be one such for each "
+      "modality, for an attack that chooses them; got a threat of another kind"
+    )
 
 
 def budget(sites: float | Array, like: Array) -> Array:
@@ -169,6 +250,7 @@ def l0(
     radius=sites,
     box=box,
     times=lambda factor: l0(factor * sites, box, site_axes),
+    site_axes=site_axes,
   )
 
 
@@ -201,9 +283,9 @@ def _sample(settings: _Settings, key: Key, origin: Inputs) -> Inputs:
   where, what = prng.split(keys)
   count = budget(settings.radius, center)
   # Sites first, then values for all of them: one draw of fixed shape.
-  mask = random_sites(where, origin, settings.site_axes, count)
+  sites = sites_of(origin, settings.site_axes)
+  mask = sites.spread(largest(random_scores(where, sites.number), count))
   values = uniform_rows(what, *walls(settings.box, origin))
-  mask = sites_of(origin, settings.site_axes).spread(mask)
   return ravel.store_like(restore(jnp.where(mask, values, center)), origin)
 
 
@@ -235,10 +317,9 @@ def _contains(settings: _Settings, candidate: Inputs, origin: Inputs) -> Array:
   return near & jnp.all(in_box(moved, *walls(settings.box, origin), kind), 1)
 
 
-def random_sites(
-  keys: Key, inputs: Inputs, site_axes: ravel.Amounts, count: Array
-) -> Array:
-  """Returns a random choice of `count` sites for each example, [B, S]."""
-  total = sites_of(inputs, site_axes).number
-  draw = prng.per_example(lambda k: jax.random.uniform(k, (total,)), keys)
-  return largest(draw, count)
+def random_scores(keys: Key, number: int) -> Array:
+  """Returns a score of each of `number` sites, uniform in [0, 1), [B, S].
+
+  The sites of the `largest` are a uniform choice of exactly so many.
+  """
+  return prng.per_example(lambda k: jax.random.uniform(k, (number,)), keys)

@@ -75,6 +75,11 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
 
   radii = {name: threat.radius for name, threat in threats.items()}
   parts = {name: threat.norm for name, threat in threats.items() if threat.norm}
+  axes = {
+    name: threat.site_axes
+    for name, threat in threats.items()
+    if threat.site_axes is not None
+  }
   return Threat(
     project=lambda candidate, origin: map_threats(
       lambda threat, o, c: threat.project(c, o), origin, candidate
@@ -91,6 +96,7 @@ def per_modality(threats: Mapping[str, Threat]) -> Threat:
       {name: threat.times(factor) for name, threat in threats.items()}
     ),
     norm=norms.mixed(parts, radii) if len(parts) == len(threats) else None,
+    site_axes=axes if len(axes) == len(threats) else None,
   )
 
 
@@ -200,6 +206,7 @@ def joint(
       slopes=lambda gradient: ravel.ravel_examples(unweigh(gradient))[0],
       room=lambda inputs: inner_norm.room(weigh(inputs)),
     ),
+    site_axes=inner.site_axes,
   )
 
 

@@ -53,6 +53,8 @@ class Threat(NamedTuple):
     norm: the norm whose ball this is, with inputs as rows: one norm of all,
       or the mixed norm ``max_m ||d_m||_p / r_m`` of budgets per modality.
       None if it is no norm's ball.
+    site_axes: of a threat that counts sites, how many trailing axes make one,
+      for the array or for each modality; None of any other.
   """
 
   project: Callable[[Inputs, Inputs], Inputs]
@@ -64,6 +66,7 @@ class Threat(NamedTuple):
   box: PyTree
   times: Callable[[float | Array], "Threat"]
   norm: norms.Norm | None = None
+  site_axes: PyTree | None = None
 
 
 def linf(epsilon: float | Array, box: Bounds = UNIT_BOX) -> Threat:
@@ -175,6 +178,17 @@ def norm_of(threat: Threat) -> norms.Norm:
       f"for each modality, for an attack that needs the norm itself; got {kind}"
     )
   return threat.norm
+
+
+def orders_of(threat: Threat) -> tuple[float, ...]:
+  """Returns the orders of a threat's norms, each once, the largest first.
+
+  Of one that counts sites it is 0; there is none where the norm is not known.
+  """
+  if threat.site_axes is not None:
+    return (0,)
+  orders = threat.norm.orders if threat.norm else ()
+  return tuple(sorted(set(orders), reverse=True))
 
 
 def check_threat(threat: Any, name: str = "threat") -> None:
