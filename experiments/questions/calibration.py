@@ -18,6 +18,7 @@ GRIDS: Mapping[str, Sequence[float]] = {
   "linf": tuple(np.geomspace(0.004, 0.5, 15)),
   "l2": tuple(np.geomspace(0.05, 6.0, 15)),
   "l1": tuple(np.geomspace(0.5, 120.0, 16)),
+  "l0": (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 36.0, 54.0, 80.0),
 }
 
 
@@ -53,7 +54,8 @@ def radii(
 ) -> tuple[float, ...]:
   """Returns the radii at which the mean accuracy falls to some shares.
 
-  Interpolated in the logarithm of the radius, rounded to two digits.
+  Interpolated in the logarithm of the radius, rounded to two digits; to whole
+  numbers where the grid has no others.
 
   Args:
     curves: accuracies at the radii of the grid, one per network.
@@ -65,6 +67,7 @@ def radii(
   """
   mean = np.mean(curves, axis=0)
   falling = np.minimum.accumulate(mean)
+  whole = all(float(radius).is_integer() for radius in grid)
   result = []
   for share in shares:
     if not falling[-1] <= share <= falling[0]:
@@ -73,5 +76,6 @@ def radii(
         f"at {grid[0]:g} down to {falling[-1]:.3f} at {grid[-1]:g}"
       )
     place = np.interp(-share, -falling, np.log(grid))
-    result.append(float(f"{np.exp(place):.2g}"))
+    radius = float(f"{np.exp(place):.2g}")
+    result.append(float(round(radius)) if whole else radius)
   return tuple(result)
