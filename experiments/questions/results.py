@@ -62,6 +62,7 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
     name: of the measurement.
   """
   protocol = dataclasses.asdict(study.protocol)
+  read: tuple[str, ...]
   if name == "transfer":
     norms = study.protocol.transfer_norms
     read = ("examples", "chains", "transfer_examples", "transfer_norms")

@@ -75,16 +75,22 @@ def answer(
   networks = outcomes.grouped(measured)
   compared = outcomes.compare(study, question, networks)
   decided = outcomes.decide(question, compared)
+  slopes, spreads = _regression_rows(study, networks)
   return Record(
     title="Does sparse-gradient training make robustness transfer?",
-    summary=wording.summary(study, question, decided, missing),
+    summary="\n\n".join(
+      [
+        wording.summary(study, question, decided, missing),
+        *_size_or_sparsity(slopes),
+      ]
+    ),
     alarms=[],
     sections=[
       wording.rules_section(question),
       _answer_section(compared, decided),
       _matrix_section(study, networks),
       _gap_section(study, networks),
-      _regression_section(study, networks),
+      _regression_section(slopes, spreads),
       wording.networks_section(study, measured),
     ],
     provenance=wording.provenance(study, measured),
@@ -305,8 +311,10 @@ def _gap(
   }
 
 
-def _regression_section(study: Study, networks: Grouped) -> Section:
-  """Is it the size of the gradient, or its sparsity?"""
+def _regression_rows(
+  study: Study, networks: Grouped
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+  """The tables of slopes and of spreads."""
   slopes: list[dict[str, Any]] = []
   spreads: list[dict[str, Any]] = []
   for cell, arms in networks.items():
@@ -320,7 +328,7 @@ def _regression_section(study: Study, networks: Grouped) -> Section:
         continue
       spreads.append({**here, **_spread(study, arms, norm, radii)})
       for predictors in ((SIZE, SPARSITY), (SIZE, SPARSITY, MARGIN)):
-        model = f"{len(predictors)} predictors"
+        model = _model(predictors)
         try:
           fits = regressions(study, arms, norm, predictors)
         except ValueError as error:
@@ -330,6 +338,44 @@ def _regression_section(study: Study, networks: Grouped) -> Section:
           {**here, "model": model, **row}
           for row in _slope_rows(norm, predictors, fits)
         ]
+  return slopes, spreads
+
+
+def _size_or_sparsity(slopes: Sequence[Mapping[str, Any]]) -> list[str]:
+  """The slopes of the smaller model, a sentence for each cell."""
+  told: dict[str, list[str]] = {}
+  pairs = {
+    (row["data"], row["modalities"], row["norm"], row["predictor"]): row
+    for row in slopes
+    if row["note"] == "" and row["model"] == _model((SIZE, SPARSITY))
+  }
+  for (data, inputs, norm, predictor), row in pairs.items():
+    if predictor != SIZE:
+      continue
+    both = (row, pairs[data, inputs, norm, SPARSITY])
+    size, sparsity = (
+      f"{each['slope']:.2f} [{each['low']:.2f}, {each['high']:.2f}] "
+      f"(expected {each['expected']})"
+      for each in both
+    )
+    told.setdefault(f"{data}, {inputs}", []).append(
+      f"under {norm} {size} on size and {sparsity} on the participation ratio"
+    )
+  return [
+    f"Size or sparsity ({cell}): the slopes of the log robust radius are "
+    f"{'; '.join(sentences)}."
+    for cell, sentences in told.items()
+  ]
+
+
+def _model(predictors: Sequence[str]) -> str:
+  return " + ".join(predictors)
+
+
+def _regression_section(
+  slopes: Sequence[Mapping[str, Any]], spreads: Sequence[Mapping[str, Any]]
+) -> Section:
+  """Is it the size of the gradient, or its sparsity?"""
   return Section(
     "Size or sparsity?",
     "For every norm, the logarithm of each network's median robust radius, "
