@@ -18,6 +18,7 @@ from experiments.configuration.study import Contrast, Step
 from experiments.questions import (
   measurement,
   outcomes,
+  pool,
   results,
   transfer_answer,
 )
@@ -173,6 +174,39 @@ def test_a_second_measurement_of_fewer_examples_leaves_the_accuracy(tmp_path):
   who = files.read_sealed(tmp_path / results.WHO, "")
   assert (who["accuracy"], who["examples"]) == (0.75, 4)
   assert set(who["measurements"]) == {"gradients", "transfer"}
+
+
+def test_the_pool_hands_on_what_was_measured_before(tmp_path, monkeypatch):
+  own = studies.member(STUDY, "mnist", ("image", "events"), "sr", 0)
+  seen = []
+
+  def gradients(subject, earlier):
+    assert not earlier
+    return {"correct": np.array([True, False])}
+
+  def transfer(subject, earlier):
+    seen.append(earlier["gradients"]["correct"].tolist())
+    return {"correct": np.array([True])}
+
+  measure = {"gradients": gradients, "transfer": transfer}
+  monkeypatch.setattr(
+    pool,
+    "MEASURE",
+    {name: pool._Measurement(each, dict) for name, each in measure.items()},
+  )
+  monkeypatch.setattr(pool._Work, "subject", lambda *_: None)
+  monkeypatch.setattr(pool.origins, "weights", lambda _: "weights")
+  monkeypatch.setattr(pool.origins, "training", lambda _: {"data": "data"})
+  work = pool._Work(STUDY, tmp_path)
+  work.run(own, progress.silent, lambda: False)
+  assert work.done(own)
+  # Another question has measured the gradients: they are read.
+  for file in tmp_path.rglob("transfer.npz"):
+    file.unlink()
+  assert not work.done(own)
+  work.run(own, progress.silent, lambda: False)
+  assert work.done(own)
+  assert seen == [[True, False]] * 2
 
 
 # Numbers.
