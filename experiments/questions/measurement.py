@@ -366,8 +366,9 @@ def _evaluate(
   whole = evaluation.evaluate(
     builders,
     subject.bound(),
-    jax.tree.map(lambda leaf: leaf[rows], subject.batch.inputs),
-    subject.batch.labels[rows],
+    # On the host: every other number of rows would be compiled for itself.
+    jax.tree.map(lambda leaf: np.asarray(leaf)[rows], subject.batch.inputs),
+    np.asarray(subject.batch.labels)[rows],
     key=subject.key("attacks"),
     indices=rows,
     microbatch=subject.protocol.microbatch,

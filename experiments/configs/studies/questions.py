@@ -217,7 +217,7 @@ _L1_CHAIN = tuple(dataclasses.replace(step, kind="slide") for step in _CHAIN)
 _L0_CHAIN = (
   Step(kind="spgd", rule=_TRAINED_RULE, loss="cross_entropy"),
   Step(kind="spgd_unprojected", rule="bptt_atan", loss="margin"),
-  Step(kind="sparse_rs", rule=_TRAINED_RULE, steps=300),
+  Step(kind="spgd", rule="rga", loss="margin", steps=10),
 )
 _CPU_PROTOCOL = Protocol(
   examples=500,
