@@ -76,7 +76,7 @@ def _find_lost(program: Jaxpr, looped: bool) -> Iterator[str]:
     name = equation.primitive.name
     reverse = name.startswith("custom_vjp_call")
     if reverse or (looped and name == "custom_jvp_call"):
-      source = _source(equation.params)
+      source = describe_source(equation.params)
       if not source.startswith("JAX"):
         yield _sentence(source, reverse)
     for inner in _programs(equation.params):
@@ -93,7 +93,7 @@ def _programs(parameters: dict[str, Any]) -> Iterator[Jaxpr]:
         yield program
 
 
-def _source(parameters: dict[str, Any]) -> str:
+def describe_source(parameters: dict[str, Any]) -> str:
   """Where a function with a rule of its own was defined: "f at file:line"."""
   inner = next(_programs(parameters), None)
   debug_info = getattr(inner, "debug_info", None)

@@ -224,7 +224,7 @@ def test_what_is_asked_for_with_a_default_exists():
   (call,) = program.jaxpr.eqns
   inner = call.params["call_jaxpr"].jaxpr
   assert "relu" in inner.debug_info.func_src_info
-  source = lost_derivatives._source(call.params)
+  source = lost_derivatives.describe_source(call.params)
   assert source.startswith("JAX's relu at ")
   # One of the two names of the varying axes; there is no third.
   kind = jax.typeof(INPUTS)

@@ -9,13 +9,14 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from experiments.command.exits import UsageError
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from snnjax.storage import identity
 
+Alternative = Literal["greater", "less", "two-sided"]
 JOINT = "joint"  # the gradients of all modalities as one vector
 MEASUREMENTS = ("gradients", "transfer")
 
@@ -121,7 +122,8 @@ class Contrast:
     control: an arm.
     measure: what is compared, the path of a number; see `outcomes`.
     unit: of it, in words.
-    alternative: "greater" or "less": where the treated arm is claimed to be.
+    alternative: where the treated arm is claimed to be, "greater" or "less";
+      "two-sided" is either.
     smallest_effect: the smallest difference that matters, positive, in the
       units of the measure.
     decides: whether the question's verdict rests on it; others are told
@@ -138,7 +140,7 @@ class Contrast:
   control: str
   measure: str
   unit: str
-  alternative: str
+  alternative: Alternative
   smallest_effect: float
   decides: bool = True
   matched: str = ""

@@ -1,7 +1,7 @@
 """Chooses the radii of a study's attacks, once, on networks outside of it.
 
 The accuracy of a conventional network under the chain of a norm is measured at
-many radii; those at which about 60, 30 and 5 % of the test examples are left
+many radii; those at which about 60, 30 and 5 % of what it gets right are left
 are the study's. The networks have seeds that no question uses.
 """
 
@@ -15,9 +15,9 @@ from experiments.questions.measurement import Subject
 SHARES = (0.6, 0.3, 0.05)
 FIRST_SEED = 1000  # of the networks that radii and weights are chosen on
 GRIDS: Mapping[str, Sequence[float]] = {
-  "linf": tuple(np.geomspace(0.004, 0.5, 15)),
-  "l2": tuple(np.geomspace(0.05, 6.0, 15)),
-  "l1": tuple(np.geomspace(0.5, 120.0, 16)),
+  "linf": tuple(np.geomspace(0.0005, 0.5, 19)),
+  "l2": tuple(np.geomspace(0.01, 10.0, 19)),
+  "l1": tuple(np.geomspace(0.05, 200.0, 22)),
   "l0": (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 36.0, 54.0, 80.0),
 }
 
@@ -54,19 +54,20 @@ def radii(
 ) -> tuple[float, ...]:
   """Returns the radii at which the mean accuracy falls to some shares.
 
+  Shares are of the accuracy at the smallest radius, which is as good as none.
   Interpolated in the logarithm of the radius, rounded to two digits; to whole
   numbers where the grid has no others.
 
   Args:
     curves: accuracies at the radii of the grid, one per network.
     grid: rising radii.
-    shares: of all examples, falling.
+    shares: falling.
 
   Raises:
     ValueError: a share is not reached within the grid.
   """
   mean = np.mean(curves, axis=0)
-  falling = np.minimum.accumulate(mean)
+  falling = np.minimum.accumulate(mean) / mean[0]
   whole = all(float(radius).is_integer() for radius in grid)
   result = []
   for share in shares:

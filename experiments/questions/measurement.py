@@ -13,7 +13,7 @@ axes of the larger ones:
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -218,13 +218,7 @@ def gradients(subject: Subject) -> Arrays:
     result |= _visible(subject, norm, moved)
   result["firing_rate"] = _firing_rate(subject)
   result["gradient"] = _gradient_table(subject, points)
-  shapes = build.by_modality(subject.batch.inputs)
-  sizes = [
-    np.prod(shapes[name].shape[1:]) for name in subject.member.modalities
-  ]
-  result["part_sizes"] = np.asarray(
-    [*sizes, *([sum(sizes)] if len(sizes) > 1 else [])], np.int32
-  )
+  result["part_sizes"] = _part_sizes(subject)
   result |= _measure_along(subject, result["correct"])
   if len(subject.member.modalities) == 1:
     # The theory is about one ball; several modalities have several.
@@ -267,6 +261,14 @@ def summarized(arrays: Mapping[str, np.ndarray]) -> Arrays:
     "change": change.astype(np.float32),
     "zeros": zero.mean(-1).astype(np.float32),
   }
+
+
+def _part_sizes(subject: Subject) -> np.ndarray:
+  """The dimensions of all parts, [Q]."""
+  inputs = build.by_modality(subject.batch.inputs)
+  sizes = {name: int(np.prod(leaf.shape[1:])) for name, leaf in inputs.items()}
+  sizes[JOINT] = sum(sizes.values())
+  return np.asarray([sizes[p] for p in parts_of(inputs)], np.int32)
 
 
 def _derived(own: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -658,9 +660,13 @@ def points_of(protocol: Protocol) -> tuple[str, ...]:
   return (CLEAN, *protocol.norms)
 
 
-def parts_of(modalities: Sequence[str]) -> tuple[str, ...]:
-  """Returns the parts of a gradient: each modality, and of several all."""
-  return (*modalities, JOINT) if len(modalities) > 1 else tuple(modalities)
+def parts_of(modalities: Iterable[str]) -> tuple[str, ...]:
+  """Returns the parts of a gradient: each modality, and of several all.
+
+  Modalities are in the order of their names, as in every mapping of arrays.
+  """
+  own = tuple(sorted(modalities))
+  return (*own, JOINT) if len(own) > 1 else own
 
 
 def _metrics(tree: Inputs) -> Array:
@@ -668,9 +674,9 @@ def _metrics(tree: Inputs) -> Array:
   own = dict(build.by_modality(tree))
   rows = {n: leaf.reshape(leaf.shape[0], -1) for n, leaf in own.items()}
   if len(rows) > 1:
-    rows[JOINT] = jnp.concatenate([rows[name] for name in own], 1)
+    rows[JOINT] = jnp.concatenate(list(rows.values()), 1)
   table = []
-  for part in parts_of(tuple(own)):
+  for part in parts_of(own):
     metrics = sparsity.measure(rows[part])
     values = (
       jnp.log(metrics.participation_ratio),

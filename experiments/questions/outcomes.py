@@ -311,7 +311,9 @@ def _corrections(
       f"given; got {contrast.along}"
     )
   first, last = (networks.get(arm, {}) for arm in contrast.along)
-  own, other = (networks[a] for a in (contrast.treated, contrast.control))
+  own, other = (
+    networks.get(arm, {}) for arm in (contrast.treated, contrast.control)
+  )
   result = {}
   for seed in seeds:
     if seed not in first or seed not in last:
@@ -335,7 +337,7 @@ def rule_of(question: Question, contrast: Contrast) -> Rule:
     return Rule(
       smallest_effect=contrast.smallest_effect,
       alpha=question.alpha,
-      alternative=contrast.alternative,  # type: ignore[arg-type]
+      alternative=contrast.alternative,
       unit=contrast.unit,
     )
   except ValueError as error:

@@ -45,7 +45,7 @@ _LOOK_AGAIN = 2.0  # seconds between looks at what others have in hand
 MEASURED = "measured"
 
 
-class _Measurement(NamedTuple):
+class Measurement(NamedTuple):
   """How one measurement is made.
 
   Attributes:
@@ -58,12 +58,12 @@ class _Measurement(NamedTuple):
   summarize: Callable[[Mapping[str, np.ndarray]], Arrays]
 
 
-MEASURE: Mapping[str, _Measurement] = {
-  "gradients": _Measurement(
+MEASURE: Mapping[str, Measurement] = {
+  "gradients": Measurement(
     lambda subject, earlier: measurement.gradients(subject),
     measurement.summarized,
   ),
-  "transfer": _Measurement(
+  "transfer": Measurement(
     lambda subject, earlier: measurement.transfer(
       subject, earlier.get("gradients", {})
     ),
@@ -98,7 +98,7 @@ def fill(
     except UsageError as error:
       raise UsageError(f"{own.words}: {error}") from None
   compilation.enable_cache()
-  work = _Work(study, path)
+  work = Work(study, path)
   failed: dict[str, tuple[str, exits.ExitCode]] = {}
   left = [own for own in wanted if not work.done(own)]
   say(f"pool: {len(wanted) - len(left)} of {len(wanted)} networks are measured")
@@ -147,7 +147,7 @@ def seconds(path: pathlib.Path, own: Member) -> float | None:
   return note.seconds if note and note.seconds else None
 
 
-class _Work:
+class Work:
   """One process's part in filling a pool."""
 
   def __init__(self, study: Study, path: pathlib.Path) -> None:

@@ -19,7 +19,7 @@ from experiments.command.progress import duration, say
 from experiments.configuration import settings
 from experiments.configuration import study as studies
 from experiments.configuration.study import Member, Study
-from experiments.questions import pool, results
+from experiments.questions import pool, results, wording
 from experiments.questions.results import Measured
 from snnjax import report
 from snnjax.report import Record
@@ -118,7 +118,7 @@ def run(question: str, options: Options, answer: Answer) -> ExitCode:
       "there is"
     ) from None
   record = answer(study, measured, missing)
-  written = report.write(record, options.workdir / question)
+  written = report.write(wording.rounded(record), options.workdir / question)
   say(f"\n{record.summary}\n\nreport: {written.html}")
   return ExitCode.DONE
 

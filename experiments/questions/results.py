@@ -22,6 +22,7 @@ from snnjax.storage import files, identity
 
 NETWORKS = "networks"
 WHO = "network.json"
+_TOLD = 20  # of missing networks in one message
 REMEDY = "remove it and run the question again: what it held is measured anew"
 
 
@@ -178,10 +179,20 @@ def write(
       **seen,
       "measurements": {
         **before["measurements"],
-        name: {key: noted[key] for key in noted if key != "sha256"},
+        name: _told(noted),
       },
     },
   )
+
+
+def _told(noted: Mapping[str, Any]) -> dict[str, Any]:
+  """What of a measurement's making is kept: nothing of whose machine it was."""
+  kept = {key: value for key, value in noted.items() if key != "sha256"}
+  environment = kept.get("environment", {})
+  kept["environment"] = {
+    key: value for key, value in environment.items() if key != "command_line"
+  }
+  return kept
 
 
 def load(
@@ -203,20 +214,26 @@ def load(
     The networks, and those that are missing, in words.
 
   Raises:
+    UsageError: the study lacks radii.
     IncompleteError: one or more are damaged, or of another network, protocol
       or seed, or missing; all of them are named.
   """
   problems: list[str] = []
   missing: list[str] = []
   measured: list[Measured] = []
-  for own in studies.members(study, question):
+  wanted = studies.members(study, question)
+  for own in wanted:
+    studies.check_radii(study, own)  # a fault of the study, not of its results
+  for own in wanted:
     place = folder(path, own)
     try:
       arrays = {n: read(study, own, place, n) for n in own.measurements}
       who = files.read_sealed(place / WHO, REMEDY)
       _check_who(own, who, place / WHO)
     except FileNotFoundError as error:
-      missing.append(f"{own.words}: {error.filename} is missing")
+      # Below the folder of results, wherever that lies.
+      file = pathlib.Path(str(error.filename)).relative_to(path)
+      missing.append(f"{own.words}: {file} is missing")
     except (OSError, ValueError) as error:
       problems.append(f"{own.words}: {error}")
     else:
@@ -224,7 +241,9 @@ def load(
   if not finished_only:
     problems = missing + problems
   if problems or not measured:
-    raise IncompleteError("\n".join(problems or missing))
+    told = problems or missing
+    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+    raise IncompleteError("\n".join([*told[:_TOLD], *more]))
   return measured, missing
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from experiments.configuration.study import Question, Study
-from experiments.questions import measurement, outcomes, wording
+from experiments.questions import doubts, measurement, outcomes, wording
 from experiments.questions.outcomes import Compared, Decided, Grouped
 from experiments.questions.results import Measured
+from snnjax import plots, replication
 from snnjax.report import Column, Record, Section, Table
 
 NAME = "sparsity_under_attack"
@@ -52,10 +55,12 @@ def answer(
   return Record(
     title="Do crafted-noise networks keep sparser gradients under attack?",
     summary=wording.summary(study, question, decided, missing),
-    alarms=[],
+    alarms=doubts.alarms(study, networks),
     sections=[
+      _figure_section(study, question, networks),
       wording.rules_section(question),
-      _answer_section(compared, decided),
+      _answer_section(question, compared, decided),
+      _along_section(study, networks),
       _arms_section(study, networks),
       _matched_section(study, question, networks),
       _gradients_section(study, networks),
@@ -65,8 +70,94 @@ def answer(
   )
 
 
+def _figure_section(
+  study: Study, question: Question, networks: Grouped
+) -> Section:
+  """The figure that carries the verdict: every network, in pairs."""
+  (contrast, *_) = [each for each in question.contrasts if each.decides]
+  panels: dict[str, dict[str, plots.PairedArm]] = {}
+  control = study.arms[contrast.control].about
+  for cell, arms in networks.items():
+    if contrast.control not in arms:
+      continue
+    base = outcomes.by_seed(study, arms[contrast.control], contrast.measure)
+    panel = {}
+    for arm, seeds in arms.items():
+      values = outcomes.by_seed(study, seeds, contrast.measure)
+      both = [seed for seed in values if seed in base]
+      difference = None
+      if arm != contrast.control and len(both) > 1:
+        difference = replication.paired_contrast(
+          {seed: values[seed] for seed in both},
+          {seed: base[seed] for seed in both},
+        )
+      panel[study.arms[arm].about] = plots.PairedArm(values, difference)
+    panels[cell.words] = panel
+  figures = []
+  if panels:
+    figures.append(
+      plots.paired_differences(
+        panels,
+        control=control,
+        metric="log participation ratio at linf-adversarial inputs",
+        smallest_effect=contrast.smallest_effect,
+        share=False,
+        caption=(
+          "Every dot is a network: the mean over its test examples of the log "
+          "participation ratio of the margin's gradient, at the worst point "
+          "that four attacks found. Further left is sparser. Lines join "
+          "networks of one seed."
+        ),
+      )
+    )
+  return Section("The figure", "", (), figures)
+
+
+def _along_section(study: Study, networks: Grouped) -> Section:
+  """Sparsity at every step of the attack, a band per arm."""
+  metric = measurement.METRICS.index("log_participation_ratio")
+  figures = []
+  for place, norm in enumerate(study.protocol.norms):
+    panels: dict[str, dict[str, np.ndarray]] = {}
+    right: dict[str, dict[str, np.ndarray]] = {}
+    for cell, arms in networks.items():
+      for arm, seeds in arms.items():
+        about = study.arms[arm].about
+        tables = [each.arrays["gradients"] for each in seeds.values()]
+        panels.setdefault(cell.words, {})[about] = np.stack(
+          [table["along"][place, -1, metric] for table in tables]
+        ).astype(np.float64)
+        right.setdefault(cell.words, {})[about] = np.stack(
+          [table["along_standing"][place] for table in tables]
+        ).astype(np.float64)
+    figures.append(
+      plots.bands_along(
+        panels,
+        right=right,
+        metric="log participation ratio",
+        name=f"along_{norm}",
+        title=f"Along the {norm} attack",
+        caption=(
+          "The gradient that the attack follows, cross-entropy under the "
+          f"training rule, at each of its steps under {norm}, over the "
+          "examples that are right when clean. The attack starts at a random "
+          "point of the ball, not at the clean input."
+        ),
+      )
+    )
+  return Section(
+    "Along the attack",
+    "What a clean input shows and an adversarial one does not: lines that meet "
+    "say that a sparser gradient at the clean input is lost on the way.",
+    (),
+    figures,
+  )
+
+
 def _answer_section(
-  compared: Sequence[Compared], decided: Mapping[str, Decided]
+  question: Question,
+  compared: Sequence[Compared],
+  decided: Mapping[str, Decided],
 ) -> Section:
   return Section(
     "The contrasts",
@@ -76,6 +167,7 @@ def _answer_section(
     "gradient in the treated arm: -0.1 is about 10 % fewer inputs that take "
     "part.",
     [wording.contrast_table(compared, decided)],
+    [wording.verdict_figure(question, compared, decided)],
   )
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from experiments.configuration import study as studies
 from experiments.configuration.study import Study
-from experiments.questions import outcomes, wording
+from experiments.questions import doubts, outcomes, wording
 from experiments.questions.outcomes import Compared, Decided, Grouped
 from experiments.questions.results import Measured
 from snnjax import replication
@@ -84,7 +84,7 @@ def answer(
         *_size_or_sparsity(slopes),
       ]
     ),
-    alarms=[],
+    alarms=doubts.alarms(study, networks),
     sections=[
       wording.rules_section(question),
       _answer_section(compared, decided),

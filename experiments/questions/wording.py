@@ -8,9 +8,10 @@ from experiments.configuration.study import Question, Study
 from experiments.questions import outcomes
 from experiments.questions.outcomes import Compared, Decided
 from experiments.questions.results import Measured
-from snnjax import replication
+from snnjax import plots, replication
 from snnjax.intervals import student
-from snnjax.report import Column, Section, Table
+from snnjax.report import Column, Figure, Record, Section, Table
+from snnjax.report.record import jsonable
 from snnjax.storage import identity
 
 _MOST = 12  # of missing networks named in a summary; a table has them all
@@ -43,12 +44,17 @@ def summary(
   if study.size == "smoke":
     parts.append("This size shows that everything runs; it answers nothing.")
   if missing:
-    told = "; ".join(missing[:_MOST])
-    more = f"; and {len(missing) - _MOST} more" * (len(missing) > _MOST)
     parts.append(
-      f"NOT FINISHED: {len(missing)} networks are missing: {told}{more}."
+      f"NOT FINISHED: {len(missing)} networks of the study are missing, and "
+      f"what is said is said of the others: {_told(missing)}."
     )
   return "\n\n".join(parts)
+
+
+def _told(missing: Sequence[str]) -> str:
+  names = [text.partition(": ")[0] for text in missing[:_MOST]]
+  more = [f"and {len(missing) - _MOST} more"] * (len(missing) > _MOST)
+  return "; ".join([*names, *more])
 
 
 def verdict_sentence(decided: Mapping[str, Decided]) -> str:
@@ -78,7 +84,11 @@ def rules_section(question: Question) -> Section:
         if contrast.matched
         else "",
         "decides": contrast.decides,
-        "rule": replication.describe(rule),
+        "rule": (
+          replication.describe(rule)
+          if contrast.decides
+          else "told beside, decides nothing"
+        ),
       }
     )
   return Section(
@@ -178,6 +188,36 @@ def seeds_column(name: str, heading: str, *, percent: bool = False) -> Column:
   return Column(name, heading, percent=percent, interval=ends)
 
 
+def verdict_figure(
+  question: Question,
+  compared: Sequence[Compared],
+  decided: Mapping[str, Decided],
+) -> Figure:
+  """Returns the picture of all contrasts, thresholds and verdicts."""
+  rows = []
+  for each in compared:
+    verdict = decided.get(each.name)
+    rows.append(
+      plots.ContrastRow(
+        each.contrast.name,
+        each.cell.words,
+        each.estimate,
+        each.contrast.smallest_effect,
+        each.contrast.unit,
+        each.contrast.alternative,
+        verdict.verdict.conclusion.value if verdict else "",
+      )
+    )
+  return plots.verdict_strip(
+    rows,
+    caption=(
+      "Differences over seeds with their intervals; the dashed line is the "
+      "smallest effect that matters, in the direction of the claim."
+    ),
+    confidence=1 - question.alpha,
+  )
+
+
 def networks_section(study: Study, measured: Sequence[Measured]) -> Section:
   """Returns every network with its digest and its most important numbers."""
   rows: list[dict[str, Any]] = []
@@ -229,3 +269,36 @@ def provenance(study: Study, measured: Sequence[Measured]) -> dict[str, Any]:
     "arms": {name: dict(arm.keys) for name, arm in study.arms.items()},
     "networks": len(measured),
   }
+
+
+_DIGITS = 10
+
+
+def rounded(record: Record) -> Record:
+  """Returns a report whose numbers have ten digits.
+
+  Another processor sums in another order: the last digits of sixteen would
+  make another file of the same results.
+  """
+  sections = []
+  for section in record.sections:
+    tables = [
+      table._replace(rows=[_round(row) for row in table.rows])
+      for table in section.tables
+    ]
+    figures = [
+      figure._replace(data=_round(jsonable(figure.data)))
+      for figure in section.figures
+    ]
+    sections.append(section._replace(tables=tables, figures=figures))
+  return record._replace(sections=sections)
+
+
+def _round(value: Any) -> Any:
+  if isinstance(value, Mapping):
+    return {key: _round(each) for key, each in value.items()}
+  if isinstance(value, list | tuple):
+    return [_round(each) for each in value]
+  if isinstance(value, float) and math.isfinite(value):
+    return float(f"{value:.{_DIGITS}g}")
+  return value

@@ -28,13 +28,13 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
 
   Most are about the strongest cell: the largest radius on the last target,
   which is all modalities together. Every norm has its own; what has no norm is
-  told with the first. Accuracies of
-  different radii and attacks are compared, each from the attacks of its own
-  cell alone. The worst case of the main table would not do: it includes the
-  attacks of all smaller balls, so it could not rise with the radius even where
-  an attack fails.
+  told once. Accuracies of different radii and attacks are compared, each from
+  the attacks of its own cell alone. The worst case of the main table would not
+  do: it includes the attacks of all smaller balls, so it could not rise with
+  the radius even where an attack fails.
   """
   norms = assessed.plan.norms
+  home = _home(assessed)
   return tuple(
     alarm
     for norm in norms
@@ -43,8 +43,13 @@ def alarms(assessed: Assessed) -> tuple[checks.Alarm, ...]:
       norm,
       assessed.name if len(norms) == 1 else f"{assessed.name} in {norm}",
     )
-    if norm == norms[0] or alarm.name not in WITHOUT_NORM
+    if norm == home or alarm.name not in WITHOUT_NORM
   )
+
+
+def _home(assessed: Assessed) -> str:
+  """The norm of the alarms' own attacks; the first where there is none."""
+  return alarm_study.norm_of(assessed.config) or assessed.plan.norms[0]
 
 
 def _alarms_of(
@@ -94,11 +99,11 @@ def _alarms_of(
       [case for case in plan.beside if case.cell.norm == norm]
     ),
   )
-  if norm == plan.norms[0]:
-    measured = measured._replace(
-      zero_gradient=findings.zero_gradients(assessed),
-      **data_tables.coverage(assessed.used),
-    )
+  if norm == plan.norms[0]:  # in which gradients are studied
+    zero = findings.zero_gradients(assessed)
+    measured = measured._replace(zero_gradient=zero)
+  if norm == _home(assessed):
+    measured = measured._replace(**data_tables.coverage(assessed.used))
   own_alarms = checks.check(
     measured,
     subject,

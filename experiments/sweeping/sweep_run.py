@@ -29,7 +29,7 @@ from snnjax import report
 from snnjax.report import Record
 from snnjax.storage import workdir
 
-_LOOK_AGAIN = 1.0  # seconds between looks at what others run
+LOOK_AGAIN = 1.0  # seconds between looks at what others run
 _TABLE_EVERY = 60.0  # seconds from one unfinished table to the next, at least
 FOLDER = "table"  # what the report on the sweep is written into
 
@@ -213,7 +213,7 @@ class Sweep:
           if now != waiting:
             say(f"sweep: {now}")
           waiting = now
-          time.sleep(_LOOK_AGAIN)
+          time.sleep(LOOK_AGAIN)
 
   def record(self) -> Record:
     """Returns the report on all that is known now, here or elsewhere.

@@ -2,13 +2,16 @@
 
 import io
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
 from matplotlib.text import Text
 
@@ -22,13 +25,14 @@ COLOURS = (
   "#56B4E9",
   "#000000",
 )
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d")
 DIVERGING = "RdBu_r"
 INK = "#333333"
 FAINT = "#e3e5e9"
 _DPI = 150
 _SMALL, _MEDIUM = 9, 10
 _LETTER, _HANDLE = 0.078, 0.75  # inches: one small letter; handle and gap
+_NARROW = 0.06  # inches: no running text has narrower letters, on average
 
 
 def colour(position: int) -> str:
@@ -37,7 +41,10 @@ def colour(position: int) -> str:
 
 
 def marker(position: int) -> str:
-  """Returns the marker of one series, so that colour is not needed."""
+  """Returns the marker of one series, so that colour is not needed.
+
+  They repeat after thirteen, so marker and colour together after 91.
+  """
   return MARKERS[position % len(MARKERS)]
 
 
@@ -70,6 +77,50 @@ def plain(text: str) -> str:
   return re.sub(r"(?<!\\)\$", r"\\$", text)
 
 
+def sheet(width: float, height: float) -> Drawing:
+  """Returns an empty drawing of a size in inches, which lays itself out.
+
+  Above 9.5 inches its letters are hard to read in a page 900 pixels wide.
+  """
+  drawing = Drawing(figsize=(width, height), dpi=_DPI, layout="constrained")
+  FigureCanvasAgg(drawing)
+  return drawing
+
+
+def reading_key(drawing: Drawing, sentences: Iterable[str]) -> None:
+  """Writes above all panels how they are to be read, and what is missing."""
+  words, width = " ".join(sentences), drawing.get_figwidth()
+  # Measured without TeX, which is never started, see `png`.
+  text = drawing.suptitle(
+    "",
+    x=0.01,
+    ha="left",
+    fontsize=_SMALL,
+    color=INK,
+    linespacing=1.35,
+    usetex=False,
+  )
+  for letters in range(int(width / _NARROW), 0, -4):
+    text.set_text(plain(textwrap.fill(words, letters)))
+    if text.get_window_extent().width <= 0.97 * width * _DPI:
+      return
+
+
+def ink_on(fill: Any) -> str:
+  """Returns black or white, whichever is read more easily on a colour."""
+  light = _luminance(to_rgb(fill))
+  # Contrast as in WCAG 2: (lighter + 0.05) / (darker + 0.05).
+  return "white" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "black"
+
+
+def _luminance(shade: tuple[float, float, float]) -> float:
+  """Relative luminance of an sRGB colour, as WCAG 2 defines it."""
+  linear = [
+    c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shade
+  ]
+  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def panels(
   rows: int,
   columns: int,
@@ -89,18 +140,26 @@ def panels(
     footer: inches left for what lies below the panels.
   """
   # A legend below two columns needs the room of one and a half panels.
-  size = (max(width * columns, 4.8) + 0.4, height * rows + footer)
-  drawing = Drawing(figsize=size, dpi=_DPI, layout="constrained")
-  FigureCanvasAgg(drawing)
+  drawing = sheet(max(width * columns, 4.8) + 0.4, height * rows + footer)
   axes = drawing.subplots(
     rows, columns, squeeze=False, sharex=share, sharey=share
   )
   return drawing, axes
 
 
-def dress(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
-  """Gives one panel its title, labels with units, and a quiet grid."""
-  axes.set_title(plain(title), fontsize=_MEDIUM, color=INK, pad=8)
+def dress(
+  axes: Axes, title: str = "", x: str = "", y: str = "", pad: float = 8
+) -> None:
+  """Gives one panel its title, labels with units, and a quiet grid.
+
+  Args:
+    axes: the panel.
+    title: above it.
+    x: below it.
+    y: left of it.
+    pad: points between the panel and its title.
+  """
+  axes.set_title(plain(title), fontsize=_MEDIUM, color=INK, pad=pad)
   axes.set_xlabel(plain(x), fontsize=_SMALL, color=INK)
   axes.set_ylabel(plain(y), fontsize=_SMALL, color=INK)
   axes.tick_params(labelsize=_SMALL, colors=INK, length=3)
@@ -120,6 +179,38 @@ def bare(axes: Axes) -> None:
     spine.set_linewidth(0.6)
 
 
+def right_of(
+  axes: Axes,
+  height: float,
+  points: float,
+  text: str,
+  weight: str = "normal",
+  colour: str = INK,
+) -> None:
+  """Writes beside a panel, so many points from its right edge.
+
+  Args:
+    axes: the panel.
+    height: of the text's middle, on the panel's y axis.
+    points: from the edge.
+    text: what is written.
+    weight: of the letters.
+    colour: of the letters.
+  """
+  axes.annotate(
+    plain(text),
+    (1.0, height),
+    (points, 0),
+    xycoords=axes.get_yaxis_transform(),
+    textcoords="offset points",
+    va="center",
+    fontsize=8.5,
+    fontweight=weight,
+    color=colour,
+    annotation_clip=False,
+  )
+
+
 def legend(drawing: Drawing, axes: Iterable[Axes]) -> None:
   """Puts one legend below all panels, where it covers nothing.
 
@@ -131,17 +222,36 @@ def legend(drawing: Drawing, axes: Iterable[Axes]) -> None:
   for panel in axes:
     handles, names = panel.get_legend_handles_labels()
     explained |= dict(zip(names, handles, strict=True))
-  # A column is as wide as its widest label, its handle and the gap after it.
-  widest = max(map(len, explained)) * _LETTER + _HANDLE
+  legend_of(drawing, explained)
+
+
+def legend_of(drawing: Drawing, explained: Mapping[str, Artist]) -> None:
+  """Puts a legend of these marks, by their labels, below all panels."""
   drawing.legend(
     list(explained.values()),
     list(explained),
     loc="outside lower center",
-    ncols=max(1, min(len(explained), int(drawing.get_figwidth() / widest))),
+    ncols=_legend_columns(explained, drawing.get_figwidth()),
     fontsize=_SMALL,
     frameon=False,
     labelcolor=INK,
   )
+
+
+def legend_height(names: Collection[str], width: float) -> float:
+  """Returns the inches that the legend of these labels takes.
+
+  Args:
+    names: the labels.
+    width: of the drawing, in inches.
+  """
+  return 0.2 * -(-len(names) // _legend_columns(names, width)) + 0.1
+
+
+def _legend_columns(names: Collection[str], width: float) -> int:
+  # A column is as wide as its widest label, its handle and the gap after it.
+  widest = max(map(len, names)) * _LETTER + _HANDLE
+  return max(1, min(len(names), int(width / widest)))
 
 
 def _shorten(name: str, longest: int) -> str:

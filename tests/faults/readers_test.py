@@ -219,7 +219,7 @@ class Other:
     monkeypatch.setattr(sweep_run, "time", clock)
 
   def sleep(self, seconds):
-    assert seconds == sweep_run._LOOK_AGAIN
+    assert seconds == sweep_run.LOOK_AGAIN
     self.waited += 1
     self.held.close()
 

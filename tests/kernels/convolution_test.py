@@ -213,7 +213,7 @@ def test_weight_gradient_in_parts(batch, x64):
   key = jax.random.key(3)
   inputs = jax.random.normal(key, (batch, 30, 30, 3))
   filters = jnp.ones((2, 2, 3, 3), inputs.dtype)
-  assert matrix_products._parts(24, 900) == 8
+  assert matrix_products.count_parts(24, 900) == 8
   assert_same(gradients, "library", inputs, filters)
 
 

@@ -111,7 +111,7 @@ def weight_gradient(
   if _suits_winograd(inputs, kernel, pads):
     return winograd.weight_gradient(inputs, outputs, pads, precision)
   batch = inputs.shape[0]
-  parts = _parts(batch, outputs.shape[1] * outputs.shape[2])
+  parts = count_parts(batch, outputs.shape[1] * outputs.shape[2])
 
   def part(index: int) -> Array:
     images, cotangents = (
@@ -131,7 +131,7 @@ def weight_gradient(
   return functools.reduce(operator.add, map(part, range(parts)))
 
 
-def _parts(batch: int, positions: int) -> int:
+def count_parts(batch: int, positions: int) -> int:
   """The number of equal parts that suits the cache."""
   wanted = min(_MOST_PARTS, max(1, batch * positions // _POSITIONS))
   return max(p for p in range(1, wanted + 1) if batch % p == 0) if batch else 1

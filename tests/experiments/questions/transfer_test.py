@@ -59,7 +59,7 @@ def subject():
   )
   study = dataclasses.replace(
     STUDY,
-    base=questions._base(1, (2,)),
+    base=questions.get_config("smoke").base,
     protocol=protocol,
     arms={"conventional": STUDY.arms["conventional"]},
   )
@@ -192,12 +192,12 @@ def test_the_pool_hands_on_what_was_measured_before(tmp_path, monkeypatch):
   monkeypatch.setattr(
     pool,
     "MEASURE",
-    {name: pool._Measurement(each, dict) for name, each in measure.items()},
+    {name: pool.Measurement(each, dict) for name, each in measure.items()},
   )
-  monkeypatch.setattr(pool._Work, "subject", lambda *_: None)
+  monkeypatch.setattr(pool.Work, "subject", lambda *_: None)
   monkeypatch.setattr(pool.origins, "weights", lambda _: "weights")
   monkeypatch.setattr(pool.origins, "training", lambda _: {"data": "data"})
-  work = pool._Work(STUDY, tmp_path)
+  work = pool.Work(STUDY, tmp_path)
   work.run(own, progress.silent, lambda: False)
   assert work.done(own)
   # Another question has measured the gradients: they are read.
@@ -311,8 +311,8 @@ def test_a_matched_contrast_takes_off_what_the_covariate_is_worth():
   assert got.estimate.replicates == 2
   assert got.unpaired == ("conventional or at_linf 0",)
   # The regression over networks tells the same gap.
-  cell = next(iter(outcomes.grouped(networks).values()))
-  gap = transfer_answer._gap(STUDY, cell, "sr", "rest")
+  gaps = table(transfer_answer.answer(STUDY, networks, []), "gaps")
+  (gap,) = (row for row in gaps if row["norm"] == "rest")
   assert gap["gap"] == pytest.approx(10 / EXAMPLES)
   bad = dataclasses.replace(contrast, along=())
   question = dataclasses.replace(question, contrasts=(bad,))
@@ -398,19 +398,22 @@ def test_slopes_of_networks_that_follow_theory_are_theory_s(answered):
   assert not slopes["l2", THREE, transfer_answer.SIZE]["note"]
 
 
-def test_the_wider_interval_is_told(theory):
+def test_the_wider_interval_is_told(theory, answered):
+  both = (transfer_answer.SIZE, transfer_answer.SPARSITY)
   (cell,) = outcomes.grouped(theory).values()
-  fits = transfer_answer.regressions(
-    STUDY, cell, "l2", (transfer_answer.SIZE, transfer_answer.SPARSITY)
-  )
-  for row in transfer_answer._slope_rows("l2", (transfer_answer.SIZE,), fits):
+  fits = transfer_answer.regressions(STUDY, cell, "l2", both)
+  rows = {
+    row["predictor"]: row
+    for row in table(answered, "slopes")
+    if row["norm"] == "l2" and row["model"] == " + ".join(both)
+  }
+  for name in both:
     widths = {
-      word: np.subtract(c.high, c.low)
+      word: fit.coefficients[name].high - fit.coefficients[name].low
       for word, fit in fits.items()
-      for c in (fit.coefficients[transfer_answer.SIZE],)
     }
-    assert row["high"] - row["low"] == max(widths.values())
-    assert row["clusters"] == max(widths, key=widths.get)
+    assert rows[name]["high"] - rows[name]["low"] == max(widths.values())
+    assert rows[name]["clusters"] == max(widths, key=widths.get)
 
 
 def test_verdicts_of_networks_that_follow_theory(theory, answered):
@@ -457,7 +460,7 @@ def test_the_matrix_has_every_norm_radius_and_arm(theory, answered):
   ]
   assert row["left"] == pytest.approx(np.mean(values))
   assert row["left low"] < row["left"] < row["left high"]
-  assert row["radius"] == questions._MNIST_RADII["image+events"]["l1"][2]
+  assert row["radius"] == STUDY.data["mnist"].radii["image+events"]["l1"][2]
   assert row["seeds"] == 8
   (wide,) = (r for r in table(answered, "matrix") if r["arm"] == "SR")
   assert wide["union/mean"] <= min(wide[f"transfer/{n}/mean"] for n in NORMS)

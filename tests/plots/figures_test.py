@@ -9,6 +9,7 @@ import pytest
 
 from snnjax import plots, report
 from snnjax.intervals import wilson
+from tests.plots import cases
 
 matplotlib = pytest.importorskip("matplotlib")
 image = pytest.importorskip("PIL.Image")
@@ -72,7 +73,36 @@ def ratio():
   )
 
 
-FIGURES = [accuracy, gradients, histograms, along, raster, ratio]
+def pairs():
+  return plots.paired_differences(
+    cases.paired(cases.ARMS[:3], cases.CELLS[:1]),
+    control=cases.CONTROL,
+    metric="m",
+    caption="x",
+  )
+
+
+def bands():
+  panels = cases.bands(cases.ARMS[:2], cases.CELLS[:1])
+  return plots.bands_along(panels, metric="m", caption="x")
+
+
+def transfer():
+  values, keys = cases.matrix(cases.ARMS[:3], ("linf",), 1)
+  return plots.transfer_matrix(values, caption="x", **keys)
+
+
+def sizes():
+  points = cases.points(cases.ARMS[:3], ("linf",))
+  return plots.size_against_sparsity(points, caption="x")
+
+
+def strip():
+  return plots.verdict_strip(cases.contrasts(), caption="x")
+
+
+QUESTIONS = [pairs, bands, transfer, sizes, strip]
+FIGURES = [accuracy, gradients, histograms, along, raster, ratio, *QUESTIONS]
 
 
 @pytest.mark.parametrize("make", FIGURES)
