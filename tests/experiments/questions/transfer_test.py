@@ -229,6 +229,11 @@ def record(arm, seed, standing, *, size=3.0, sparsity=-1.0, margin=1.0):
     "correct": right,
     "mean": mean,
     "margin": np.full(EXAMPLES, margin),
+    # For the alarms: nothing that is odd.
+    **dict.fromkeys(("single/fgsm", "single/pgd10", "random/linf/1"), ~right),
+    success("linf", 1): ~standing["linf"][1],
+    success("linf", 1).replace("success", "rank"): np.full(EXAMPLES, -1),
+    "gradient": np.zeros((4, 3, len(METRICS), EXAMPLES)),
   }
   who = {"measurements": {"transfer": {"environment": {}}}}
   both = {"gradients": gradients, "transfer": {"correct": right, **arrays}}
