@@ -47,8 +47,9 @@ class DataSet:
     about: said beside every number.
     keys: of the configuration.
     radii: modalities, joined by "+" -> norm -> rising radii, equal in every
-      modality. Chosen once, see `calibration`, so that a conventional network
-      keeps about 60, 30 and 5 % of its test examples.
+      modality; under l0 numbers of sites. Chosen once, see `calibration`, so
+      that a conventional network keeps about 60, 30 and 5 % of its test
+      examples.
   """
 
   about: str
@@ -86,7 +87,8 @@ class Protocol:
     examples: test examples, of each class its share.
     microbatch: computed at once; changes no result.
     norms: of the attacks under which gradients are measured.
-    chains: by norm, the attacks, the first under the training rule.
+    chains: by norm, the attacks, the first under the training rule; attacks
+      without a gradient name it too.
     level: position of the radius at which gradients are measured.
     rules: under which the gradients are measured, the training rule first.
     along: examples on which every step of the attack is measured.
@@ -126,6 +128,10 @@ class Contrast:
       units of the measure.
     decides: whether the question's verdict rests on it; others are told
       beside.
+    matched: the path of a number at equal values of which the arms are
+      compared; "" compares them as they are.
+    along: two arms: the difference of their measures over that of their
+      numbers tells, seed by seed, what a unit of the number is worth.
   """
 
   name: str
@@ -137,6 +143,8 @@ class Contrast:
   alternative: Alternative
   smallest_effect: float
   decides: bool = True
+  matched: str = ""
+  along: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,11 +365,22 @@ def check_radii(study: Study, own: Member) -> Mapping[str, tuple[float, ...]]:
   """Returns the radii of a network's attacks, by norm.
 
   Raises:
-    UsageError: the study has none for its data set and modalities.
+    UsageError: the study has none for its data set and modalities, or lacks
+      the radii or the attacks of a norm that is measured.
   """
   there = study.data[own.data].radii
   if own.inputs not in there:
     raise UsageError(
       f"data[{own.data!r}].radii must have {own.inputs!r}; got {sorted(there)}"
     )
-  return there[own.inputs]
+  protocol, radii = study.protocol, there[own.inputs]
+  read = {"gradients": protocol.norms, "transfer": protocol.transfer_norms}
+  for name in own.measurements:
+    for norm in read[name]:
+      for key, table in (
+        (f"data[{own.data!r}].radii[{own.inputs!r}]", radii),
+        ("protocol.chains", protocol.chains),
+      ):
+        if norm not in table:
+          raise UsageError(f"{key} must have {norm!r}; got {sorted(table)}")
+  return radii

@@ -18,6 +18,7 @@ GRIDS: Mapping[str, Sequence[float]] = {
   "linf": tuple(np.geomspace(0.0005, 0.5, 19)),
   "l2": tuple(np.geomspace(0.01, 10.0, 19)),
   "l1": tuple(np.geomspace(0.05, 200.0, 22)),
+  "l0": (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 36.0, 54.0, 80.0),
 }
 
 
@@ -54,7 +55,8 @@ def radii(
   """Returns the radii at which the mean accuracy falls to some shares.
 
   Shares are of the accuracy at the smallest radius, which is as good as none.
-  Interpolated in the logarithm of the radius, rounded to two digits.
+  Interpolated in the logarithm of the radius, rounded to two digits; to whole
+  numbers where the grid has no others.
 
   Args:
     curves: accuracies at the radii of the grid, one per network.
@@ -66,6 +68,7 @@ def radii(
   """
   mean = np.mean(curves, axis=0)
   falling = np.minimum.accumulate(mean) / mean[0]
+  whole = all(float(radius).is_integer() for radius in grid)
   result = []
   for share in shares:
     if not falling[-1] <= share <= falling[0]:
@@ -74,5 +77,6 @@ def radii(
         f"at {grid[0]:g} down to {falling[-1]:.3f} at {grid[-1]:g}"
       )
     place = np.interp(-share, -falling, np.log(grid))
-    result.append(float(f"{np.exp(place):.2g}"))
+    radius = float(f"{np.exp(place):.2g}")
+    result.append(float(round(radius)) if whole else radius)
   return tuple(result)

@@ -1,7 +1,8 @@
 """Measures one network for the questions: attacks, then gradients there.
 
 `gradients` returns arrays by name; `summarized` makes of them what is kept for
-good. The axes of the larger ones:
+good; `transfer` returns what the attacks of more norms and radii leave. The
+axes of the larger ones:
 
     C  confidences, `CONFIDENCES`         P  `points`
     R  rules of the protocol              Q  parts: modalities, then `JOINT`
@@ -56,6 +57,7 @@ NORMS: Mapping[str, Callable[..., Threat]] = {
   "linf": attacks.linf,
   "l2": attacks.l2,
   "l1": attacks.l1,
+  "l0": attacks.l0,
 }
 CONFIDENCES = {
   "margin": losses.against_rival(losses.margin),
@@ -308,6 +310,76 @@ def _gradient_table(
   return np.moveaxis(stacked, (2, 3, 4, 5), (5, 0, 3, 4))
 
 
+def transfer(
+  subject: Subject, measured: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> Arrays:
+  """Measures what the attacks of every norm leave at every radius.
+
+  The chain of a norm goes from the smallest radius to the largest; every attack
+  meets the examples that none before it broke. An example has the same keys
+  whichever others are attacked with it: what `gradients` attacked already is
+  taken from there, and equals what would be measured here.
+
+  Args:
+    subject: the network.
+    measured: from `gradients` or `summarized`, of the same network.
+
+  Returns:
+    Of the first examples, [A]: ``label``; ``correct`` when clean; and
+    ``attack/NORM/LEVEL/success``, whether an example is right when clean and
+    broken at this radius or a smaller one, whose ball lies in its own.
+
+  Raises:
+    UnjudgedError: an output could not be judged: it is no defence.
+    ValueError: `measured` is of a network that is right on other examples.
+  """
+  few = subject.first(subject.protocol.transfer_examples)
+  labels = np.asarray(few.labels)
+  count = len(labels)
+  correct = _evaluate(subject, {}, np.arange(count)).clean.correct
+  known = {name: array[:count] for name, array in measured.items()}
+  if not np.array_equal(known.get("correct", correct), correct):
+    raise ValueError(
+      f"the gradients of {subject.member.words} must be of the same weights; "
+      f"got {int((known['correct'] != correct).sum())} of {count} examples "
+      "that are right in one of both only. Remove them, and run again"
+    )
+  arrays: Arrays = {"label": labels, "correct": correct}
+  for norm in subject.protocol.transfer_norms:
+    fallen = np.zeros(count, bool)
+    for level in range(len(subject.radii[norm])):
+      path = ATTACK.format(norm=norm, level=level, field="success")
+      if path in known:
+        fallen |= known[path] & correct
+      else:
+        rows = np.flatnonzero(correct & ~fallen)
+        chain = _chain(subject, norm, level)
+        for outcome in _evaluate(subject, chain, rows).attacks.values():
+          fallen[rows] |= outcome.success
+      arrays[path] = fallen.copy()
+  return {name: _small(name, array) for name, array in arrays.items()}
+
+
+def _evaluate(
+  subject: Subject, wanted: Mapping[str, tuple[Case, str]], rows: np.ndarray
+) -> evaluation.Evaluation:
+  """Attacks some examples, each attack the survivors of those before it."""
+  builders = _builders(subject, wanted)
+  whole = evaluation.evaluate(
+    builders,
+    subject.bound(),
+    # On the host: every other number of rows would be compiled for itself.
+    jax.tree.map(lambda leaf: np.asarray(leaf)[rows], subject.batch.inputs),
+    np.asarray(subject.batch.labels)[rows],
+    key=subject.key("attacks"),
+    indices=rows,
+    microbatch=subject.protocol.microbatch,
+    progress=_tell_stages(subject, list(builders)),
+  )
+  evaluation.refuse_outside(whole)
+  return whole
+
+
 class Attacked(NamedTuple):
   """What a set of attacks did.
 
@@ -344,13 +416,12 @@ def attack(
   survivors: dict[str, tuple[str, ...]] = {}
   for norm, positions in levels.items():
     for level in positions:
-      for rank, step in enumerate(subject.protocol.chains[norm]):
-        case = _case(subject, step, norm, level)
-        path = f"{norm}/{case.path}"
+      chain = _chain(subject, norm, level)
+      for rank, path in enumerate(chain):
         if chains[norm]:
           survivors[path] = tuple(chains[norm])
         chains[norm][path] = level, rank
-        wanted[path] = case, norm
+      wanted |= chain
   wanted |= beside
   builders = _builders(subject, wanted)
   chunks = list(
@@ -377,12 +448,12 @@ def attack(
   for path in beside:
     arrays[path] = whole.attacks[path].success
   points = {}
-  for norm, chain in chains.items():
+  for norm, places in chains.items():
     worst = _Worst(batch.inputs, labels)
     for level in levels[norm]:
       for chunk in chunks:
-        if chain.get(chunk.stage, (-1, -1))[0] == level:
-          worst.add(chunk, chain[chunk.stage][1])
+        if places.get(chunk.stage, (-1, -1))[0] == level:
+          worst.add(chunk, places[chunk.stage][1])
       fields = {"success": worst.fallen, "rank": worst.rank}
       for field, values in {**fields, "margin": worst.margin}.items():
         arrays[ATTACK.format(norm=norm, level=level, field=field)] = (
@@ -430,6 +501,16 @@ class _Worst:
       jax.tree.leaves(self.inputs), jax.tree.leaves(chunk.inputs), strict=True
     ):
       leaf[taken] = moved[better]
+
+
+def _chain(
+  subject: Subject, norm: str, level: int
+) -> dict[str, tuple[Case, str]]:
+  """The attacks of a norm at one radius, by path, in their order."""
+  cases = [
+    _case(subject, step, norm, level) for step in subject.protocol.chains[norm]
+  ]
+  return {f"{norm}/{case.path}": (case, norm) for case in cases}
 
 
 def _case(subject: Subject, step: Step, norm: str, level: int) -> Case:

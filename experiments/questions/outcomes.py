@@ -4,21 +4,28 @@ A number of one network has a path as its name:
 
     accuracy   firing_rate   margin      of the clean inputs
     fgsm   pgd10   random/LEVEL          accuracies left, linf
+    log_margin                           log of the median of those right
     robust/NORM/LEVEL                    accuracy left by the worst of a chain
+    transfer/NORM/LEVEL                  the same of `measurement.transfer`
+    transfer/rest/LEVEL                  mean over its norms other than linf
+    union/LEVEL                          accuracy left by all its norms together
     mean/CONFIDENCE/POINT/RULE/PART/METRIC     of gradients, see `measurement`
     change/CONFIDENCE/POINT/RULE/PART/METRIC   of each example's own
     zeros/CONFIDENCE/POINT/RULE/PART           share of zero gradients
 
 RULE may be ``own``, the training rule, and PART ``whole``, all the network
-sees: its only modality, or the gradients of all as one vector.
+sees: its only modality, or the gradients of all as one vector. The LEVEL of
+``transfer`` and ``union`` may be ``mean``, over all radii.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.command.exits import UsageError
+from experiments.configuration import study as studies
 from experiments.configuration.study import Contrast, Question, Study
 from experiments.questions import measurement
 from experiments.questions.measurement import ATTACK, DERIVED, METRICS
@@ -52,9 +59,11 @@ def number(study: Study, measured: Measured, name: str) -> float:
   Raises:
     UsageError: there is no such number.
   """
-  arrays = measured.arrays["gradients"]
   kind, *rest = name.split("/")
   try:
+    if kind in _ACROSS:
+      return _ACROSS[kind](study, measured, *rest)
+    arrays = measured.arrays["gradients"]
     if kind in ("mean", "change", "zeros"):
       return float(arrays[kind][_place(study, measured, kind, rest)])
     read = _SIMPLE[kind]
@@ -62,8 +71,8 @@ def number(study: Study, measured: Measured, name: str) -> float:
   except (KeyError, ValueError, TypeError, IndexError):
     raise UsageError(
       f"a measure must be one of {', '.join(sorted(_SIMPLE))}, robust/NORM/"
-      f"LEVEL or mean/CONFIDENCE/POINT/RULE/PART/METRIC; got {name!r} of "
-      f"{measured.member.words}"
+      "LEVEL, transfer/NORM/LEVEL, union/LEVEL or mean/CONFIDENCE/POINT/RULE/"
+      f"PART/METRIC; got {name!r} of {measured.member.words}"
     ) from None
 
 
@@ -99,12 +108,20 @@ def _left(arrays: Arrays, path: str) -> float:
   return float(np.mean(arrays["correct"] & ~arrays[path]))
 
 
+def _log_margin(arrays: Arrays) -> float:
+  """Of the median margin of the examples that are right."""
+  margins = arrays["margin"].astype(np.float64)[arrays["correct"]]
+  with np.errstate(divide="ignore"):  # no margin: no finite logarithm
+    return float(np.log(np.median(margins)))
+
+
 _SIMPLE: Mapping[str, Callable[..., float]] = {
   "accuracy": lambda arrays: float(np.mean(arrays["correct"])),
   "firing_rate": lambda arrays: float(
     np.mean(arrays["firing_rate"].astype(np.float64))
   ),
   "margin": lambda arrays: float(np.mean(arrays["margin"].astype(np.float64))),
+  "log_margin": _log_margin,
   "fgsm": lambda arrays: _left(arrays, "single/fgsm"),
   "pgd10": lambda arrays: _left(arrays, "single/pgd10"),
   "random": lambda arrays, level: _left(arrays, f"random/linf/{level}"),
@@ -112,6 +129,75 @@ _SIMPLE: Mapping[str, Callable[..., float]] = {
     arrays, ATTACK.format(norm=norm, level=level, field="success")
   ),
 }
+
+REST = "rest"  # the norms other than linf
+
+
+def transfer_norms(study: Study) -> tuple[str, ...]:
+  """Returns the norms of the transfer matrix that are not linf."""
+  return tuple(n for n in study.protocol.transfer_norms if n != "linf")
+
+
+def _standing(
+  study: Study, measured: Measured, norms: Sequence[str]
+) -> np.ndarray:
+  """Which examples withstand all of these norms, by radius, [L, A]."""
+  arrays = measured.arrays["transfer"]
+  radii = studies.check_radii(study, measured.member)[norms[0]]
+  fallen = [
+    [arrays[ATTACK.format(norm=n, level=k, field="success")] for n in norms]
+    for k in range(len(radii))
+  ]
+  return arrays["correct"] & ~np.any(fallen, 1)
+
+
+def _at_level(shares: Sequence[float], level: str) -> float:
+  """One of the numbers of all radii, or their mean."""
+  if level == "mean":
+    return fmean(shares)
+  place = int(level)
+  if place < 0:
+    raise IndexError(place)
+  return float(shares[place])
+
+
+def _transfer(study: Study, measured: Measured, norm: str, level: str) -> float:
+  norms = transfer_norms(study) if norm == REST else (norm,)
+  return fmean(
+    _at_level(_standing(study, measured, (each,)).mean(1).tolist(), level)
+    for each in norms
+  )
+
+
+def _union(study: Study, measured: Measured, level: str) -> float:
+  standing = _standing(study, measured, study.protocol.transfer_norms)
+  return _at_level(standing.mean(1).tolist(), level)
+
+
+_ACROSS: Mapping[str, Callable[..., float]] = {
+  "transfer": _transfer,
+  "union": _union,
+}
+
+
+def counts_left(
+  study: Study, networks: Sequence[Measured], norm: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns how many examples withstand each radius of a norm, and are right.
+
+  Args:
+    study: its radii.
+    networks: I of them, of one cell.
+    norm: of the transfer matrix.
+
+  Returns:
+    Counts [I, L] of examples that are right and withstand, and [I] of all
+    that are right when clean.
+  """
+  left = [_standing(study, each, (norm,)).sum(1) for each in networks]
+  right = [each.arrays["transfer"]["correct"].sum() for each in networks]
+  return np.array(left), np.array(right)
+
 
 # By cell, by arm, by seed.
 Grouped = Mapping[Cell, Mapping[str, Mapping[int, Measured]]]
@@ -141,7 +227,8 @@ class Compared(NamedTuple):
     contrast: what is compared.
     cell: where.
     estimate: treated less control over the seeds of both, a
-      `replication.Contrast`; None where fewer than two have both.
+      `replication.Contrast`; None where fewer than two have both. Of a matched
+      contrast less what their difference in the matched number is worth.
     unpaired: seeds that one arm lacks, with the arm: named, never counted.
     decides: whether the question's verdict rests on it.
   """
@@ -177,19 +264,66 @@ def compare(
         for arm in (contrast.treated, contrast.control)
       )
       both = [seed for seed in treated if seed in control]
-      unpaired = (
+      unpaired = [
         *(f"{contrast.control} {s}" for s in treated if s not in control),
         *(f"{contrast.treated} {s}" for s in control if s not in treated),
-      )
+      ]
+      corrections: Mapping[int, float] = dict.fromkeys(both, 0.0)
+      if contrast.matched:
+        corrections = _corrections(study, contrast, arms, both)
+        unpaired += [
+          f"{' or '.join(contrast.along)} {s}"
+          for s in both
+          if s not in corrections
+        ]
       estimate = None
-      if len(both) > 1:
+      if len(corrections) > 1:
         estimate = replication.paired_contrast(
-          {seed: treated[seed] for seed in both},
-          {seed: control[seed] for seed in both},
+          {s: treated[s] - worth for s, worth in corrections.items()},
+          {s: control[s] for s in corrections},
           confidence=1 - question.alpha,
         )
       decides = contrast.decides and cell.inputs in deciding
-      result.append(Compared(contrast, cell, estimate, unpaired, decides))
+      result.append(
+        Compared(contrast, cell, estimate, tuple(unpaired), decides)
+      )
+  return result
+
+
+def _corrections(
+  study: Study,
+  contrast: Contrast,
+  networks: Mapping[str, Mapping[int, Measured]],
+  seeds: Sequence[int],
+) -> dict[int, float]:
+  """What the arms' difference in the matched number is worth, by seed.
+
+  The line through the two arms of `along`, of the same seed, says how much of
+  the measure a unit of the number is worth. Seeds that lack one of them, or
+  where they are equal in the number, are left out.
+
+  Raises:
+    UsageError: the contrast does not name two arms.
+  """
+  if len(contrast.along) != 2:
+    raise UsageError(
+      f"contrast {contrast.name!r}: along must name two arms where matched is "
+      f"given; got {contrast.along}"
+    )
+  first, last = (networks.get(arm, {}) for arm in contrast.along)
+  own, other = (
+    networks.get(arm, {}) for arm in (contrast.treated, contrast.control)
+  )
+  result = {}
+  for seed in seeds:
+    if seed not in first or seed not in last:
+      continue
+    x, y = (
+      [number(study, arm[seed], name) for arm in (first, last, own, other)]
+      for name in (contrast.matched, contrast.measure)
+    )
+    if x[0] != x[1]:
+      result[seed] = (y[1] - y[0]) / (x[1] - x[0]) * (x[2] - x[3])
   return result
 
 

@@ -45,20 +45,30 @@ _LOOK_AGAIN = 2.0  # seconds between looks at what others have in hand
 MEASURED = "measured"
 
 
-class _Measurement(NamedTuple):
+class Measurement(NamedTuple):
   """How one measurement is made.
 
   Attributes:
-    measure: the network -> all arrays.
+    measure: the network, and by name what was measured of it before -> all
+      arrays.
     summarize: all arrays -> those that are kept for good.
   """
 
-  measure: Callable[[Subject], Arrays]
+  measure: Callable[[Subject, Mapping[str, Arrays]], Arrays]
   summarize: Callable[[Mapping[str, np.ndarray]], Arrays]
 
 
-MEASURE: Mapping[str, _Measurement] = {
-  "gradients": _Measurement(measurement.gradients, measurement.summarized),
+MEASURE: Mapping[str, Measurement] = {
+  "gradients": Measurement(
+    lambda subject, earlier: measurement.gradients(subject),
+    measurement.summarized,
+  ),
+  "transfer": Measurement(
+    lambda subject, earlier: measurement.transfer(
+      subject, earlier.get("gradients", {})
+    ),
+    dict,
+  ),
 }
 
 
@@ -184,8 +194,10 @@ class Work:
     for each in (whole, folder):
       each.mkdir(parents=True, exist_ok=True)
     subject: Subject | None = None
+    earlier: dict[str, Arrays] = {}
     for name in own.measurements:
       if results.is_measured(self._study, own, folder, name):
+        earlier[name] = results.read(self._study, own, folder, name)
         continue
       try:
         arrays = results.read(self._study, own, whole, name)
@@ -193,7 +205,7 @@ class Work:
       except (OSError, ValueError):
         subject = subject or self.subject(own, radii, progress, should_stop)
         begun = time.process_time()
-        arrays = MEASURE[name].measure(subject)
+        arrays = MEASURE[name].measure(subject, earlier)
         noted = {
           "parameters": origins.weights(place),
           "data set": origins.training(own.config)["data"],
@@ -204,6 +216,7 @@ class Work:
         files.write_sealed(whole / f"{name}.json", noted)
       kept = MEASURE[name].summarize(arrays)
       results.write(self._study, own, folder, name, kept, noted)
+      earlier[name] = kept
 
   def subject(
     self,

@@ -2,6 +2,7 @@
 
     DIR/networks/NAME/network.json    who it is, what it was made from
     DIR/networks/NAME/gradients.npz   rows of examples; see `measurement`
+    DIR/networks/NAME/transfer.npz
 
 A file notes the digest of the network's configuration and that of the
 protocol: one that belongs to another network or protocol is refused by name.
@@ -62,18 +63,20 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
     name: of the measurement.
   """
   protocol = dataclasses.asdict(study.protocol)
-  del protocol["microbatch"]  # changes no result
-  if name == "gradients":  # reads nothing of these
-    for key in ("transfer_examples", "transfer_norms"):
-      del protocol[key]
-    protocol["chains"] = {
-      norm: chain
-      for norm, chain in protocol["chains"].items()
-      if norm in study.protocol.norms
-    }
-  radii = dict(studies.check_radii(study, own))
-  if name == "gradients":
-    radii = {norm: radii[norm] for norm in study.protocol.norms}
+  read: tuple[str, ...]
+  if name == "transfer":
+    norms = study.protocol.transfer_norms
+    read = ("examples", "chains", "transfer_examples", "transfer_norms")
+  else:
+    norms = study.protocol.norms
+    unread = ("microbatch", "transfer_examples", "transfer_norms")
+    read = tuple(key for key in protocol if key not in unread)
+  protocol = {key: protocol[key] for key in read}  # what changes results
+  protocol["chains"] = {
+    norm: chain for norm, chain in protocol["chains"].items() if norm in norms
+  }
+  there = studies.check_radii(study, own)
+  radii = {norm: there[norm] for norm in norms}
   return {
     "configuration": own.digest,
     "protocol": identity.of_value([name, protocol, radii]),
@@ -156,11 +159,15 @@ def write(
     OSError: it cannot be written.
   """
   files.write_arrays(place / f"{name}.npz", arrays, made_from(study, own, name))
-  before: dict[str, Any] = {}
+  before: dict[str, Any] = {"measurements": {}, "examples": 0}
   if (place / WHO).is_file():
-    with contextlib.suppress(KeyError, ValueError):  # damaged: written anew
-      before = files.read_sealed(place / WHO, REMEDY)["measurements"]
+    with contextlib.suppress(ValueError):  # damaged: written anew
+      before |= files.read_sealed(place / WHO, REMEDY)
   correct = arrays["correct"]
+  # Of several measurements, that of the most examples.
+  seen = {"accuracy": float(np.mean(correct)), "examples": len(correct)}
+  if before["examples"] > len(correct):
+    seen = {key: before[key] for key in seen}
   files.write_sealed(
     place / WHO,
     {
@@ -169,10 +176,9 @@ def write(
       "arm": own.arm,
       "seed": own.seed,
       "training": studies.training_keys(own.config),
-      "accuracy": float(np.mean(correct)),
-      "examples": len(correct),
+      **seen,
       "measurements": {
-        **before,
+        **before["measurements"],
         name: _told(noted),
       },
     },

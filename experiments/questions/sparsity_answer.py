@@ -13,7 +13,6 @@ from experiments.questions import doubts, measurement, outcomes, wording
 from experiments.questions.outcomes import Compared, Decided, Grouped
 from experiments.questions.results import Measured
 from snnjax import plots, replication
-from snnjax.intervals import student
 from snnjax.report import Column, Record, Section, Table
 
 NAME = "sparsity_under_attack"
@@ -186,7 +185,7 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
       }
       for name in headline:
         values = list(outcomes.by_seed(study, seeds, name).values())
-        row |= _over_seeds(name, values)
+        row |= wording.over_seeds(name, values)
       rows.append(row)
   columns = [
     Column("data", "data set"),
@@ -219,21 +218,6 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
       )
     ],
   )
-
-
-def _over_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
-  """A mean with its interval; none of one seed, whose spread is unknown."""
-  known = [value for value in values if math.isfinite(value)]
-  if len(known) != len(values) or not values:
-    return dict.fromkeys((name, f"{name} low", f"{name} high"))
-  if len(values) == 1:
-    return {name: values[0], f"{name} low": None, f"{name} high": None}
-  interval = student(values)
-  return {
-    name: interval.estimate,
-    f"{name} low": interval.low,
-    f"{name} high": interval.high,
-  }
 
 
 def _matched_section(

@@ -9,6 +9,7 @@ from experiments.questions import outcomes
 from experiments.questions.outcomes import Compared, Decided
 from experiments.questions.results import Measured
 from snnjax import plots, replication
+from snnjax.intervals import student
 from snnjax.report import Column, Figure, Record, Section, Table
 from snnjax.report.record import jsonable
 from snnjax.storage import identity
@@ -79,6 +80,9 @@ def rules_section(question: Question) -> Section:
         "contrast": contrast.name,
         "claim": contrast.claim,
         "measure": contrast.measure,
+        "matched": f"{contrast.matched}, along {' and '.join(contrast.along)}"
+        if contrast.matched
+        else "",
         "decides": contrast.decides,
         "rule": (
           replication.describe(rule)
@@ -101,6 +105,7 @@ def rules_section(question: Question) -> Section:
           Column("contrast", "contrast"),
           Column("claim", "claim"),
           Column("measure", "measure"),
+          Column("matched", "at equal"),
           Column("decides", "decides"),
           Column("rule", "rule"),
         ],
@@ -152,6 +157,35 @@ def contrast_table(
     ],
     rows,
   )
+
+
+def over_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
+  """Returns a mean with its interval, as a column NAME shows it.
+
+  Of one seed, whose spread is unknown, without an interval; nothing where one
+  of them is not finite.
+
+  Args:
+    name: of the column.
+    values: one per seed.
+  """
+  known = [value for value in values if math.isfinite(value)]
+  if len(known) != len(values) or not values:
+    return dict.fromkeys((name, f"{name} low", f"{name} high"))
+  if len(values) == 1:
+    return {name: values[0], f"{name} low": None, f"{name} high": None}
+  interval = student(values)
+  return {
+    name: interval.estimate,
+    f"{name} low": interval.low,
+    f"{name} high": interval.high,
+  }
+
+
+def seeds_column(name: str, heading: str, *, percent: bool = False) -> Column:
+  """Returns the column of `over_seeds`."""
+  ends = (f"{name} low", f"{name} high")
+  return Column(name, heading, percent=percent, interval=ends)
 
 
 def verdict_figure(

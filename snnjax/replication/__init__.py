@@ -9,6 +9,7 @@ from snnjax.replication.contrasts import Contrast, paired_contrast
 from snnjax.replication.corrections import holm
 from snnjax.replication.estimates import Estimate
 from snnjax.replication.regression import Coefficient, Regression, regress
+from snnjax.replication.robust_radii import MedianRadii, median_radii
 from snnjax.replication.rules import Rule, describe
 from snnjax.replication.sensitivity import Sensitivity, what_would_change
 from snnjax.replication.verdicts import Conclusion, Verdict, decide
@@ -18,6 +19,7 @@ __all__ = [
   "Conclusion",
   "Contrast",
   "Estimate",
+  "MedianRadii",
   "Regression",
   "Rule",
   "Sensitivity",
@@ -26,6 +28,7 @@ __all__ = [
   "describe",
   "hierarchical_bootstrap",
   "holm",
+  "median_radii",
   "paired_contrast",
   "regress",
   "what_would_change",

@@ -33,8 +33,7 @@ CLAIMS: Mapping[str, Claim] = {
   "random_networks": Claim(
     text=(
       "The closed form of random vulnerability, with the surrogate's gradient, "
-      "describes spiking networks within a factor of 2, at a small radius and "
-      "inside the data box, which it does not know"
+      "describes spiking networks within a factor of 2, at a small radius"
     ),
     source=f"{_SR}; docs/theory.md, statement 2",
     unit="in log(measured/closed form), the median example",
@@ -59,7 +58,7 @@ CLAIMS: Mapping[str, Claim] = {
     text=(
       "The closed form of adversarial vulnerability, with the surrogate's "
       "gradient, describes spiking networks within a factor of 2, at a small "
-      "radius and inside the data box, which it does not know"
+      "radius"
     ),
     source=f"{_SR}; docs/theory.md, statement 1",
     unit="in log(measured/closed form), the median example",
