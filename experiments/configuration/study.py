@@ -174,6 +174,40 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+  """One claim of the ledger, and what decides it.
+
+  Attributes:
+    text: the claim, in words.
+    source: who makes it.
+    unit: of the number that decides, in words.
+    smallest_effect: the smallest that matters, positive, in the unit.
+    alternative: "greater", "less" or "two-sided": where the effect is.
+    contrary: whether it is the contrary of the claim that has this effect:
+      that something deviates, or fails. The claim is verified where the effect
+      is refuted.
+    arms: of a contrast, the treated and the control arm; of anything else, the
+      arms whose networks are measured: their mean, seed by seed.
+    modalities: the sets of modalities that decide; others are told beside.
+    tolerance: of claims on first-order theory: the factor within which a
+      squared change must agree with it where it is said to hold.
+    alpha: the level at which, after Holm's correction over all contrasts of
+      the ledger.
+  """
+
+  text: str
+  source: str
+  unit: str
+  smallest_effect: float
+  alternative: Alternative = "greater"
+  contrary: bool = False
+  arms: tuple[str, ...] = ()
+  modalities: tuple[tuple[str, ...], ...] = ()
+  tolerance: float = 1.0
+  alpha: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
   """All of it.
 
@@ -184,6 +218,7 @@ class Study:
     data: by name.
     protocol: how every network is measured.
     questions: by name.
+    claims: of the ledger, by name; see `claim_ledger.EVIDENCE`.
   """
 
   size: str
@@ -192,6 +227,7 @@ class Study:
   data: Mapping[str, DataSet]
   protocol: Protocol
   questions: Mapping[str, Question]
+  claims: Mapping[str, Claim] = dataclasses.field(default_factory=dict)
 
 
 class Member(NamedTuple):

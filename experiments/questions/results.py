@@ -241,10 +241,75 @@ def load(
   if not finished_only:
     problems = missing + problems
   if problems or not measured:
-    told = problems or missing
-    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
-    raise IncompleteError("\n".join([*told[:_TOLD], *more]))
+    raise _incomplete(problems or missing)
   return measured, missing
+
+
+def load_all(
+  study: Study, path: pathlib.Path, *, finished_only: bool = False
+) -> tuple[list[Measured], list[str]]:
+  """Reads all measurements of all questions, every network once.
+
+  Args:
+    study: the study.
+    path: the folder of all results.
+    finished_only: leave out what nobody measured yet. A network of which a part
+      is measured is returned with that part.
+
+  Returns:
+    The networks, and the measurements that are missing, in words.
+
+  Raises:
+    UsageError: the study lacks radii.
+    IncompleteError: as `load`.
+  """
+  problems: list[str] = []
+  missing: list[str] = []
+  measured: list[Measured] = []
+  wanted = _union(study)
+  for own in wanted:
+    studies.check_radii(study, own)  # a fault of the study, not of its results
+  for own in wanted:
+    place = folder(path, own)
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    for name in own.measurements:
+      try:
+        arrays[name] = read(study, own, place, name)
+      except FileNotFoundError:
+        missing.append(f"{own.words}: no {name}")
+      except (OSError, ValueError) as error:
+        problems.append(f"{own.words}: {error}")
+    if not arrays:
+      continue
+    try:
+      who = files.read_sealed(place / WHO, REMEDY)
+      _check_who(own, who, place / WHO)
+    except (OSError, ValueError) as error:
+      problems.append(f"{own.words}: {error}")
+    else:
+      measured.append(Measured(own, arrays, who))
+  if not finished_only:
+    problems = missing + problems
+  if problems or not measured:
+    raise _incomplete(problems or missing)
+  return measured, missing
+
+
+def _incomplete(told: Sequence[str]) -> IncompleteError:
+  """The error that names networks, not more than a reader can take in."""
+  more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+  return IncompleteError("\n".join([*told[:_TOLD], *more]))
+
+
+def _union(study: Study) -> Sequence[Member]:
+  """The networks of all questions, with what any of them measures."""
+  wanted: dict[str, Member] = {}
+  for question in study.questions:
+    for own in studies.members(study, question):
+      before = wanted.get(own.name, own).measurements
+      names = dict.fromkeys((*before, *own.measurements))
+      wanted[own.name] = own._replace(measurements=tuple(names))
+  return list(wanted.values())
 
 
 def _check_who(own: Member, who: Mapping[str, Any], file: pathlib.Path) -> None:

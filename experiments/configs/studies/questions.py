@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.configs.studies import claims
 from experiments.configuration.schema import (
   Config,
   Data,
@@ -555,4 +556,5 @@ def cpu() -> Study:
       "sparsity_under_attack": _SPARSITY,
       "norm_transfer": _TRANSFER,
     },
+    claims=claims.CLAIMS,
   )

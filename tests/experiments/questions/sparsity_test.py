@@ -12,6 +12,7 @@ import pytest
 from experiments.command.exits import DataError, ExitCode, UsageError
 from experiments.configuration import study as studies
 from experiments.questions import (
+  claim_answer,
   measurement,
   outcomes,
   question_run,
@@ -317,3 +318,17 @@ def test_zero_gradients_are_counted_and_nowhere_averaged():
   np.testing.assert_allclose(
     log_l2, np.mean([x - (np.log(4) + x) / 2 for x in (1.0, 2.0)]), rtol=1e-6
   )
+
+
+def test_the_ledger_is_made_of_the_same_results(study, pool, tmp_path):
+  """Every claim has a verdict; what nobody measured decides nothing."""
+  assert claim_answer.run(Options(pool, study)) is ExitCode.DONE
+  asked = Options(tmp_path, study, pool / "results")
+  assert claim_answer.run(asked) is ExitCode.DONE
+  assert files_of(pool / "claims") == files_of(tmp_path / "claims")
+  report = json.loads((tmp_path / "claims" / "report.json").read_text())
+  (table,) = report["sections"][0]["tables"]
+  verdicts = {row["name"]: row["verdict"] for row in table["rows"]}
+  assert list(verdicts) == list(study.claims)
+  assert verdicts["random_linear"] == "verified"
+  assert verdicts["random_networks"] == "undecided"
