@@ -2,63 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.configuration import study as studies
 from experiments.configuration.study import Study
-from experiments.questions import doubts, outcomes, wording
+from experiments.questions import doubts, outcomes, transfer_figures, wording
+from experiments.questions import transfer_numbers as numbers
 from experiments.questions.outcomes import Compared, Decided, Grouped
 from experiments.questions.results import Measured
 from snnjax import replication
-from snnjax.replication import Coefficient, MedianRadii, Regression
+from snnjax.replication import MedianRadii, Regression
 from snnjax.report import Column, Record, Section, Table
 
 NAME = "norm_transfer"
-# Of the regression; each a path of `outcomes.number`. Gradients are those of
-# the margin, clean, of all that the network sees.
-SIZE, SPARSITY, MARGIN = "log size", "log participation ratio", "log margin"
-_PATHS = {
-  SIZE: "mean/margin/clean/own/whole/log_l1",
-  SPARSITY: "mean/margin/clean/own/whole/log_participation_ratio",
-  MARGIN: "log_margin",
-}
-# At equal strength against linf: networks between these two arms.
-_ORDINARY, _HARDENED = "conventional", "at_linf"
-
-
-class Predicted(NamedTuple):
-  """A slope that first-order theory expects, docs/theory.md, section 6.
-
-  Attributes:
-    low: the least of it.
-    high: the largest.
-    words: for a table.
-  """
-
-  low: float
-  high: float
-  words: str
-
-  def meets(self, estimate: Coefficient) -> bool:
-    """Whether an interval reaches it."""
-    return estimate.low <= self.high and estimate.high >= self.low
-
-
-_ONE = Predicted(-1.0, -1.0, "-1")
-_FALLS, _RISES = (
-  Predicted(-math.inf, 0.0, "below 0"),
-  Predicted(0.0, math.inf, "above 0"),
-)
-# Where sites are counted theory has signs only, section 4: the sum of the
-# largest gains grows with the gradient, and is larger where few sites hold it.
-PREDICTED: Mapping[str, Mapping[str, Predicted]] = {
-  "linf": {SIZE: _ONE, SPARSITY: Predicted(0.0, 0.0, "0")},
-  "l2": {SIZE: _ONE, SPARSITY: Predicted(0.5, 0.5, "1/2")},
-  "l1": {SIZE: _ONE, SPARSITY: Predicted(0.5, 1.0, "1/2 to 1")},
-  "l0": {SIZE: _FALLS, SPARSITY: _RISES},
-}
-_MARGIN_SLOPES = {"l0": _RISES}
-_MARGIN_SLOPE = Predicted(1.0, 1.0, "1")
 
 
 def answer(
@@ -87,10 +43,14 @@ def answer(
     alarms=doubts.alarms(study, networks),
     sections=[
       wording.rules_section(question),
-      _answer_section(compared, decided),
+      _answer_section(compared, decided)._replace(
+        figures=[wording.verdict_figure(question, compared, decided)]
+      ),
       _matrix_section(study, networks),
       _gap_section(study, networks),
-      _regression_section(slopes, spreads),
+      _regression_section(slopes, spreads)._replace(
+        figures=transfer_figures.scatters(study, networks)
+      ),
       wording.networks_section(study, measured),
     ],
     provenance=wording.provenance(study, measured),
@@ -112,36 +72,6 @@ def _answer_section(
   )
 
 
-def shares(
-  study: Study, arms: Mapping[str, Mapping[int, Measured]]
-) -> dict[str, dict[str, dict[int, float]]]:
-  """Returns the transfer matrix of a cell: arm -> path -> seed -> accuracy.
-
-  The paths are numbers of `outcomes`: ``transfer/NORM/LEVEL`` of every norm and
-  radius, their means ``transfer/NORM/mean``, and those of ``union``.
-
-  Args:
-    study: the study.
-    arms: the networks of a cell, by arm and seed.
-  """
-  return {
-    arm: {
-      path: outcomes.by_seed(study, seeds, path)
-      for path in _paths(study, next(iter(seeds.values())))
-    }
-    for arm, seeds in arms.items()
-  }
-
-
-def _paths(study: Study, any_network: Measured) -> list[str]:
-  """All columns of the matrix."""
-  radii = studies.check_radii(study, any_network.member)
-  norms = study.protocol.transfer_norms
-  levels = [*range(len(radii[norms[0]])), "mean"]
-  kinds = [*(f"transfer/{norm}" for norm in norms), "union"]
-  return [f"{kind}/{level}" for kind in kinds for level in levels]
-
-
 def _matrix_section(study: Study, networks: Grouped) -> Section:
   """The transfer matrix: means over radii, then every radius."""
   wide: list[dict[str, Any]] = []
@@ -150,7 +80,7 @@ def _matrix_section(study: Study, networks: Grouped) -> Section:
   means = {f"transfer/{norm}/mean": f"left by {norm}" for norm in norms}
   means |= {"union/mean": "left by all norms"}
   for cell, arms in networks.items():
-    for arm, columns in shares(study, arms).items():
+    for arm, columns in numbers.shares(study, arms).items():
       who = {
         "data": cell.data,
         "modalities": cell.inputs,
@@ -220,6 +150,7 @@ def _matrix_section(study: Study, networks: Grouped) -> Section:
         rows,
       ),
     ],
+    transfer_figures.matrices(study, networks),
   )
 
 
@@ -227,10 +158,10 @@ def _gap_section(study: Study, networks: Grouped) -> Section:
   """What is left under other norms at equal linf robustness."""
   rows: list[dict[str, Any]] = []
   for cell, arms in networks.items():
-    if not {_ORDINARY, _HARDENED} <= set(arms):
+    if not {numbers.ORDINARY, numbers.HARDENED} <= set(arms):
       continue
     for arm in arms:
-      if arm in (_ORDINARY, _HARDENED):
+      if arm in (numbers.ORDINARY, numbers.HARDENED):
         continue
       for norm in (outcomes.REST, *outcomes.transfer_norms(study)):
         rows.append(
@@ -281,7 +212,7 @@ def _gap(
   """One gap as a row of the table, or why there is none."""
   chosen = [
     (name, seed, each)
-    for name in (_ORDINARY, _HARDENED, arm)
+    for name in (numbers.ORDINARY, numbers.HARDENED, arm)
     for seed, each in arms[name].items()
   ]
   left, against_linf = (
@@ -322,15 +253,18 @@ def _regression_rows(
     for norm in study.protocol.transfer_norms:
       here = {**who, "norm": norm}
       try:
-        radii = radii_of(study, arms, norm)
+        radii = numbers.radii_of(study, arms, norm)
       except ValueError as error:
         slopes.append({**here, "note": str(error)})
         continue
       spreads.append({**here, **_spread(study, arms, norm, radii)})
-      for predictors in ((SIZE, SPARSITY), (SIZE, SPARSITY, MARGIN)):
+      for predictors in (
+        (numbers.SIZE, numbers.SPARSITY),
+        (numbers.SIZE, numbers.SPARSITY, numbers.MARGIN),
+      ):
         model = _model(predictors)
         try:
-          fits = regressions(study, arms, norm, predictors)
+          fits = numbers.regressions(study, arms, norm, predictors)
         except ValueError as error:
           slopes.append({**here, "model": model, "note": str(error)})
           continue
@@ -347,12 +281,13 @@ def _size_or_sparsity(slopes: Sequence[Mapping[str, Any]]) -> list[str]:
   pairs = {
     (row["data"], row["modalities"], row["norm"], row["predictor"]): row
     for row in slopes
-    if row["note"] == "" and row["model"] == _model((SIZE, SPARSITY))
+    if row["note"] == ""
+    and row["model"] == _model((numbers.SIZE, numbers.SPARSITY))
   }
   for (data, inputs, norm, predictor), row in pairs.items():
-    if predictor != SIZE:
+    if predictor != numbers.SIZE:
       continue
-    both = (row, pairs[data, inputs, norm, SPARSITY])
+    both = (row, pairs[data, inputs, norm, numbers.SPARSITY])
     size, sparsity = (
       f"{each['slope']:.2f} [{each['low']:.2f}, {each['high']:.2f}] "
       f"(expected {each['expected']})"
@@ -440,62 +375,6 @@ def _regression_section(
   )
 
 
-def radii_of(
-  study: Study, arms: Mapping[str, Mapping[int, Measured]], norm: str
-) -> MedianRadii:
-  """Returns the median robust radii of a cell's networks, arm by arm.
-
-  Args:
-    study: the study.
-    arms: the networks, by arm and seed.
-    norm: of the attack.
-
-  Raises:
-    ValueError: accuracy does not fall with the radius.
-  """
-  every = _every(arms)
-  left, right = outcomes.counts_left(study, every, norm)
-  radii = studies.check_radii(study, every[0].member)[norm]
-  return replication.median_radii(left, right, radii)
-
-
-def regressions(
-  study: Study,
-  arms: Mapping[str, Mapping[int, Measured]],
-  norm: str,
-  predictors: Sequence[str],
-) -> dict[str, Regression]:
-  """Returns log robust radius on properties, by what errors are clustered by.
-
-  Args:
-    study: the study.
-    arms: the networks of a cell, by arm and seed.
-    norm: of the attack.
-    predictors: of `SIZE`, `SPARSITY` and `MARGIN`.
-
-  Raises:
-    ValueError: there are too few networks, or they do not differ; see
-      `replication.regress`.
-  """
-  columns = {
-    name: [outcomes.number(study, each, _PATHS[name]) for each in _every(arms)]
-    for name in predictors
-  }
-  places = [(arm, seed) for arm, seeds in arms.items() for seed in seeds]
-  radii = radii_of(study, arms, norm).log_radii
-  return {
-    word: replication.regress(radii, columns, clusters=labels)
-    for word, labels in (
-      ("seed", [seed for _, seed in places]),
-      ("arm", [arm for arm, _ in places]),
-    )
-  }
-
-
-def _every(arms: Mapping[str, Mapping[int, Measured]]) -> list[Measured]:
-  return [each for seeds in arms.values() for each in seeds.values()]
-
-
 def _slope_rows(
   norm: str, predictors: Sequence[str], fits: Mapping[str, Regression]
 ) -> list[dict[str, Any]]:
@@ -506,9 +385,9 @@ def _slope_rows(
     word = max(slopes, key=lambda key: slopes[key].high - slopes[key].low)
     slope, fit = slopes[word], fits[word]
     expected = (
-      _MARGIN_SLOPES.get(norm, _MARGIN_SLOPE)
-      if name == MARGIN
-      else PREDICTED[norm][name]
+      numbers.MARGIN_SLOPES.get(norm, numbers.MARGIN_SLOPE)
+      if name == numbers.MARGIN
+      else numbers.PREDICTED[norm][name]
     )
     rows.append(
       {
@@ -537,7 +416,7 @@ def _spread(
   fit: MedianRadii,
 ) -> dict[str, Any]:
   """How well the model of radii fits, as a row."""
-  every = _every(arms)
+  every = numbers.every_network(arms)
   left, right = outcomes.counts_left(study, every, norm)
   radii = studies.check_radii(study, every[0].member)[norm]
   off = left / right[:, None] - fit.shares

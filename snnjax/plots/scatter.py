@@ -47,7 +47,7 @@ class NetworkPoint(NamedTuple):
 
 
 class Slopes(NamedTuple):
-  """What a regression makes of a panel: accuracy gained per unit.
+  """What a regression makes of a panel: robustness gained per unit.
 
   Attributes:
     size: per unit of log ||g||_1, with the other held.
@@ -67,6 +67,7 @@ def size_against_sparsity(
   name: str = "size_against_sparsity",
   title: str = "Size and sparsity of gradients, and robustness",
   colour_label: str = "Robust accuracy [%]",
+  fitted: str = "accuracy",
   columns: int = 2,
 ) -> Figure:
   """Draws every network by gradient size and sparsity, coloured by robustness.
@@ -77,14 +78,15 @@ def size_against_sparsity(
   Args:
     points: by attack norm (one panel each), the networks.
     caption: what it shows.
-    slopes: by attack norm, of a regression of accuracy on both. An arrow
-      points to where the fitted accuracy rises, each axis counted in its
+    slopes: by attack norm, of a regression of robustness on both. An arrow
+      points to where the fitted one rises, each axis counted in its
       standard deviation over the panel's networks; along an axis if that one
       alone explains it. The slopes are written below the panel.
     confidence: of the slopes' intervals; an `Interval` is taken to have it.
     name: of the files.
     title: of the figure.
     colour_label: at the colour bar.
+    fitted: what the slopes are of, in words.
     columns: panels beside each other.
 
   Raises:
@@ -121,7 +123,7 @@ def size_against_sparsity(
     norm: [_who(p) for p in networks if p not in drawn[norm]]
     for norm, networks in points.items()
   }
-  canvas.reading_key(drawing, _key(without, fits, confidence))
+  canvas.reading_key(drawing, _key(without, fits, confidence, fitted))
   return Figure(
     name,
     title,
@@ -237,7 +239,7 @@ def _dress(axes: Axes, norm: str, first: bool, pad: float) -> None:
     axes,
     canvas.labels([norm], 40)[norm],
     "l1 norm of the gradient",
-    "participation ratio [entries]" if first else "",
+    "participation ratio" if first else "",
     pad,
   )
   axes.tick_params(labelbottom=True)
@@ -325,16 +327,17 @@ def _key(
   without: Mapping[str, list[str]],
   fits: Mapping[str, Mapping[str, Any]],
   confidence: float,
+  fitted: str,
 ) -> list[str]:
   sentences = ["A mark is a network; logarithmic axes."]
   if any(fit["direction"] for fit in fits.values()):
     sentences.append(
-      "Arrow: where the fitted accuracy rises, each axis in its standard "
+      f"Arrow: where the fitted {fitted} rises, each axis in its standard "
       "deviation."
     )
   if fits:
     sentences.append(
-      "Above: accuracy per unit of log size and of log participation ratio, "
+      f"Above: {fitted} per unit of log size and of log participation ratio, "
       f"with {wording.percent(confidence)} intervals."
     )
   missing = [

@@ -21,6 +21,7 @@ from experiments.questions import (
   pool,
   results,
   transfer_answer,
+  transfer_numbers,
 )
 from experiments.questions.measurement import ATTACK, Subject
 from experiments.questions.results import Measured
@@ -387,9 +388,9 @@ def test_slopes_of_networks_that_follow_theory_are_theory_s(answered):
     size, sparsity, margin = (
       slopes[norm, THREE, name]
       for name in (
-        transfer_answer.SIZE,
-        transfer_answer.SPARSITY,
-        transfer_answer.MARGIN,
+        transfer_numbers.SIZE,
+        transfer_numbers.SPARSITY,
+        transfer_numbers.MARGIN,
       )
     )
     assert size["slope"] == pytest.approx(-1, abs=0.08)
@@ -398,15 +399,15 @@ def test_slopes_of_networks_that_follow_theory_are_theory_s(answered):
     assert size["inflation"] > 1
     # The wider of both intervals.
     assert size["clusters"] in ("seed", "arm")
-  linf = slopes["linf", THREE, transfer_answer.SPARSITY]
+  linf = slopes["linf", THREE, transfer_numbers.SPARSITY]
   assert linf["meets"] == (linf["low"] <= 0 <= linf["high"])
-  assert not slopes["l2", THREE, transfer_answer.SIZE]["note"]
+  assert not slopes["l2", THREE, transfer_numbers.SIZE]["note"]
 
 
 def test_the_wider_interval_is_told(theory, answered):
-  both = (transfer_answer.SIZE, transfer_answer.SPARSITY)
+  both = (transfer_numbers.SIZE, transfer_numbers.SPARSITY)
   (cell,) = outcomes.grouped(theory).values()
-  fits = transfer_answer.regressions(STUDY, cell, "l2", both)
+  fits = transfer_numbers.regressions(STUDY, cell, "l2", both)
   rows = {
     row["predictor"]: row
     for row in table(answered, "slopes")
