@@ -192,9 +192,14 @@ def test_what_is_no_loss_of_logits_is_told(wrong):
 
 def test_an_oracle_comes_with_a_loss_of_its_own():
   says = r"loss must be None beside an oracle.*got the function dlr"
-  for make in (attacks.pgd, attacks.auto_pgd, attacks.spgd):
+  ball = attacks.linf(EPSILON)
+  for make, threat in (
+    (attacks.pgd, ball),
+    (attacks.auto_pgd, ball),
+    (attacks.spgd, attacks.l0(1)),
+  ):
     with pytest.raises(ValueError, match=says):
-      make(ORACLE, attacks.linf(EPSILON), loss=losses.dlr, steps=1)
+      make(ORACLE, threat, loss=losses.dlr, steps=1)
 
 
 GRADIENTS = {

@@ -170,10 +170,6 @@ class Subject(NamedTuple):
     name = rule or self.member.config.model.rule
     return jax.tree_util.Partial(self.parts.logits[name], self.variables)
 
-  def key(self, purpose: str) -> Key:
-    """Returns the key of one purpose, equal for all arms of a seed."""
-    return build.key(self.member.config, f"questions: {purpose}")
-
   def ball(self, norm: str, level: int, share: float = 1.0) -> dict[str, Array]:
     """Returns the radius of every modality, as arrays."""
     radius = share * self.radii[norm][level]
@@ -298,7 +294,7 @@ def _gradient_table(
         subject.bound(rule),
         points[point],
         subject.batch.labels,
-        key=subject.key("gradients"),
+        key=build.key(subject.member.config, "questions: gradients"),
         microbatch=subject.protocol.microbatch,
       )
       columns.append(measured)  # [N, C, Q, M]
@@ -371,13 +367,18 @@ def _evaluate(
     # On the host: every other number of rows would be compiled for itself.
     jax.tree.map(lambda leaf: np.asarray(leaf)[rows], subject.batch.inputs),
     np.asarray(subject.batch.labels)[rows],
-    key=subject.key("attacks"),
+    key=_attack_key(subject),
     indices=rows,
     microbatch=subject.protocol.microbatch,
     progress=_tell_stages(subject, list(builders)),
   )
   evaluation.refuse_outside(whole)
   return whole
+
+
+def _attack_key(subject: Subject) -> Key:
+  """The key of all attacks, equal for all arms of a seed."""
+  return build.key(subject.member.config, "questions: attacks")
 
 
 class Attacked(NamedTuple):
@@ -430,7 +431,7 @@ def attack(
       subject.bound(),
       batch.inputs,
       batch.labels,
-      key=subject.key("attacks"),
+      key=_attack_key(subject),
       microbatch=subject.protocol.microbatch,
       survivors=survivors,
       progress=_tell_stages(subject, list(builders)),
@@ -606,7 +607,7 @@ def _clean_margins(subject: Subject) -> np.ndarray:
     subject.bound(),
     subject.batch.inputs,
     subject.batch.labels,
-    key=subject.key("margins"),
+    key=build.key(subject.member.config, "questions: margins"),
     microbatch=subject.protocol.microbatch,
   )
   return np.asarray(measured)
@@ -649,7 +650,7 @@ def _firing_rate(subject: Subject) -> np.ndarray:
     subject.bound(),
     subject.batch.inputs,
     subject.batch.labels,
-    key=subject.key("rates"),
+    key=build.key(subject.member.config, "questions: rates"),
     microbatch=subject.protocol.microbatch,
   )
   return np.asarray(rates)
@@ -755,7 +756,7 @@ def _measure_along(subject: Subject, correct: np.ndarray) -> Arrays:
       subject.bound(),
       few.inputs,
       few.labels,
-      key=subject.key("along"),
+      key=build.key(subject.member.config, "questions: along"),
       microbatch=min(protocol.microbatch, len(few.labels)),
     )
     metrics, correct_there = (each[right] for each in recorded)
@@ -842,7 +843,7 @@ def _measure_vulnerability(
     subject.bound(),
     few.inputs,
     few.labels,
-    key=subject.key("vulnerability"),
+    key=build.key(subject.member.config, "questions: vulnerability"),
     microbatch=min(protocol.microbatch, len(few.labels)),
   )
   return np.asarray(measured).T

@@ -319,7 +319,7 @@ def test_a_tar_of_endless_folders_is_refused(tmp_path):
     gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + bombs.TAR_END)
   )
   with pytest.raises(ValueError, match="folders deep"):
-    file_trees.of_tar(path)
+    file_trees.of_archive(path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])

@@ -79,7 +79,7 @@ def test_a_finished_pool_trains_nothing(study, pool, capsys):
 def test_the_rules_stand_first_and_every_network_is_named(study, pool):
   record = json.loads((pool / NAME / "report.json").read_text())
   sections = [section["title"] for section in record["sections"]]
-  assert sections[0] == "The decision rules"
+  assert sections[:2] == ["The figure", "The decision rules"]
   names = {own.name for own in studies.members(study, NAME)}
   rows = (pool / NAME / "tables" / "networks.csv").read_text()
   assert len(names) == 6
