@@ -182,22 +182,24 @@ def _gap_section(study: Study, networks: Grouped) -> Section:
     "what as much linf robustness brings along. Where the variance inflation "
     "is large the data cannot tell the arm from its linf robustness.",
     [
-      Table(
-        "gaps",
-        "Transfer gaps",
-        "In accuracy; `rest` is the mean over the norms other than linf.",
-        [
-          Column("data", "data set"),
-          Column("modalities", "modalities"),
-          Column("arm", "trained by"),
-          Column("norm", "attacked in"),
-          Column("gap", "gap", percent=True, interval=("low", "high")),
-          Column("p", "p"),
-          Column("inflation", "variance inflation"),
-          Column("networks", "networks"),
-          Column("note", "note"),
-        ],
-        rows,
+      wording.filled(
+        Table(
+          "gaps",
+          "Transfer gaps",
+          "In accuracy; `rest` is the mean over the norms other than linf.",
+          [
+            Column("data", "data set"),
+            Column("modalities", "modalities"),
+            Column("arm", "trained by"),
+            Column("norm", "attacked in"),
+            Column("gap", "gap", percent=True, interval=("low", "high")),
+            Column("p", "p"),
+            Column("inflation", "variance inflation"),
+            Column("networks", "networks"),
+            Column("note", "note"),
+          ],
+          rows,
+        )
       )
     ],
   )
@@ -331,28 +333,30 @@ def _regression_section(
     "l2 and 1/2 to 1 under l1 (denser gradients transfer); under l0 signs "
     "only. It is about one ball, while here every modality has its own.",
     [
-      Table(
-        "slopes",
-        "Slopes",
-        "Of log median robust radius, beside those of first-order theory.",
-        [
-          Column("data", "data set"),
-          Column("modalities", "modalities"),
-          Column("norm", "attacked in"),
-          Column("model", "model"),
-          Column("predictor", "predictor"),
-          Column("slope", "slope", interval=("low", "high")),
-          Column("expected", "expected"),
-          Column("meets", "interval reaches it"),
-          Column("own", "own R^2"),
-          Column("r_squared", "R^2"),
-          Column("inflation", "variance inflation"),
-          Column("clusters", "clustered by"),
-          Column("freedom", "degrees of freedom"),
-          Column("networks", "networks"),
-          Column("note", "note"),
-        ],
-        slopes,
+      wording.filled(
+        Table(
+          "slopes",
+          "Slopes",
+          "Of log median robust radius, beside those of first-order theory.",
+          [
+            Column("data", "data set"),
+            Column("modalities", "modalities"),
+            Column("norm", "attacked in"),
+            Column("model", "model"),
+            Column("predictor", "predictor"),
+            Column("slope", "slope", interval=("low", "high")),
+            Column("expected", "expected"),
+            Column("meets", "interval reaches it"),
+            Column("own", "own R^2"),
+            Column("r_squared", "R^2"),
+            Column("inflation", "variance inflation"),
+            Column("clusters", "clustered by"),
+            Column("freedom", "degrees of freedom"),
+            Column("networks", "networks"),
+            Column("note", "note"),
+          ],
+          slopes,
+        )
       ),
       Table(
         "spreads",

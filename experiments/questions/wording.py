@@ -11,7 +11,7 @@ from experiments.questions.results import Measured
 from snnjax import plots, replication
 from snnjax.intervals import student
 from snnjax.report import Column, Figure, Record, Section, Table
-from snnjax.report.record import jsonable
+from snnjax.report.record import jsonable, keys_of
 from snnjax.storage import identity
 
 _MOST = 12  # of missing networks named in a summary; a table has them all
@@ -269,6 +269,13 @@ def provenance(study: Study, measured: Sequence[Measured]) -> dict[str, Any]:
     "arms": {name: dict(arm.keys) for name, arm in study.arms.items()},
     "networks": len(measured),
   }
+
+
+def filled(table: Table) -> Table:
+  """Returns a table whose rows say None of what they lack, beside a note."""
+  shown = [key for column in table.columns for key in keys_of(column)]
+  empty = dict.fromkeys(shown)
+  return table._replace(rows=[{**empty, **row} for row in table.rows])
 
 
 _DIGITS = 10
