@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the pool of networks, and of the answer."
 )
-_SIZE = flags.DEFINE_string("size", "cpu", "Of the study, such as smoke or cpu.")
+_SIZE = flags.DEFINE_string(
+  "size", "cpu", "Of the study, such as smoke or cpu."
+)
 _STUDY = flags.DEFINE_string(
   "study", None, "Python file whose get_config(size) returns another study."
 )
