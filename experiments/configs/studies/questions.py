@@ -120,8 +120,8 @@ _LINF_STEPS = {
   "modalities.image.step_size": 0.1,
   "modalities.events.step_size": 0.1,
 }
-# How each network is trained. Constants of a penalty were chosen on the
-# calibration seed alone, see docs/questions.md.
+# How each network is trained. What the constants of penalties rest on is told
+# in docs/questions.md.
 _ARMS: Mapping[str, Arm] = {
   "conventional": Arm(about="conventional", keys={"method.name": "vanilla"}),
   "hire": Arm(
