@@ -212,7 +212,7 @@ def gradients(subject: Subject) -> Arrays:
   points = {CLEAN: subject.batch.inputs, **outcome.points}
   for norm, moved in outcome.points.items():
     result |= _visible(subject, norm, moved)
-  result["firing_rate"] = _firing_rate(subject)
+  result |= _clean_pass(subject)
   result["gradient"] = _gradient_table(subject, points)
   result["part_sizes"] = _part_sizes(subject)
   result |= _measure_along(subject, result["correct"])
@@ -441,11 +441,7 @@ def attack(
   ids = np.arange(len(labels))
   whole = evaluation.collect(ids, labels, list(builders), chunks, survivors)
   evaluation.refuse_outside(whole)
-  arrays: Arrays = {
-    "label": labels,
-    "correct": whole.clean.correct,
-    "margin": _clean_margins(subject),
-  }
+  arrays: Arrays = {"label": labels, "correct": whole.clean.correct}
   for path in beside:
     arrays[path] = whole.attacks[path].success
   points = {}
@@ -594,25 +590,6 @@ def _tell_stages(
   return tell
 
 
-def _clean_margins(subject: Subject) -> np.ndarray:
-  """The margins of the clean inputs, [N]."""
-
-  def margins(
-    logits: LogitsFn, keys: Key, inputs: Inputs, labels: Labels
-  ) -> Array:
-    return losses.composed(logits, CONFIDENCES["margin"])(keys, inputs, labels)
-
-  measured: Any = in_microbatches(
-    margins,
-    subject.bound(),
-    subject.batch.inputs,
-    subject.batch.labels,
-    key=build.key(subject.member.config, "questions: margins"),
-    microbatch=subject.protocol.microbatch,
-  )
-  return np.asarray(measured)
-
-
 def _visible(subject: Subject, norm: str, moved: Inputs) -> Arrays:
   """How far the worst attack went, and how visible that is."""
   result: Arrays = {}
@@ -631,29 +608,32 @@ def _visible(subject: Subject, norm: str, moved: Inputs) -> Arrays:
   return result
 
 
-def _firing_rate(subject: Subject) -> np.ndarray:
-  """Spikes per neuron and step of every clean example, [N]."""
+def _clean_pass(subject: Subject) -> Arrays:
+  """Margins, and spikes per neuron and step, of the clean inputs, each [N]."""
 
-  def rate(
+  def measure(
     logits: LogitsFn, keys: Key, inputs: Inputs, labels: Labels
-  ) -> Array:
-    del logits
-    traces = subject.parts.forward(subject.variables, keys, inputs).traces
+  ) -> dict[str, Array]:
+    del logits  # the forward pass gives them, with the spikes
+    forward = subject.parts.forward(subject.variables, keys, inputs)
     rows = [
       jnp.moveaxis(trace.spikes, 1, 0).reshape(len(labels), -1)
-      for trace in traces.values()
+      for trace in forward.traces.values()
     ]
-    return jnp.mean(jnp.concatenate(rows, 1), 1)
+    return {
+      "margin": CONFIDENCES["margin"](forward.logits, jnp.asarray(labels)),
+      "firing_rate": jnp.mean(jnp.concatenate(rows, 1), 1),
+    }
 
-  rates: Any = in_microbatches(
-    rate,
+  measured: Any = in_microbatches(
+    measure,
     subject.bound(),
     subject.batch.inputs,
     subject.batch.labels,
-    key=build.key(subject.member.config, "questions: rates"),
+    key=build.key(subject.member.config, "questions: clean"),
     microbatch=subject.protocol.microbatch,
   )
-  return np.asarray(rates)
+  return dict(measured)
 
 
 def points_of(protocol: Protocol) -> tuple[str, ...]:

@@ -93,7 +93,8 @@ def rules_section(question: Question) -> Section:
     )
   return Section(
     "The decision rules",
-    "Written down in the study before the networks were trained. The unit of "
+    "As the study has them; docs/questions.md says when each was written. The "
+    "unit of "
     "replication is the training seed; examples are nested in it. Only "
     "contrasts that decide are corrected for, and have a verdict.",
     [

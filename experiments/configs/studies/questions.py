@@ -3,7 +3,7 @@
     python -m experiments.sparsity_under_attack --workdir=DIR --size=cpu
     python -m experiments.norm_transfer --workdir=DIR --size=cpu
 
-Everything that decides stands here, before a network is trained.
+Everything that decides stands here.
 """
 
 import dataclasses
