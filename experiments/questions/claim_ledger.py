@@ -15,6 +15,7 @@ from experiments.configuration.study import Claim, Study
 from experiments.questions import (
   committed_evidence,
   network_evidence,
+  outcomes,
   theory_evidence,
 )
 from experiments.questions.claim_evidence import (
@@ -97,15 +98,7 @@ def rule_of(name: str, claim: Claim) -> Rule:
   Raises:
     UsageError: it makes no sense.
   """
-  try:
-    return Rule(
-      smallest_effect=claim.smallest_effect,
-      alpha=claim.alpha,
-      alternative=claim.alternative,
-      unit=claim.unit,
-    )
-  except ValueError as error:
-    raise UsageError(f"claims[{name!r}]: {error}") from None
+  return outcomes.decision_rule(f"claims[{name!r}]", claim, claim.alpha)
 
 
 def ledger(context: Context) -> list[Entry]:

@@ -26,7 +26,7 @@ import numpy as np
 
 from experiments.command.exits import UsageError
 from experiments.configuration import study as studies
-from experiments.configuration.study import Contrast, Question, Study
+from experiments.configuration.study import Claim, Contrast, Question, Study
 from experiments.questions import measurement
 from experiments.questions.measurement import ATTACK, DERIVED, METRICS
 from experiments.questions.results import Measured
@@ -220,6 +220,28 @@ def by_seed(
   return {seed: number(study, each, name) for seed, each in networks.items()}
 
 
+def decision_rule(name: str, source: Contrast | Claim, alpha: float) -> Rule:
+  """Returns the decision rule of a contrast or a claim.
+
+  Args:
+    name: what it is called in an error.
+    source: its smallest effect, alternative and unit.
+    alpha: the level of the test.
+
+  Raises:
+    UsageError: it makes no sense.
+  """
+  try:
+    return Rule(
+      smallest_effect=source.smallest_effect,
+      alpha=alpha,
+      alternative=source.alternative,
+      unit=source.unit,
+    )
+  except ValueError as error:
+    raise UsageError(f"{name}: {error}") from None
+
+
 class Compared(NamedTuple):
   """A contrast in one cell.
 
@@ -333,15 +355,7 @@ def rule_of(question: Question, contrast: Contrast) -> Rule:
   Raises:
     UsageError: it makes no sense.
   """
-  try:
-    return Rule(
-      smallest_effect=contrast.smallest_effect,
-      alpha=question.alpha,
-      alternative=contrast.alternative,
-      unit=contrast.unit,
-    )
-  except ValueError as error:
-    raise UsageError(f"contrast {contrast.name!r}: {error}") from None
+  return decision_rule(f"contrast {contrast.name!r}", contrast, question.alpha)
 
 
 class Decided(NamedTuple):

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.configuration import study as studies
-from experiments.configuration.study import Study
+from experiments.configuration.study import Question, Study
 from experiments.questions import doubts, outcomes, transfer_figures, wording
 from experiments.questions import transfer_numbers as numbers
 from experiments.questions.outcomes import Compared, Decided, Grouped
 from experiments.questions.results import Measured
 from snnjax import replication
 from snnjax.replication import MedianRadii, Regression
-from snnjax.report import Column, Record, Section, Table
+from snnjax.report import Column, Figure, Record, Section, Table
 
 NAME = "norm_transfer"
 
@@ -43,13 +43,11 @@ def answer(
     alarms=doubts.alarms(study, networks),
     sections=[
       wording.rules_section(question),
-      _answer_section(compared, decided)._replace(
-        figures=[wording.verdict_figure(question, compared, decided)]
-      ),
+      _answer_section(question, compared, decided),
       _matrix_section(study, networks),
       _gap_section(study, networks),
-      _regression_section(slopes, spreads)._replace(
-        figures=transfer_figures.scatters(study, networks)
+      _regression_section(
+        slopes, spreads, transfer_figures.scatters(study, networks)
       ),
       wording.networks_section(study, measured),
     ],
@@ -58,7 +56,9 @@ def answer(
 
 
 def _answer_section(
-  compared: Sequence[Compared], decided: Mapping[str, Decided]
+  question: Question,
+  compared: Sequence[Compared],
+  decided: Mapping[str, Decided],
 ) -> Section:
   return Section(
     "The contrasts",
@@ -69,6 +69,7 @@ def _answer_section(
     "or gradient size subtract, seed by seed, what the arms' difference in it "
     "is worth along two reference arms.",
     [wording.contrast_table(compared, decided)],
+    [wording.verdict_figure(question, compared, decided)],
   )
 
 
@@ -310,7 +311,9 @@ def _model(predictors: Sequence[str]) -> str:
 
 
 def _regression_section(
-  slopes: Sequence[Mapping[str, Any]], spreads: Sequence[Mapping[str, Any]]
+  slopes: Sequence[Mapping[str, Any]],
+  spreads: Sequence[Mapping[str, Any]],
+  figures: Sequence[Figure],
 ) -> Section:
   """Is it the size of the gradient, or its sparsity?"""
   return Section(
@@ -376,6 +379,7 @@ def _regression_section(
         spreads,
       ),
     ],
+    figures,
   )
 
 

@@ -94,8 +94,7 @@ def rules_section(question: Question) -> Section:
   return Section(
     "The decision rules",
     "As the study has them; docs/questions.md says when each was written. The "
-    "unit of "
-    "replication is the training seed; examples are nested in it. Only "
+    "unit of replication is the training seed; examples are nested in it. Only "
     "contrasts that decide are corrected for, and have a verdict.",
     [
       Table(
