@@ -120,7 +120,7 @@ class Contrast:
     claim: what is claimed, in words.
     treated: an arm.
     control: an arm.
-    measure: what is compared, the path of a number; see `outcomes`.
+    measure: what is compared, the path of a number; see `network_numbers`.
     unit: of it, in words.
     alternative: where the treated arm is claimed to be, "greater" or "less";
       "two-sided" is either.

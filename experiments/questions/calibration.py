@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.questions import measurement
-from experiments.questions.measurement import Subject
+from experiments.measuring import worst_points
+from experiments.measuring.named_arrays import ATTACK
+from experiments.measuring.subject import Subject
 
 SHARES = (0.6, 0.3, 0.05)
 FIRST_SEED = 1000  # of the networks that radii and weights are chosen on
@@ -29,16 +30,14 @@ def accuracies(subject: Subject) -> dict[str, np.ndarray]:
     subject: a conventional network, whose radii are `GRIDS`.
   """
   levels = {norm: range(len(grid)) for norm, grid in GRIDS.items()}
-  arrays = measurement.attack(subject, levels).arrays
+  arrays = worst_points.attack(subject, levels).arrays
   correct = arrays["correct"]
   return {
     norm: np.asarray(
       [
         np.mean(
           correct
-          & ~arrays[
-            measurement.ATTACK.format(norm=norm, level=level, field="success")
-          ]
+          & ~arrays[ATTACK.format(norm=norm, level=level, field="success")]
         )
         for level in positions
       ]

@@ -8,11 +8,12 @@ import numpy as np
 
 from experiments.configuration import study as studies
 from experiments.configuration.study import Claim, Study
-from experiments.questions import claim_evidence, outcomes
-from experiments.questions.claim_evidence import BySeed, Context, Number, Row
-from experiments.questions.measurement import ATTACK
-from experiments.questions.outcomes import Cell
+from experiments.measuring.named_arrays import ATTACK
+from experiments.questions import claim_evidence, network_numbers, seed_pairs
+from experiments.questions.claim_evidence import Context, Number, Row
+from experiments.questions.network_numbers import Cell
 from experiments.questions.results import Measured
+from experiments.questions.seed_pairs import BySeed
 
 
 def weak_attacks(context: Context, claim: Claim) -> list[Row]:
@@ -49,7 +50,7 @@ def _number(study: Study, name: str) -> Number:
 
 
 def _read(study: Study, name: str, measured: Measured) -> float:
-  return outcomes.number(study, measured, name)
+  return network_numbers.number(study, measured, name)
 
 
 def _row(
@@ -65,7 +66,7 @@ def _row(
   """A difference over seeds, in one cell."""
   return Row(
     f"{cell.words}, {title}",
-    claim_evidence.paired(claim, treated, control),
+    seed_pairs.difference(treated, control, claim.alpha),
     claim_evidence.artifact(cell, claim),
     note=claim_evidence.few_note(treated, note),
     decides=decides,
@@ -103,7 +104,7 @@ def random_resilience(context: Context, claim: Claim) -> list[Row]:
 def _left_by_noise(study: Study, measured: Measured) -> float:
   """The accuracy left by random noise at the largest radius."""
   radii = studies.check_radii(study, measured.member)["linf"]
-  return outcomes.number(study, measured, f"random/{len(radii) - 1}")
+  return network_numbers.number(study, measured, f"random/{len(radii) - 1}")
 
 
 def _left_by_one_rule(study: Study, measured: Measured) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.command import terminal
-from experiments.command.exits import DataError, ExitCode, UsageError
+from experiments.command.exits import ExitCode, UsageError
 from experiments.command.progress import duration, say
 from experiments.configuration import settings
 from experiments.configuration import study as studies
@@ -107,18 +107,23 @@ def run(question: str, options: Options, answer: Answer) -> ExitCode:
     if failed and not options.finished_only:
       return failed[0][1]
     there = options.workdir / pool.RESULTS
-  try:
-    measured, missing = results.load(
-      study, question, there, finished_only=options.finished_only
-    )
-  except results.IncompleteError as error:
-    raise DataError(
-      f"{there} does not have all networks of {question}:\n{error}\nRun the "
-      "question without --from_results, or with --finished_only to see what "
-      "there is"
-    ) from None
-  record = answer(study, measured, missing)
-  written = report.write(wording.rounded(record), options.workdir / question)
+  measured, missing = results.load(
+    study, [question], there, finished_only=options.finished_only
+  )
+  return write(answer(study, measured, missing), options.workdir / question)
+
+
+def write(record: Record, folder: pathlib.Path) -> ExitCode:
+  """Writes an answer, and says what it comes to.
+
+  Args:
+    record: the answer.
+    folder: gets report.html and all that it shows.
+
+  Returns:
+    The exit code for done.
+  """
+  written = report.write(wording.rounded(record), folder)
   say(f"\n{record.summary}\n\nreport: {written.html}")
   return ExitCode.DONE
 
