@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.configuration.study import Study
+from experiments.configuration.study import Contrast, Study
 from experiments.measuring.named_arrays import (
   CONFIDENCES,
   METRICS,
@@ -92,7 +92,11 @@ def answer(
 def _figure_section(findings: Findings) -> Section:
   """The figure that carries the verdict: every network, in pairs."""
   study, question = findings.study, findings.question
-  (contrast, *_) = [each for each in question.contrasts if each.decides]
+  deciding = [each for each in question.contrasts if each.decides]
+  if not deciding:
+    return Section("The figure", "No contrast of the study decides.")
+  contrast = deciding[0]
+  metric, caption = _words(study, contrast)
   panels: dict[str, dict[str, plots.PairedArm]] = {}
   for cell, arms in findings.networks.items():
     if contrast.control not in arms:
@@ -117,18 +121,28 @@ def _figure_section(findings: Findings) -> Section:
       plots.paired_differences(
         panels,
         control=study.arms[contrast.control].about,
-        metric="log participation ratio at linf-adversarial inputs",
+        metric=metric,
         smallest_effect=contrast.smallest_effect,
         share=False,
-        caption=(
-          "Every dot is a network: the mean over its test examples of the log "
-          "participation ratio of the margin's gradient, at the worst point "
-          "that four attacks found. Further left is sparser. Lines join "
-          "networks of one seed."
-        ),
+        caption=f"Every dot is a network: {caption}. Lines join networks of "
+        "one seed.",
       )
     )
   return Section("The figure", "", (), figures)
+
+
+def _words(study: Study, contrast: Contrast) -> tuple[str, str]:
+  """The measure of a contrast: for the axis, and for the caption."""
+  for norm in study.protocol.norms:
+    if contrast.measure == f"mean/margin/{norm}/{_WHOLE}":
+      return (
+        f"log participation ratio at {norm}-adversarial inputs",
+        "the mean over its test examples of the log participation ratio of the "
+        "margin's gradient, at the worst point that "
+        f"{len(study.protocol.chains[norm])} attacks found. Further left is "
+        "sparser",
+      )
+  return contrast.measure, f"{contrast.measure}, {contrast.unit}"
 
 
 def _along_section(study: Study, networks: Grouped) -> Section:

@@ -90,7 +90,7 @@ def reservations(study: Study, missing: Sequence[str]) -> list[str]:
     more = [f"and {len(missing) - _MOST} more"] * (len(missing) > _MOST)
     parts.append(
       f"NOT FINISHED: {len(missing)} networks of the study are missing or "
-      "measured in part, and what is said is said of the others: "
+      "measured in part, and what is said is said of what there is: "
       f"{'; '.join([*names, *more])}."
     )
   return parts

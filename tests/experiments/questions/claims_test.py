@@ -15,6 +15,7 @@ from experiments.questions import (
   claim_answer,
   claim_ledger,
   committed_evidence,
+  contrasts,
   network_numbers,
   results,
   theory_evidence,
@@ -454,6 +455,11 @@ def test_a_part_of_a_network_s_measurements_is_read(study, stored):
   measured, missing = results.load(asked, names, stored, finished_only=True)
   assert len(measured) == len(missing) == 4
   assert all(set(each.arrays) == {"gradients"} for each in measured)
+  # A question counts the networks that have all of its measurements.
+  first = contrasts.findings(asked, made_up.QUESTION, measured)
+  assert len(first.measured) == 4
+  with pytest.raises(DataError, match=r"norm_transfer must .* transfer; got 4"):
+    contrasts.findings(asked, "norm_transfer", measured)
 
 
 def test_a_plan_is_refused(study, tmp_path):

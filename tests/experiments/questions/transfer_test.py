@@ -330,6 +330,34 @@ def test_a_matched_contrast_takes_off_what_the_covariate_is_worth():
     contrasts.compare(STUDY, question, network_numbers.grouped(networks))
 
 
+def test_a_network_without_a_finite_number_is_named_and_not_counted():
+  contrast = Contrast(
+    name="margins",
+    claim="",
+    treated="sr",
+    control="at_linf",
+    measure="log_margin",
+    unit="",
+    alternative="greater",
+    smallest_effect=0.02,
+  )
+  question = dataclasses.replace(
+    STUDY.questions["norm_transfer"], contrasts=(contrast,)
+  )
+  standing = {norm: first(100, 50, 10) for norm in NORMS}
+  # No margin: its logarithm is no number.
+  margins = {"sr": (2.0, 0.0, 3.0, 2.0), "at_linf": (1.0, 1.0, 1.0)}
+  networks = [
+    record(arm, seed, standing, margin=margin)
+    for arm, own in margins.items()
+    for seed, margin in enumerate(own)
+  ]
+  (got,) = contrasts.compare(STUDY, question, network_numbers.grouped(networks))
+  assert set(got.estimate.differences) == {0, 2}
+  assert got.estimate.estimate == pytest.approx(np.log(6) / 2)
+  assert got.unpaired == ("at_linf 3", "sr 1")
+
+
 # Theory.
 
 EXPONENTS = {"linf": 0.0, "l2": 0.5, "l1": 0.75, "l0": 0.3}
