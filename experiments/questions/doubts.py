@@ -97,16 +97,16 @@ def attacks_section(study: Study, measured: Sequence[Measured]) -> Section:
     measured: networks, whose measurements tell which norms were attacked in.
   """
   protocol = study.protocol
-  made = {name for each in measured for name in each.arrays}
+  measurements = {name for each in measured for name in each.arrays}
   norms = {"gradients": protocol.norms, "transfer": protocol.transfer_norms}
   chains = {
     norm: [attack_chains.of_step(step) for step in protocol.chains[norm]]
     for name, own in norms.items()
-    if name in made
+    if name in measurements
     for norm in own
   }
   text = _lacks(chains)
-  if "gradients" in made:
+  if "gradients" in measurements:
     text += (
       f" Beside the chains, {protocol.random_draws} draws of random noise were "
       f"tried under {BESIDE}, and under no other norm."

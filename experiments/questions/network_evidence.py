@@ -107,22 +107,16 @@ def _left_by_noise(study: Study, measured: Measured) -> float:
   return network_numbers.number(study, measured, f"random/{len(radii) - 1}")
 
 
-def _left_by_one_rule(study: Study, measured: Measured) -> float:
-  """The accuracy left by the chain's first attack, of the training rule."""
-  arrays = measured.arrays["gradients"]
-  rank = arrays[
-    ATTACK.format(norm="linf", level=study.protocol.level, field="rank")
-  ]
-  return float(np.mean(arrays["correct"] & (rank != 0)))
-
-
 def overestimated(context: Context, claim: Claim) -> list[Row]:
   """Accuracy left by the training rule's PGD, less by the whole chain."""
   study = context.study
   rows = []
   for cell, decides in claim_evidence.cells(context, claim).items():
     one, note = claim_evidence.of_arms(
-      context, claim, cell, functools.partial(_left_by_one_rule, study)
+      context,
+      claim,
+      cell,
+      _number(study, f"first/linf/{study.protocol.level}"),
     )
     chain, _ = claim_evidence.of_arms(
       context, claim, cell, _number(study, _chain(study))

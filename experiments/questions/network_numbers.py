@@ -6,6 +6,7 @@ A number of one network has a path as its name:
     fgsm   pgd10   random/LEVEL          accuracies left, linf
     log_margin                           log of the median of those right
     robust/NORM/LEVEL                    accuracy left by the worst of a chain
+    first/NORM/LEVEL                     and by its first attack alone
     transfer/NORM/LEVEL                  the same of `survivors.transfer`
     transfer/rest/LEVEL                  mean over its norms other than linf
     union/LEVEL                          accuracy left by all its norms together
@@ -117,6 +118,12 @@ def _left(arrays: Arrays, path: str) -> float:
   return float(np.mean(arrays["correct"] & ~arrays[path]))
 
 
+def _left_by_first(arrays: Arrays, norm: str, level: str) -> float:
+  """The share that is right and that the first attack of a chain left so."""
+  rank = arrays[ATTACK.format(norm=norm, level=level, field="rank")]
+  return float(np.mean(arrays["correct"] & (rank != 0)))
+
+
 def _log_margin(arrays: Arrays) -> float:
   """Of the median margin of the examples that are right."""
   margins = arrays["margin"].astype(np.float64)[arrays["correct"]]
@@ -137,6 +144,7 @@ _SIMPLE: Mapping[str, Callable[..., float]] = {
   "robust": lambda arrays, norm, level: _left(
     arrays, ATTACK.format(norm=norm, level=level, field="success")
   ),
+  "first": _left_by_first,
 }
 
 REST = "rest"  # the norms other than linf

@@ -107,8 +107,8 @@ def read(
     DamagedError: it is not what was written.
     ForeignError: it is another network's, or was measured otherwise.
   """
-  made = made_from(study, own, name)
-  return files.read_arrays(place / f"{name}.npz", made, REMEDY)
+  origin = made_from(study, own, name)
+  return files.read_arrays(place / f"{name}.npz", origin, REMEDY)
 
 
 def write_arrays(
@@ -130,8 +130,8 @@ def write_arrays(
   Raises:
     OSError: it cannot be written.
   """
-  made = made_from(study, own, name)
-  files.write_arrays(place / f"{name}.npz", arrays, made)
+  origin = made_from(study, own, name)
+  files.write_arrays(place / f"{name}.npz", arrays, origin)
 
 
 def write(

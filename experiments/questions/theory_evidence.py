@@ -218,13 +218,13 @@ def _shares(protocol: Protocol, claim: Claim, own: _Vulnerabilities) -> _Shares:
   inside = (ratio >= own.lower / most / slack) & (
     ratio <= own.upper / least * slack
   )
-  count, held = len(ratio), int(linear_here.sum())
+  count, linear_examples = len(ratio), int(linear_here.sum())
   nothing = float("nan")
   return _Shares(
-    held / count if count else nothing,
-    float(np.mean(~inside[linear_here])) if held else nothing,
+    linear_examples / count if count else nothing,
+    float(np.mean(~inside[linear_here])) if linear_examples else nothing,
     float(np.mean(~inside)) if count else nothing,
-    held,
+    linear_examples,
     count,
   )
 

@@ -42,21 +42,22 @@ class Predicted(NamedTuple):
     return estimate.low <= self.high and estimate.high >= self.low
 
 
-_ONE = Predicted(-1.0, -1.0, "-1")
 _FALLS, _RISES = (
   Predicted(-math.inf, 0.0, "below 0"),
   Predicted(0.0, math.inf, "above 0"),
 )
+_IN_A_BALL = {
+  SIZE: Predicted(-1.0, -1.0, "-1"),
+  MARGIN: Predicted(1.0, 1.0, "1"),
+}
 # Where sites are counted theory has signs only, section 4: the sum of the
 # largest gains grows with the gradient, and is larger where few sites hold it.
 PREDICTED: Mapping[str, Mapping[str, Predicted]] = {
-  "linf": {SIZE: _ONE, SPARSITY: Predicted(0.0, 0.0, "0")},
-  "l2": {SIZE: _ONE, SPARSITY: Predicted(0.5, 0.5, "1/2")},
-  "l1": {SIZE: _ONE, SPARSITY: Predicted(0.5, 1.0, "1/2 to 1")},
-  "l0": {SIZE: _FALLS, SPARSITY: _RISES},
+  "linf": {**_IN_A_BALL, SPARSITY: Predicted(0.0, 0.0, "0")},
+  "l2": {**_IN_A_BALL, SPARSITY: Predicted(0.5, 0.5, "1/2")},
+  "l1": {**_IN_A_BALL, SPARSITY: Predicted(0.5, 1.0, "1/2 to 1")},
+  "l0": {SIZE: _FALLS, SPARSITY: _RISES, MARGIN: _RISES},
 }
-MARGIN_SLOPES = {"l0": _RISES}
-MARGIN_SLOPE = Predicted(1.0, 1.0, "1")
 
 
 def shares(study: Study, arms: Arms) -> dict[str, dict[str, dict[int, float]]]:

@@ -171,11 +171,7 @@ def _slope_rows(
     word = numbers.wider(fits, name)
     fit = fits[word]
     slope = fit.coefficients[name]
-    expected = (
-      numbers.MARGIN_SLOPES.get(norm, numbers.MARGIN_SLOPE)
-      if name == numbers.MARGIN
-      else numbers.PREDICTED[norm][name]
-    )
+    expected = numbers.PREDICTED[norm][name]
     rows.append(
       {
         "predictor": name,
