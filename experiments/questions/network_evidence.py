@@ -224,7 +224,7 @@ def norms_compared(context: Context, claim: Claim) -> list[Row]:
   rows = []
   for cell, decides in claim_evidence.cells(context, claim).items():
     for measure in ("perceptual", "length"):
-      if measure == "perceptual" and "image" not in cell.inputs.split("+"):
+      if measure == "perceptual" and "image" not in cell.modalities:
         continue
       for norm in ("l2", "l0", "l1"):
         arms, note = claim_evidence.of_arms(

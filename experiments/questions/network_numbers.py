@@ -53,6 +53,11 @@ class Cell(NamedTuple):
     return f"{self.data}, {self.inputs}"
 
   @property
+  def modalities(self) -> tuple[str, ...]:
+    """What its networks see."""
+    return tuple(self.inputs.split("+"))
+
+  @property
   def row(self) -> dict[str, Any]:
     """As the first columns of a table, see `wording.CELL_COLUMNS`."""
     return {"data": self.data, "modalities": self.inputs}

@@ -192,20 +192,12 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
   rows: list[dict[str, Any]] = []
   for cell, arms in networks.items():
     for arm, seeds in arms.items():
-      row: dict[str, Any] = {
-        **cell.row,
-        "arm": study.arms[arm].about,
-        "seeds": len(seeds),
-      }
+      row = wording.arm_row(study, cell, arm, seeds)
       for name in headline:
         values = list(network_numbers.by_seed(study, seeds, name).values())
         row |= wording.over_seeds(name, values)
       rows.append(row)
-  columns = [
-    *wording.CELL_COLUMNS,
-    Column("arm", "arm"),
-    Column("seeds", "seeds"),
-  ]
+  columns = wording.arm_columns("arm")
   for name, heading in headline.items():
     columns.append(
       wording.seeds_column(
@@ -279,13 +271,11 @@ def _gradients_section(study: Study, networks: Grouped) -> Section:
   rows: list[dict[str, Any]] = []
   for cell, arms in networks.items():
     for arm, seeds in arms.items():
-      any_network = next(iter(seeds.values()))
-      parts = parts_of(any_network.member.modalities)
       for path in itertools.product(
         CONFIDENCES,
         points_of(study.protocol),
         study.protocol.rules,
-        parts,
+        parts_of(cell.modalities),
       ):
         row: dict[str, Any] = {
           **cell.row,

@@ -65,44 +65,9 @@ def answer(
 
 def _matrix_section(study: Study, networks: Grouped) -> Section:
   """The transfer matrix: means over radii, then every radius."""
-  wide: list[dict[str, Any]] = []
-  rows: list[dict[str, Any]] = []
   norms = study.protocol.transfer_norms
   means = {f"transfer/{norm}/mean": f"left by {norm}" for norm in norms}
   means |= {"union/mean": "left by all norms"}
-  for cell, arms in networks.items():
-    for arm, columns in numbers.shares(study, arms).items():
-      who = {
-        **cell.row,
-        "arm": study.arms[arm].about,
-        "seeds": len(arms[arm]),
-      }
-      clean = network_numbers.by_seed(study, arms[arm], "accuracy")
-      row = {**who, **wording.over_seeds("accuracy", list(clean.values()))}
-      for path in means:
-        row |= wording.over_seeds(path, list(columns[path].values()))
-      wide.append(row)
-      radii = studies.check_radii(study, next(iter(arms[arm].values())).member)
-      for path, by_seed in columns.items():
-        *kind, level = path.split("/")
-        if level == "mean":
-          continue
-        norm = kind[1] if len(kind) > 1 else "all"
-        values = wording.over_seeds("left", list(by_seed.values()))
-        rows.append(
-          {
-            **who,
-            "norm": norm,
-            "level": int(level),
-            "radius": radii[norm][int(level)] if norm in radii else None,
-            **values,
-          }
-        )
-  who_columns = [
-    *wording.CELL_COLUMNS,
-    Column("arm", "trained by"),
-    Column("seeds", "seeds"),
-  ]
   return Section(
     "The transfer matrix",
     "Accuracy over the first test examples that every norm of attack leaves, "
@@ -116,31 +81,70 @@ def _matrix_section(study: Study, networks: Grouped) -> Section:
         "Transfer matrix",
         "Means over the radii of each norm.",
         [
-          *who_columns,
+          *wording.arm_columns("trained by"),
           wording.seeds_column("accuracy", "clean accuracy", percent=True),
           *(
             wording.seeds_column(path, heading, percent=True)
             for path, heading in means.items()
           ),
         ],
-        wide,
+        _mean_rows(study, networks, list(means)),
       ),
       Table(
         "radii",
         "Every radius",
         "The same at each radius; level 0 is the smallest.",
         [
-          *who_columns,
+          *wording.arm_columns("trained by"),
           Column("norm", "attacked in"),
           Column("level", "level"),
           Column("radius", "radius"),
           wording.seeds_column("left", "accuracy left", percent=True),
         ],
-        rows,
+        _radius_rows(study, networks),
       ),
     ],
     transfer_figures.matrices(study, networks),
   )
+
+
+def _mean_rows(
+  study: Study, networks: Grouped, paths: Sequence[str]
+) -> list[dict[str, Any]]:
+  """Clean accuracy, and means over the radii of each norm, arm by arm."""
+  rows = []
+  for cell, arms in networks.items():
+    for arm, seeds in arms.items():
+      row = wording.arm_row(study, cell, arm, seeds)
+      for path in ("accuracy", *paths):
+        values = network_numbers.by_seed(study, seeds, path)
+        row |= wording.over_seeds(path, list(values.values()))
+      rows.append(row)
+  return rows
+
+
+def _radius_rows(study: Study, networks: Grouped) -> list[dict[str, Any]]:
+  """What each norm leaves at each of its radii, arm by arm."""
+  rows = []
+  for cell, arms in networks.items():
+    for arm, columns in numbers.shares(study, arms).items():
+      who = wording.arm_row(study, cell, arm, arms[arm])
+      radii = studies.check_radii(study, next(iter(arms[arm].values())).member)
+      for path, by_seed in columns.items():
+        *kind, level = path.split("/")
+        if level == "mean":
+          continue
+        norm = kind[1] if len(kind) > 1 else "all"
+        rows.append(
+          {
+            **who,
+            "norm": norm,
+            "level": int(level),
+            "radius": radii[norm][int(level)] if norm in radii else None,
+            **wording.over_seeds("left", list(by_seed.values())),
+          }
+        )
+  return rows
 
 
 def _gap_section(study: Study, networks: Grouped) -> Section:

@@ -103,9 +103,7 @@ def _slopes(study: Study, arms: Arms) -> dict[str, plots.Slopes]:
 
 def _norms_of(study: Study, arm: str, cell: Cell) -> list[str]:
   """The norms of the attacks that an arm is trained on."""
-  own = studies.member(
-    study, cell.data, tuple(cell.inputs.split("+")), arm, 0
-  ).config.method
+  own = studies.member(study, cell.data, cell.modalities, arm, 0).config.method
   adversarial = own.name in ("adversarial", "sr_adversarial")
   return list(own.adversarial.norms) if adversarial else []
 

@@ -7,6 +7,7 @@ from typing import Any
 from experiments.configuration.study import Question, Study
 from experiments.questions import contrasts, doubts, network_numbers
 from experiments.questions.contrasts import Compared, Decided, Findings
+from experiments.questions.network_numbers import Cell
 from experiments.questions.results import Measured
 from snnjax import plots, replication
 from snnjax.intervals import student
@@ -209,6 +210,19 @@ def _contrast_table(
     ],
     rows,
   )
+
+
+def arm_row(
+  study: Study, cell: Cell, arm: str, seeds: Mapping[int, Measured]
+) -> dict[str, Any]:
+  """Returns the first columns of a table of arms, see `arm_columns`."""
+  about = study.arms[arm].about
+  return {**cell.row, "arm": about, "seeds": len(seeds)}
+
+
+def arm_columns(heading: str) -> list[Column]:
+  """Returns the columns of `arm_row`, with the arms' heading."""
+  return [*CELL_COLUMNS, Column("arm", heading), Column("seeds", "seeds")]
 
 
 def over_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
