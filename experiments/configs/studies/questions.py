@@ -66,7 +66,7 @@ _MNIST_RADII: Mapping[str, Mapping[str, Any]] = {
     "linf": (0.13, 0.16, 0.21),
     "l2": (1.7, 2.1, 2.9),
     "l1": (7.0, 11.0, 20.0),
-    "l0": (6.0, 11.0, 20.0),
+    "l0": (7.0, 11.0, 20.0),
   },
 }
 _SVHN_RADII: Mapping[str, Mapping[str, Any]] = {
