@@ -145,7 +145,11 @@ def compare(
   for contrast in question.contrasts:
     for cell, arms in networks.items():
       estimate, unpaired = _compare(study, question, contrast, arms)
-      decides = contrast.decides and cell.inputs in deciding
+      decides = (
+        contrast.decides
+        and cell.inputs in deciding
+        and cell.data in question.data
+      )
       result.append(Compared(contrast, cell, estimate, unpaired, decides))
   return result
 
