@@ -87,12 +87,11 @@ def reservations(study: Study, missing: Sequence[str]) -> list[str]:
   if study.size == "smoke":
     parts.append("This size shows that everything runs; it answers nothing.")
   if missing:
-    names = [text.partition(": ")[0] for text in missing[:_MOST]]
     more = [f"and {len(missing) - _MOST} more"] * (len(missing) > _MOST)
     parts.append(
       f"NOT FINISHED: {len(missing)} networks of the study are missing or "
       "measured in part, and what is said is said of what there is: "
-      f"{'; '.join([*names, *more])}."
+      f"{'; '.join([*missing[:_MOST], *more])}."
     )
   return parts
 
