@@ -274,7 +274,7 @@ def compare(
 
   Args:
     study: the study.
-    question: its contrasts, and the modalities that decide.
+    question: its contrasts, and the data and modalities that decide.
     networks: from `grouped`.
   """
   deciding = {"+".join(each) for each in question.deciding}
@@ -305,7 +305,11 @@ def compare(
           {s: control[s] for s in corrections},
           confidence=1 - question.alpha,
         )
-      decides = contrast.decides and cell.inputs in deciding
+      decides = (
+        contrast.decides
+        and cell.inputs in deciding
+        and cell.data in question.data
+      )
       result.append(
         Compared(contrast, cell, estimate, tuple(unpaired), decides)
       )
