@@ -60,6 +60,7 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
     name: of the measurement.
   """
   protocol = dataclasses.asdict(study.protocol)
+  protocol["examples"] = studies.examples(study, own.data)
   read: tuple[str, ...]
   if name == "transfer":
     norms = study.protocol.transfer_norms

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.configuration import study as studies
 from experiments.configuration.study import Question, Study
 from experiments.questions import contrasts, doubts, network_numbers
 from experiments.questions.contrasts import Compared, Decided, Findings
@@ -69,11 +70,25 @@ def summary(findings: Findings, missing: Sequence[str]) -> str:
     f"{each.change}"
     for name, each in decided.items()
   ]
-  data = "; ".join(study.data[name].about for name in question.data)
-  parts.append(
-    f"Size {study.size}: {data}; {study.protocol.examples} test examples each."
-  )
+  parts.append(f"Size {study.size}: {_about(study, question.data)}.")
+  if question.beside:
+    parts.append(
+      "Told beside, where it decides nothing: "
+      f"{_about(study, list(question.beside))}."
+    )
   return "\n\n".join([*parts, *reservations(study, missing)])
+
+
+def _about(study: Study, data: Sequence[str]) -> str:
+  """Some data sets in words, with the number of their test examples."""
+  groups: dict[int, list[str]] = {}
+  for name in data:
+    count = studies.examples(study, name)
+    groups.setdefault(count, []).append(study.data[name].about)
+  return "; ".join(
+    f"{'; '.join(abouts)}; {count} test examples each"
+    for count, abouts in groups.items()
+  )
 
 
 def reservations(study: Study, missing: Sequence[str]) -> list[str]:
