@@ -68,8 +68,15 @@ def chosen_radii(
     left = "Accuracy over all examples" if axes in grid[:, 0] else ""
     canvas.dress(axes, norm, f"{norm} radius", left)
   for axes in list(grid.flat)[len(curves) :]:
-    axes.set_visible(False)
-  canvas.legend(drawing, grid.flat)
+    axes.remove()
+  canvas.legend(drawing, drawing.axes)
+  canvas.reading_key(
+    drawing,
+    [
+      "Thick lines are means over networks, faint ones single networks.",
+      "Marks are the radii that were chosen.",
+    ],
+  )
   return Figure(
     name,
     title,

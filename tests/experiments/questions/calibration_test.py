@@ -4,20 +4,25 @@ import ast
 import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.command.exits import ExitCode, UsageError
 from experiments.configs.studies import questions
 from experiments.configuration import settings
+from experiments.configuration import study as studies
 from experiments.questions import (
   calibration,
   calibration_options,
   calibration_report,
   calibration_run,
+  pool,
 )
 from experiments.questions.network_numbers import Cell
 from snnjax.storage import files
+from tests import tiny_runs
 
 GRIDS = {"linf": tuple(np.geomspace(0.004, 0.6, 7).tolist())}
 CELL = Cell("digits", "image")
@@ -135,6 +140,37 @@ def test_the_weight_of_an_arm_for_its_own_size_is_its_own(
   ]
   assert row["log sizes"][1]["1000"] == row["log sizes wanted"]["1000"]
   assert len(content["networks"]) == 3
+
+
+def test_the_clean_size_is_that_of_each_example_alone(asked, study, workdir):
+  own = studies.member(study, "digits", ("image",), "sr", 1000, ())
+  subject = pool.Work(study, workdir).subject(own, {})
+  logits, key = subject.bound(), jax.random.key(0)
+
+  @jax.jit
+  @jax.vmap
+  def gradient(image, label):
+    def margin(image):
+      z = logits(key, {"image": image[None]})[0]
+      rival = jnp.max(jnp.where(jnp.arange(10) == label, -jnp.inf, z))
+      return z[label] - rival
+
+    return margin(image), jax.grad(margin)(image)
+
+  images, labels = subject.batch.inputs["image"], subject.batch.labels
+  margins, slopes = map(np.asarray, gradient(images, jnp.asarray(labels)))
+  sizes = np.abs(slopes).reshape(len(slopes), -1).sum(1)
+  counted = sizes[(margins > 0) & (sizes > 0)]
+  assert len(counted) > 10
+  expected = np.log(counted).mean()
+  assert calibration.clean_size(subject) == pytest.approx(expected, abs=1e-3)
+
+
+def test_help_tells_of_the_flags_that_binaries_share():
+  code, out, _ = tiny_runs.finished("calibrate_study", "--help")
+  assert code == 0
+  for flag in ("--size", "--study", "--workdir", "--seeds", "--match_size"):
+    assert f"  {flag}: " in out
 
 
 @pytest.mark.parametrize(
