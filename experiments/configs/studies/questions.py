@@ -90,9 +90,9 @@ _SVHN_RADII: Mapping[str, Mapping[str, Any]] = {
 }
 _NMNIST_RADII: Mapping[str, Mapping[str, Any]] = {
   "image+events": {
-    "linf": (0.1, 0.2, 0.3),
-    "l2": (1.0, 2.0, 3.0),
-    "l1": (7.0, 11.0, 20.0),
+    "linf": (0.12, 0.14, 0.19),
+    "l2": (1.5, 1.9, 2.7),
+    "l1": (5.6, 9.3, 17.0),
   },
 }
 

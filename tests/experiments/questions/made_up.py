@@ -35,7 +35,10 @@ def study(**claims):
   own = questions.get_config("cpu")
   question = own.questions[QUESTION]
   asked = dataclasses.replace(
-    question, data=("mnist",), arms=dict.fromkeys(question.arms, SEEDS)
+    question,
+    data=("mnist",),
+    arms=dict.fromkeys(question.arms, SEEDS),
+    beside={},
   )
   return dataclasses.replace(own, questions={QUESTION: asked}, claims=claims)
 
