@@ -26,8 +26,10 @@ def test_sides_of_patches():
 
 def test_patches_lie_anywhere_and_have_their_size():
   sides = jnp.array([3, 2])
-  masks = jax.vmap(
-    lambda key: patches.inside(patches.place(key, (5, 4), sides), sides)
+  masks = jax.jit(
+    jax.vmap(
+      lambda key: patches.inside(patches.place(key, (5, 4), sides), sides)
+    )
   )(smooth_network.keys(200))[..., 0]
   assert np.all(np.sum(masks, (1, 2)) == 6)
   assert np.all(np.any(masks, 0))
@@ -85,10 +87,13 @@ def test_the_patches_are_the_authors(order, side):
   wanted = authors_meta_pyramid(side, order)
   # A dipole of either direction and sign.
   wanted = [s * w for s in (1, -1) for w in (wanted, wanted.T)]
+
+  @jax.jit
+  def move(key):
+    return square_moves.move_mass(key, jnp.ones(()), delta, patch, order)
+
   for seed in range(4):
-    moved = square_moves.move_mass(
-      jax.random.key(seed), jnp.ones(()), delta, patch, order
-    )
+    moved = move(jax.random.key(seed))
     gaps = [np.abs(np.asarray(moved) - each).max() for each in wanted]
     assert min(gaps) < 1e-6, gaps
 
@@ -102,7 +107,11 @@ def test_a_move_spends_the_budget_and_changes_two_patches(order, channels):
   key = jax.random.key(order)
   ball = Block(order, delta.size)
   radius = jnp.array(np.sum(np.abs(delta) ** order) ** (1 / order) + 0.1)
-  moved = square_moves.change_patch([ball], key, [radius], [delta], [patch])[0]
+  moved = jax.jit(
+    lambda key, radius, delta: square_moves.change_patch(
+      [ball], key, [radius], [delta], [patch]
+    )[0]
+  )(key, radius, delta)
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)
   if order == 1 and channels > 1:
     assert norm > radius  # what the projection takes from everywhere
