@@ -26,10 +26,8 @@ def test_sides_of_patches():
 
 def test_patches_lie_anywhere_and_have_their_size():
   sides = jnp.array([3, 2])
-  masks = jax.jit(
-    jax.vmap(
-      lambda key: patches.inside(patches.place(key, (5, 4), sides), sides)
-    )
+  masks = jax.vmap(
+    lambda key: patches.inside(patches.place(key, (5, 4), sides), sides)
   )(smooth_network.keys(200))[..., 0]
   assert np.all(np.sum(masks, (1, 2)) == 6)
   assert np.all(np.any(masks, 0))
@@ -107,11 +105,7 @@ def test_a_move_spends_the_budget_and_changes_two_patches(order, channels):
   key = jax.random.key(order)
   ball = Block(order, delta.size)
   radius = jnp.array(np.sum(np.abs(delta) ** order) ** (1 / order) + 0.1)
-  moved = jax.jit(
-    lambda key, radius, delta: square_moves.change_patch(
-      [ball], key, [radius], [delta], [patch]
-    )[0]
-  )(key, radius, delta)
+  moved = square_moves.change_patch([ball], key, [radius], [delta], [patch])[0]
   norm = np.linalg.norm(np.asarray(moved).ravel(), order)
   if order == 1 and channels > 1:
     assert norm > radius  # what the projection takes from everywhere
