@@ -47,7 +47,9 @@ if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):
 
 # Folders and files whose tests take longest: they start first, so that no
 # worker ends with a long one while the others have nothing left to do.
-LONG = ("faults", "experiments", "readme_test.py", "smoke", "laws", "attacks")
+# The runs of experiments come third: from the first of them on every program is
+# kept in a cache, which the other tests have nothing of.
+LONG = ("laws", "attacks", "readme_test.py", "experiments", "faults", "smoke")
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
