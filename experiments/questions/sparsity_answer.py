@@ -186,6 +186,11 @@ def _along_section(study: Study, networks: Grouped) -> Section:
   )
 
 
+def _is_share(name: str) -> bool:
+  """Whether a number is a share of examples."""
+  return name == "accuracy" or name.startswith("robust/")
+
+
 def _arms_section(study: Study, networks: Grouped) -> Section:
   """Every arm in every cell: means over seeds."""
   headline = _headline(study)
@@ -195,17 +200,11 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
       row = wording.arm_row(study, cell, arm, seeds)
       for name in headline:
         values = list(network_numbers.by_seed(study, seeds, name).values())
-        row |= wording.over_seeds(name, values)
+        row |= wording.over_seeds(name, values, share=_is_share(name))
       rows.append(row)
   columns = wording.arm_columns("arm")
   for name, heading in headline.items():
-    columns.append(
-      wording.seeds_column(
-        name,
-        heading,
-        percent=name == "accuracy" or name.startswith("robust/"),
-      )
-    )
+    columns.append(wording.seeds_column(name, heading, percent=_is_share(name)))
   return Section(
     "The arms",
     "Means over seeds with 95 % intervals. PR is the participation ratio of "

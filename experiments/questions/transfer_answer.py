@@ -118,7 +118,7 @@ def _mean_rows(
       row = wording.arm_row(study, cell, arm, seeds)
       for path in ("accuracy", *paths):
         values = network_numbers.by_seed(study, seeds, path)
-        row |= wording.over_seeds(path, list(values.values()))
+        row |= wording.over_seeds(path, list(values.values()), share=True)
       rows.append(row)
   return rows
 
@@ -141,7 +141,7 @@ def _radius_rows(study: Study, networks: Grouped) -> list[dict[str, Any]]:
             "norm": norm,
             "level": int(level),
             "radius": radii[norm][int(level)] if norm in radii else None,
-            **wording.over_seeds("left", list(by_seed.values())),
+            **wording.over_seeds("left", list(by_seed.values()), share=True),
           }
         )
   return rows

@@ -239,7 +239,9 @@ def arm_columns(heading: str) -> list[Column]:
   return [*CELL_COLUMNS, Column("arm", heading), Column("seeds", "seeds")]
 
 
-def over_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
+def over_seeds(
+  name: str, values: Sequence[float], *, share: bool = False
+) -> dict[str, float | None]:
   """Returns a mean with its interval, as a column NAME shows it.
 
   Of one seed, whose spread is unknown, without an interval; nothing where one
@@ -248,6 +250,7 @@ def over_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
   Args:
     name: of the column.
     values: one per seed.
+    share: whether they are shares: their interval ends at 0 and 1.
   """
   known = [value for value in values if math.isfinite(value)]
   if len(known) != len(values) or not values:
@@ -255,10 +258,11 @@ def over_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
   if len(values) == 1:
     return {name: values[0], f"{name} low": None, f"{name} high": None}
   interval = student(values)
+  lowest, highest = (0.0, 1.0) if share else (-math.inf, math.inf)
   return {
     name: interval.estimate,
-    f"{name} low": interval.low,
-    f"{name} high": interval.high,
+    f"{name} low": max(interval.low, lowest),
+    f"{name} high": min(interval.high, highest),
   }
 
 

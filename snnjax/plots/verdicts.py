@@ -13,7 +13,8 @@ from snnjax.replication import Estimate
 from snnjax.replication.rules import Alternative
 from snnjax.report import Figure
 
-_ROW = 0.42  # inches
+_ROW, _HIGH_ROW = 0.42, 0.56  # inches; the second holds two lines of a name
+_LINE = 44  # letters
 # Colour, marker and word each tell the verdict; read in grey as well.
 _LOOKS = {
   "verified": ("#0060a0", "o"),
@@ -77,7 +78,10 @@ def verdict_strip(
   units: dict[str, list[int]] = {}
   for place, row in enumerate(contrasts):
     units.setdefault(row.unit, []).append(place)
-  drawing, grid = _grid([len(places) for places in units.values()])
+  broken = any(len(row.name) > _LINE for row in contrasts)
+  drawing, grid = _grid(
+    [len(places) for places in units.values()], _HIGH_ROW if broken else _ROW
+  )
   for axes, (unit, places) in zip(grid, units.items(), strict=True):
     rows = [contrasts[place] for place in places]
     _panel(axes, rows, [intervals[place] for place in places], unit)
@@ -133,10 +137,8 @@ def _check(row: ContrastRow, confidence: float) -> Interval | None:
   return interval
 
 
-def _grid(counts: list[int]) -> tuple[Drawing, list[Axes]]:
-  drawing = canvas.sheet(
-    9.4, sum(_ROW * count + 0.75 for count in counts) + 0.6
-  )
+def _grid(counts: list[int], row: float) -> tuple[Drawing, list[Axes]]:
+  drawing = canvas.sheet(9.4, sum(row * count + 0.75 for count in counts) + 0.6)
   grid = drawing.subplots(
     len(counts),
     1,
@@ -164,10 +166,13 @@ def _panel(
   axes.margins(x=0.06)
   canvas.dress(axes, "", f"difference {unit}".rstrip())
   axes.grid(visible=False, axis="y")
-  shown = canvas.labels(dict.fromkeys(row.name for row in rows), 44)
+  shown = canvas.labels(dict.fromkeys(row.name for row in rows), 2 * _LINE - 8)
   axes.set_yticks(
     range(len(rows)),
-    [f"{shown[row.name]}\n{canvas.plain(row.place)}" for row in rows],
+    [
+      f"{wording.two_lines(shown[row.name], _LINE)}\n{canvas.plain(row.place)}"
+      for row in rows
+    ],
   )
   axes.set_ylim(len(rows) - 0.4, -0.6)
 

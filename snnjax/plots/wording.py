@@ -54,11 +54,16 @@ def few(items: list[str]) -> str:
   return "; ".join(items[:3]) + more
 
 
-def two_lines(label: str) -> str:
-  """Returns a long label broken at the space or stroke nearest its middle."""
+def two_lines(label: str, longest: int = _FROM) -> str:
+  """Returns a long label broken at the space or stroke nearest its middle.
+
+  Args:
+    label: any.
+    longest: letters that stay on one line.
+  """
   breaks = [n for n, letter in enumerate(label) if letter in " _-/,+"]
   breaks = [n for n in breaks if 2 < n < len(label) - 3]
-  if len(label) <= _FROM or not breaks:
+  if len(label) <= longest or not breaks:
     return label
   place = min(breaks, key=lambda n: abs(n - len(label) / 2))
   end = place if label[place] == " " else place + 1
