@@ -121,7 +121,7 @@ def bench(
   """
   alarm_study.check(config)
   shared = shared or Shared()
-  network_key = [settings.part(config, schema.NETWORK), dict(made_from)]
+  network_key = [settings.part(config, schema.MEASURED), dict(made_from)]
   options = settings.to_dict(config)["evaluation"]
   key = [network_key, options]
   radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments

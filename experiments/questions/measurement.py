@@ -116,7 +116,7 @@ def parts(
     protocol: how they are measured.
     shared: what other runs of this process built.
   """
-  key = [settings.part(config, schema.NETWORK), config.data.name]
+  key = [settings.part(config, schema.MEASURED), config.data.name]
   return shared.get("questions", key, lambda: _parts(config, network, protocol))
 
 

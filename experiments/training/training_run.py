@@ -20,6 +20,7 @@ from experiments.planning import preflight
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
 from experiments.training import loop, programs
+from snnjax import models
 from snnjax.data import pipeline
 from snnjax.interfaces import Network, Variables
 from snnjax.storage import (
@@ -162,6 +163,8 @@ def trained(
 ) -> tuple[Network, Variables]:
   """Returns the network of a finished workdir and its variables.
 
+  It computes as exactly as ``config.evaluation.precision`` says.
+
   Args:
     config: the run's configuration.
     splits: its data, for the shapes of the inputs.
@@ -190,4 +193,5 @@ def trained(
     origins.configuration(config),
     remedy=origins.remedy(path),
   )
-  return network, variables
+  precision = config.evaluation.precision
+  return models.at_precision(network, precision), variables
