@@ -19,13 +19,21 @@ and the optimiser's state are of the type of weights and inputs.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-NAMES = ("float32", "tf32", "bfloat16")
+# Bits of the factors, the leading one included.
+BITS = {"float32": 24, "tf32": 11, "bfloat16": 8}
+NAMES = tuple(BITS)
 _SETTING = "jax_default_matmul_precision"
+
+_LEAST_OF_DEFAULT = {"cpu": 24, "gpu": 11, "tpu": 8}  # others as a TPU
+_LEAST_OF_HIGH = {"cpu": 24, "gpu": 11, "tpu": 16}
+_PRODUCTS = ("dot_general", "conv_general_dilated")
+_NO_PRODUCT = object()
 
 Exactness = lax.Precision | str  # as `jax.lax` takes it
 # (inputs, weights, how exactly) -> product
@@ -83,3 +91,66 @@ def exactly() -> Iterator[None]:
     return
   with jax.default_matmul_precision("highest"):
     yield
+
+
+def fewest_bits(
+  function: Callable[..., Any], *arguments: Any, platform: str | None = None
+) -> int:
+  """Returns the bits of the factors of a function's coarsest product.
+
+  Args:
+    function: traced once; never run.
+    *arguments: its arguments.
+    platform: what it runs on, "cpu", "gpu" or "tpu"; JAX's own if None.
+
+  Returns:
+    At most 24, as float32 has, and 24 for a function without products.
+  """
+  where = jax.default_backend() if platform is None else platform
+  program = jax.make_jaxpr(function)(*arguments)
+  return min(_bits_of_products(program.jaxpr, where), default=24)
+
+
+def _bits_of_products(program: Any, platform: str) -> Iterator[int]:
+  for equation in program.eqns:
+    exactness = _exactness_of(equation)
+    if exactness is not _NO_PRODUCT:
+      types = (operand.aval.dtype for operand in equation.invars)
+      yield min(_bits_of(exactness, platform), *map(_bits_of_type, types))
+    for part in jax.tree.leaves(
+      equation.params, is_leaf=lambda value: hasattr(value, "eqns")
+    ):
+      inner = getattr(part, "jaxpr", part)
+      if hasattr(inner, "eqns"):
+        yield from _bits_of_products(inner, platform)
+
+
+def _exactness_of(equation: Any) -> Any:
+  """What an operation says of its precision; `_NO_PRODUCT` if it is none."""
+  if equation.primitive.name in _PRODUCTS:
+    return equation.params["precision"]
+  # The convolutions of `snnjax.kernels`.
+  if "geometry" in equation.params:
+    return equation.params["geometry"].precision
+  return _NO_PRODUCT
+
+
+def _bits_of(exactness: Any, platform: str) -> int:
+  if isinstance(exactness, tuple):
+    return min(_bits_of(side, platform) for side in exactness)
+  if isinstance(exactness, lax.DotAlgorithm | lax.DotAlgorithmPreset):
+    return BITS["bfloat16"]  # somebody chose an algorithm: no more is known
+  # None is the platform's choice, as DEFAULT is; a text names one of these.
+  chosen = lax.Precision(exactness or lax.Precision.DEFAULT)
+  if chosen is lax.Precision.HIGHEST:
+    return BITS["float32"]
+  high = chosen is lax.Precision.HIGH
+  return (_LEAST_OF_HIGH if high else _LEAST_OF_DEFAULT).get(
+    platform, BITS["bfloat16"]
+  )
+
+
+def _bits_of_type(dtype: Any) -> int:
+  if not jnp.issubdtype(dtype, jnp.floating):
+    return BITS["float32"]
+  return min(jnp.finfo(dtype).nmant + 1, BITS["float32"])

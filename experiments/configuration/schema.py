@@ -527,8 +527,8 @@ CHANGEABLE = (
 )
 
 
-# They came after configurations were recorded. With their default, which is what
-# was done before, they are not written: digests and files stay what they were.
+# They came after configurations were recorded. With their default, as it was
+# done before, they are not written: digests and files stay what they were.
 ADDED = ("precision", "evaluation.precision", "method.sr.precision")
 
 

@@ -114,7 +114,7 @@ def fit(
     ForeignError: a checkpoint is another run's, or of other data.
     ValueError: the configuration does not fit.
   """
-  seen = environment.describe(config.seed)
+  seen = environment.describe(config.seed, build.precision(config))
   environment.record(folder, seen)
   stopping.stop_before("the training", should_stop)
   made_from = origins.training(config)

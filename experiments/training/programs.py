@@ -113,6 +113,17 @@ def network_of(config: Config, classes: int, shared: Shared) -> Network:
   )
 
 
+def measured_network(config: Config, classes: int, shared: Shared) -> Network:
+  """Returns `network_of`, as exact as ``config.evaluation.precision`` says."""
+  return shared.get(
+    "network",
+    [settings.part(config, schema.MEASURED), classes],
+    lambda: models.at_precision(
+      network_of(config, classes, shared), config.evaluation.precision
+    ),
+  )
+
+
 def traced_values(config: Config) -> dict[str, Any]:
   """The values of the keys in `TRACED`, by key."""
   return {

@@ -20,7 +20,6 @@ from experiments.planning import preflight
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
 from experiments.training import loop, programs
-from snnjax import models
 from snnjax.data import pipeline
 from snnjax.interfaces import Network, Variables
 from snnjax.storage import (
@@ -178,7 +177,7 @@ def trained(
     ValueError: they do not fit the network.
   """
   classes = splits.test.num_classes
-  network = programs.network_of(config, classes, shared or Shared())
+  network = programs.measured_network(config, classes, shared or Shared())
   sample = pipeline.gather(
     splits.test,
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),
@@ -193,5 +192,4 @@ def trained(
     origins.configuration(config),
     remedy=origins.remedy(path),
   )
-  precision = config.evaluation.precision
-  return models.at_precision(network, precision), variables
+  return network, variables
