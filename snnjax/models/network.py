@@ -187,11 +187,13 @@ def at_precision(network: Network, name: str | None) -> Network:
   """
   check_network(network)
   check_name(name)
-  if "precision" not in inspect.signature(network.apply).parameters:
+  try:
+    inspect.signature(network.apply).bind_partial(precision=name)
+  except TypeError:
     raise ValueError(
       "network must have an apply that takes precision=...; this one's does "
       "not, and would be computed as before: those of snnjax.models do"
-    )
+    ) from None
   return network._replace(
     apply=functools.partial(network.apply, precision=name)
   )
