@@ -117,7 +117,7 @@ def test_a_value_of_another_type_is_named(config, key, text, match):
     ("sede", "did you mean seed"),
     ("seed.x", "did you mean seed or"),
     ("evaluation.attacks", "no configuration key"),
-    ("x.zzz", "there are seed, data.name, data.data_dir"),
+    ("x.zzz", "there are seed, precision, data.name"),
   ],
 )
 def test_a_misspelt_key_gets_the_nearest_names(config, key, hint):

@@ -12,11 +12,16 @@ from tests import tiny_runs
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTEBOOK = json.loads((ROOT / "notebooks" / "quickstart.ipynb").read_text())
 CELLS = NOTEBOOK["cells"]
-SMALL = tiny_runs.TINY | {
-  "compared": "vanilla,",
-  "data.modalities": "image,",
-  "data.validation": "0",
-}
+SMALL = (
+  tiny_runs.TINY
+  | tiny_runs.SHORT
+  | {
+    "compared": "vanilla,",
+    "data.modalities": "image,",
+    "data.validation": "0",
+    "modalities.image.epsilons.linf": "0.1,",
+  }
+)
 
 
 def source(cell):
@@ -33,6 +38,7 @@ def shown(monkeypatch):
   display.Image = lambda data: ("image", data)
   package = types.ModuleType("IPython")
   package.display = display
+  package.version_info = (9, 0)  # Matplotlib asks
   monkeypatch.setitem(sys.modules, "IPython", package)
   monkeypatch.setitem(sys.modules, "IPython.display", display)
   return things
