@@ -26,7 +26,7 @@ def main() -> None:
 
   options = question_flags.options()
   sys.exit(
-    question_run.run("sparsity_under_attack", options, sparsity_answer.answer)
+    question_run.run(sparsity_answer.NAME, options, sparsity_answer.answer)
   )
 
 

@@ -1,6 +1,7 @@
 """Every test runs on two simulated CPU devices, without network or GPU."""
 
 import atexit
+import gc
 import os
 import pathlib
 import shutil
@@ -27,18 +28,56 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
   atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+  # Where Python may not write its bytecode beside the sources, every binary
+  # that a test starts would compile all of them: a third of its start.
+  if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ["PYTHONPYCACHEPREFIX"] = str(pathlib.Path(_CACHE) / "bytecode")
 
 import jax
 import pytest
 
-from tests import doubles, peers
+from tests import doubles, lowering, peers
 
 pytest_plugins = ("tests.bounding",)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):
+  lowering.share_contexts()
+
+# Folders and files whose tests take longest: they start first, so that no
+# worker ends with a long one while the others have nothing left to do.
+# The runs of experiments come third: from the first of them on every program is
+# kept in a cache, which the other tests have nothing of.
+LONG = ("laws", "attacks", "readme_test.py", "experiments", "faults", "smoke")
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config):
+  """Hands files out in the order below; xdist would count their tests."""
+  if hasattr(config.option, "loadscopereorder"):
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+  """Puts long files first; the others stay as they are."""
+  place = {name: rank for rank, name in enumerate(LONG)}
+  tests = pathlib.Path(__file__).parent
+  items.sort(
+    key=lambda item: place.get(item.path.relative_to(tests).parts[0], len(LONG))
+  )
+
+
+def pytest_collection_finish():
+  """Leaves modules and tests, which stay to the end, to no collection.
+
+  Tracing makes and drops many small objects: with Python's thresholds a fifth
+  of its time is spent looking for cycles among them.
+  """
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -64,6 +64,7 @@ WORKROOMS = {
   "training": 5,
   "evaluation": 6,
   "reporting": 7,
+  "measuring": 7,
   "sweeping": 8,
   "questions": 9,
   "benchmarks": 8,

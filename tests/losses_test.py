@@ -89,9 +89,9 @@ def test_huge_logits_stay_finite():
   logits = jnp.array([[1e4, -1e4, 0.0, 5.0], [-1e4, 1e4, 0.0, 5.0]])
   labels = jnp.array([0, 0])
   for name, loss in LOSSES.items():
-    value, grad = jax.value_and_grad(lambda z, f=loss: f(z, labels).sum())(
-      logits
-    )
+    value, grad = jax.jit(
+      jax.value_and_grad(lambda z, f=loss: f(z, labels).sum())
+    )(logits)
     assert jnp.isfinite(value), name
     assert jnp.isfinite(grad).all(), name
 
@@ -105,17 +105,33 @@ def test_every_loss_is_per_example_and_survives_jit_vmap_and_jvp(name):
   loss = LOSSES[name]
   whole = loss(LOGITS, LABELS)
   assert whole.shape == (2,)
-  alone = [loss(LOGITS[i : i + 1], LABELS[i : i + 1])[0] for i in range(2)]
+  # Eagerly once; the rest compiled, as every operation would be on its own.
+  fast = jax.jit(loss)
+  alone = [fast(LOGITS[i : i + 1], LABELS[i : i + 1])[0] for i in range(2)]
   np.testing.assert_allclose(whole, alone, rtol=1e-6)
-  np.testing.assert_allclose(jax.jit(loss)(LOGITS, LABELS), whole, rtol=1e-6)
-  stacked = jax.vmap(loss, (0, None))(jnp.stack([LOGITS, LOGITS * 2]), LABELS)
+  np.testing.assert_allclose(fast(LOGITS, LABELS), whole, rtol=1e-6)
+  stacked = jax.jit(jax.vmap(loss, (0, None)))(
+    np.stack([LOGITS, 2 * np.asarray(LOGITS)]), LABELS
+  )
   np.testing.assert_allclose(stacked[0], whole, rtol=1e-6)
-  direction = jnp.ones_like(LOGITS).at[:, 0].set(3.0)
-  slope = jax.jvp(lambda z: loss(z, LABELS), (LOGITS,), (direction,))[1]
-  gradient = jax.grad(lambda z: loss(z, LABELS).sum())(LOGITS)
+  direction = np.ones(LOGITS.shape, np.float32)
+  direction[:, 0] = 3.0
+
+  @jax.jit
+  def slopes(z):
+    forward = jax.jvp(lambda z: loss(z, LABELS), (z,), (direction,))[1]
+    return forward, jax.grad(lambda z: loss(z, LABELS).sum())(z)
+
+  slope, gradient = map(np.asarray, slopes(LOGITS))
   np.testing.assert_allclose(
     slope, (gradient * direction).sum(1), rtol=1e-5, atol=1e-6
   )
+
+
+COMPILED = {
+  name: jax.jit(LOSSES[name])
+  for name in ("cross_entropy", "margin_loss", "dlr")
+}
 
 
 @settings(max_examples=12, deadline=None)
@@ -125,18 +141,19 @@ def test_every_loss_is_per_example_and_survives_jit_vmap_and_jvp(name):
 def test_shift_and_scale_invariances(shift, scale, seed):
   logits = jax.random.normal(jax.random.key(seed), (3, 5))
   labels = jnp.array([0, 3, 4])
-  for loss in (losses.cross_entropy, losses.margin_loss, losses.dlr):
+  for loss in COMPILED.values():
     np.testing.assert_allclose(
       loss(logits + shift, labels), loss(logits, labels), rtol=1e-3, atol=1e-4
     )
   np.testing.assert_allclose(
-    losses.dlr(scale * logits, labels),
-    losses.dlr(logits, labels),
+    COMPILED["dlr"](scale * logits, labels),
+    COMPILED["dlr"](logits, labels),
     rtol=1e-3,
     atol=1e-4,
   )
   wrong = jnp.argmax(logits, axis=1) != labels
-  np.testing.assert_array_equal(losses.margin_loss(logits, labels) > 0, wrong)
+  margins = COMPILED["margin_loss"](logits, labels)
+  np.testing.assert_array_equal(margins > 0, wrong)
 
 
 def test_composition_with_a_network():
@@ -255,7 +272,9 @@ def test_gradients_keep_their_digits_in_both_tails(name, x64):
 def test_values_keep_their_digits_in_both_tails(name, x64):
   logits, labels = logits_of_margins()
   got, want = (
-    np.asarray(WIDE[name](jnp.asarray(logits, kind), jnp.asarray(labels)))
+    np.asarray(
+      jax.jit(WIDE[name])(jnp.asarray(logits, kind), jnp.asarray(labels))
+    )
     for kind in (jnp.float32, jnp.float64)
   )
   np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-37)
@@ -274,6 +293,8 @@ def test_a_doubled_network_still_has_input_gradients():
     losses.surprisal,
   ):
     loss = losses.against_rival(confidence)
-    slopes = jax.grad(lambda x, f=loss: jnp.sum(f(x @ weights, labels)))(inputs)
+    slopes = jax.jit(
+      jax.grad(lambda x, f=loss: jnp.sum(f(x @ weights, labels)))
+    )(inputs)
     held = margins > -75  # float32 has no number below exp(-87)
     assert np.all(np.any(np.asarray(slopes)[held] != 0, 1)), confidence

@@ -67,8 +67,13 @@ def words(workdir, changes=None):
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-  """One compilation cache for the runs of all tests, here and in children."""
-  folder = str(tmp_path_factory.getbasetemp() / "compiled")
+  """One compilation cache for the runs of all tests, here and in children.
+
+  One for all workers: a worker's own folder lies in that of the whole run.
+  """
+  root = tmp_path_factory.getbasetemp()
+  root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+  folder = str(root / "compiled")
   changed = {
     "jax_compilation_cache_dir": folder,
     "jax_persistent_cache_min_compile_time_secs": 0.0,

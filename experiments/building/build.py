@@ -49,8 +49,15 @@ ADAPTIVE = {
 }
 
 
-DENSE_THREATS = {"linf": attacks.linf, "l2": attacks.l2, "l1": attacks.l1}
-THREATS = {**DENSE_THREATS, "l0": attacks.l0}
+DENSE_THREATS: Mapping[str, Callable[..., attacks.Threat]] = {
+  "linf": attacks.linf,
+  "l2": attacks.l2,
+  "l1": attacks.l1,
+}
+THREATS: Mapping[str, Callable[..., attacks.Threat]] = {
+  **DENSE_THREATS,
+  "l0": attacks.l0,
+}
 
 
 def chosen(table: Mapping[str, Any], key: str, name: str) -> Any:

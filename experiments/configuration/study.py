@@ -1,13 +1,13 @@
 """What a study asks: networks, attacks, measurements and decision rules.
 
-A study is data: ``experiments/configs/questions.py`` has the one of this
-project, in three sizes, and ``--study=FILE.py`` takes another. An arm, a data
-set, a set of modalities or a norm more is a line there.
+A study is data: ``experiments/configs/studies/questions.py`` has the one of
+this project, in three sizes, and ``--study=FILE.py`` takes another. An arm, a
+data set, a set of modalities or a norm more is a line there.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -50,11 +50,14 @@ class DataSet:
       modality; under l0 numbers of sites. Chosen once, see `calibration`, so
       that a conventional network keeps about 60, 30 and 5 % of its test
       examples.
+    test_examples: how many there are, of a data set that has fewer than the
+      protocol measures; of it all are measured.
   """
 
   about: str
   keys: Mapping[str, Any]
   radii: Mapping[str, Mapping[str, tuple[float, ...]]]
+  test_examples: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class Protocol:
   """How a network is measured.
 
   Attributes:
-    examples: test examples, of each class its share.
+    examples: test examples, of each class its share; see `examples`.
     microbatch: computed at once; changes no result.
     norms: of the attacks under which gradients are measured.
     chains: by norm, the attacks, the first under the training rule; attacks
@@ -120,7 +123,7 @@ class Contrast:
     claim: what is claimed, in words.
     treated: an arm.
     control: an arm.
-    measure: what is compared, the path of a number; see `outcomes`.
+    measure: what is compared, the path of a number; see `network_numbers`.
     unit: of it, in words.
     alternative: where the treated arm is claimed to be, "greater" or "less";
       "two-sided" is either.
@@ -148,6 +151,19 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+  """What of a question is asked of one more data set.
+
+  Attributes:
+    arms: arm -> how many seeds.
+    modalities: sets of modalities.
+  """
+
+  arms: Mapping[str, int]
+  modalities: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
   """One of the two questions.
 
@@ -161,6 +177,8 @@ class Question:
     alpha: the level at which, after Holm's correction over all contrasts,
       data sets and modalities that decide.
     deciding: the sets of modalities that the verdict is about.
+    beside: by name of a data set that is not in `data`, what is asked of it; it
+      is told beside, and decides nothing.
   """
 
   text: str
@@ -171,6 +189,19 @@ class Question:
   contrasts: tuple[Contrast, ...]
   alpha: float
   deciding: tuple[tuple[str, ...], ...]
+  beside: Mapping[str, Part] = dataclasses.field(default_factory=dict)
+
+  @property
+  def parts(self) -> tuple[tuple[tuple[str, ...], Part], ...]:
+    """What is asked of which data sets, those that decide first."""
+    whole = Part(arms=self.arms, modalities=self.modalities)
+    others = (((name,), part) for name, part in self.beside.items())
+    return ((self.data, whole), *others)
+
+  @property
+  def seeds(self) -> int:
+    """How many seeds there are of the arm that has most."""
+    return max(n for _, part in self.parts for n in part.arms.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,9 +313,10 @@ def members(study: Study, question: str) -> list[Member]:
     UsageError: an arm or data set is not there.
   """
   asked = study.questions[question]
+  arms = [arm for _, part in asked.parts for arm in part.arms]
   for kind, names, there in (
-    ("arms", asked.arms, study.arms),
-    ("data", asked.data, study.data),
+    ("arms", arms, study.arms),
+    ("data", (*asked.data, *asked.beside), study.data),
   ):
     for name in names:
       if name not in there:
@@ -296,12 +328,25 @@ def members(study: Study, question: str) -> list[Member]:
 
 
 def _members(study: Study, asked: Question) -> Iterator[Member]:
-  most = max(asked.arms.values())
-  for seed, modalities, data, (arm, seeds) in itertools.product(
-    range(most), asked.modalities, asked.data, asked.arms.items()
-  ):
-    if seed < seeds:
-      yield member(study, data, modalities, arm, seed, asked.measurements)
+  for seed in range(asked.seeds):
+    for names, part in asked.parts:
+      for modalities, data, (arm, count) in itertools.product(
+        part.modalities, names, part.arms.items()
+      ):
+        if seed < count:
+          yield member(study, data, modalities, arm, seed, asked.measurements)
+
+
+def examples(study: Study, data: str) -> int:
+  """Returns how many test examples of a data set are measured.
+
+  Args:
+    study: the study.
+    data: name of the data set.
+  """
+  there = study.data[data].test_examples
+  wanted = study.protocol.examples
+  return wanted if there is None else min(there, wanted)
 
 
 def member(
@@ -329,7 +374,7 @@ def member(
       **study.arms[arm].keys,
       **study.arms[arm].data_keys.get(data, {}),
       "data.modalities": modalities,
-      "data.test_examples": study.protocol.examples,
+      "data.test_examples": examples(study, data),
       "seed": seed,
     },
   )
@@ -374,13 +419,22 @@ def check_radii(study: Study, own: Member) -> Mapping[str, tuple[float, ...]]:
       f"data[{own.data!r}].radii must have {own.inputs!r}; got {sorted(there)}"
     )
   protocol, radii = study.protocol, there[own.inputs]
-  read = {"gradients": protocol.norms, "transfer": protocol.transfer_norms}
-  for name in own.measurements:
-    for norm in read[name]:
-      for key, table in (
-        (f"data[{own.data!r}].radii[{own.inputs!r}]", radii),
-        ("protocol.chains", protocol.chains),
-      ):
-        if norm not in table:
-          raise UsageError(f"{key} must have {norm!r}; got {sorted(table)}")
+  for norm in norms(protocol, own.measurements):
+    for key, table in (
+      (f"data[{own.data!r}].radii[{own.inputs!r}]", radii),
+      ("protocol.chains", protocol.chains),
+    ):
+      if norm not in table:
+        raise UsageError(f"{key} must have {norm!r}; got {sorted(table)}")
   return radii
+
+
+def norms(protocol: Protocol, measurements: Sequence[str]) -> tuple[str, ...]:
+  """Returns the norms of the attacks of some measurements.
+
+  Args:
+    protocol: how networks are measured.
+    measurements: of `MEASUREMENTS`.
+  """
+  read = {"gradients": protocol.norms, "transfer": protocol.transfer_norms}
+  return tuple(dict.fromkeys(n for name in measurements for n in read[name]))

@@ -5,15 +5,14 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.command.exits import DataError, ExitCode, UsageError
-from experiments.command.progress import say
+from experiments.command.exits import ExitCode, UsageError
 from experiments.configuration.study import Study
 from experiments.questions import (
   claim_ledger,
   committed_evidence,
-  doubts,
-  outcomes,
+  network_numbers,
   pool,
+  question_run,
   results,
   wording,
 )
@@ -21,7 +20,6 @@ from experiments.questions.claim_evidence import Context
 from experiments.questions.claim_ledger import Entry, Weighed
 from experiments.questions.question_run import Options
 from experiments.questions.results import Measured
-from snnjax import report
 from snnjax.report import Column, Record, Section, Table
 
 NAME = "claims"
@@ -29,7 +27,6 @@ _COMMAND = (
   "python -m experiments.claims --workdir=DIR --from_results=results/questions "
   "--size={size}"
 )
-_MOST = 12  # of missing measurements named in the summary
 
 
 def run(options: Options) -> ExitCode:
@@ -51,20 +48,14 @@ def run(options: Options) -> ExitCode:
       "what they measured"
     )
   there = options.from_results or options.workdir / pool.RESULTS
-  try:
-    measured, missing = results.load_all(
-      options.study, there, finished_only=options.finished_only
-    )
-  except results.IncompleteError as error:
-    raise DataError(
-      f"{there} does not have all networks of the questions:\n{error}\nRun the "
-      f"questions ({', '.join(options.study.questions)}), or this with "
-      "--finished_only to see what there is"
-    ) from None
+  measured, missing = results.load(
+    options.study,
+    list(options.study.questions),
+    there,
+    finished_only=options.finished_only,
+  )
   record = answer(options.study, measured, missing)
-  written = report.write(wording.rounded(record), options.workdir / NAME)
-  say(f"\n{record.summary}\n\nreport: {written.html}")
-  return ExitCode.DONE
+  return question_run.write(record, options.workdir / NAME)
 
 
 def answer(
@@ -78,7 +69,7 @@ def answer(
   Args:
     study: its claims and protocol.
     measured: the networks of all questions.
-    missing: measurements that are not there, in words.
+    missing: networks that lack a measurement, in words.
     committed: the folder of what else this repository has measured.
 
   Raises:
@@ -86,19 +77,18 @@ def answer(
     DataError: a committed file is damaged.
   """
   whole = [each for each in measured if "gradients" in each.arrays]
-  networks = outcomes.grouped(whole)
+  networks = network_numbers.grouped(whole)
   entries = claim_ledger.ledger(Context(study, networks, committed))
   command = _COMMAND.format(size=study.size)
-  return Record(
-    title="The ledger of claims",
-    summary=_summary(study, entries, missing),
-    alarms=doubts.alarms(study, networks),
-    sections=[
+  return wording.record(
+    "The ledger of claims",
+    _summary(study, entries, missing),
+    study,
+    whole,
+    [
       _ledger_section(entries, command),
       *(_claim_section(number, each) for number, each in _numbered(entries)),
-      wording.networks_section(study, whole),
     ],
-    provenance=wording.provenance(study, measured),
   )
 
 
@@ -121,15 +111,7 @@ def _summary(
     f"Size {study.size}; every verdict rests on the rule beside it, which the "
     "study has.",
   ]
-  if study.size == "smoke":
-    parts.append("This size shows that everything runs; it answers nothing.")
-  if missing:
-    told = "; ".join(missing[:_MOST])
-    more = f"; and {len(missing) - _MOST} more" * (len(missing) > _MOST)
-    parts.append(
-      f"NOT FINISHED: {len(missing)} measurements are missing: {told}{more}."
-    )
-  return "\n\n".join(parts)
+  return "\n\n".join([*parts, *wording.reservations(study, missing)])
 
 
 def _numbers(weighed: Weighed | None) -> dict[str, Any]:

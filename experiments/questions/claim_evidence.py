@@ -2,14 +2,15 @@
 
 import math
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from experiments.configuration.study import Claim, Study
-from experiments.questions.outcomes import Cell, Grouped
+from experiments.questions import seed_pairs
+from experiments.questions.network_numbers import Cell, Grouped
 from experiments.questions.results import Measured
-from snnjax import replication
+from experiments.questions.seed_pairs import BySeed
 from snnjax.intervals import Interval, wilson
 from snnjax.replication import Estimate
 
@@ -24,7 +25,7 @@ class Context(NamedTuple):
 
   Attributes:
     study: its protocol, arms and claims.
-    networks: those whose gradients are measured, from `outcomes.grouped`.
+    networks: those whose gradients are measured, from `grouped`.
     committed: the folder of this repository's other results.
   """
 
@@ -57,7 +58,6 @@ class Row(NamedTuple):
 
 Evidence = Callable[[Context, Claim], list[Row]]
 Number = Callable[[Measured], float]  # of one network; NaN: it has none
-BySeed = Mapping[int, float]
 
 
 def cells(context: Context, claim: Claim) -> dict[Cell, bool]:
@@ -89,7 +89,7 @@ def artifact(cell: Cell, claim: Claim) -> str:
 
 def of_arms(
   context: Context, claim: Claim, cell: Cell, number: Number
-) -> tuple[list[BySeed], str]:
+) -> tuple[Sequence[BySeed], str]:
   """Returns a number of every arm of a claim, over the seeds that all have.
 
   Args:
@@ -102,38 +102,34 @@ def of_arms(
     By arm, by seed; and in words what is missing, which no mean counts.
   """
   networks = context.networks.get(cell, {})
-  values: list[dict[int, float]] = []
-  notes: list[str] = []
-  for arm in claim.arms:
-    own = {seed: number(n) for seed, n in networks.get(arm, {}).items()}
-    unknown = [str(s) for s, value in own.items() if not math.isfinite(value)]
-    if unknown:
-      notes.append(f"{arm}: no such number of seeds {', '.join(unknown)}")
-    values.append({s: v for s, v in own.items() if math.isfinite(v)})
-  shared = [s for s in values[0] if all(s in own for own in values)]
-  for arm, own in zip(claim.arms, values, strict=True):
+  pairs = seed_pairs.paired(
+    [
+      {seed: number(each) for seed, each in networks.get(arm, {}).items()}
+      for arm in claim.arms
+    ]
+  )
+  notes = [
+    f"{arm}: no such number of seeds {_listed(seeds)}"
+    for arm, seeds in zip(claim.arms, pairs.unknown, strict=True)
+    if seeds
+  ]
+  for arm, seeds in zip(claim.arms, pairs.unpaired, strict=True):
     if not networks.get(arm):
       notes.append(f"not measured: {arm}")
-    elif len(own) > len(shared):
-      left = ", ".join(str(seed) for seed in own if seed not in shared)
-      notes.append(f"left out for want of its pair: {arm} seeds {left}")
-  return [{s: own[s] for s in shared} for own in values], "; ".join(notes)
+    elif seeds:
+      notes.append(
+        f"left out for want of its pair: {arm} seeds {_listed(seeds)}"
+      )
+  return pairs.arms, "; ".join(notes)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+  return ", ".join(map(str, seeds))
 
 
 def mean_of(arms: Sequence[BySeed]) -> dict[int, float]:
   """Returns the mean over arms, by seed."""
   return {seed: fmean(own[seed] for own in arms) for seed in arms[0]}
-
-
-def paired(
-  claim: Claim, treated: BySeed, control: BySeed
-) -> replication.Contrast | None:
-  """Returns the difference over seeds; None of fewer than two."""
-  if len(treated) < 2:
-    return None
-  return replication.paired_contrast(
-    treated, control, confidence=1 - claim.alpha
-  )
 
 
 def mean_estimate(

@@ -14,8 +14,8 @@ from experiments.command.exits import UsageError
 from experiments.configuration.study import Claim, Study
 from experiments.questions import (
   committed_evidence,
+  contrasts,
   network_evidence,
-  outcomes,
   theory_evidence,
 )
 from experiments.questions.claim_evidence import (
@@ -98,7 +98,7 @@ def rule_of(name: str, claim: Claim) -> Rule:
   Raises:
     UsageError: it makes no sense.
   """
-  return outcomes.decision_rule(f"claims[{name!r}]", claim, claim.alpha)
+  return contrasts.decision_rule(f"claims[{name!r}]", claim, claim.alpha)
 
 
 def ledger(context: Context) -> list[Entry]:

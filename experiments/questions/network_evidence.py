@@ -8,11 +8,12 @@ import numpy as np
 
 from experiments.configuration import study as studies
 from experiments.configuration.study import Claim, Study
-from experiments.questions import claim_evidence, outcomes
-from experiments.questions.claim_evidence import BySeed, Context, Number, Row
-from experiments.questions.measurement import ATTACK
-from experiments.questions.outcomes import Cell
+from experiments.measuring.named_arrays import ATTACK
+from experiments.questions import claim_evidence, network_numbers, seed_pairs
+from experiments.questions.claim_evidence import Context, Number, Row
+from experiments.questions.network_numbers import Cell
 from experiments.questions.results import Measured
+from experiments.questions.seed_pairs import BySeed
 
 
 def weak_attacks(context: Context, claim: Claim) -> list[Row]:
@@ -49,7 +50,7 @@ def _number(study: Study, name: str) -> Number:
 
 
 def _read(study: Study, name: str, measured: Measured) -> float:
-  return outcomes.number(study, measured, name)
+  return network_numbers.number(study, measured, name)
 
 
 def _row(
@@ -65,7 +66,7 @@ def _row(
   """A difference over seeds, in one cell."""
   return Row(
     f"{cell.words}, {title}",
-    claim_evidence.paired(claim, treated, control),
+    seed_pairs.difference(treated, control, claim.alpha),
     claim_evidence.artifact(cell, claim),
     note=claim_evidence.few_note(treated, note),
     decides=decides,
@@ -103,16 +104,7 @@ def random_resilience(context: Context, claim: Claim) -> list[Row]:
 def _left_by_noise(study: Study, measured: Measured) -> float:
   """The accuracy left by random noise at the largest radius."""
   radii = studies.check_radii(study, measured.member)["linf"]
-  return outcomes.number(study, measured, f"random/{len(radii) - 1}")
-
-
-def _left_by_one_rule(study: Study, measured: Measured) -> float:
-  """The accuracy left by the chain's first attack, of the training rule."""
-  arrays = measured.arrays["gradients"]
-  rank = arrays[
-    ATTACK.format(norm="linf", level=study.protocol.level, field="rank")
-  ]
-  return float(np.mean(arrays["correct"] & (rank != 0)))
+  return network_numbers.number(study, measured, f"random/{len(radii) - 1}")
 
 
 def overestimated(context: Context, claim: Claim) -> list[Row]:
@@ -121,7 +113,10 @@ def overestimated(context: Context, claim: Claim) -> list[Row]:
   rows = []
   for cell, decides in claim_evidence.cells(context, claim).items():
     one, note = claim_evidence.of_arms(
-      context, claim, cell, functools.partial(_left_by_one_rule, study)
+      context,
+      claim,
+      cell,
+      _number(study, f"first/linf/{study.protocol.level}"),
     )
     chain, _ = claim_evidence.of_arms(
       context, claim, cell, _number(study, _chain(study))
@@ -229,7 +224,7 @@ def norms_compared(context: Context, claim: Claim) -> list[Row]:
   rows = []
   for cell, decides in claim_evidence.cells(context, claim).items():
     for measure in ("perceptual", "length"):
-      if measure == "perceptual" and "image" not in cell.inputs.split("+"):
+      if measure == "perceptual" and "image" not in cell.modalities:
         continue
       for norm in ("l2", "l0", "l1"):
         arms, note = claim_evidence.of_arms(

@@ -30,9 +30,16 @@ from experiments.command.stopping import ShouldStop
 from experiments.configuration import study as studies
 from experiments.configuration.study import Member, Study
 from experiments.evaluation import assessment
+from experiments.measuring import (
+  attacked_gradients,
+  compiled_programs,
+  gradient_summary,
+  survivors,
+)
+from experiments.measuring.named_arrays import Arrays
+from experiments.measuring.subject import Subject
 from experiments.planning import preflight
-from experiments.questions import measurement, results
-from experiments.questions.measurement import Arrays, Subject
+from experiments.questions import results
 from experiments.runs import origins
 from experiments.sweeping import claims
 from experiments.training import programs, training_run
@@ -60,11 +67,11 @@ class Measurement(NamedTuple):
 
 MEASURE: Mapping[str, Measurement] = {
   "gradients": Measurement(
-    lambda subject, earlier: measurement.gradients(subject),
-    measurement.summarized,
+    lambda subject, earlier: attacked_gradients.gradients(subject),
+    gradient_summary.summarized,
   ),
   "transfer": Measurement(
-    lambda subject, earlier: measurement.transfer(
+    lambda subject, earlier: survivors.transfer(
       subject, earlier.get("gradients", {})
     ),
     dict,
@@ -164,11 +171,7 @@ class Work:
 
   def done(self, own: Member) -> bool:
     """Whether all measurements of a network are there, and are its own."""
-    folder = results.folder(self._path / RESULTS, own)
-    return all(
-      results.is_measured(self._study, own, folder, name)
-      for name in own.measurements
-    )
+    return results.is_whole(self._study, own, self._path / RESULTS)
 
   def preferred(self, left: Sequence[Member]) -> list[Member]:
     """The networks that nobody has in hand, in their order.
@@ -261,7 +264,7 @@ class Work:
       own,
       protocol,
       radii,
-      measurement.parts(config, network, protocol, self._shared),
+      compiled_programs.programs(config, network, protocol, self._shared),
       variables,
       batch,
       interruptible,

@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments.command.exits import UsageError
+from experiments.questions import study_flags
 
 if TYPE_CHECKING:
   from experiments.questions import question_run
 
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the pool of networks, and of the answer."
-)
-_SIZE = flags.DEFINE_string(
-  "size", "cpu", "Of the study, such as smoke or cpu."
-)
-_STUDY = flags.DEFINE_string(
-  "study", None, "Python file whose get_config(size) returns another study."
-)
 _FROM_RESULTS = flags.DEFINE_string(
   "from_results", None, "Folder of results to answer from; trains nothing."
 )
@@ -36,8 +28,7 @@ def options() -> "question_run.Options":
   """
   from experiments.questions import question_run
 
-  if not _WORKDIR.value:
-    raise UsageError("--workdir must name a folder, for the answer at least")
+  workdir = study_flags.workdir()
   if _FROM_RESULTS.value and _PLAN.value:
     raise UsageError(
       "--plan and --from_results are for different things: give one of them"
@@ -46,9 +37,5 @@ def options() -> "question_run.Options":
   if there is not None and not there.is_dir():
     raise UsageError(f"--from_results must be a folder; {there} is none")
   return question_run.Options(
-    pathlib.Path(_WORKDIR.value),
-    question_run.load_study(_STUDY.value, _SIZE.value),
-    there,
-    _FINISHED_ONLY.value,
-    _PLAN.value,
+    workdir, study_flags.study(), there, _FINISHED_ONLY.value, _PLAN.value
   )

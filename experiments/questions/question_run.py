@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.command import terminal
-from experiments.command.exits import DataError, ExitCode, UsageError
+from experiments.command.exits import ExitCode, UsageError
 from experiments.command.progress import duration, say
 from experiments.configuration import settings
 from experiments.configuration import study as studies
@@ -24,9 +24,9 @@ from experiments.questions.results import Measured
 from snnjax import report
 from snnjax.report import Record
 
-# What one network takes on one core of a shared machine, in seconds by method
-# and number of modalities; measured, see BUILD_NOTES.
-_SECONDS = {1: 110, 2: 220}
+# What one network takes on one core of a shared machine, in seconds by size of
+# the study and number of modalities; measured, see BUILD_NOTES.
+_SECONDS = {"cpu": {1: 110, 2: 220}}
 
 
 class Options(NamedTuple):
@@ -107,18 +107,23 @@ def run(question: str, options: Options, answer: Answer) -> ExitCode:
     if failed and not options.finished_only:
       return failed[0][1]
     there = options.workdir / pool.RESULTS
-  try:
-    measured, missing = results.load(
-      study, question, there, finished_only=options.finished_only
-    )
-  except results.IncompleteError as error:
-    raise DataError(
-      f"{there} does not have all networks of {question}:\n{error}\nRun the "
-      "question without --from_results, or with --finished_only to see what "
-      "there is"
-    ) from None
-  record = answer(study, measured, missing)
-  written = report.write(wording.rounded(record), options.workdir / question)
+  measured, missing = results.load(
+    study, [question], there, finished_only=options.finished_only
+  )
+  return write(answer(study, measured, missing), options.workdir / question)
+
+
+def write(record: Record, folder: pathlib.Path) -> ExitCode:
+  """Writes an answer, and says what it comes to.
+
+  Args:
+    record: the answer.
+    folder: gets report.html and all that it shows.
+
+  Returns:
+    The exit code for done.
+  """
+  written = report.write(wording.rounded(record), folder)
   say(f"\n{record.summary}\n\nreport: {written.html}")
   return ExitCode.DONE
 
@@ -137,23 +142,44 @@ def describe_plan(
   there = results.present(study, question, path / pool.RESULTS)
   done = {own.name for own in there}
   left = [own for own in wanted if own.name not in done]
-  seconds = _seconds(path, there)
-  usual = statistics.median(seconds.values()) if seconds else None
-  total = sum(
-    seconds.get(_kind(own), usual or _SECONDS[min(len(own.modalities), 2)])
-    for own in left
-  )
   counts: dict[str, int] = {}
   for own in wanted:
     counts[own.arm] = counts.get(own.arm, 0) + 1
   arms = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-  basis = (
-    f"as the {len(there)} that are done took" if seconds else "by rule of thumb"
+  parts = "".join(
+    f" Of {name}, told beside: {sum(own.data == name for own in wanted)}."
+    for name in study.questions[question].beside
   )
   return (
     f"{question}, size {study.size}: {len(wanted)} networks ({arms}); "
-    f"{len(done)} are measured. The other {len(left)} take about "
-    f"{duration(total)} on one core, {basis}; several processes share them."
+    f"{len(done)} are measured.{parts} "
+    f"{_describe_time(study, left, _seconds(path, there), len(there))}"
+  )
+
+
+def _describe_time(
+  study: Study,
+  left: Sequence[Member],
+  seconds: Mapping[tuple[str, str, str], float],
+  done: int,
+) -> str:
+  """How long the networks that are left take, in words."""
+  if seconds:
+    usual = statistics.median(seconds.values())
+    total = sum(seconds.get(_kind(own), usual) for own in left)
+    basis = f"as the {done} that are done took"
+  elif study.size in _SECONDS:
+    thumb = _SECONDS[study.size]
+    total = sum(thumb[min(len(own.modalities), 2)] for own in left)
+    basis = "by rule of thumb"
+  else:
+    return (
+      f"How long the other {len(left)} take nobody has measured; several "
+      "processes share them."
+    )
+  return (
+    f"The other {len(left)} take about {duration(total)} on one core, {basis}; "
+    "several processes share them."
   )
 
 

@@ -1,7 +1,7 @@
 """The measurements of a study's networks, as files that anyone can read again.
 
     DIR/networks/NAME/network.json    who it is, what it was made from
-    DIR/networks/NAME/gradients.npz   rows of examples; see `measurement`
+    DIR/networks/NAME/gradients.npz   its arrays; see `named_arrays`
     DIR/networks/NAME/transfer.npz
 
 A file notes the digest of the network's configuration and that of the
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.command.exits import DataError
 from experiments.configuration import study as studies
 from experiments.configuration.study import Member, Study
 from snnjax.storage import files, identity
@@ -40,10 +41,6 @@ class Measured(NamedTuple):
   who: Mapping[str, Any]
 
 
-class IncompleteError(ValueError):
-  """Networks of a study are missing, damaged or of another study."""
-
-
 def folder(path: pathlib.Path, own: Member) -> pathlib.Path:
   """Returns the folder of a network's results.
 
@@ -63,6 +60,7 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
     name: of the measurement.
   """
   protocol = dataclasses.asdict(study.protocol)
+  protocol["examples"] = studies.examples(study, own.data)
   read: tuple[str, ...]
   if name == "transfer":
     norms = study.protocol.transfer_norms
@@ -110,8 +108,8 @@ def read(
     DamagedError: it is not what was written.
     ForeignError: it is another network's, or was measured otherwise.
   """
-  made = made_from(study, own, name)
-  return files.read_arrays(place / f"{name}.npz", made, REMEDY)
+  origin = made_from(study, own, name)
+  return files.read_arrays(place / f"{name}.npz", origin, REMEDY)
 
 
 def write_arrays(
@@ -133,8 +131,8 @@ def write_arrays(
   Raises:
     OSError: it cannot be written.
   """
-  made = made_from(study, own, name)
-  files.write_arrays(place / f"{name}.npz", arrays, made)
+  origin = made_from(study, own, name)
+  files.write_arrays(place / f"{name}.npz", arrays, origin)
 
 
 def write(
@@ -158,7 +156,7 @@ def write(
   Raises:
     OSError: it cannot be written.
   """
-  files.write_arrays(place / f"{name}.npz", arrays, made_from(study, own, name))
+  write_arrays(study, own, place, name, arrays)
   before: dict[str, Any] = {"measurements": {}, "examples": 0}
   if (place / WHO).is_file():
     with contextlib.suppress(ValueError):  # damaged: written anew
@@ -179,13 +177,13 @@ def write(
       **seen,
       "measurements": {
         **before["measurements"],
-        name: _told(noted),
+        name: _kept(noted),
       },
     },
   )
 
 
-def _told(noted: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(noted: Mapping[str, Any]) -> dict[str, Any]:
   """What of a measurement's making is kept: nothing of whose machine it was."""
   kept = {key: value for key, value in noted.items() if key != "sha256"}
   environment = kept.get("environment", {})
@@ -197,119 +195,98 @@ def _told(noted: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(
   study: Study,
-  question: str,
+  questions: Sequence[str],
   path: pathlib.Path,
   *,
   finished_only: bool = False,
 ) -> tuple[list[Measured], list[str]]:
-  """Reads all measurements of a question.
+  """Reads all measurements of some questions, every network once.
 
   Args:
     study: the study.
-    question: name of one of its questions.
-    path: the folder of all results.
-    finished_only: leave out networks that nobody measured yet.
-
-  Returns:
-    The networks, and those that are missing, in words.
-
-  Raises:
-    UsageError: the study lacks radii.
-    IncompleteError: one or more are damaged, or of another network, protocol
-      or seed, or missing; all of them are named.
-  """
-  problems: list[str] = []
-  missing: list[str] = []
-  measured: list[Measured] = []
-  wanted = studies.members(study, question)
-  for own in wanted:
-    studies.check_radii(study, own)  # a fault of the study, not of its results
-  for own in wanted:
-    place = folder(path, own)
-    try:
-      arrays = {n: read(study, own, place, n) for n in own.measurements}
-      who = files.read_sealed(place / WHO, REMEDY)
-      _check_who(own, who, place / WHO)
-    except FileNotFoundError as error:
-      # Below the folder of results, wherever that lies.
-      file = pathlib.Path(str(error.filename)).relative_to(path)
-      missing.append(f"{own.words}: {file} is missing")
-    except (OSError, ValueError) as error:
-      problems.append(f"{own.words}: {error}")
-    else:
-      measured.append(Measured(own, arrays, who))
-  if not finished_only:
-    problems = missing + problems
-  if problems or not measured:
-    raise _incomplete(problems or missing)
-  return measured, missing
-
-
-def load_all(
-  study: Study, path: pathlib.Path, *, finished_only: bool = False
-) -> tuple[list[Measured], list[str]]:
-  """Reads all measurements of all questions, every network once.
-
-  Args:
-    study: the study.
+    questions: names of questions of it.
     path: the folder of all results.
     finished_only: leave out what nobody measured yet. A network of which a part
       is measured is returned with that part.
 
   Returns:
-    The networks, and the measurements that are missing, in words.
+    The networks, and those that are not there or lack a measurement, in words.
 
   Raises:
     UsageError: the study lacks radii.
-    IncompleteError: as `load`.
+    DataError: one or more are damaged, or of another network, protocol or seed,
+      or missing; all of them are named.
   """
   problems: list[str] = []
   missing: list[str] = []
   measured: list[Measured] = []
-  wanted = _union(study)
-  for own in wanted:
+  members = _wanted(study, questions)
+  for own in members:
     studies.check_radii(study, own)  # a fault of the study, not of its results
-  for own in wanted:
-    place = folder(path, own)
-    arrays: dict[str, dict[str, np.ndarray]] = {}
-    for name in own.measurements:
-      try:
-        arrays[name] = read(study, own, place, name)
-      except FileNotFoundError:
-        missing.append(f"{own.words}: no {name}")
-      except (OSError, ValueError) as error:
-        problems.append(f"{own.words}: {error}")
-    if not arrays:
-      continue
+  for own in members:
     try:
-      who = files.read_sealed(place / WHO, REMEDY)
-      _check_who(own, who, place / WHO)
+      network, lacking = _load(study, own, folder(path, own))
     except (OSError, ValueError) as error:
       problems.append(f"{own.words}: {error}")
-    else:
-      measured.append(Measured(own, arrays, who))
+      continue
+    if lacking:
+      missing.append(f"{own.words}: no {', '.join(lacking)}")
+    if network is not None:
+      measured.append(network)
   if not finished_only:
     problems = missing + problems
   if problems or not measured:
-    raise _incomplete(problems or missing)
+    raise _incomplete(questions, path, problems or missing)
   return measured, missing
 
 
-def _incomplete(told: Sequence[str]) -> IncompleteError:
+def _load(
+  study: Study, own: Member, place: pathlib.Path
+) -> tuple[Measured | None, list[str]]:
+  """One network, None if nothing of it is there, and what it lacks."""
+  arrays, lacking = {}, []
+  for name in own.measurements:
+    try:
+      arrays[name] = read(study, own, place, name)
+    except FileNotFoundError:
+      lacking.append(name)
+  if not arrays:
+    return None, lacking
+  if not (place / WHO).is_file():  # it is written last
+    return None, [*lacking, WHO]
+  who = files.read_sealed(place / WHO, REMEDY)
+  _check_who(own, who, place / WHO)
+  return Measured(own, arrays, who), lacking
+
+
+def _wanted(study: Study, questions: Sequence[str]) -> list[Member]:
+  """The networks of some questions, with what any of them measures."""
+  result: dict[str, Member] = {}
+  for question in questions:
+    for own in studies.members(study, question):
+      before = result.get(own.name, own).measurements
+      names = dict.fromkeys((*before, *own.measurements))
+      result[own.name] = own._replace(measurements=tuple(names))
+  return list(result.values())
+
+
+def _incomplete(
+  questions: Sequence[str], path: pathlib.Path, told: Sequence[str]
+) -> DataError:
   """The error that names networks, not more than a reader can take in."""
   more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
-  return IncompleteError("\n".join([*told[:_TOLD], *more]))
-
-
-def _union(study: Study) -> Sequence[Member]:
-  """The networks of all questions, with what any of them measures."""
-  wanted: dict[str, Member] = {}
-  for question in study.questions:
-    for own in studies.members(study, question):
-      before = wanted.get(own.name, own).measurements
-      names = dict.fromkeys((*before, *own.measurements))
-      wanted[own.name] = own._replace(measurements=tuple(names))
-  return list(wanted.values())
+  names = " and ".join(questions)
+  return DataError(
+    "\n".join(
+      [
+        f"{path} must have all networks of {names}; got",
+        *told[:_TOLD],
+        *more,
+        f"Run {names} without --from_results, or this with --finished_only to "
+        "see what there is",
+      ]
+    )
+  )
 
 
 def _check_who(own: Member, who: Mapping[str, Any], file: pathlib.Path) -> None:
@@ -328,15 +305,21 @@ def _check_who(own: Member, who: Mapping[str, Any], file: pathlib.Path) -> None:
       )
 
 
+def is_whole(study: Study, own: Member, path: pathlib.Path) -> bool:
+  """Returns whether all that is wanted of a network is there, and its own.
+
+  Args:
+    study: the study.
+    own: the network.
+    path: the folder of all results.
+  """
+  place = folder(path, own)
+  return all(is_measured(study, own, place, name) for name in own.measurements)
+
+
 def present(
   study: Study, question: str, path: pathlib.Path
 ) -> Sequence[Member]:
   """Returns the networks of a question whose measurements are all there."""
-  return [
-    own
-    for own in studies.members(study, question)
-    if all(
-      is_measured(study, own, folder(path, own), name)
-      for name in own.measurements
-    )
-  ]
+  members = studies.members(study, question)
+  return [own for own in members if is_whole(study, own, path)]

@@ -8,11 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from experiments.configuration.study import Question, Study
-from experiments.questions import doubts, measurement, outcomes, wording
-from experiments.questions.outcomes import Compared, Decided, Grouped
+from experiments.configuration.study import Contrast, Study
+from experiments.measuring.named_arrays import (
+  CONFIDENCES,
+  METRICS,
+  parts_of,
+  points_of,
+)
+from experiments.questions import (
+  contrasts,
+  network_numbers,
+  seed_pairs,
+  wording,
+)
+from experiments.questions.contrasts import Findings
+from experiments.questions.network_numbers import ALL_METRICS, Grouped
 from experiments.questions.results import Measured
-from snnjax import plots, replication
+from snnjax import plots
 from snnjax.report import Column, Record, Section, Table
 
 NAME = "sparsity_under_attack"
@@ -25,7 +37,7 @@ def _headline(study: Study) -> dict[str, str]:
   Of gradients: the margin's, under the training rule, of all inputs.
   """
   norms, level = study.protocol.norms, study.protocol.level
-  points = measurement.points_of(study.protocol)
+  points = points_of(study.protocol)
   return {
     "accuracy": "clean accuracy",
     **{f"robust/{norm}/{level}": f"left by {norm}" for norm in norms},
@@ -47,75 +59,95 @@ def answer(
     study: its decision rules and protocol.
     measured: the networks.
     missing: those that are not there, in words.
+
+  Raises:
+    DataError: no network has all that the question measures.
   """
-  question = study.questions[NAME]
-  networks = outcomes.grouped(measured)
-  compared = outcomes.compare(study, question, networks)
-  decided = outcomes.decide(question, compared)
-  return Record(
-    title="Do crafted-noise networks keep sparser gradients under attack?",
-    summary=wording.summary(study, question, decided, missing),
-    alarms=doubts.alarms(study, networks),
-    sections=[
-      _figure_section(study, question, networks),
-      wording.rules_section(question),
-      _answer_section(question, compared, decided),
+  findings = contrasts.findings(study, NAME, measured)
+  networks = findings.networks
+  return wording.record(
+    "Do crafted-noise networks keep sparser gradients under attack?",
+    wording.summary(findings, missing),
+    study,
+    findings.measured,
+    [
+      _figure_section(findings),
+      wording.rules_section(findings.question),
+      wording.contrasts_section(
+        findings,
+        "Differences of two arms trained from the same initial weights on the "
+        "same order of examples, seed by seed; intervals are Student's over "
+        "seeds. Negative differences of the log participation ratio mean a "
+        "sparser gradient in the treated arm: -0.1 is about 10 % fewer inputs "
+        "that take part.",
+      ),
       _along_section(study, networks),
       _arms_section(study, networks),
-      _matched_section(study, question, networks),
+      _matched_section(findings),
       _gradients_section(study, networks),
-      wording.networks_section(study, measured),
     ],
-    provenance=wording.provenance(study, measured),
   )
 
 
-def _figure_section(
-  study: Study, question: Question, networks: Grouped
-) -> Section:
+def _figure_section(findings: Findings) -> Section:
   """The figure that carries the verdict: every network, in pairs."""
-  (contrast, *_) = [each for each in question.contrasts if each.decides]
+  study, question = findings.study, findings.question
+  deciding = [each for each in question.contrasts if each.decides]
+  if not deciding:
+    return Section("The figure", "No contrast of the study decides.")
+  contrast = deciding[0]
+  metric, caption = _words(study, contrast)
   panels: dict[str, dict[str, plots.PairedArm]] = {}
-  control = study.arms[contrast.control].about
-  for cell, arms in networks.items():
+  for cell, arms in findings.networks.items():
     if contrast.control not in arms:
       continue
-    base = outcomes.by_seed(study, arms[contrast.control], contrast.measure)
-    panel = {}
-    for arm, seeds in arms.items():
-      values = outcomes.by_seed(study, seeds, contrast.measure)
-      both = [seed for seed in values if seed in base]
-      difference = None
-      if arm != contrast.control and len(both) > 1:
-        difference = replication.paired_contrast(
-          {seed: values[seed] for seed in both},
-          {seed: base[seed] for seed in both},
-        )
-      panel[study.arms[arm].about] = plots.PairedArm(values, difference)
-    panels[cell.words] = panel
+    values = {
+      arm: network_numbers.by_seed(study, seeds, contrast.measure)
+      for arm, seeds in arms.items()
+    }
+    control = values[contrast.control]
+    panels[cell.words] = {
+      study.arms[arm].about: plots.PairedArm(
+        own,
+        None
+        if arm == contrast.control
+        else seed_pairs.difference(own, control, question.alpha),
+      )
+      for arm, own in values.items()
+    }
   figures = []
   if panels:
     figures.append(
       plots.paired_differences(
         panels,
-        control=control,
-        metric="log participation ratio at linf-adversarial inputs",
+        control=study.arms[contrast.control].about,
+        metric=metric,
         smallest_effect=contrast.smallest_effect,
         share=False,
-        caption=(
-          "Every dot is a network: the mean over its test examples of the log "
-          "participation ratio of the margin's gradient, at the worst point "
-          "that four attacks found. Further left is sparser. Lines join "
-          "networks of one seed."
-        ),
+        caption=f"Every dot is a network: {caption}. Lines join networks of "
+        "one seed.",
       )
     )
   return Section("The figure", "", (), figures)
 
 
+def _words(study: Study, contrast: Contrast) -> tuple[str, str]:
+  """The measure of a contrast: for the axis, and for the caption."""
+  for norm in study.protocol.norms:
+    if contrast.measure == f"mean/margin/{norm}/{_WHOLE}":
+      return (
+        f"log participation ratio at {norm}-adversarial inputs",
+        "the mean over its test examples of the log participation ratio of the "
+        "margin's gradient, at the worst point that "
+        f"{len(study.protocol.chains[norm])} attacks found. Further left is "
+        "sparser",
+      )
+  return contrast.measure, f"{contrast.measure}, {contrast.unit}"
+
+
 def _along_section(study: Study, networks: Grouped) -> Section:
   """Sparsity at every step of the attack, a band per arm."""
-  metric = measurement.METRICS.index("log_participation_ratio")
+  metric = METRICS.index("log_participation_ratio")
   figures = []
   for place, norm in enumerate(study.protocol.norms):
     panels: dict[str, dict[str, np.ndarray]] = {}
@@ -154,52 +186,24 @@ def _along_section(study: Study, networks: Grouped) -> Section:
   )
 
 
-def _answer_section(
-  question: Question,
-  compared: Sequence[Compared],
-  decided: Mapping[str, Decided],
-) -> Section:
-  return Section(
-    "The contrasts",
-    "Differences of two arms trained from the same initial weights on the same "
-    "order of examples, seed by seed; intervals are Student's over seeds. "
-    "Negative differences of the log participation ratio mean a sparser "
-    "gradient in the treated arm: -0.1 is about 10 % fewer inputs that take "
-    "part.",
-    [wording.contrast_table(compared, decided)],
-    [wording.verdict_figure(question, compared, decided)],
-  )
-
-
 def _arms_section(study: Study, networks: Grouped) -> Section:
   """Every arm in every cell: means over seeds."""
   headline = _headline(study)
   rows: list[dict[str, Any]] = []
   for cell, arms in networks.items():
     for arm, seeds in arms.items():
-      row: dict[str, Any] = {
-        "data": cell.data,
-        "modalities": cell.inputs,
-        "arm": study.arms[arm].about,
-        "seeds": len(seeds),
-      }
+      row = wording.arm_row(study, cell, arm, seeds)
       for name in headline:
-        values = list(outcomes.by_seed(study, seeds, name).values())
+        values = list(network_numbers.by_seed(study, seeds, name).values())
         row |= wording.over_seeds(name, values)
       rows.append(row)
-  columns = [
-    Column("data", "data set"),
-    Column("modalities", "modalities"),
-    Column("arm", "arm"),
-    Column("seeds", "seeds"),
-  ]
+  columns = wording.arm_columns("arm")
   for name, heading in headline.items():
     columns.append(
-      Column(
+      wording.seeds_column(
         name,
         heading,
         percent=name == "accuracy" or name.startswith("robust/"),
-        interval=(f"{name} low", f"{name} high"),
       )
     )
   return Section(
@@ -220,19 +224,17 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
   )
 
 
-def _matched_section(
-  study: Study, question: Question, networks: Grouped
-) -> Section:
+def _matched_section(findings: Findings) -> Section:
   """The contrasts at equal accuracy, size and firing rate."""
   rows: list[dict[str, Any]] = []
-  for contrast in question.contrasts:
-    for cell, arms in networks.items():
-      for title, estimate in outcomes.matched(study, contrast, arms).items():
+  study = findings.study
+  for contrast in findings.question.contrasts:
+    for cell, arms in findings.networks.items():
+      for title, estimate in contrasts.adjusted(study, contrast, arms).items():
         rows.append(
           {
             "contrast": contrast.name,
-            "data": cell.data,
-            "modalities": cell.inputs,
+            **cell.row,
             "matched": title,
             "difference": estimate.estimate,
             "low": estimate.low,
@@ -253,8 +255,7 @@ def _matched_section(
         "What is left of a contrast at equal values of something else.",
         [
           Column("contrast", "contrast"),
-          Column("data", "data set"),
-          Column("modalities", "modalities"),
+          *wording.CELL_COLUMNS,
           Column("matched", "at equal"),
           Column("difference", "difference", interval=("low", "high")),
           Column("inflation", "variance inflation"),
@@ -270,31 +271,28 @@ def _gradients_section(study: Study, networks: Grouped) -> Section:
   rows: list[dict[str, Any]] = []
   for cell, arms in networks.items():
     for arm, seeds in arms.items():
-      any_network = next(iter(seeds.values()))
-      parts = measurement.parts_of(any_network.member.modalities)
       for path in itertools.product(
-        measurement.CONFIDENCES,
-        measurement.points_of(study.protocol),
+        CONFIDENCES,
+        points_of(study.protocol),
         study.protocol.rules,
-        parts,
+        parts_of(cell.modalities),
       ):
         row: dict[str, Any] = {
-          "data": cell.data,
-          "modalities": cell.inputs,
+          **cell.row,
           "arm": arm,
           **dict(
             zip(("confidence", "point", "rule", "part"), path, strict=True)
           ),
         }
         joined = "/".join(path)
-        for metric in outcomes.ALL_METRICS:
+        for metric in ALL_METRICS:
           row[metric] = _mean(study, seeds, f"mean/{joined}/{metric}")
         row["retention"] = _mean(
           study, seeds, f"change/{joined}/log_participation_ratio"
         )
         row["zeros"] = _mean(study, seeds, f"zeros/{joined}")
         rows.append(row)
-  shown = (*outcomes.ALL_METRICS, "retention", "zeros")
+  shown = (*ALL_METRICS, "retention", "zeros")
   return Section(
     "All metrics",
     "Confidence x point x rule x part of the gradient: means over the seeds of "
@@ -332,5 +330,5 @@ def _mean(
   study: Study, seeds: Mapping[int, Measured], name: str
 ) -> float | None:
   """The mean over seeds; None where one of them has no such gradient."""
-  value = fmean(outcomes.by_seed(study, seeds, name).values())
+  value = fmean(network_numbers.by_seed(study, seeds, name).values())
   return value if math.isfinite(value) else None

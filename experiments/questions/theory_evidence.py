@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
+from experiments.building import build
 from experiments.configuration.study import Claim, Protocol
-from experiments.questions import claim_evidence, measurement
+from experiments.measuring import vulnerability_table
+from experiments.measuring.named_arrays import KINDS
+from experiments.questions import claim_evidence
 from experiments.questions.claim_evidence import Context, Row
 from experiments.questions.results import Measured
 from snnjax import attacks, losses, vulnerability
 from snnjax.interfaces import Array, Inputs, Key, Labels
 
-_ORDERS = {"linf": np.inf, "l2": 2.0, "l1": 1.0}
 _FUNCTIONS, _SIZE, _DRAWS, _RADIUS = 32, 48, 2000, 0.1
 _SOURCE = "computed when the ledger is made: experiments/questions/"
 _PLACE = _SOURCE + "theory_evidence.py"
@@ -62,14 +64,14 @@ def linear() -> Linear:
     return jnp.stack([rise(key, inputs, labels), jnp.zeros(_FUNCTIONS)], 1)
 
   random, adversarial = {}, {}
-  for norm, order in _ORDERS.items():
+  for norm, order in vulnerability_table.ORDERS.items():
     theory = vulnerability.first_order(slopes, order)
     chance = vulnerability.random_vulnerability(
       rise, vulnerability.uniform(order, _RADIUS), draws=_DRAWS
     )
     attack = attacks.pgd(
       logits,
-      measurement.NORMS[norm](_RADIUS),
+      build.THREATS[norm](_RADIUS),
       loss=losses.margin_loss,
       steps=20,
       random_start=False,
@@ -131,7 +133,7 @@ def _read(
   if table is None:
     return None
   own = table[protocol.norms.index(norm), scale].astype(np.float64)
-  rows = dict(zip(measurement.KINDS, own, strict=True))
+  rows = dict(zip(KINDS, own, strict=True))
   known = np.isfinite(own).all(0) & (rows["first_random"] > 0)
   return _Vulnerabilities(**{kind: row[known] for kind, row in rows.items()})
 
@@ -206,7 +208,7 @@ def _shares(protocol: Protocol, claim: Claim, own: _Vulnerabilities) -> _Shares:
   within the quantiles of a chi-square's of as many degrees in 99 % of cases.
   One that noise does not move at all is outside.
   """
-  draws = _draws(protocol)
+  draws = vulnerability_table.draws(protocol)
   least, most = (special.chdtri(draws, tail) / draws for tail in (0.995, 0.005))
   with np.errstate(divide="ignore", invalid="ignore"):  # not moved at all
     off = np.abs(np.log(own.adversarial / own.first_adversarial))
@@ -216,20 +218,15 @@ def _shares(protocol: Protocol, claim: Claim, own: _Vulnerabilities) -> _Shares:
   inside = (ratio >= own.lower / most / slack) & (
     ratio <= own.upper / least * slack
   )
-  count, held = len(ratio), int(linear_here.sum())
+  count, linear_examples = len(ratio), int(linear_here.sum())
   nothing = float("nan")
   return _Shares(
-    held / count if count else nothing,
-    float(np.mean(~inside[linear_here])) if held else nothing,
+    linear_examples / count if count else nothing,
+    float(np.mean(~inside[linear_here])) if linear_examples else nothing,
     float(np.mean(~inside)) if count else nothing,
-    held,
+    linear_examples,
     count,
   )
-
-
-def _draws(protocol: Protocol) -> int:
-  """How many `measurement` takes a mean over."""
-  return max(protocol.random_draws, 2)
 
 
 def bound_where_linear(context: Context, claim: Claim) -> list[Row]:
@@ -249,6 +246,7 @@ def _bound_rows(
 ) -> list[Row]:
   protocol = context.study.protocol
   share = f"{protocol.scales[scale]:g} of the attacks' radius"
+  draws = vulnerability_table.draws(protocol)
   rows = []
   for cell, decides in claim_evidence.cells(context, claim).items():
     for norm in protocol.norms:
@@ -280,7 +278,7 @@ def _bound_rows(
         if fails
         else "",
         f"of {total} examples of all networks; bounds wider by a factor of "
-        f"{claim.tolerance:g}, and by what a mean of {_draws(protocol)} draws "
+        f"{claim.tolerance:g}, and by what a mean of {draws} draws "
         "is off in 99 % of cases"
         if total
         else "",

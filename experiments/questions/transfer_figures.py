@@ -1,15 +1,12 @@
 """The pictures of the second question: matrix, and size against sparsity."""
 
-from collections.abc import Mapping
-
 from experiments.configuration import study as studies
 from experiments.configuration.study import Study
-from experiments.questions import outcomes
+from experiments.questions import network_numbers
 from experiments.questions import transfer_numbers as numbers
-from experiments.questions.outcomes import Cell, Grouped
+from experiments.questions.network_numbers import Arms, Cell, Grouped
 from experiments.questions.results import Measured
 from snnjax import plots, report
-from snnjax.replication import Coefficient
 from snnjax.report import Figure
 
 
@@ -79,18 +76,14 @@ def _point(
 ) -> plots.NetworkPoint:
   return plots.NetworkPoint(
     study.arms[arm].about,
-    outcomes.number(study, each, "mean/margin/clean/own/whole/log_l1"),
-    outcomes.number(
-      study, each, "mean/margin/clean/own/whole/log_participation_ratio"
-    ),
-    outcomes.number(study, each, f"transfer/{norm}/mean"),
+    network_numbers.number(study, each, numbers.PATHS[numbers.SIZE]),
+    network_numbers.number(study, each, numbers.PATHS[numbers.SPARSITY]),
+    network_numbers.number(study, each, f"transfer/{norm}/mean"),
     each.member.words,
   )
 
 
-def _slopes(
-  study: Study, arms: Mapping[str, Mapping[int, Measured]]
-) -> dict[str, plots.Slopes]:
+def _slopes(study: Study, arms: Arms) -> dict[str, plots.Slopes]:
   """The regression of each norm that has one, the wider interval of each."""
   predictors = (numbers.SIZE, numbers.SPARSITY)
   result = {}
@@ -99,22 +92,18 @@ def _slopes(
       fits = numbers.regressions(study, arms, norm, predictors)
     except ValueError:
       continue  # the table of regressions says why
-    wider: list[Coefficient] = [
-      max(
-        (fit.coefficients[name] for fit in fits.values()),
-        key=lambda slope: slope.high - slope.low,
+    result[norm] = plots.Slopes(
+      *(
+        fits[numbers.wider(fits, name)].coefficients[name]
+        for name in predictors
       )
-      for name in predictors
-    ]
-    result[norm] = plots.Slopes(*wider)
+    )
   return result
 
 
 def _norms_of(study: Study, arm: str, cell: Cell) -> list[str]:
   """The norms of the attacks that an arm is trained on."""
-  own = studies.member(
-    study, cell.data, tuple(cell.inputs.split("+")), arm, 0
-  ).config.method
+  own = studies.member(study, cell.data, cell.modalities, arm, 0).config.method
   adversarial = own.name in ("adversarial", "sr_adversarial")
   return list(own.adversarial.norms) if adversarial else []
 

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from experiments.configuration import study as studies
 from experiments.configuration.study import Study
-from experiments.questions import outcomes
+from experiments.questions import network_numbers
+from experiments.questions.network_numbers import Arms
 from experiments.questions.results import Measured
 from snnjax import replication
 from snnjax.replication import Coefficient, MedianRadii, Regression
 
-# Of the regression; each a path of `outcomes.number`. Gradients are those of
-# the margin, clean, of all that the network sees.
+# Of the regression; each a path of `network_numbers.number`. Gradients are
+# those of the margin, clean, of all that the network sees.
 SIZE, SPARSITY, MARGIN = "log size", "log participation ratio", "log margin"
 PATHS = {
   SIZE: "mean/margin/clean/own/whole/log_l1",
@@ -41,30 +42,29 @@ class Predicted(NamedTuple):
     return estimate.low <= self.high and estimate.high >= self.low
 
 
-_ONE = Predicted(-1.0, -1.0, "-1")
 _FALLS, _RISES = (
   Predicted(-math.inf, 0.0, "below 0"),
   Predicted(0.0, math.inf, "above 0"),
 )
+_IN_A_BALL = {
+  SIZE: Predicted(-1.0, -1.0, "-1"),
+  MARGIN: Predicted(1.0, 1.0, "1"),
+}
 # Where sites are counted theory has signs only, section 4: the sum of the
 # largest gains grows with the gradient, and is larger where few sites hold it.
 PREDICTED: Mapping[str, Mapping[str, Predicted]] = {
-  "linf": {SIZE: _ONE, SPARSITY: Predicted(0.0, 0.0, "0")},
-  "l2": {SIZE: _ONE, SPARSITY: Predicted(0.5, 0.5, "1/2")},
-  "l1": {SIZE: _ONE, SPARSITY: Predicted(0.5, 1.0, "1/2 to 1")},
-  "l0": {SIZE: _FALLS, SPARSITY: _RISES},
+  "linf": {**_IN_A_BALL, SPARSITY: Predicted(0.0, 0.0, "0")},
+  "l2": {**_IN_A_BALL, SPARSITY: Predicted(0.5, 0.5, "1/2")},
+  "l1": {**_IN_A_BALL, SPARSITY: Predicted(0.5, 1.0, "1/2 to 1")},
+  "l0": {SIZE: _FALLS, SPARSITY: _RISES, MARGIN: _RISES},
 }
-MARGIN_SLOPES = {"l0": _RISES}
-MARGIN_SLOPE = Predicted(1.0, 1.0, "1")
 
 
-def shares(
-  study: Study, arms: Mapping[str, Mapping[int, Measured]]
-) -> dict[str, dict[str, dict[int, float]]]:
+def shares(study: Study, arms: Arms) -> dict[str, dict[str, dict[int, float]]]:
   """Returns the transfer matrix of a cell: arm -> path -> seed -> accuracy.
 
-  The paths are numbers of `outcomes`: ``transfer/NORM/LEVEL`` of every norm and
-  radius, their means ``transfer/NORM/mean``, and those of ``union``.
+  The paths are numbers of `network_numbers`: ``transfer/NORM/LEVEL`` of every
+  norm and radius, their means ``transfer/NORM/mean``, and those of ``union``.
 
   Args:
     study: the study.
@@ -72,7 +72,7 @@ def shares(
   """
   return {
     arm: {
-      path: outcomes.by_seed(study, seeds, path)
+      path: network_numbers.by_seed(study, seeds, path)
       for path in _paths(study, next(iter(seeds.values())))
     }
     for arm, seeds in arms.items()
@@ -88,9 +88,7 @@ def _paths(study: Study, any_network: Measured) -> list[str]:
   return [f"{kind}/{level}" for kind in kinds for level in levels]
 
 
-def radii_of(
-  study: Study, arms: Mapping[str, Mapping[int, Measured]], norm: str
-) -> MedianRadii:
+def radii_of(study: Study, arms: Arms, norm: str) -> MedianRadii:
   """Returns the median robust radii of a cell's networks, arm by arm.
 
   Args:
@@ -102,14 +100,14 @@ def radii_of(
     ValueError: accuracy does not fall with the radius.
   """
   every = every_network(arms)
-  left, right = outcomes.counts_left(study, every, norm)
+  left, right = network_numbers.counts_left(study, every, norm)
   radii = studies.check_radii(study, every[0].member)[norm]
   return replication.median_radii(left, right, radii)
 
 
 def regressions(
   study: Study,
-  arms: Mapping[str, Mapping[int, Measured]],
+  arms: Arms,
   norm: str,
   predictors: Sequence[str],
 ) -> dict[str, Regression]:
@@ -127,7 +125,8 @@ def regressions(
   """
   columns = {
     name: [
-      outcomes.number(study, each, PATHS[name]) for each in every_network(arms)
+      network_numbers.number(study, each, PATHS[name])
+      for each in every_network(arms)
     ]
     for name in predictors
   }
@@ -142,8 +141,21 @@ def regressions(
   }
 
 
-def every_network(
-  arms: Mapping[str, Mapping[int, Measured]],
-) -> list[Measured]:
+def wider(fits: Mapping[str, Regression], name: str) -> str:
+  """Returns what errors are clustered by in the wider interval of a slope.
+
+  Args:
+    fits: from `regressions`.
+    name: of the predictor.
+  """
+
+  def width(word: str) -> float:
+    slope = fits[word].coefficients[name]
+    return slope.high - slope.low
+
+  return max(fits, key=width)
+
+
+def every_network(arms: Arms) -> list[Measured]:
   """Returns the networks of a cell, arm by arm."""
   return [each for seeds in arms.values() for each in seeds.values()]

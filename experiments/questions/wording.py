@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.configuration import study as studies
 from experiments.configuration.study import Question, Study
-from experiments.questions import outcomes
-from experiments.questions.outcomes import Compared, Decided
+from experiments.questions import contrasts, doubts, network_numbers
+from experiments.questions.contrasts import Compared, Decided, Findings
+from experiments.questions.network_numbers import Cell
 from experiments.questions.results import Measured
 from snnjax import plots, replication
 from snnjax.intervals import student
@@ -14,47 +16,99 @@ from snnjax.report import Column, Figure, Record, Section, Table
 from snnjax.report.record import jsonable, keys_of
 from snnjax.storage import identity
 
-_MOST = 12  # of missing networks named in a summary; a table has them all
+_MOST = 12  # of missing networks named in a summary
+CELL_COLUMNS = (  # of `network_numbers.Cell.row`
+  Column("data", "data set"),
+  Column("modalities", "modalities"),
+)
 
 
-def summary(
+def record(
+  title: str,
+  summary: str,
   study: Study,
-  question: Question,
-  decided: Mapping[str, Decided],
-  missing: Sequence[str],
-) -> str:
+  measured: Sequence[Measured],
+  sections: Sequence[Section],
+) -> Record:
+  """Returns an answer: its own sections, then what all answers end with.
+
+  Args:
+    title: the question.
+    summary: the findings.
+    study: the study.
+    measured: the networks that are counted.
+    sections: of this answer.
+  """
+  return Record(
+    title=title,
+    summary=summary,
+    alarms=doubts.alarms(study, network_numbers.grouped(measured)),
+    sections=[
+      *sections,
+      doubts.attacks_section(study, measured),
+      networks_section(study, measured),
+    ],
+    provenance=provenance(study, measured),
+  )
+
+
+def summary(findings: Findings, missing: Sequence[str]) -> str:
   """Returns the findings: question, verdicts, scale, what is missing.
 
   Args:
-    study: the study.
-    question: what was asked.
-    decided: from `outcomes.decide`.
+    findings: what the networks say.
     missing: networks that are not there, in words.
   """
+  study, question, decided = (
+    findings.study,
+    findings.question,
+    findings.decided,
+  )
   parts = [question.text, verdict_sentence(decided)]
   parts += [
     f"{name}: {each.verdict.conclusion.value}. {each.verdict.reason}. "
     f"{each.change}"
     for name, each in decided.items()
   ]
-  data = "; ".join(study.data[name].about for name in question.data)
-  parts.append(
-    f"Size {study.size}: {data}; {study.protocol.examples} test examples each."
+  parts.append(f"Size {study.size}: {_about(study, question.data)}.")
+  if question.beside:
+    parts.append(
+      "Told beside, where it decides nothing: "
+      f"{_about(study, list(question.beside))}."
+    )
+  return "\n\n".join([*parts, *reservations(study, missing)])
+
+
+def _about(study: Study, data: Sequence[str]) -> str:
+  """Some data sets in words, with the number of their test examples."""
+  groups: dict[int, list[str]] = {}
+  for name in data:
+    count = studies.examples(study, name)
+    groups.setdefault(count, []).append(study.data[name].about)
+  return "; ".join(
+    f"{'; '.join(abouts)}; {count} test examples each"
+    for count, abouts in groups.items()
   )
+
+
+def reservations(study: Study, missing: Sequence[str]) -> list[str]:
+  """Returns the sentences that a summary ends with where it is not complete.
+
+  Args:
+    study: its size.
+    missing: networks that lack a measurement, in words: who, then what.
+  """
+  parts = []
   if study.size == "smoke":
     parts.append("This size shows that everything runs; it answers nothing.")
   if missing:
+    more = [f"and {len(missing) - _MOST} more"] * (len(missing) > _MOST)
     parts.append(
-      f"NOT FINISHED: {len(missing)} networks of the study are missing, and "
-      f"what is said is said of the others: {_told(missing)}."
+      f"NOT FINISHED: {len(missing)} networks of the study are missing or "
+      "measured in part, and what is said is said of what there is: "
+      f"{'; '.join([*missing[:_MOST], *more])}."
     )
-  return "\n\n".join(parts)
-
-
-def _told(missing: Sequence[str]) -> str:
-  names = [text.partition(": ")[0] for text in missing[:_MOST]]
-  more = [f"and {len(missing) - _MOST} more"] * (len(missing) > _MOST)
-  return "; ".join([*names, *more])
+  return parts
 
 
 def verdict_sentence(decided: Mapping[str, Decided]) -> str:
@@ -74,7 +128,7 @@ def rules_section(question: Question) -> Section:
   """Returns the decision rules, which stood before the first network."""
   rows: list[dict[str, Any]] = []
   for contrast in question.contrasts:
-    rule = outcomes.rule_of(question, contrast)
+    rule = contrasts.rule_of(question, contrast)
     rows.append(
       {
         "contrast": contrast.name,
@@ -115,18 +169,32 @@ def rules_section(question: Question) -> Section:
   )
 
 
-def contrast_table(
+def contrasts_section(findings: Findings, text: str) -> Section:
+  """Returns every contrast as a table and a picture.
+
+  Args:
+    findings: what the networks say.
+    text: how the numbers are read.
+  """
+  return Section(
+    "The contrasts",
+    text,
+    [_contrast_table(findings.compared, findings.decided)],
+    [_verdict_figure(findings)],
+  )
+
+
+def _contrast_table(
   compared: Sequence[Compared], decided: Mapping[str, Decided]
 ) -> Table:
-  """Returns every contrast in every cell, with its interval and verdict."""
+  """Every contrast in every cell, with its interval and verdict."""
   rows: list[dict[str, Any]] = []
   for each in compared:
     estimate, verdict = each.estimate, decided.get(each.name)
     rows.append(
       {
         "contrast": each.contrast.name,
-        "data": each.cell.data,
-        "modalities": each.cell.inputs,
+        **each.cell.row,
         "seeds": estimate.replicates if estimate else 0,
         "difference": estimate.estimate if estimate else None,
         "low": estimate.low if estimate else None,
@@ -146,8 +214,7 @@ def contrast_table(
     "that of the rule after Holm's correction.",
     [
       Column("contrast", "contrast"),
-      Column("data", "data set"),
-      Column("modalities", "modalities"),
+      *CELL_COLUMNS,
       Column("seeds", "seeds"),
       Column("difference", "difference", interval=("low", "high")),
       Column("effect_size", "effect size"),
@@ -157,6 +224,19 @@ def contrast_table(
     ],
     rows,
   )
+
+
+def arm_row(
+  study: Study, cell: Cell, arm: str, seeds: Mapping[int, Measured]
+) -> dict[str, Any]:
+  """Returns the first columns of a table of arms, see `arm_columns`."""
+  about = study.arms[arm].about
+  return {**cell.row, "arm": about, "seeds": len(seeds)}
+
+
+def arm_columns(heading: str) -> list[Column]:
+  """Returns the columns of `arm_row`, with the arms' heading."""
+  return [*CELL_COLUMNS, Column("arm", heading), Column("seeds", "seeds")]
 
 
 def over_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
@@ -188,15 +268,11 @@ def seeds_column(name: str, heading: str, *, percent: bool = False) -> Column:
   return Column(name, heading, percent=percent, interval=ends)
 
 
-def verdict_figure(
-  question: Question,
-  compared: Sequence[Compared],
-  decided: Mapping[str, Decided],
-) -> Figure:
-  """Returns the picture of all contrasts, thresholds and verdicts."""
+def _verdict_figure(findings: Findings) -> Figure:
+  """The picture of all contrasts, thresholds and verdicts."""
   rows = []
-  for each in compared:
-    verdict = decided.get(each.name)
+  for each in findings.compared:
+    verdict = findings.decided.get(each.name)
     rows.append(
       plots.ContrastRow(
         each.contrast.name,
@@ -214,7 +290,7 @@ def verdict_figure(
       "Differences over seeds with their intervals; the dashed line is the "
       "smallest effect that matters, in the direction of the claim."
     ),
-    confidence=1 - question.alpha,
+    confidence=1 - findings.question.alpha,
   )
 
 
@@ -230,7 +306,7 @@ def networks_section(study: Study, measured: Sequence[Measured]) -> Section:
         "modalities": own.inputs,
         "arm": own.arm,
         "seed": own.seed,
-        "accuracy": outcomes.number(study, each, "accuracy"),
+        "accuracy": network_numbers.number(study, each, "accuracy"),
         "digest": identity.short(own.digest),
       }
     )

@@ -291,7 +291,11 @@ def _help(default: str | None, keys: Keys | None) -> str:
   module = sys.modules["__main__"]
   text = f"{module.__doc__ or ''}\nFlags:\n"
   modules = flags.FLAGS.flags_by_module_dict()
-  for flag in (*modules.get(__name__, ()), *modules.get(sys.argv[0], ())):
+  # Those of absl are not ours; those that binaries share are in modules.
+  own = [name for name in modules if name.startswith("experiments.")]
+  for flag in [
+    f for name in (*own, sys.argv[0]) for f in modules.get(name, ())
+  ]:
     text += f"  --{flag.name}: {flag.help}"
     text += f" (default: {flag.default})\n" if flag.default else "\n"
   if default is not None:

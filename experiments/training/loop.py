@@ -18,6 +18,7 @@ from experiments.building import (
 )
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
+from experiments.command.exits import DataError
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
 from experiments.configuration.schema import Config
@@ -27,7 +28,7 @@ from experiments.training import programs
 from snnjax import methods
 from snnjax import training as steps
 from snnjax.data import dataset, pipeline
-from snnjax.interfaces import Batch, Variables
+from snnjax.interfaces import Batch, Inputs, Variables
 from snnjax.storage import (
   array_files,
   checkpoints,
@@ -113,6 +114,7 @@ def fit(
     Preempted: as `should_stop` wanted.
     ForeignError: a checkpoint is another run's, or of other data.
     ValueError: the configuration does not fit.
+    DataError: the inputs are not float32 in 0..1.
   """
   seen = environment.describe(config.seed, build.precision(config))
   environment.record(folder, seen)
@@ -160,6 +162,7 @@ def _begin(
     lambda: programs.build_programs(config, network, updates),
   )
   first = next(iter(splits.train.batches(size, seed=config.seed)))
+  _check_inputs(first.inputs)
   state = steps.init_state(
     build.key(config, "training"), network, method, tx, first
   )
@@ -175,6 +178,23 @@ def _begin(
   )
   best = Best(jax.tree.map(jnp.copy, state.variables), jnp.asarray(-1))
   return plan, Progressed(state, best)
+
+
+def _check_inputs(inputs: Inputs) -> None:
+  """Raises DataError unless a batch is what networks and attacks are made for.
+
+  A network would train on other inputs too, and every radius would mean
+  something else.
+  """
+  for name, leaf in build.by_modality(inputs).items():
+    values = np.asarray(leaf)
+    low, high = float(values.min()), float(values.max())
+    if values.dtype != np.float32 or not (low >= 0 and high <= 1):
+      raise DataError(
+        f"inputs of the modality {name!r} must be float32 in 0..1; got "
+        f"{values.dtype} in {low:g}..{high:g}: its row of sources.TABLE must "
+        "prepare them so"
+      )
 
 
 def _right(

@@ -4,6 +4,7 @@ from snnjax.plots.accuracy import Curve, accuracy_against_epsilon
 from snnjax.plots.bands import bands_along
 from snnjax.plots.gradients import as_maps, gradient_maps
 from snnjax.plots.pairs import PairedArm, paired_differences
+from snnjax.plots.radii import RadiusCurve, chosen_radii
 from snnjax.plots.scatter import (
   NetworkPoint,
   Slopes,
@@ -21,6 +22,7 @@ __all__ = [
   "Curve",
   "NetworkPoint",
   "PairedArm",
+  "RadiusCurve",
   "Ratios",
   "SeedCurve",
   "Slopes",
@@ -28,6 +30,7 @@ __all__ = [
   "accuracy_over_seeds",
   "as_maps",
   "bands_along",
+  "chosen_radii",
   "gradient_maps",
   "paired_differences",
   "size_against_sparsity",

@@ -4,6 +4,7 @@ Each is right in each type, against NumPy in double precision on the very
 numbers that it was given, or refused in one sentence.
 """
 
+import functools
 import inspect
 import types
 
@@ -87,7 +88,7 @@ def test_encoders(name, dtype):
   encoder, values = ENCODERS[name]
   data = jnp.asarray(values, dtype)
   key = jax.random.key(0)
-  sequence = encoder.encode(jax.random.clone(key), data)
+  sequence = jax.jit(encoder.encode)(jax.random.clone(key), data)
   assert sequence.dtype == dtype
   want = {
     "direct": lambda x: x[None],
@@ -100,8 +101,8 @@ def test_encoders(name, dtype):
   }
   if name in want:
     np.testing.assert_array_equal(exact(sequence), want[name](exact(data)))
-  gradient = jax.grad(
-    lambda x: jnp.sum(encoder.encode(key, x).astype(jnp.float32))
+  gradient = jax.jit(
+    jax.grad(lambda x: jnp.sum(encoder.encode(key, x).astype(jnp.float32)))
   )(data)
   assert gradient.dtype == dtype
   assert np.all(np.isfinite(exact(gradient)))
@@ -187,21 +188,32 @@ def test_vulnerability(order, dtype):
 # Losses.
 
 
+@functools.cache
+def sum_slope_and_each(name):
+  """A loss compiled: hundreds of operations would be, each on its own."""
+
+  def total(z):
+    each = LOSSES[name](z, LABELS)
+    return jnp.sum(each), each
+
+  def of(z):
+    (got, each), slope = jax.value_and_grad(total, has_aux=True)(z)
+    return got, slope, each
+
+  return jax.jit(of)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(name, dtype):
   values = RNG.normal(size=(3, 4)) * 4
   logits = jnp.asarray(values, dtype)
-  got, slope = jax.value_and_grad(
-    lambda z: jnp.sum(LOSSES[name](z, LABELS)), has_aux=False
-  )(logits)
-  each = LOSSES[name](logits, LABELS)
+  got, slope, each = sum_slope_and_each(name)(logits)
   assert each.dtype == jnp.promote_types(dtype, jnp.float32)
   assert slope.dtype == dtype
   before = jax.config.jax_enable_x64
   jax.config.update("jax_enable_x64", True)
   wide = jnp.asarray(exact(logits))
-  want = LOSSES[name](wide, LABELS)
-  gradient = jax.grad(lambda z: jnp.sum(LOSSES[name](z, LABELS)))(wide)
+  _, gradient, want = sum_slope_and_each(name)(wide)
   jax.config.update("jax_enable_x64", before)
   np.testing.assert_allclose(exact(each), want, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(exact(got), np.sum(want), rtol=1e-5, atol=1e-5)

@@ -110,3 +110,14 @@ def contrasts():
     ),
     row("SR", CELLS[1], None, 0.02, "of accuracy", "two-sided"),
   ]
+
+
+RADII = plots.RadiusCurve(
+  (1.0, 10.0, 100.0), [[1.0, 0.6, 0.0], [0.8, 0.4, 0.0]], (10**0.5, 10.0)
+)
+
+
+def radii(
+  norms=("linf", "l2", "l1"), inputs=("image", "events", "image+events")
+):
+  return {norm: dict.fromkeys(inputs, RADII) for norm in norms}

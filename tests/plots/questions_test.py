@@ -47,6 +47,11 @@ def strip(contrasts=None, **keys):
   return plots.verdict_strip(contrasts, caption="x", **keys)
 
 
+def radii(curves=None, **keys):
+  curves = cases.radii() if curves is None else curves
+  return plots.chosen_radii(curves, **{"caption": "x", **keys})
+
+
 @pytest.mark.parametrize(
   "make",
   [
@@ -58,8 +63,9 @@ def strip(contrasts=None, **keys):
     matrix,
     lambda: scatter(slopes=dict.fromkeys(["linf", "l1"], cases.SLOPES)),
     strip,
+    radii,
   ],
-  ids=["paired", "pair", "bands", "matrix", "scatter", "strip"],
+  ids=["paired", "pair", "bands", "matrix", "scatter", "strip", "radii"],
 )
 def test_every_text_is_on_the_paper_and_covers_no_other(
   make, drawings, monkeypatch
@@ -393,3 +399,36 @@ def test_bad_arguments_are_named_on_one_line(make, message):
   with pytest.raises(ValueError, match=message) as error:
     make()
   assert "\n" not in str(error.value)
+
+
+def test_chosen_radii_lie_on_their_line(drawings):
+  figure = radii({"l2": {"image": cases.RADII}})
+  line = figure.data["curves"]["l2"]["image"]
+  # Halfway between 1 and 10 on a logarithmic axis, and at 10 itself.
+  np.testing.assert_allclose(line["accuracy at chosen"], (0.7, 0.5))
+  (axes,) = drawings[0].axes
+  assert axes.get_xscale() == "log"
+  *faint, mean, marks = axes.get_lines()
+  assert len(faint) == 2
+  np.testing.assert_allclose(mean.get_ydata(), (0.9, 0.5, 0.0))
+  np.testing.assert_allclose(marks.get_xdata(), (10**0.5, 10.0))
+
+
+@pytest.mark.parametrize(
+  ("changes", "match"),
+  [
+    ({"radii": (1.0, 10.0)}, "accuracies must be"),
+    ({"radii": (0.0, 1.0, 10.0)}, "radii must rise from above 0 under l2"),
+    ({"radii": (1.0, 10.0, 10.0)}, "radii must rise"),
+    ({"chosen": (0.5,)}, "chosen must lie in 1..100 under l2; got .0.5."),
+  ],
+)
+def test_a_wrong_curve_of_radii_is_named(changes, match):
+  wrong = cases.RADII._replace(**changes)
+  with pytest.raises(ValueError, match=match):
+    radii({"l2": {"image": wrong}})
+
+
+def test_radii_without_a_line_are_refused():
+  with pytest.raises(ValueError, match="curves must hold a line per panel"):
+    radii({"l2": {}})

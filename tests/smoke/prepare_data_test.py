@@ -1,6 +1,7 @@
 """The binary that prepares data sets, as a person starts it."""
 
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -28,13 +29,14 @@ def flags(source, folder, name="mnist"):
 
 
 def test_help_is_quick():
-  begun = time.monotonic()
+  # Processor time, which a loaded machine does not stretch.
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
   result = start("--help")
-  spent = time.monotonic() - begun
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
   assert result.returncode == 0
   for word in ("--source", "--name", "--data_dir", "--overwrite", "cifar-10-"):
     assert word in result.stdout
-  assert spent < 3  # 0.2 s on an idle machine; tests may share theirs
+  assert after.ru_utime - before.ru_utime < 1  # 0.2 s; JAX alone takes more
 
 
 def test_a_download_is_prepared_found_done_and_listed(tmp_path):

@@ -27,6 +27,7 @@ from experiments.configuration.study import (
   Arm,
   Contrast,
   DataSet,
+  Part,
   Protocol,
   Question,
   Step,
@@ -45,7 +46,7 @@ def get_config(size: str) -> Study:
   Raises:
     ValueError: it is another.
   """
-  sizes = {"smoke": smoke, "cpu": cpu}
+  sizes = {"smoke": smoke, "cpu": cpu, "full": full}
   if size not in sizes:
     raise ValueError(f"size must be one of {', '.join(sizes)}; got {size!r}")
   return sizes[size]()
@@ -85,6 +86,13 @@ _SVHN_RADII: Mapping[str, Mapping[str, Any]] = {
     "l2": (0.14, 0.24, 0.57),
     "l1": (1.5, 2.6, 7.6),
     "l0": (1.0, 2.0, 5.0),
+  },
+}
+_NMNIST_RADII: Mapping[str, Mapping[str, Any]] = {
+  "image+events": {
+    "linf": (0.12, 0.14, 0.19),
+    "l2": (1.5, 1.9, 2.7),
+    "l1": (5.6, 9.3, 17.0),
   },
 }
 
@@ -344,6 +352,13 @@ _SPARSITY = Question(
   ),
   alpha=0.05,
   deciding=(BOTH,),
+  # Recordings of a camera, where the others' events are simulated: the arms of
+  # the contrast that decides. Added after the first networks were seen.
+  beside={
+    "nmnist": Part(
+      arms={"conventional": 8, "hire": 8, "no_noise": 8}, modalities=(BOTH,)
+    )
+  },
 )
 
 
@@ -515,6 +530,7 @@ def smoke() -> Study:
         arms=dict.fromkeys(few[name], 2),
         modalities=(BOTH,),
         data=("digits",),
+        beside={},
         # The others ask of norms that this size leaves out.
         contrasts=(
           question.contrasts[:2]
@@ -559,6 +575,16 @@ def cpu() -> Study:
         },
         radii=_SVHN_RADII,
       ),
+      # 16 steps an epoch: about as many in all as of MNIST.
+      "nmnist": DataSet(
+        about=(
+          "N-MNIST, recordings of the first 1,000 training digits of 60,000 "
+          "and the first 100 test digits of 10,000, with MNIST's images"
+        ),
+        keys={"data.name": "nmnist", "train.epochs": 30},
+        radii=_NMNIST_RADII,
+        test_examples=100,
+      ),
     },
     protocol=_CPU_PROTOCOL,
     questions={
@@ -566,4 +592,68 @@ def cpu() -> Study:
       "norm_transfer": _TRANSFER,
     },
     claims=claims.CLAIMS,
+  )
+
+
+_WIDE = (64, 128, 256, 512)
+
+
+def full() -> Study:
+  """Returns what takes an accelerator: all data, networks of the papers' size.
+
+  Nobody has run it. Radii and weights are those of the small networks, until
+  `experiments.calibrate_study` chooses them for these.
+  """
+  small = cpu()
+  base = Config(
+    data=Data(validation=0.0),
+    modalities=Modalities(
+      image=Image(channels=_WIDE, radius=0.1, step_size=0.05),
+      events=Events(channels=_WIDE, radius=0.1, step_size=0.05),
+    ),
+    # A branch for each modality, of VGG-11's widths: its second and third
+    # convolutions between two pools are left out.
+    model=Model(steps=8, norm=True, hidden=(4096, 4096), rule=_TRAINED_RULE),
+    method=Method(hire=Hire(periods=2)),
+    optimizer=Optimizer(kind="sgd", learning_rate=0.1, weight_decay=5e-4),
+    train=Train(batch_size=128),
+  )
+  whole = {
+    "mnist": ("MNIST, simulated events", 60_000),
+    "svhn": ("SVHN, simulated events of the luminance", 73_257),
+    "nmnist": ("N-MNIST's recordings with MNIST's images", 60_000),
+  }
+  data = {
+    name: dataclasses.replace(
+      small.data[name],
+      about=about,
+      keys={
+        **small.data[name].keys,
+        "data.train_examples": count,
+        "train.epochs": 100,
+      },
+      test_examples=None,
+    )
+    for name, (about, count) in whole.items()
+  }
+  chains = {
+    norm: tuple(
+      dataclasses.replace(step, steps=5 * step.steps) for step in chain
+    )
+    for norm, chain in small.protocol.chains.items()
+  }
+  return dataclasses.replace(
+    small,
+    size="full",
+    base=base,
+    data=data,
+    protocol=dataclasses.replace(
+      small.protocol,
+      examples=1000,
+      microbatch=250,
+      chains=chains,
+      along=250,
+      random_draws=20,
+      transfer_examples=1000,
+    ),
   )

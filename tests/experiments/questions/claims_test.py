@@ -10,17 +10,18 @@ import pytest
 
 from experiments.command.exits import DataError, ExitCode, UsageError
 from experiments.configs.studies import claims
+from experiments.measuring.named_arrays import ATTACK
 from experiments.questions import (
   claim_answer,
   claim_ledger,
   committed_evidence,
-  outcomes,
+  contrasts,
+  network_numbers,
   results,
   theory_evidence,
 )
 from experiments.questions.claim_evidence import Context
-from experiments.questions.measurement import ATTACK
-from experiments.questions.outcomes import Cell
+from experiments.questions.network_numbers import Cell
 from experiments.questions.question_run import Options
 from snnjax.storage import files
 from tests.experiments.questions import made_up
@@ -31,7 +32,7 @@ CLAIMS = claims.CLAIMS
 def entry(name, measured, study=None, committed=committed_evidence.COMMITTED):
   """One claim decided alone."""
   study = study or made_up.study(**{name: CLAIMS[name]})
-  context = Context(study, outcomes.grouped(measured), committed)
+  context = Context(study, network_numbers.grouped(measured), committed)
   (decided,) = claim_ledger.ledger(context)
   return decided
 
@@ -232,7 +233,7 @@ def test_contrasts_are_corrected_together():
   measured = made_up.networks(alone, {**sr(linf=0.4), **hire(linf=0.31)})
   p = []
   for study in (alone, all_of_them):
-    context = Context(study, outcomes.grouped(measured), None)
+    context = Context(study, network_numbers.grouped(measured), None)
     first = claim_ledger.ledger(context)[0]
     p.append(first.turning.p)
   # One number that decides alone; with the other claims 1 + 3 + 3 of them.
@@ -278,7 +279,9 @@ def test_one_seed_is_shown_and_decides_nothing():
   row = next(r for r in tables[name] if r["what"].startswith("mnist, image+"))
   assert row["value"] == pytest.approx(0.1)
   assert (row["low"], row["verdict"]) == (None, "undecided")
-  assert "NOT FINISHED: 1 measurements are missing" in record.summary
+  assert (
+    "NOT FINISHED: 1 networks of the study are missing or" in record.summary
+  )
 
 
 @pytest.mark.parametrize(
@@ -434,7 +437,7 @@ def test_a_network_that_is_missing_or_another_s_is_named(
   asked = Options(tmp_path, study, stored, finished_only=True)
   assert claim_answer.run(asked) is ExitCode.DONE
   summary = json.loads((tmp_path / "claims/report.json").read_text())["summary"]
-  assert "NOT FINISHED: 1 measurements" in summary
+  assert "NOT FINISHED: 1 networks" in summary
   shutil.copytree(first, last)
   with pytest.raises(DataError, match=r"sr on mnist .*gradients.npz"):
     claim_answer.run(asked)
@@ -446,11 +449,15 @@ def test_a_part_of_a_network_s_measurements_is_read(study, stored):
   second = dataclasses.replace(question, measurements=("transfer",))
   both = {**study.questions, "norm_transfer": second}
   asked = dataclasses.replace(study, questions=both)
-  with pytest.raises(results.IncompleteError, match="seed 0: no transfer"):
-    results.load_all(asked, stored)
-  measured, missing = results.load_all(asked, stored, finished_only=True)
+  names = list(both)
+  with pytest.raises(DataError, match="seed 0: no transfer"):
+    results.load(asked, names, stored)
+  measured, missing = results.load(asked, names, stored, finished_only=True)
   assert len(measured) == len(missing) == 4
   assert all(set(each.arrays) == {"gradients"} for each in measured)
+  # A question counts the networks that have all of its measurements.
+  with pytest.raises(DataError, match=r"norm_transfer must .* transfer; got 4"):
+    contrasts.findings(asked, "norm_transfer", measured)
 
 
 def test_a_plan_is_refused(study, tmp_path):

@@ -6,8 +6,7 @@ import numpy as np
 
 from experiments.configs.studies import questions
 from experiments.configuration import study as studies
-from experiments.questions import measurement
-from experiments.questions.measurement import ATTACK
+from experiments.measuring.named_arrays import ATTACK, METRICS
 from experiments.questions.results import Measured
 
 EXAMPLES, FEW, SEEDS = 200, 50, 6
@@ -36,7 +35,10 @@ def study(**claims):
   own = questions.get_config("cpu")
   question = own.questions[QUESTION]
   asked = dataclasses.replace(
-    question, data=("mnist",), arms=dict.fromkeys(question.arms, SEEDS)
+    question,
+    data=("mnist",),
+    arms=dict.fromkeys(question.arms, SEEDS),
+    beside={},
   )
   return dataclasses.replace(own, questions={QUESTION: asked}, claims=claims)
 
@@ -70,7 +72,7 @@ def network(own_study, own, changes, spread):
     "correct": right,
     "margin": np.where(right, 1.0, -1.0).astype(np.float16),
     "firing_rate": np.full(EXAMPLES, 0.1, np.float16),
-    "gradient": np.zeros((1, 1, len(measurement.METRICS), EXAMPLES)),
+    "gradient": np.zeros((1, 1, len(METRICS), EXAMPLES)),
     "single/fgsm": broken(value["fgsm"]),
     "single/pgd10": broken(value["pgd10"]),
     "random/linf/1": broken(value["random"]),

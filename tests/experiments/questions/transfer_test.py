@@ -15,15 +15,17 @@ from experiments.command.exits import UsageError
 from experiments.configs.studies import questions
 from experiments.configuration import study as studies
 from experiments.configuration.study import Contrast, Step
+from experiments.measuring import compiled_programs, survivors, worst_points
+from experiments.measuring.named_arrays import ATTACK
+from experiments.measuring.subject import Subject
 from experiments.questions import (
-  measurement,
-  outcomes,
+  contrasts,
+  network_numbers,
   pool,
   results,
   transfer_answer,
   transfer_numbers,
 )
-from experiments.questions.measurement import ATTACK, Subject
 from experiments.questions.results import Measured
 from snnjax.interfaces import Batch
 from snnjax.storage import files
@@ -33,7 +35,7 @@ NORMS = ("linf", "l2", "l1", "l0")
 STUDY = questions.get_config("cpu")
 ARMS = ("conventional", "sr", "at_linf", "sparser", "denser")
 EXAMPLES = 200
-METRICS = list(outcomes.ALL_METRICS)
+METRICS = list(network_numbers.ALL_METRICS)
 
 
 # Attacks.
@@ -75,7 +77,7 @@ def subject():
   variables = jax.tree.map(
     lambda leaf: 3 * leaf, network.init(jax.random.key(4), inputs)
   )
-  shared = measurement.parts(own.config, network, protocol, Shared())
+  shared = compiled_programs.programs(own.config, network, protocol, Shared())
   radii = {"linf": (0.01, 0.03, 0.1), "l0": (1.0, 3.0, 8.0)}
   made = Subject(own, protocol, radii, shared, variables, None, progress.silent)
   keys = jax.random.split(jax.random.key(0), 14)
@@ -87,7 +89,7 @@ def subject():
 
 @pytest.fixture(scope="module")
 def transferred(subject):
-  return measurement.transfer(subject)
+  return survivors.transfer(subject)
 
 
 def success(norm, level):
@@ -97,12 +99,12 @@ def success(norm, level):
 def test_what_was_attacked_before_equals_what_is_attacked_again(
   subject, transferred
 ):
-  before = measurement.attack(subject, {"linf": (1,)}).arrays
-  again = measurement.transfer(subject, before)
+  before = worst_points.attack(subject, {"linf": (1,)}).arrays
+  again = survivors.transfer(subject, before)
   tiny_runs.same(transferred, again)
   # It was read, not attacked: what is told there is believed.
   told = before | {success("linf", 1): np.ones(14, bool)}
-  believed = measurement.transfer(subject, told)
+  believed = survivors.transfer(subject, told)
   right = transferred["correct"]
   assert 0 < right.sum() < 10
   np.testing.assert_array_equal(believed[success("linf", 1)], right)
@@ -131,7 +133,7 @@ def test_larger_balls_break_no_less_and_wrong_examples_count_as_neither(
 def test_gradients_of_other_weights_are_refused(subject, transferred):
   other = {"correct": ~transferred["correct"]}
   with pytest.raises(ValueError, match="same weights; got 10 of 10 examples"):
-    measurement.transfer(subject, other)
+    survivors.transfer(subject, other)
 
 
 # Files.
@@ -263,7 +265,7 @@ def test_union_and_rest_and_means():
   )
 
   def number(name):
-    return outcomes.number(STUDY, network, name)
+    return network_numbers.number(STUDY, network, name)
 
   assert number("transfer/l1/0") == pytest.approx(0.9)
   assert number("transfer/l2/mean") == pytest.approx(0.5)
@@ -307,13 +309,15 @@ def test_a_matched_contrast_takes_off_what_the_covariate_is_worth():
       flat("at_linf", seed, 140, 110),
       flat("sr", seed, 100, 60 + 30 + beyond),
     ]
-  (got,) = outcomes.compare(STUDY, question, outcomes.grouped(networks))
+  (got,) = contrasts.compare(STUDY, question, network_numbers.grouped(networks))
   assert got.estimate.estimate == pytest.approx(10 / EXAMPLES)
   assert list(got.estimate.differences.values()) == pytest.approx(
     [8 / EXAMPLES, 10 / EXAMPLES, 12 / EXAMPLES]
   )
   # A seed without one of the reference arms is named and not counted.
-  (got,) = outcomes.compare(STUDY, question, outcomes.grouped(networks[1:]))
+  (got,) = contrasts.compare(
+    STUDY, question, network_numbers.grouped(networks[1:])
+  )
   assert got.estimate.replicates == 2
   assert got.unpaired == ("conventional or at_linf 0",)
   # The regression over networks tells the same gap.
@@ -323,7 +327,35 @@ def test_a_matched_contrast_takes_off_what_the_covariate_is_worth():
   bad = dataclasses.replace(contrast, along=())
   question = dataclasses.replace(question, contrasts=(bad,))
   with pytest.raises(UsageError, match="along must name two arms"):
-    outcomes.compare(STUDY, question, outcomes.grouped(networks))
+    contrasts.compare(STUDY, question, network_numbers.grouped(networks))
+
+
+def test_a_network_without_a_finite_number_is_named_and_not_counted():
+  contrast = Contrast(
+    name="margins",
+    claim="",
+    treated="sr",
+    control="at_linf",
+    measure="log_margin",
+    unit="",
+    alternative="greater",
+    smallest_effect=0.02,
+  )
+  question = dataclasses.replace(
+    STUDY.questions["norm_transfer"], contrasts=(contrast,)
+  )
+  standing = {norm: first(100, 50, 10) for norm in NORMS}
+  # No margin: its logarithm is no number.
+  margins = {"sr": (2.0, 0.0, 3.0, 2.0), "at_linf": (1.0, 1.0, 1.0)}
+  networks = [
+    record(arm, seed, standing, margin=margin)
+    for arm, own in margins.items()
+    for seed, margin in enumerate(own)
+  ]
+  (got,) = contrasts.compare(STUDY, question, network_numbers.grouped(networks))
+  assert set(got.estimate.differences) == {0, 2}
+  assert got.estimate.estimate == pytest.approx(np.log(6) / 2)
+  assert got.unpaired == ("at_linf 3", "sr 1")
 
 
 # Theory.
@@ -406,7 +438,7 @@ def test_slopes_of_networks_that_follow_theory_are_theory_s(answered):
 
 def test_the_wider_interval_is_told(theory, answered):
   both = (transfer_numbers.SIZE, transfer_numbers.SPARSITY)
-  (cell,) = outcomes.grouped(theory).values()
+  (cell,) = network_numbers.grouped(theory).values()
   fits = transfer_numbers.regressions(STUDY, cell, "l2", both)
   rows = {
     row["predictor"]: row
@@ -460,7 +492,7 @@ def test_the_matrix_has_every_norm_radius_and_arm(theory, answered):
     r for r in rows if (r["arm"], r["norm"], r["level"]) == ("SR", "l1", 2)
   )
   values = [
-    outcomes.number(STUDY, each, "transfer/l1/2")
+    network_numbers.number(STUDY, each, "transfer/l1/2")
     for each in theory
     if each.member.arm == "sr"
   ]

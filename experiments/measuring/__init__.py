@@ -1,0 +1,1 @@
+"""Networks of a study as arrays: their gradients, clean and under attack."""
