@@ -213,7 +213,9 @@ class Work:
           "parameters": origins.weights(place),
           "data set": origins.training(own.config)["data"],
           "cpu seconds": round(time.process_time() - begun, 1),
-          "environment": environment.describe(own.seed),
+          "environment": environment.describe(
+            own.seed, build.precision(own.config)
+          ),
         }
         results.write_arrays(self._study, own, whole, name, arrays)
         files.write_sealed(whole / f"{name}.json", noted)

@@ -15,6 +15,7 @@ from snnjax.attacks.threats.threat import check_threat
 from snnjax.evaluation.records import Trial
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
 from snnjax.logistic import log_softmax
+from snnjax.precision import exactly
 
 Builder = Callable[[], Trial]
 
@@ -38,6 +39,7 @@ def _fold(key: Key, draw: Array, ids: Array) -> Key:
 
 
 @jax.jit
+@exactly()
 def logits_of(judge: LogitsFn, keys: Key, inputs: Inputs) -> Array:
   """Returns the judge's logits, [B, C]."""
   logits = judge(keys, inputs)
@@ -71,6 +73,7 @@ class Attempt(NamedTuple):
 
 
 @jax.jit
+@exactly()
 def attempt(
   builder: Builder, keys: tuple[Key, Key], inputs: Inputs, labels: Labels
 ) -> Attempt:
