@@ -349,6 +349,23 @@ _SPARSITY = Question(
       smallest_effect=0.05,
       decides=False,
     ),
+    # The ratio of both falls where one of them goes unheard.
+    *(
+      Contrast(
+        name=f"crafted noise against none, {part} alone",
+        claim=f"crafted noise leaves sparser gradients of the {part} at "
+        "adversarial inputs than the same updates without noise",
+        treated="hire",
+        control="no_noise",
+        measure=f"mean/margin/linf/own/{part}/log_participation_ratio",
+        unit="in log participation ratio",
+        alternative="less",
+        smallest_effect=0.05,
+        decides=False,
+        modalities=(BOTH,),
+      )
+      for part in BOTH
+    ),
   ),
   alpha=0.05,
   deciding=(BOTH,),
@@ -476,6 +493,26 @@ _TRANSFER = Question(
       for arm, words in (
         ("conventional", "conventional training"),
         ("at_worst", "adversarial training for the worst norm"),
+      )
+    ),
+    # Written down after 67 networks: what is left of two modalities.
+    *(
+      Contrast(
+        name=f"{words}: what is heard of the events",
+        claim=f"{words} leaves smaller gradients of the events than "
+        "conventional training",
+        treated=arm,
+        control="conventional",
+        measure="mean/margin/clean/own/events/log_l1",
+        unit="in log ||g||_1",
+        alternative="less",
+        smallest_effect=1.0,
+        decides=False,
+        modalities=(BOTH,),
+      )
+      for arm, words in (
+        ("sr", "SR"),
+        ("at_linf", "adversarial training (linf)"),
       )
     ),
   ),
