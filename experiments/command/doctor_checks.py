@@ -33,6 +33,7 @@ REQUIRED = {
 }
 # Distribution -> (extra of this package, what it is for).
 OPTIONAL = {
+  "h5py": ("events", "HDF5 files of spikes (SHD, SSC)"),
   "matplotlib": ("plot", "figures of the report"),
   "safetensors": ("safetensors", "parameters as safetensors files"),
   "tensorboardX": ("tensorboard", "TensorBoard events"),

@@ -16,6 +16,7 @@ __all__ = [
   "pairing",
   "pipeline",
   "prepared",
+  "recordings",
   "registry",
   "saccade",
   "selection",

@@ -1,11 +1,11 @@
-"""Lists of camera events, their frames, and the N-MNIST file format.
+"""Lists of camera events and their frames, by bins, by time and by count.
 
-Time bins are half-open, the last one closed, so that the frames' sum is the
-number of events. Counts stay integers until `saturate` or `binarize`.
+Time bins are half-open, and the last one holds what is left, so that the
+frames' sum is the number of events. Counts stay integers until `saturate` or
+`binarize`. `recordings` reads files of events.
 """
 
 import math
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,7 @@ from snnjax.arguments import check_array
 from snnjax.data.dataset import AnyArray
 from snnjax.interfaces import Array
 
-_OVERFLOW_ROW = 240  # N-MNIST: no event, the clock advanced by 2^13 us
-_OVERFLOW_US = 1 << 13
+_MOST_CELLS = 1 << 31  # of all frames together, 8 GB
 
 
 class Events(NamedTuple):
@@ -38,6 +37,43 @@ class Events(NamedTuple):
   width: int
 
 
+class Fault(NamedTuple):
+  """The first event that is not sound.
+
+  Attributes:
+    number: its place among the events, from 0.
+    reason: which field must be what, and what came.
+  """
+
+  number: int
+  reason: str
+
+
+def first_fault(events: Events) -> Fault | None:
+  """Returns the first event outside the sensor, or earlier than the last one.
+
+  Args:
+    events: M events whose columns have one length.
+  """
+  faults = []
+  for name, values, limit in (
+    ("x", events.x, events.width),
+    ("y", events.y, events.height),
+    ("p", events.p, 2),
+  ):
+    wrong = (values < 0) | (values >= limit)
+    if wrong.any():
+      index = int(wrong.argmax())
+      reason = f"{name} must be in [0, {limit}); got {values[index]}"
+      faults.append(Fault(index, reason))
+  falls = events.t[1:] < events.t[:-1]
+  if falls.any():
+    index = int(falls.argmax()) + 1
+    before, after = events.t[index - 1 : index + 1]
+    faults.append(Fault(index, f"t must not fall; got {after} after {before}"))
+  return min(faults, default=None)
+
+
 def check_events(events: Events, source: str = "events") -> Events:
   """Returns the events if they are sound.
 
@@ -53,22 +89,9 @@ def check_events(events: Events, source: str = "events") -> Events:
     raise ValueError(
       f"{source}: t, x, y and p must share one shape [M]; got {shapes}"
     )
-  for name, values, limit in (
-    ("x", events.x, events.width),
-    ("y", events.y, events.height),
-    ("p", events.p, 2),
-  ):
-    wrong = (values < 0) | (values >= limit)
-    if np.any(wrong):
-      raise ValueError(
-        f"{source}: {name} must be in [0, {limit}); got {values[wrong][0]} at "
-        f"event {np.argmax(wrong)}"
-      )
-  falls = np.diff(events.t) < 0
-  if np.any(falls):
-    raise ValueError(
-      f"{source}: t must not fall; it does after event {np.argmax(falls)}"
-    )
+  fault = first_fault(events)
+  if fault is not None:
+    raise ValueError(f"{source}: {fault.reason} at event {fault.number}")
   return events
 
 
@@ -90,8 +113,9 @@ def to_frames(
     Counts [T, height, width, 2] int32, channel 0 ON, 1 OFF; their sum is M.
 
   Raises:
-    ValueError: if the events are not sound, `frames` < 1, the window is empty
-      or an event lies outside it (`between` selects).
+    ValueError: if the events are not sound, `frames` < 1, the window is empty,
+      an event lies outside it (`between` selects), or the frames would be more
+      than 2^31 numbers.
   """
   check_events(events)
   if frames < 1:
@@ -110,9 +134,82 @@ def to_frames(
     )
   elapsed = events.t.astype(np.int64) - start
   bins = np.minimum(elapsed * frames // (end - start), frames - 1)
+  return _count(events, bins, frames)
+
+
+def frames_by_time(
+  events: Events, duration_us: int, *, start: int | None = None
+) -> np.ndarray:
+  """Counts events per pixel, polarity and time bin of a fixed length.
+
+  Bin i is [start + i D, start + (i + 1) D), D = `duration_us`; there are as
+  many as it takes to hold the last event.
+
+  Args:
+    events: M events.
+    duration_us: length D of a bin in microseconds.
+    start: of the first bin; by default the first event's time.
+
+  Returns:
+    Counts [T, height, width, 2] int32, channel 0 ON, 1 OFF; their sum is M.
+    T is 0 without events.
+
+  Raises:
+    ValueError: if the events are not sound, `duration_us` < 1, an event comes
+      before `start`, or the frames would be more than 2^31 numbers.
+  """
+  check_events(events)
+  if duration_us < 1:
+    raise ValueError(f"duration_us must be at least 1; got {duration_us}")
+  if not len(events.t):
+    return _count(events, np.zeros(0, np.int64), 0)
+  start = int(events.t[0]) if start is None else start
+  if events.t[0] < start:
+    raise ValueError(
+      f"start must not be after the first event, {events.t[0]} us; got {start}"
+    )
+  bins = (events.t.astype(np.int64) - start) // duration_us
+  return _count(events, bins, int(bins[-1]) + 1)
+
+
+def frames_by_count(events: Events, count: int) -> np.ndarray:
+  """Counts events per pixel and polarity in frames of a fixed number of events.
+
+  Frame i holds the events i N to (i + 1) N - 1, N = `count`; the last frame
+  holds the rest. Which of several events of one time come first is the list's
+  order.
+
+  Args:
+    events: M events.
+    count: number N of events in a frame.
+
+  Returns:
+    Counts [T, height, width, 2] int32, channel 0 ON, 1 OFF, T = M / N rounded
+    up; their sum is M.
+
+  Raises:
+    ValueError: if the events are not sound, `count` < 1, or the frames would
+      be more than 2^31 numbers.
+  """
+  check_events(events)
+  if count < 1:
+    raise ValueError(f"count must be at least 1; got {count}")
+  bins = np.arange(len(events.t)) // count
+  return _count(events, bins, -(-len(events.t) // count))
+
+
+def _count(events: Events, bins: np.ndarray, frames: int) -> np.ndarray:
+  """Counts sound events whose frames are known."""
   shape = (frames, events.height, events.width, 2)
+  if math.prod(shape) > _MOST_CELLS:
+    raise ValueError(
+      f"frames must have at most {_MOST_CELLS:,} numbers; they would be "
+      f"{shape}: take longer bins, or part of the recording (`between`)"
+    )
   # Three times as fast as adding at each place: a data set has 10^8 events.
-  places = np.ravel_multi_index((bins, events.y, events.x, 1 - events.p), shape)
+  places = np.ravel_multi_index(
+    (bins, events.y, events.x, 1 - events.p), (max(frames, 1), *shape[1:])
+  )
   counts = np.bincount(places, minlength=math.prod(shape))
   return counts.reshape(shape).astype(np.int32)
 
@@ -165,74 +262,6 @@ def from_counts(counts: np.ndarray, duration_us: int) -> Events:
     height=height,
     width=width,
   )
-
-
-def read_nmnist(path: str | pathlib.Path, *, side: int = 34) -> Events:
-  """Reads one recording of N-MNIST or N-Caltech101, see `decode_nmnist`.
-
-  Args:
-    path: a `.bin` file.
-    side: sensor rows and columns; 34 for N-MNIST.
-
-  Returns:
-    The recording's events.
-
-  Raises:
-    ValueError: if it is damaged, naming the file.
-    FileNotFoundError: if there is no such file.
-  """
-  path = pathlib.Path(path)
-  return decode_nmnist(path.read_bytes(), str(path), height=side, width=side)
-
-
-def decode_nmnist(
-  content: bytes, source: str, *, height: int = 34, width: int = 34
-) -> Events:
-  """Decodes one recording of N-MNIST or N-Caltech101 (40-bit events).
-
-  Five bytes an event: x, y, then one bit of polarity and 23 bits of
-  microseconds, big-endian. y = 240 is no event: from there on, 2^13 us more
-  are added to the time.
-
-  Args:
-    content: of a `.bin` file.
-    source: what the message calls it, e.g. the file's name.
-    height: sensor rows; 34 for N-MNIST.
-    width: sensor columns, likewise.
-
-  Returns:
-    The recording's events.
-
-  Raises:
-    ValueError: if the length is no multiple of five bytes, an event lies
-      outside the sensor, or time falls.
-
-  References:
-    G. Orchard, A. Jayawant, G. Cohen, N. Thakor, "Converting Static Image
-    Datasets to Spiking Neuromorphic Datasets Using Saccades", 2015,
-    arXiv:1507.07629.
-  """
-  if len(content) % 5:
-    raise ValueError(
-      f"{source} must hold a whole number of 5-byte events; got {len(content)} "
-      "bytes: it is truncated or no N-MNIST file"
-    )
-  raw = np.frombuffer(content, np.uint8).reshape(-1, 5)
-  overflow = raw[:, 1] == _OVERFLOW_ROW
-  t = np.cumsum(overflow, dtype=np.int64)
-  t *= _OVERFLOW_US
-  for column, bits, shift in ((2, 0x7F, 16), (3, 0xFF, 8), (4, 0xFF, 0)):
-    t += (raw[:, column] & np.uint8(bits)).astype(np.int64) << shift
-  keep = ~overflow
-  events = Events(
-    t=t[keep],
-    x=raw[keep, 0].astype(np.int32),
-    y=raw[keep, 1].astype(np.int32),
-    p=(raw[keep, 2] >> 7).astype(np.int32),
-    height=height,
-    width=width,
-  )
-  return check_events(events, source)
 
 
 def _check_counts(counts: np.ndarray | Array) -> None:

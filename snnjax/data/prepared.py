@@ -28,6 +28,7 @@ from snnjax.data import (
   manifest,
   shards,
 )
+from snnjax.data.recordings import nmnist
 
 _CHUNK = 4096  # examples read at once; so many are in memory twice
 _CHANNELS = {**image_files.CHANNELS, "RGBA": 4}
@@ -63,7 +64,7 @@ class Stored(NamedTuple):
   Attributes:
     read: positions -> for each what is stored of each modality, and its label.
       An image is [H, W, C] uint8; events are [M, 5] uint8, see
-      `events.decode_nmnist`.
+      `recordings.nmnist`.
     labels: as of `Records`.
     size: number of examples.
     image: shape of an image; () for a set without images.
@@ -277,8 +278,8 @@ def open_prepared(
 
 def _count(content: bytes, where: str, shape: tuple[int, ...]) -> np.ndarray:
   frames, height, width, _ = shape
-  recording = events.decode_nmnist(content, where, height=height, width=width)
-  return events.to_frames(recording, frames)
+  recording = nmnist.decode(content, where, sensor=(height, width))
+  return events.to_frames(recording.events, frames)
 
 
 def _to_bytes(counts: np.ndarray, where: str) -> np.ndarray:

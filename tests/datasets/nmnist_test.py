@@ -11,6 +11,7 @@ import pytest
 
 from snnjax.data import events, manifest, registry, selection
 from snnjax.data.importers import downloads, prepare
+from snnjax.data.recordings import nmnist as recorded
 from snnjax.storage import files
 from tests.datasets.downloads import (
   nmnist_bytes,
@@ -388,7 +389,7 @@ def test_real_recordings_are_those_of_their_images(shared):
   pairs = [examples.read(row) for row in range(0, 1000, 50)]
   maps = [
     events.to_frames(
-      events.decode_nmnist(pair["events"].tobytes(), "x"), 1
+      recorded.decode(pair["events"].tobytes(), "x").events, 1
     ).sum(axis=(0, 3), dtype=float)
     for pair in pairs
   ]

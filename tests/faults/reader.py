@@ -46,9 +46,9 @@ def _every_image(path: pathlib.Path) -> None:
 
 
 def _events(path: pathlib.Path) -> None:
-  from snnjax.data import events
+  from snnjax.data import recordings
 
-  events.read_nmnist(path)
+  recordings.read(path)
 
 
 def _idx(path: pathlib.Path) -> None:
@@ -158,15 +158,15 @@ def started():
 
 def serve() -> None:
   """Answers until the input ends."""
-  from snnjax.data import events, prepared, registry
+  from snnjax.data import prepared, recordings, registry
   from snnjax.data.importers import downloads
   from snnjax.storage import array_files, files
 
   del (
     files,
     array_files,
-    events,
     prepared,
+    recordings,
     registry,
     downloads,
   )  # imported before any fork

@@ -68,7 +68,7 @@ class Examples(NamedTuple):
   Attributes:
     labels: [N] int32.
     read: position -> what is stored of each modality: "image" [H, W, C]
-      uint8; "events" [M, 5] uint8, see `events.decode_nmnist`.
+      uint8; "events" [M, 5] uint8, see `recordings.nmnist`.
   """
 
   labels: np.ndarray

@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from snnjax.data import events, image_files
+from snnjax.data import image_files
 from snnjax.data.importers import archives, file_trees, idx
 from snnjax.data.importers.file_trees import Leaf, Tree
+from snnjax.data.recordings import nmnist as recorded
 
 CLASSES = tuple(string.digits)
-SENSOR = (34, 34)
+SENSOR = recorded.SENSOR
 SPLITS = ("train", "test")
 _FILE = re.compile(r"(\d+)\.bin")
 _PLACE = re.compile(r"(.*/)?(train|test)/\d/\d+\.bin", re.IGNORECASE)
@@ -216,14 +217,13 @@ def words(recording: Recording) -> np.ndarray:
     OSError: if it cannot be read.
   """
   content, where = recording.leaf.read(), recording.leaf.where
-  height, width = SENSOR
-  listed = events.decode_nmnist(content, where, height=height, width=width)
+  listed = recorded.decode(content, where).events
   if not len(listed.t) or listed.t[0] == listed.t[-1]:
     raise ValueError(
       f"{where} must hold events at two times or more; it has "
       f"{len(listed.t)} events in {len(content)} bytes"
     )
-  return np.frombuffer(content, np.uint8).reshape(-1, 5)
+  return np.frombuffer(content, np.uint8).reshape(-1, recorded.RECORD)
 
 
 def paired(
