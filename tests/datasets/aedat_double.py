@@ -5,7 +5,7 @@ that what is made of its packets can be tested where the package is not.
 """
 
 import struct
-import xml.etree.ElementTree as xml
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -104,7 +104,7 @@ class Decoder:
       self.end = len(self.content)
     at = follow(header, field(header, root, 2))
     (size,) = struct.unpack_from("<I", header, at)
-    tree = xml.fromstring(header[at + 4 : at + 4 + size].decode())
+    tree = ElementTree.fromstring(header[at + 4 : at + 4 + size].decode())
     self.streams = {}
     for node in tree.iterfind("./node[@name='outInfo']/node"):
       told = {a.get("key"): a.text for a in node.iter("attr")}

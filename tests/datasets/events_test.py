@@ -1,4 +1,4 @@
-"""Event lists, their frames and the N-MNIST decoder."""
+"""Event lists and their frames."""
 
 import jax
 import jax.numpy as jnp
@@ -8,115 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnjax.data import events
+from tests.datasets import event_files
 
 SIDE = 34
 
 
-@st.composite
-def recordings(draw, min_size=0):
-  """Events with times that repeat, rest and jump."""
-  size = draw(st.integers(min_size, 40))
-
-  def column(limit):
-    values = st.integers(0, limit - 1)
-    return np.array(
-      draw(st.lists(values, min_size=size, max_size=size)), np.int32
-    )
-
-  gaps = draw(
-    st.lists(
-      st.sampled_from([0, 1, 2, 999, 8191, 8192, 50_000]),
-      min_size=size,
-      max_size=size,
-    )
-  )
-  return events.Events(
-    t=np.cumsum(np.array(gaps, np.int64)),
-    x=column(SIDE),
-    y=column(SIDE),
-    p=column(2),
-    height=SIDE,
-    width=SIDE,
-  )
-
-
-def encode(recording):
-  """Writes 40-bit events, with an overflow mark wherever time needs one.
-
-  Some cameras mark overflows early: the clock here has 13 bits.
-  """
-  lines, base = [], 0
-  for t, x, y, p in zip(*recording[:4], strict=True):
-    while t - base >= 1 << 13:
-      lines.append(bytes([7, 240, 0, 0, 0]))
-      base += 1 << 13
-    low = int(t) - base
-    lines.append(
-      bytes([x, y, int(p) << 7 | low >> 16, low >> 8 & 0xFF, low & 0xFF])
-    )
-  return b"".join(lines)
-
-
-def assert_equal(one, other):
-  for left, right in zip(one, other, strict=True):
-    np.testing.assert_array_equal(left, right)
-
-
-@settings(deadline=None, max_examples=60)
-@given(recordings())
-def test_nmnist_files_read_back(tmp_path_factory, recording):
-  path = tmp_path_factory.getbasetemp() / "written.bin"
-  path.write_bytes(encode(recording))
-  assert_equal(events.read_nmnist(path), recording)
-
-
-def test_nmnist_times_use_all_23_bits(tmp_path):
-  path = tmp_path / "late.bin"
-  path.write_bytes(bytes([1, 2, 0xFF, 0xFF, 0xFF]))
-  read = events.read_nmnist(path)
-  assert (read.t[0], read.x[0], read.y[0], read.p[0]) == (
-    (1 << 23) - 1,
-    1,
-    2,
-    1,
-  )
-
-
-def test_the_recorded_nmnist_sample(shared):
-  read = events.read_nmnist(shared / "data" / "events" / "sample_nmnist.bin")
-  assert len(read.t) == 4325
-  assert (read.t[0], read.t[-1]) == (654, 311_175)
-  assert (read.height, read.width) == (34, 34)
-  frames = events.to_frames(read, 10)
-  assert frames.sum() == 4325
-  assert frames[..., 0].sum() == read.p.sum()
-
-
-@pytest.mark.parametrize("length", [1, 4, 6, 9])
-def test_truncated_nmnist_files_are_refused(tmp_path, length):
-  path = tmp_path / "cut.bin"
-  path.write_bytes(bytes(length))
-  with pytest.raises(ValueError, match=rf"cut\.bin.*5-byte.*{length} bytes"):
-    events.read_nmnist(path)
-
-
-@pytest.mark.parametrize(
-  ("content", "message"),
-  [
-    (bytes([34, 0, 0, 0, 0]), r"x must be in \[0, 34\); got 34 at event 0"),
-    (bytes([0, 77, 0, 0, 0]), "y must be.*77"),
-    (bytes([0, 0, 0, 0, 9, 0, 0, 0, 0, 3]), "t must not fall.*event 0"),
-  ],
-)
-def test_impossible_nmnist_events_are_refused(tmp_path, content, message):
-  path = tmp_path / "odd.bin"
-  path.write_bytes(content)
-  with pytest.raises(ValueError, match=message):
-    events.read_nmnist(path)
-
-
 @settings(deadline=None, max_examples=100)
-@given(recordings(), st.integers(1, 13), st.integers(0, 3), st.integers(1, 9))
+@given(
+  event_files.lists(), st.integers(1, 13), st.integers(0, 3), st.integers(1, 9)
+)
 def test_frames_are_half_open_bins_the_last_closed(
   recording, frames, before, after
 ):
@@ -157,7 +57,7 @@ def test_counts_listed_and_framed_again_are_the_same(seed, frames, duration):
 
 
 @settings(deadline=None, max_examples=40)
-@given(recordings(min_size=1), st.integers(0, 60_000))
+@given(event_files.lists(min_size=1), st.integers(0, 60_000))
 def test_between_parts_a_recording(recording, cut):
   end = int(recording.t[-1]) + 1
   first = events.between(recording, 0, cut)
@@ -165,6 +65,96 @@ def test_between_parts_a_recording(recording, cut):
   assert np.all(first.t < cut)
   assert np.all(second.t >= cut)
   assert len(first.t) + len(second.t) == len(recording.t)
+
+
+def counted(recording, frames, size):
+  """Counts one by one; `frames` has each event's frame."""
+  expected = np.zeros((size, SIDE, SIDE, 2), np.int32)
+  columns = (frames, recording.y, recording.x, 1 - recording.p)
+  for place in zip(*columns, strict=True):
+    expected[place] += 1
+  return expected
+
+
+# name: (events, first time, length or number) -> frames, frame of each event
+FRAMINGS = {
+  "bins": lambda listed, start, length: (
+    events.to_frames(listed, 3, window=(start, start + 3 * length)),
+    np.minimum((listed.t - start) // length, 2),
+    3,
+  ),
+  "time": lambda listed, start, length: (
+    events.frames_by_time(listed, length, start=start),
+    (listed.t - start) // length,
+    (int(listed.t[-1]) - start) // length + 1,
+  ),
+  "count": lambda listed, start, length: (
+    events.frames_by_count(listed, length % 7 + 1),
+    np.arange(len(listed.t)) // (length % 7 + 1),
+    -(-len(listed.t) // (length % 7 + 1)),
+  ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+@settings(deadline=None, max_examples=40)
+@given(
+  event_files.lists(min_size=1, gaps=(0, 1, 5)),
+  st.integers(0, 3),
+  st.integers(70, 90),
+)
+def test_every_framing_counts_each_event_once(name, recording, before, length):
+  start = int(recording.t[0]) - before
+  counts, frames, size = FRAMINGS[name](recording, start, length)
+  assert counts.dtype == np.int32
+  assert counts.sum() == len(recording.t)
+  np.testing.assert_array_equal(counts, counted(recording, frames, size))
+  # Of one time and frame, the events' order does not matter.
+  order = np.lexsort((recording.x, frames, recording.t))
+  columns = [column[order] for column in recording[:4]]
+  moved = recording._replace(**dict(zip("txyp", columns, strict=True)))
+  np.testing.assert_array_equal(FRAMINGS[name](moved, start, length)[0], counts)
+
+
+@pytest.mark.parametrize(
+  ("framing", "expected"),
+  [
+    (lambda e: events.frames_by_time(e, 5), [2, 1, 2]),
+    (lambda e: events.frames_by_time(e, 5, start=-1), [1, 2, 1, 1]),
+    (lambda e: events.frames_by_time(e, 10**9), [5]),
+    (lambda e: events.frames_by_count(e, 2), [2, 2, 1]),
+    (lambda e: events.frames_by_count(e, 5), [5]),
+    (lambda e: events.frames_by_count(e, 9), [5]),
+    (lambda e: events.frames_by_time(events.between(e, 0, 0), 5), []),
+    (lambda e: events.frames_by_count(events.between(e, 0, 0), 5), []),
+  ],
+)
+def test_the_edges_of_frames(framing, expected):
+  column = np.zeros(5, np.int32)
+  times = np.array([0, 4, 5, 10, 14])
+  recording = events.Events(times, column, column, column, SIDE, SIDE)
+  counts = framing(recording)
+  assert counts.shape[1:] == (SIDE, SIDE, 2)
+  assert counts.sum(axis=(1, 2, 3)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+  ("framing", "message"),
+  [
+    (lambda e: events.frames_by_time(e, 0), "duration_us must be at least 1"),
+    (lambda e: events.frames_by_time(e, 9, start=1), "start must not be after"),
+    (lambda e: events.frames_by_time(e, 1), "at most 2,147,483,648 numbers"),
+    (lambda e: events.frames_by_count(e, 0), "count must be at least 1"),
+    (lambda e: events.to_frames(e, 1 << 40), "at most 2,147,483,648 numbers"),
+  ],
+)
+def test_frames_that_cannot_be_are_refused(framing, message):
+  column = np.zeros(2, np.int32)
+  recording = events.Events(
+    np.array([0, 1 << 60]), column, column, column, SIDE, SIDE
+  )
+  with pytest.raises(ValueError, match=message):
+    framing(recording)
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,13 @@ def parse(content: bytes, source: str, version: str, end: str = "") -> Header:
   begin, ended = 0, False
   while not ended and content[begin : begin + 1] == b"#":
     after = content.find(b"\n", begin, _MOST)
-    text = None if after < 0 else _text(content[begin:after])
-    if text is None:
+    text = _text(content[begin : after if after >= 0 else _MOST])
+    if text is None or (after < 0 and len(content) < _MOST):
       break
+    if after < 0:
+      raise RecordingError(
+        source, begin, f"the header must be shorter than {_MOST:,} bytes"
+      )
     lines.append(text)
     begin = after + 1
     ended = text.startswith(end or "#End Of ASCII Header")
@@ -86,10 +90,6 @@ def parse(content: bytes, source: str, version: str, end: str = "") -> Header:
     )
   if end and not ended:
     raise RecordingError(source, begin, f"a line {end} must end the header")
-  if begin >= _MOST:
-    raise RecordingError(
-      source, begin, f"the header must be shorter than {_MOST:,} bytes"
-    )
   return Header(version, tuple(lines), begin)
 
 
