@@ -13,7 +13,6 @@ from experiments.measuring.named_arrays import ATTACK, STRONGER, Arrays, small
 from experiments.measuring.subject import Subject
 from snnjax import evaluation
 
-
 # Stronger attacks meet the few that are left: a microbatch is filled up.
 _FEW = 25
 
