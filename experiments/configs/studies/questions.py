@@ -571,9 +571,13 @@ _TRANSFER = Question(
   ),
   alpha=0.05,
   deciding=(BOTH,),
-  stronger=dict.fromkeys(
-    ("conventional", "sr", "at_linf", "sparser", "denser"), 3
-  ),
+  stronger={
+    "conventional": 8,
+    "sr": 8,
+    "at_linf": 3,
+    "sparser": 3,
+    "denser": 3,
+  },
 )
 
 
