@@ -1,6 +1,7 @@
 """Files of events: what is in them, and what is refused, format by format."""
 
 import functools
+import os
 import struct
 import sys
 
@@ -575,6 +576,15 @@ def test_files_of_no_known_format_are_refused(tmp_path, name, content, message):
   path.write_bytes(content)
   with pytest.raises(RecordingError, match=message):
     recordings.read(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+  os.mkfifo(tmp_path / "pipe.bin")
+  for path in (tmp_path, tmp_path / "pipe.bin"):
+    with pytest.raises(RecordingError, match="must be a file"):
+      recordings.read(path)
+  with pytest.raises(FileNotFoundError, match=r"none\.bin"):
+    recordings.read(tmp_path / "none.bin")
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,13 @@ def far_event():
   return bytes(5) * 8_000_000 + b"\xff" * 5
 
 
+def empty_packets(count=300_000, capacity=0):
+  """AEDAT 3.1 of packets without events, the last one cut."""
+  text = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n"
+  packet = struct.pack("<2H6I", 1, 1, 8, 4, 0, capacity, 0, 0)
+  return text + b"#!END-HEADER\r\n" + packet * count + b"\0"
+
+
 def surplus_npz():
   """An npz with an array of a gigabyte that nobody asked for."""
   stream = io.BytesIO()

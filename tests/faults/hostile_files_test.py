@@ -188,6 +188,30 @@ CASES = {
     "events",
     "x must be in",
   ),
+  "AEDAT 2 of half a million lines": (
+    lambda: b"#!AER-DAT2.0\n" + b"#\n" * (1 << 20),
+    "a.aedat",
+    "events",
+    "header must be shorter",
+  ),
+  "AEDAT 3.1 of 300,000 empty packets": (
+    bombs.empty_packets,
+    "a.aedat",
+    "events",
+    "header must have 28 bytes",
+  ),
+  "AEDAT 3.1 that claims a gigabyte": (
+    lambda: bombs.empty_packets(1, 1 << 27),
+    "a.aedat",
+    "events",
+    "134217728 records of 8 bytes must fit",
+  ),
+  "AEDAT 4 that claims a gigabyte": (
+    lambda: b"#!AER-DAT4.0\r\n\0\0\0\x40\x18\0\0\0IOHE" + bytes(100),
+    "a.aedat4",
+    "events",
+    "a header of 1073741824 bytes must fit",
+  ),
 }
 
 

@@ -103,6 +103,8 @@ def read(
 
 
 def _recognise(path: pathlib.Path) -> Format:
+  if path.exists() and not path.is_file():  # a pipe may never end
+    raise records.RecordingError(str(path), 0, "must be a file; it is none")
   with path.open("rb") as stream:
     start = stream.read(32)
   for form in _FORMATS:
