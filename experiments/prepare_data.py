@@ -40,7 +40,7 @@ _NAME = flags.DEFINE_string(
   "name",
   None,
   "Name of the data set: mnist, fashion_mnist, emnist_letters, svhn_cropped, "
-  "cifar10, cifar100, nmnist, or one of your own.",
+  "cifar10, cifar100, nmnist, cifar10_dvs, dvs_gesture, or one of your own.",
 )
 _IMAGES = flags.DEFINE_string(
   "images",

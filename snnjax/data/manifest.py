@@ -31,7 +31,7 @@ class Known(NamedTuple):
   Attributes:
     shape: of an image, (H, W, C), where it has images.
     num_classes: number of classes.
-    counts: examples of each split as published.
+    counts: examples of each split as published; empty if it has no splits.
     download: the files to get.
   """
 
@@ -53,6 +53,19 @@ KNOWN = {
     {"train": 60_000, "test": 10_000},
     "the folders Train and Test of N-MNIST; add --images=FOLDER, MNIST's IDX "
     "files, for the image of each recording",
+  ),
+  "cifar10_dvs": Known(
+    (128, 128, 2),
+    10,
+    {},
+    "the folder of CIFAR10-DVS' classes, unpacked, with files "
+    "class/cifar10_class_n.aedat; it has no splits: add --hold_out=0.1",
+  ),
+  "dvs_gesture": Known(
+    (128, 128, 2),
+    11,
+    {"train": 1176, "test": 288},
+    "the folder DvsGesture, unpacked, with trials_to_train.txt",
   ),
   "fashion_mnist": Known(
     (28, 28, 1), 10, {"train": 60_000, "test": 10_000}, _IDX

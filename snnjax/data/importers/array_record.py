@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from snnjax.data import manifest
-from snnjax.data.importers import downloads
+from snnjax.data.importers import sources
 
 Progress = Callable[[int, int, str], None]  # (done, total, description)
 
@@ -25,7 +25,7 @@ def update(digest: Any, stored: Mapping[str, np.ndarray], label: int) -> None:
 
   Args:
     digest: the hash.
-    stored: what `downloads.Examples.read` returns.
+    stored: what `sources.Examples.read` returns.
     label: its class.
   """
   if "image" in stored:
@@ -41,7 +41,7 @@ def _check(
   image: np.ndarray | None,
   label: int,
   shape: tuple[int, ...],
-  source: downloads.Source,
+  source: sources.Source,
 ) -> None:
   if image is not None and (image.dtype != np.uint8 or image.shape != shape):
     raise ValueError(
@@ -79,7 +79,7 @@ class Writer:
     name: str,
     version: str,
     folder: pathlib.Path,
-    source: downloads.Source,
+    source: sources.Source,
   ) -> None:
     self._name, self._version, self._folder = name, version, folder
     self._source = source
@@ -144,7 +144,7 @@ class Writer:
     )
 
   def write(
-    self, split: str, examples: downloads.Examples, progress: Progress
+    self, split: str, examples: sources.Examples, progress: Progress
   ) -> str:
     """Writes a split; returns the SHA-256 of its examples."""
     digest = hashlib.sha256()

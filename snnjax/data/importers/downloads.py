@@ -1,17 +1,15 @@
 """Recognises a downloaded data set by its files and opens its splits.
 
 `recognise` tries the reader of every published form in turn (IDX, EMNIST's
-MATLAB files, CIFAR's archives, SVHN, N-MNIST, folders of images). It returns a
-`Source`, which names the files and opens each split on demand, and raises
-where no reader or more than one knows the files.
+MATLAB files, CIFAR's archives, SVHN, N-MNIST, CIFAR10-DVS, DVS128 Gesture,
+folders of images). It returns a `Source`, which names the files and opens each
+split on demand, and raises where no reader or more than one knows the files.
 """
 
 import collections
 import functools
 import pathlib
-import types
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,11 +18,12 @@ from snnjax.data.importers import (
   archives,
   cifar,
   emnist,
+  event_sets,
   idx,
   image_folders,
-  nmnist,
   svhn,
 )
+from snnjax.data.importers.sources import Examples, Source
 
 _FASHION = (
   "T-shirt/top",
@@ -60,55 +59,6 @@ _NESTED = (  # of EMNIST's zip files, and of torchvision's folders
   "EMNIST/raw",
   "EMNIST/raw/gzip",
 )
-
-
-class Examples(NamedTuple):
-  """One split, ready to be read in any order.
-
-  Attributes:
-    labels: [N] int32.
-    read: position -> what is stored of each modality: "image" [H, W, C]
-      uint8; "events" [M, 5] uint8, see `recordings.nmnist`.
-  """
-
-  labels: np.ndarray
-  read: Callable[[int], Mapping[str, np.ndarray]]
-
-  @property
-  def size(self) -> int:
-    """The number of examples."""
-    return len(self.labels)
-
-  def part(self, positions: np.ndarray) -> "Examples":
-    """Returns some of the examples, or all in another order."""
-    return Examples(
-      self.labels[positions], lambda row: self.read(int(positions[row]))
-    )
-
-
-class Source(NamedTuple):
-  """A recognised download; its images are read when a split is opened.
-
-  Attributes:
-    layout: what it is, for reports.
-    files: all files that are read.
-    classes: the classes' names.
-    splits: opens each split.
-    formats: of image files, how many there are of each format.
-    left_out: what lies among the files and is not read, counted by its name;
-      0 for what has nothing in it.
-    images: files from elsewhere that are read besides: the recordings' images.
-    sensor: rows and columns of the camera of its events, if it has events.
-  """
-
-  layout: str
-  files: tuple[pathlib.Path, ...]
-  classes: tuple[str, ...]
-  splits: Mapping[str, Callable[[], Examples]]
-  formats: Mapping[str, int] = types.MappingProxyType({})
-  left_out: Mapping[str, int] = types.MappingProxyType({})
-  images: tuple[pathlib.Path, ...] = ()
-  sensor: tuple[int, int] | None = None
 
 
 _Reader = Callable[[pathlib.Path, str], Source | None]
@@ -288,46 +238,6 @@ def _images(path: pathlib.Path, name: str) -> Source | None:
   )
 
 
-def _recordings(
-  path: pathlib.Path, images: pathlib.Path | None
-) -> Source | None:
-  recordings = nmnist.read(path)
-  if recordings is None:
-    return None
-  pictures = {
-    split: nmnist.paired(listed, images, split)
-    for split, listed in recordings.splits.items()
-    if images is not None
-  }
-
-  def open_split(split: str) -> Examples:
-    listed, paired = recordings.splits[split], pictures.get(split)
-
-    def read(row: int) -> dict[str, np.ndarray]:
-      image = {} if paired is None else {"image": paired[row]}
-      return {**image, "events": nmnist.words(listed[row])}
-
-    labels = [recording.label for recording in listed]
-    return Examples(np.array(labels, np.int32), read)
-
-  return Source(
-    "N-MNIST recordings" + " with their images" * (images is not None),
-    recordings.files,
-    nmnist.CLASSES,
-    {
-      split: functools.partial(open_split, split) for split in recordings.splits
-    },
-    left_out=recordings.left_out,
-    images=tuple(
-      file
-      for split in recordings.splits
-      if images is not None
-      for file in idx.find_pair(images, split)
-    ),
-    sensor=nmnist.SENSOR,
-  )
-
-
 def _inside(path: pathlib.Path) -> list[pathlib.Path]:
   """The published archives in a folder; without any, the unpacked folders."""
   return next(
@@ -365,7 +275,8 @@ def recognise(
       archive; an SVHN file or a folder of them; EMNIST's MATLAB file or a
       folder of them; a folder or compressed tar of images
       (`split/class/file`, or `class/file` of one split), or a folder of such
-      tars; N-MNIST's recordings, `Train/digit/nnnnn.bin`, likewise.
+      tars; N-MNIST's recordings, `Train/digit/nnnnn.bin`, likewise; the
+      unpacked folder of CIFAR10-DVS or of DVS128 Gesture.
     name: the data set's name, which chooses among several EMNIST sets
       (emnist_letters, ...) and names Fashion-MNIST's classes.
     images: the folder of MNIST's IDX files; an example is then the recording
@@ -399,20 +310,26 @@ def recognise(
   ]
   if sources:
     return sources[0]
-  other = _recordings(path, None) or _images(path, name)
+  other = (
+    event_sets.nmnist_source(path, None)
+    or event_sets.cifar10_dvs_source(path)
+    or event_sets.dvs_gesture_source(path)
+    or _images(path, name)
+  )
   if other is not None:
     return other
   raise ValueError(
     f"{path} must be IDX files, a CIFAR-10 or CIFAR-100 archive (python or "
     "binary), SVHN's train_32x32.mat and test_32x32.mat, EMNIST's "
-    "emnist-SET.mat, N-MNIST's Train/digit/nnnnn.bin, or images as "
+    "emnist-SET.mat, N-MNIST's Train/digit/nnnnn.bin, CIFAR10-DVS' "
+    "class/cifar10_class_n.aedat, DVS128 Gesture's folder, or images as "
     f"split/class/file; it is none of these{_describe_content(path)}"
   )
 
 
 def _paired(path: pathlib.Path, images: pathlib.Path) -> Source:
   """The recordings in `path`, each with its image; raises if there are none."""
-  source = _recordings(path, images)
+  source = event_sets.nmnist_source(path, images)
   if source is None:
     raise ValueError(
       f"{path} must hold N-MNIST's recordings, Train/digit/nnnnn.bin, to be "

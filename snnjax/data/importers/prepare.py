@@ -25,7 +25,13 @@ from snnjax.data import (
   registry,
   selection,
 )
-from snnjax.data.importers import archives, array_record, downloads, split_names
+from snnjax.data.importers import (
+  archives,
+  array_record,
+  downloads,
+  sources,
+  split_names,
+)
 from snnjax.storage import files, locks
 
 RESERVED = (registry.EMBEDDED,)
@@ -50,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 def _digest(
-  source: downloads.Source, root: pathlib.Path, progress: array_record.Progress
+  source: sources.Source, root: pathlib.Path, progress: array_record.Progress
 ) -> dict[str, Any]:
   """What a manifest says of the source: one digest over names and content."""
   digests: dict[str, str] = {}
@@ -116,7 +122,7 @@ def _write(
   name: str,
   version: str,
   folder: pathlib.Path,
-  source: downloads.Source,
+  source: sources.Source,
   noted: dict[str, Any],
   progress: array_record.Progress,
 ) -> None:
@@ -314,7 +320,7 @@ def _check_name(name: str, present: list[manifest.Prepared]) -> None:
     )
 
 
-def _check_source(source: downloads.Source, path: pathlib.Path) -> None:
+def _check_source(source: sources.Source, path: pathlib.Path) -> None:
   """Refuses names that the written set could not hold as they are."""
   for split in source.splits:
     if not re.fullmatch(r"\w+", split) or split == "all":

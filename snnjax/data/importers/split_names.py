@@ -8,7 +8,7 @@ import numpy as np
 
 from snnjax.data import selection
 from snnjax.data.importers import archives
-from snnjax.data.importers.downloads import Examples, Source
+from snnjax.data.importers.sources import Examples, Source
 from snnjax.data.selection import Purpose
 
 NEEDED = ("train", "test")

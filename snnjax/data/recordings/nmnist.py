@@ -19,6 +19,8 @@ SENSOR = (34, 34)  # of N-MNIST
 RECORD = 5  # bytes of an event
 _OVERFLOW_ROW = 240
 _OVERFLOW_US = 1 << 13
+_CLOCK_US = 1 << 23
+_LONGEST_US = 1 << 40  # of what is encoded: 12 days
 
 
 def decode(
@@ -69,3 +71,50 @@ def decode(
     fault=fault,
   )
   return records.checked(draft, source, strict=strict)
+
+
+def encode(listed: events.Events, source: str) -> np.ndarray:
+  """Writes events as N-MNIST's, their times from the first event on.
+
+  Args:
+    listed: M events of a sensor of at most 240 rows and 256 columns.
+    source: what messages call them.
+
+  Returns:
+    Words [M', 5] uint8, `M'` - M of which are marks of the clock; `decode` of
+    their bytes gives the events.
+
+  Raises:
+    ValueError: if the sensor is larger, the events are not sound, all of one
+      time, or span more than 12 days.
+  """
+  events.check_events(listed, source)
+  if listed.height > _OVERFLOW_ROW or listed.width > 256:
+    raise ValueError(
+      f"{source} must have at most {_OVERFLOW_ROW} rows and 256 columns; it "
+      f"has {listed.height} and {listed.width}"
+    )
+  number = len(listed.t)
+  duration = int(listed.t[-1] - listed.t[0]) if number else 0
+  if not 0 < duration < _LONGEST_US:
+    raise ValueError(
+      f"{source} must hold events at two times or more, within 12 days; it has "
+      f"{number} events over {duration} us"
+    )
+  t = listed.t - listed.t[0]
+  # As many marks before each event as leave it 23 bits, and no more.
+  marks = np.maximum(t - _CLOCK_US + _OVERFLOW_US, 0) // _OVERFLOW_US
+  low = t - marks * _OVERFLOW_US
+  words = np.zeros((number + int(marks[-1]), RECORD), np.uint8)
+  words[:, 1] = _OVERFLOW_ROW
+  words[np.arange(number) + marks] = np.stack(
+    [
+      listed.x,
+      listed.y,
+      listed.p << 7 | low >> 16,
+      low >> 8 & 0xFF,
+      low & 0xFF,
+    ],
+    1,
+  )
+  return words
