@@ -258,9 +258,9 @@ def without_recordings(root):
 @pytest.mark.parametrize(
   ("damage", "match"),
   [
-    (cut, rf"{FIFTH} must hold a whole number of 5-byte events; got 198"),
+    (cut, rf"{FIFTH}: events must be whole, of 5 bytes; 3 bytes are"),
     (emptied, rf"{FIFTH} must hold events at two times or more; it has 0"),
-    (outside, rf"{FIFTH}: x must be in \[0, 34\); got 34 at event 11"),
+    (outside, rf"{FIFTH}: x must be in \[0, 34\); got 34 \(at offset 55\)"),
     (lost, r"00005\.bin is missing from the split of .*6/00006\.bin"),
     (swapped, r"Train/6/00005\.bin must lie in the folder 5: image 5"),
     (beyond, r"Train/8/00008\.bin must be of an image .* train has 7"),
