@@ -4,14 +4,14 @@ import pathlib
 
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
-from experiments.runs import launch
+from experiments.runs import device_flags, launch
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains as `config` says, in `workdir`, from where it stopped."""
   from experiments.training import training_run
 
-  training_run.run(config, workdir)
+  training_run.run(config, workdir, device_flags.shared())
 
 
 if __name__ == "__main__":

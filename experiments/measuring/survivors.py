@@ -78,6 +78,7 @@ def _evaluate(
     key=subject.key("attacks"),
     indices=rows,
     microbatch=subject.protocol.microbatch,
+    mesh=subject.mesh,
     progress=attack_chains.tell_stages(subject, list(builders)),
   )
   evaluation.refuse_outside(whole)

@@ -16,6 +16,7 @@ from experiments.building import (
   examples,
   training_methods,
 )
+from experiments.building.devices import Devices
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.exits import DataError
@@ -83,6 +84,7 @@ class Plan(NamedTuple):
   validation: dataset.Dataset | None
   step: Callable[[TrainState, Batch], tuple[TrainState, steps.StepMetrics]]
   right: Callable[[Variables, dataset.Dataset], int]
+  devices: Devices
   per_epoch: int
   total: int
 
@@ -116,18 +118,21 @@ def fit(
     ValueError: the configuration does not fit.
     DataError: the inputs are not float32 in 0..1.
   """
-  seen = environment.describe(config.seed)
+  shared = shared or Shared()
+  seen = environment.describe(config.seed, shared.devices.mesh)
   environment.record(folder, seen)
   stopping.stop_before("the training", should_stop)
   made_from = origins.training(config)
   with exits.blame_configuration():
-    plan, progressed = _begin(config, splits, made_from, shared or Shared())
+    plan, progressed = _begin(config, splits, made_from, shared)
   after = expected = None
   if checkpoints.steps(folder.checkpoints):
     after, progressed, notes = checkpoints.restore(
       folder.checkpoints, progressed, made_from=plan.made_from
     )
     expected = metric_log.Written(*notes["metrics"])
+  placed = plan.devices.place(progressed.state, config.train.batch_size)
+  progressed = progressed._replace(state=placed)
   examples.save(folder.path, splits.used, made_from)
   with _writers(config, folder, after, expected) as log:
     progressed = _loop(plan, progressed, folder, log, progress, should_stop)
@@ -159,7 +164,7 @@ def _begin(
   compiled = shared.get(
     "training",
     [programs.shape(config), classes, updates],
-    lambda: programs.build_programs(config, network, updates),
+    lambda: programs.build_programs(config, network, updates, shared.devices),
   )
   first = next(iter(splits.train.batches(size, seed=config.seed)))
   _check_inputs(first.inputs)
@@ -172,7 +177,8 @@ def _begin(
     splits.train,
     splits.validation,
     functools.partial(compiled.step, programs.traced_values(config)),
-    functools.partial(_right, config, splits.prepare, compiled),
+    functools.partial(_right, config, splits.prepare, compiled, shared.devices),
+    shared.devices,
     per_epoch,
     total,
   )
@@ -201,6 +207,7 @@ def _right(
   config: Config,
   prepare: datasets.Prepare,
   compiled: programs.Programs,
+  devices: Devices,
   variables: Variables,
   data: dataset.Dataset,
 ) -> int:
@@ -210,7 +217,9 @@ def _right(
   )
   key = build.key(config, "validation")
   counts = [
-    compiled.hits(variables, jax.random.fold_in(key, number), batch)
+    compiled.hits(
+      variables, jax.random.fold_in(key, number), devices.split(batch)
+    )
     for number, batch in enumerate(batches)
   ]
   return int(sum(counts))
@@ -259,7 +268,7 @@ def _loop(
     for batch in plan.train.batches(
       options.batch_size, seed=plan.config.seed, epoch=epoch, first=first
     ):
-      state, measured = plan.step(progressed.state, batch)
+      state, measured = plan.step(progressed.state, plan.devices.split(batch))
       progressed = progressed._replace(state=state)
       done += 1
       values = {key: float(value) for key, value in measured.items()}

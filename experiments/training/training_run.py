@@ -41,12 +41,14 @@ def run(
     config: the whole configuration.
     path: the workdir.
     shared: what other runs of this process built; programs and data are taken
-      from it, and left in it.
+      from it, and left in it; its devices are those that are used.
 
   Raises:
     UsageError: the configuration is not allowed; nothing is written.
   """
+  shared = shared or Shared()
   preflight.check(config)
+  shared.devices.check(config)
   compilation.enable_cache()
   with (
     opened(path, config) as folder,
@@ -57,7 +59,6 @@ def run(
       say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
       _tell_unread(config, path)
       return
-    shared = shared or Shared()
     with exits.blame_data():
       splits = shared.get(
         "data",

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from snnjax.kernels.cpu import switch
 from snnjax.storage import files, identity, workdir
@@ -35,11 +36,14 @@ _SETTINGS = (
 _VOLATILE = ("command_line", "wall")
 
 
-def describe(seed: int | None = None) -> dict[str, Any]:
+def describe(
+  seed: int | None = None, mesh: Mesh | None = None
+) -> dict[str, Any]:
   """Describes the process, for environment.json.
 
   Args:
     seed: the run's, recorded beside the rest.
+    mesh: the devices that the run uses; None is one.
 
   Returns:
     Versions of Python and the packages (None where one is not installed),
@@ -54,6 +58,7 @@ def describe(seed: int | None = None) -> dict[str, Any]:
     "cores": os.cpu_count(),
     "backend": jax.default_backend(),
     "devices": [device.device_kind for device in jax.devices()],
+    "mesh": {"data": 1} if mesh is None else dict(mesh.shape),
     "processes": jax.process_count(),
     "settings": {name: getattr(jax.config, name) for name in _SETTINGS},
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
