@@ -34,6 +34,7 @@ _SUBMODULES = (
   "models",
   "neurons",
   "plots",
+  "precision",
   "prng",
   "readouts",
   "regularizers",

@@ -28,6 +28,7 @@ from snnjax.interfaces import (
   Network,
   Scored,
 )
+from snnjax.precision import exactly
 
 _LOGITS = "models.classifier(network, variables, rule=rule) makes one"
 _LOSS = "losses.scored(logits_fn, losses.cross_entropy) makes one"
@@ -268,6 +269,8 @@ def logits_function(
 ) -> LogitsFn:
   """Returns ``(key, inputs) -> logits``, whose answers are checked too.
 
+  It is traced as exactly as what is measured must be, see `precision.exactly`.
+
   Args:
     function: the caller's, see `with_key`.
     name: what to call it in a message.
@@ -279,6 +282,7 @@ def logits_function(
   """
   function = with_key(function, name, advice)
 
+  @exactly()
   def logits(key: Key, inputs: Inputs) -> Array:
     answer = function(key, inputs)
     check_logits(answer, name)

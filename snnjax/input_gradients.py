@@ -36,6 +36,7 @@ from snnjax.interfaces import (
 )
 from snnjax.losses import LogitsLoss
 from snnjax.lost_derivatives import guard
+from snnjax.precision import exactly
 from snnjax.prng import batch_size, example_keys
 from snnjax.validation import Constant, check_positive
 
@@ -204,6 +205,7 @@ def _loss_of(fn: Any, loss: LogitsLoss | None) -> LossFn:
   function = fn if loss is None else losses.composed(fn, loss)
   name = "fn" if loss is None else "loss"
 
+  @exactly()
   def run(key: Key, inputs: Inputs, labels: Labels) -> Array:
     value = function(key, inputs, labels)
     check_losses(value, batch_size(inputs), name)

@@ -71,7 +71,8 @@ class Network(NamedTuple):
   Attributes:
     init: ``(key, inputs) -> variables``.
     apply: ``(variables, inputs, *, rule, key=None, train=False,
-      states=None, window=None) -> Forward``. `rule` is a `BackwardRule`;
+      states=None, window=None, precision=None) -> Forward``. `rule` is a
+      `BackwardRule`; `precision` is set by `models.at_precision`;
       `key` is consumed by stochastic encoders and dropout; `states` and
       `window`, a half-open pair of steps, run one segment of the time axis.
   """

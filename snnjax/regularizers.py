@@ -8,6 +8,7 @@ one-hot peak it is ||g||_inf. Along the derivative of the participation ratio it
 is 0, but its derivative is that of the ratio.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from snnjax.interfaces import (
   Trace,
 )
 from snnjax.lost_derivatives import guard
+from snnjax.precision import exactly
 from snnjax.prng import batch_size, example_keys
 from snnjax.validation import (
   Constant,
@@ -377,6 +379,7 @@ def _with_aux(forward: Any) -> ForwardFn:
   """Returns ``(key, inputs) -> (logits, aux)``, checked, of either kind."""
   function: Any = with_key(forward, "forward")
 
+  @exactly()
   def run(key: Key, inputs: Inputs) -> tuple[Array, Any]:
     answer = function(key, inputs)
     if type(answer) is tuple and len(answer) != 2:
@@ -462,7 +465,8 @@ def orthogonalize(
 
 
 def _retract(rows: Array, rate: Constant) -> Array:
-  return (1 + rate) * rows - rate * (rows @ rows.T) @ rows
+  multiply = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+  return (1 + rate) * rows - multiply(rate * multiply(rows, rows.T), rows)
 
 
 def firing_rate(traces: Mapping[str, Trace], target: Constant = 0.0) -> Array:

@@ -77,6 +77,7 @@ CASES = [
   ),
   (criteria.forwards_differ, (1, 4), (0, 4)),
   (criteria.statistics_moved, (1e-7,), (0.0,)),
+  (criteria.products_rounded, (11,), (24,)),
   (criteria.outputs_invalid, (1, 0, 4), (0, 0, 4)),
   (criteria.outputs_invalid, (0, 1, 4), (0, 0, 4)),
   (criteria.too_few_restarts, (HALF, robust(480, 520)), (HALF, HALF)),

@@ -36,7 +36,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax
 import pytest
 
-from tests import lowering, peers
+from tests import doubles, lowering, peers
 
 pytest_plugins = ("tests.bounding",)
 
@@ -115,10 +115,8 @@ def no_network(monkeypatch):
 @pytest.fixture
 def x64():
   """Runs one test in double precision."""
-  # The option, not jax.enable_x64, which the oldest supported jax lacks.
-  jax.config.update("jax_enable_x64", True)
-  yield
-  jax.config.update("jax_enable_x64", False)
+  with doubles.in_double_precision():
+    yield
 
 
 @pytest.fixture

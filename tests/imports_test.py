@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # they are itself (a package's modules may import each other).
 RANKS = {
   "interfaces": 0,
+  "precision": 0,
   "sharding": 0,
   "submodules": 0,
   "malloc": 1,

@@ -101,3 +101,19 @@ def test_the_floor_that_is_tested_is_the_one_that_is_declared():
   for name, text in tested.items():
     assert text.split(".")[: len(parts.pop(name))] == declared[name].split(".")
   assert not parts
+
+
+def test_colabs_versions_are_allowed():
+  """Nothing of an image has to be upgraded, JAX least of all."""
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+  floors = dict(
+    re.fullmatch(r"([\w-]+)>=([\d.]+)", text).groups() for text in wanted
+  )
+  lines = (ROOT / ".ci" / "colab.txt").read_text().splitlines()
+  there = dict(line.split("==") for line in lines if not line.startswith("#"))
+  assert {"jax", "jaxlib", "flax", "absl-py", "numpy"} <= set(there)
+  for name, text in there.items():
+    floor = floors.get(name, floors["jax"])  # jaxlib has jax's versions
+    numbers = [[int(n) for n in v.split(".")] for v in (text, floor)]
+    assert numbers[0] >= numbers[1], name

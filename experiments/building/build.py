@@ -208,6 +208,15 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
   return chosen(kinds, "optimizer.kind", options.kind)()
 
 
+def precision(config: Config) -> dict[str, str]:
+  """Returns how exactly products of a run are computed, by purpose."""
+  return {
+    "training": config.precision,
+    "finite differences in training": config.method.sr.precision,
+    "attacks and measurements": config.evaluation.precision,
+  }
+
+
 def key(config: Config, purpose: str) -> Key:
   """Returns the key of one purpose of a run, of ``config.seed``.
 

@@ -219,6 +219,7 @@ def _naming(name: str, inner: Network) -> Network:
     train: bool = False,
     states: Mapping[str, State] | None = None,
     window: tuple[int, int] | None = None,
+    precision: str | None = None,
   ) -> Forward:
     return inner.apply(
       variables,
@@ -228,6 +229,7 @@ def _naming(name: str, inner: Network) -> Network:
       train=train,
       states=states,
       window=window,
+      precision=precision,
     )
 
   return Network(init, apply)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from experiments.building import build, networks
 from experiments.configuration.schema import Config
-from snnjax import attacks, losses, methods, regularizers
+from snnjax import attacks, losses, methods, models, regularizers
 from snnjax.attacks.gradient.slide import sparse_steps
 from snnjax.interfaces import Attack, LogitsFn, Network, Objective
 from snnjax.methods import Method
@@ -43,8 +43,15 @@ CONFIDENCES = {
 
 
 def method(config: Config, made: Network) -> Method | Objective:
-  """Builds the training method of ``config.method`` for a network."""
-  return build.chosen(METHODS, "method.name", config.method.name)(config, made)
+  """Builds the training method of ``config.method`` for a network.
+
+  The network computes as exactly as ``config.precision`` says, in the attacks
+  of adversarial training too; in finite differences, and whatever shares a pass
+  with them, as ``config.method.sr.precision`` says.
+  """
+  training = models.at_precision(made, config.precision)
+  name = config.method.name
+  return build.chosen(METHODS, "method.name", name)(config, training)
 
 
 def _vanilla(config: Config, made: Network) -> Objective:
@@ -54,6 +61,8 @@ def _vanilla(config: Config, made: Network) -> Objective:
 def _sr(config: Config, made: Network) -> Objective:
   own = config.method.sr
   estimator = build.chosen(ESTIMATORS, "method.sr.estimator", own.estimator)
+  if own.estimator == "finite_difference":
+    made = models.at_precision(made, own.precision)
   probe = build.chosen(
     PROBES, "method.sr.participation_estimator", own.participation_estimator
   )

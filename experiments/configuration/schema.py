@@ -79,6 +79,8 @@ DENSE_NORMS = ("linf", "l2", "l1")
 NORMS = (*DENSE_NORMS, "l0")
 SUITES = ("full", "quick", "standard")
 METHODS = ("vanilla", "sr", "hire", "adversarial", "sr_adversarial")
+# How exactly products are computed; see `snnjax.precision`.
+PRECISIONS = ("float32", "tf32", "bfloat16")
 SEEDS = Number(0, 2**32 - 1, whole=True)
 _SOME = Number(1, whole=True)
 _ANY = Number(0, whole=True)
@@ -298,6 +300,11 @@ class Sr:
       ),
     ),
   ] = "rival_probability"
+  # TF32 and bfloat16 err by 3e-4 and 3e-3, beside a step of 0.01.
+  precision: Annotated[
+    str,
+    Key("of the passes of a finite difference", OneOf(PRECISIONS)),
+  ] = "float32"
   participation: Annotated[
     float,
     Key("weight of the participation ratio; below 0: denser", Number()),
@@ -399,6 +406,10 @@ class Evaluation:
   steps: Annotated[
     int, Key("steps of attacks that do not say theirs", _SOME)
   ] = 20
+  precision: Annotated[
+    str,
+    Key("of attacks and measurements; below float32: alarm", OneOf(PRECISIONS)),
+  ] = "float32"
   norms: Annotated[
     Texts,
     Key(
@@ -453,6 +464,10 @@ class Config:
   seed: Annotated[
     int, Key("seed of the weights, the order of examples and noise", SEEDS)
   ] = 0
+  precision: Annotated[
+    str,
+    Key("of convolutions and dense layers in training", OneOf(PRECISIONS)),
+  ] = "float32"
   data: Data = field(default_factory=Data)
   modalities: Modalities = field(default_factory=Modalities)
   model: Model = field(default_factory=Model)
@@ -512,6 +527,11 @@ CHANGEABLE = (
 )
 
 
+# They came after configurations were recorded. With their default, as it was
+# done before, they are not written: digests and files stay what they were.
+ADDED = ("precision", "evaluation.precision", "method.sr.precision")
+
+
 def of_modalities(*names: str) -> tuple[str, ...]:
   """Returns some keys of each modality, dotted."""
   return tuple(f"modalities.{m}.{name}" for m in MODALITIES for name in names)
@@ -527,6 +547,8 @@ NETWORK = (
   "model",
   *of_modalities("encoder", "channels", "shrink", "standardize"),
 )
+# The same, as exactly as it is measured.
+MEASURED = (*NETWORK, "evaluation.precision")
 # What a modality has beside the keys of all: how it is recorded.
 _COMMON = [each.name for each in dataclasses.fields(Modality)]
 RECORDING = tuple(
@@ -536,6 +558,7 @@ RECORDING = tuple(
 )
 TRAINING = (
   "seed",
+  "precision",
   "data",
   "modalities",
   "model",

@@ -238,7 +238,8 @@ def to_dict(config: Config) -> dict[str, Any]:
     config: any configuration.
 
   Returns:
-    Nested dicts of numbers, texts, booleans and lists.
+    Nested dicts of numbers, texts, booleans and lists; of `schema.ADDED` only
+    what is not the default.
 
   Raises:
     UsageError: a value JSON does not hold (NaN, an array, a function).
@@ -249,6 +250,11 @@ def to_dict(config: Config) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
       raise UsageError(f"config.{key} = {shown(value)}: {error}") from None
   plain = dataclasses.asdict(config)
+  for key, value in part(Config(), schema.ADDED).items():
+    *parents, name = key.split(".")
+    group: dict[str, Any] = functools.reduce(dict.__getitem__, parents, plain)
+    if group[name] == value:
+      del group[name]
   resolved: dict[str, Any] = json.loads(json.dumps(plain))
   return resolved
 
@@ -260,10 +266,11 @@ def from_dict(plain: Any) -> Config:
     plain: for instance the content of a workdir's config.json.
 
   Returns:
-    The configuration, with tuples for lists.
+    The configuration, with tuples for lists; what is missing of `schema.ADDED`
+    has its default.
 
   Raises:
-    UsageError: it has not the keys of a configuration, each of them.
+    UsageError: it has not the keys of a configuration, each of the others.
   """
   wrong: list[str] = []
   config: Config = _built(Config, plain, "", wrong)
@@ -294,6 +301,8 @@ def _built(kind: type, plain: Any, prefix: str, wrong: list[str]) -> Any:
       wrong.append(f"no configuration key {key} is known{hint}")
   values: dict[str, Any] = {}
   for name, inner in fields.items():
+    if name not in plain and f"{prefix}{name}" in schema.ADDED:
+      continue
     if name not in plain:
       wrong.append(f"{prefix}{name} is missing")
     elif isinstance(inner, type) and dataclasses.is_dataclass(inner):

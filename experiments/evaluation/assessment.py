@@ -123,7 +123,7 @@ def bench(
   """
   alarm_study.check(config)
   shared = shared or Shared()
-  network_key = [settings.part(config, schema.NETWORK), dict(made_from)]
+  network_key = [settings.part(config, schema.MEASURED), dict(made_from)]
   options = settings.to_dict(config)["evaluation"]
   key = [network_key, options]
   radii = settings.part(config, schema.EPSILONS)  # of the attacks, arguments
@@ -203,7 +203,9 @@ def assess(
     Preempted: as `should_stop` wanted; run again to go on.
   """
   mesh = shared_parts.devices.mesh
-  environment.record(folder, environment.describe(config.seed, mesh))
+  environment.record(
+    folder, environment.describe(config.seed, build.precision(config), mesh)
+  )
   batch = test_batch(config, splits)
   _check_box(shared_parts, batch)
   stopping.stop_before("the evaluation", should_stop)

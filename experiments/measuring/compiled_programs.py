@@ -27,7 +27,7 @@ def programs(
     protocol: how they are measured.
     shared: what other runs of this process built.
   """
-  key = [settings.part(config, schema.NETWORK), config.data.name]
+  key = [settings.part(config, schema.MEASURED), config.data.name]
   return shared.get("questions", key, lambda: _built(config, network, protocol))
 
 

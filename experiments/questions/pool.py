@@ -220,7 +220,9 @@ class Work:
           "parameters": origins.weights(place),
           "data set": origins.training(own.config)["data"],
           "cpu seconds": round(time.process_time() - begun, 1),
-          "environment": environment.describe(own.seed, self.devices.mesh),
+          "environment": environment.describe(
+            own.seed, build.precision(own.config), self.devices.mesh
+          ),
         }
         results.write_arrays(self._study, own, whole, name, arrays)
         files.write_sealed(whole / f"{name}.json", noted)

@@ -8,7 +8,7 @@ import numpy as np
 from experiments.evaluation import alarm_study
 from experiments.evaluation.assessment import Assessed
 from experiments.reporting import data_tables, findings, remedies
-from snnjax import checks
+from snnjax import checks, precision
 from snnjax import evaluation as evaluating
 from snnjax.attacks.kinds import GRADIENT_FREE
 from snnjax.evaluation import Case, Cell
@@ -20,6 +20,7 @@ WITHOUT_NORM = (
   "Normalisation statistics changed",
   "Classes are missing",
   "Two forward passes differ",
+  "Evaluated below float32",
 )
 
 
@@ -94,6 +95,7 @@ def _alarms_of(
     own_rule_robust=robust(rules[:1]),
     all_rules_robust=robust(rules),
     rules=len(rules),
+    product_bits=precision.BITS[assessed.config.evaluation.precision],
     constant_correct=checks.most_frequent(evaluation.labels),
     large_epsilon_robust=robust(
       [case for case in plan.beside if case.cell.norm == norm]

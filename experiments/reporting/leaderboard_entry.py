@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.building import build
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
 from experiments.evaluation.assessment import Assessed
@@ -109,6 +110,7 @@ def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
     checkpoint_sha256=files.sha256(assessed.folder.parent / WEIGHTS),
     software=_software(session),
     made_from=assessed.made_from,
+    precision=build.precision(run_config),
   )
 
 

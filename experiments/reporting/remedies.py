@@ -33,6 +33,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
   "One class alone": _ANEW,
   "Tuned on the reported examples": _HELD_OUT,
   "Normalisation statistics changed": (*_TRAIN, "--config.model.norm=false"),
+  "Evaluated below float32": (
+    *_EVALUATE,
+    "--config.evaluation.precision=float32",
+  ),
   "A gradient-free attack beats the white box": _FULL,
   "One step beats many": _MORE_STEPS,
   "Gradients are exactly zero": _MORE_RULES,

@@ -15,6 +15,7 @@ flags and calls `launch.run_plain(main)`. Both end with the exit codes of
 `experiments.command.exits`.
 """
 
+import difflib
 import os
 import pathlib
 import re
@@ -258,12 +259,24 @@ def _keys_like(word: str) -> list[str]:
   """The keys whose last part is like a word, or those of a group that is."""
   keys = list(schema.KEYS)
   groups = list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
-  return settings.close(word, keys) or [
+  near, near_groups = (settings.close(word, names) for names in (keys, groups))
+  if near and (_likeness(word, near) >= _likeness(word, near_groups)):
+    return near
+  return [
     key
-    for group in settings.close(word, groups)
+    for group in near_groups
     for key in keys
     if key.rpartition(".")[0] == group
   ]
+
+
+def _likeness(word: str, names: Sequence[str]) -> float:
+  """How like a word the last part of one of some names is, at most 1."""
+  tails = (name.rpartition(".")[2] for name in names)
+  return max(
+    (difflib.SequenceMatcher(None, word, tail).ratio() for tail in tails),
+    default=0.0,
+  )
 
 
 def _refuse_words(words: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.command.exits import UsageError
-from experiments.configuration import settings
+from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from snnjax.storage import identity
 
@@ -140,7 +140,7 @@ def _cell(
   for key, value in values.items():
     own = settings.override(own, key, value)
   plain = settings.to_dict(own)
-  flat = settings.flatten(plain)
+  flat = settings.part(own, list(schema.KEYS))
   spelt = {key: _text(flat[key]) for key in keys} | dict(values)
   name = ",".join(f"{key}={value}" for key, value in values.items())
   name = _STRANGE.sub("-", name) or "defaults"

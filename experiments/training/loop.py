@@ -119,7 +119,9 @@ def fit(
     DataError: the inputs are not float32 in 0..1.
   """
   shared = shared or Shared()
-  seen = environment.describe(config.seed, shared.devices.mesh)
+  seen = environment.describe(
+    config.seed, build.precision(config), shared.devices.mesh
+  )
   environment.record(folder, seen)
   stopping.stop_before("the training", should_stop)
   made_from = origins.training(config)

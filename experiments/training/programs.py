@@ -18,7 +18,7 @@ from experiments.building.shared import Shared
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from experiments.runs import origins
-from snnjax import losses, prng
+from snnjax import losses, models, prng
 from snnjax import training as steps
 from snnjax.data import augmentation
 from snnjax.interfaces import Batch, Key, Network, Variables
@@ -114,6 +114,17 @@ def network_of(config: Config, classes: int, shared: Shared) -> Network:
   )
 
 
+def measured_network(config: Config, classes: int, shared: Shared) -> Network:
+  """Returns `network_of`, as exact as ``config.evaluation.precision`` says."""
+  return shared.get(
+    "network",
+    [settings.part(config, schema.MEASURED), classes],
+    lambda: models.at_precision(
+      network_of(config, classes, shared), config.evaluation.precision
+    ),
+  )
+
+
 def traced_values(config: Config) -> dict[str, Any]:
   """The values of the keys in `TRACED`, by key."""
   return {
@@ -136,6 +147,7 @@ def build_programs(
     devices: which a batch's rows are split over.
   """
   rule = build.rule(config, config.model.rule)
+  measured = models.at_precision(network, config.evaluation.precision)
 
   @functools.partial(jax.jit, donate_argnums=1)
   def step(
@@ -151,7 +163,7 @@ def build_programs(
 
   @jax.jit
   def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:
-    forward = network.apply(variables, batch.inputs, rule=rule, key=key)
+    forward = measured.apply(variables, batch.inputs, rule=rule, key=key)
     correct = losses.predicts(forward.logits, batch.labels)
     return jnp.sum(correct & batch.mask)
 

@@ -163,6 +163,8 @@ def trained(
 ) -> tuple[Network, Variables]:
   """Returns the network of a finished workdir and its variables.
 
+  It computes as exactly as ``config.evaluation.precision`` says.
+
   Args:
     config: the run's configuration.
     splits: its data, for the shapes of the inputs.
@@ -176,7 +178,7 @@ def trained(
     ValueError: they do not fit the network.
   """
   classes = splits.test.num_classes
-  network = programs.network_of(config, classes, shared or Shared())
+  network = programs.measured_network(config, classes, shared or Shared())
   sample = pipeline.gather(
     splits.test,
     pipeline.Slot(np.zeros(1, int), np.ones(1, bool)),

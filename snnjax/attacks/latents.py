@@ -24,6 +24,7 @@ from snnjax.attacks.threats.threat import Threat, check_threat
 from snnjax.interfaces import Array, Attack, Inputs, Key, Labels
 from snnjax.losses import LogitsLoss
 from snnjax.lost_derivatives import guard
+from snnjax.precision import exactly
 
 Latent = Inputs  # an array [B, ...], or a mapping of such arrays
 Decode = Callable[[Latent, Inputs], Inputs]  # (latent, clean) -> inputs
@@ -71,9 +72,11 @@ def through(
   """
   oracle = as_oracle(source, loss)
 
+  @exactly()
   def init(latent: Latent) -> OracleState:
     return oracle.init(decode(latent))
 
+  @exactly()
   def grad(
     key: Key, state: OracleState, latent: Latent, labels: Labels
   ) -> tuple[Probe, OracleState]:
@@ -134,6 +137,7 @@ def latent_attack(
     labels = checked_labels(threat, inputs, labels)
     keys = prng.example_keys(key, prng.batch_size(inputs))
 
+    @exactly()
     def decode_checked(latent: Latent) -> Inputs:
       points = decode(latent, inputs)
       _check_alike(points, inputs)

@@ -36,6 +36,7 @@ from snnjax.losses import (
   scored,
 )
 from snnjax.lost_derivatives import guard
+from snnjax.precision import exactly
 from snnjax.validation import check_count
 
 OracleState = Any
@@ -139,6 +140,7 @@ def with_memory(
   """
   sign = -1 if targeted else 1
 
+  @exactly()
   def grad(
     key: Key, state: OracleState, inputs: Inputs, labels: Labels
   ) -> tuple[Probe, OracleState]:

@@ -76,6 +76,11 @@ class Pdsg:
     return rule(neuron, currents, state, layer)
 
 
+_sums = functools.partial(
+  jnp.tensordot, axes=1, precision=lax.Precision.HIGHEST
+)
+
+
 def _spread_so_far(drive: Array) -> Array:
   """Returns sigma_t with a leading axis T, broadcasting against `drive`."""
   convolutional = drive.ndim == _CONVOLUTIONAL
@@ -91,10 +96,12 @@ def _spread_so_far(drive: Array) -> Array:
   # Row t holds ones up to step t: no difference of large sums is taken.
   past = jnp.tril(jnp.ones((steps, steps), drive.dtype))
   total = jnp.sum(past, 1)
-  averages = jnp.tensordot(past, mean, 1) / vectors.column(total, mean)
+  averages = _sums(past, mean) / vectors.column(total, mean)
   between = jnp.square(mean[None] - averages[:, None])
-  between = jnp.einsum("ts,ts...->t...", past, between) * count
-  squares = jnp.tensordot(past, within, 1) + between
+  between = count * jnp.einsum(
+    "ts,ts...->t...", past, between, precision=lax.Precision.HIGHEST
+  )
+  squares = _sums(past, within) + between
   freedom = vectors.column(jnp.maximum(total * count - 1, 1), mean)
   width = jnp.sqrt(squares / freedom)
   return jnp.where(width > 0, width, 1)

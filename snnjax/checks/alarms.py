@@ -91,6 +91,7 @@ class Measurements(NamedTuple):
   differing_forwards: int | None = None
   forwards: int | None = None
   statistics_change: float | None = None
+  product_bits: int | None = None
   outside: int | None = None
   non_finite: int | None = None
   outputs: int | None = None

@@ -32,6 +32,7 @@ from snnjax.interfaces import (
   ScoredLossFn,
 )
 from snnjax.losses import LogitsLoss
+from snnjax.precision import exactly
 
 # Queries of `attacks.hop_skip_jump`, and of each of its rounds.
 _STARTS, _ROUND = 10, 33
@@ -92,6 +93,7 @@ def by_hop_skip_jump(
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@exactly()
 def climb(
   program: Program,
   logits_fn: LogitsFn,
@@ -228,6 +230,7 @@ def _without_gradient(loss: ScoredLossFn) -> attacks.Oracle:
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@exactly()
 def search(
   plan: tuple[SearchAttack, Callable[[Any], Threat], int],
   logits_fn: LogitsFn,
@@ -257,6 +260,7 @@ def search(
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@exactly()
 def slopes(
   loss: LogitsLoss,
   logits_fn: LogitsFn,

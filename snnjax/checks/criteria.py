@@ -252,6 +252,11 @@ def statistics_moved(statistics_change: float) -> Decision:
   return Finding(statistics_change != 0, {"largest_change": statistics_change})
 
 
+def products_rounded(product_bits: int) -> Decision:
+  """Fires if factors of products had fewer bits than float32's 24."""
+  return Finding(product_bits < 24, {"bits_of_factors": product_bits})
+
+
 def outputs_invalid(outside: int, non_finite: int, outputs: int) -> Decision:
   """Fires if any output left ball or box or is not finite."""
   counts = {"outside": outside, "non_finite": non_finite}

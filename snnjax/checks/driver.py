@@ -20,6 +20,7 @@ from snnjax.checks.measurements import (
   measure_losses,
   measure_noise,
   measure_one_step,
+  measure_products,
   measure_radii,
   measure_randomness,
   measure_restarts,
@@ -91,6 +92,7 @@ def parts(
   # Lazily: a caller that resumes may find all parts that need it done.
   reported = functools.cache(lambda: run_attack(subject, examples))
   return {
+    "products": lambda: measure_products(subject, examples),
     "randomness": lambda: measure_randomness(subject, examples),
     "gradient": lambda: measure_gradient(
       subject, examples, directions=effort.directions

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnjax import attacks, losses, prng
+from snnjax.arguments import with_key
 from snnjax.attacks.threats.threat import UNIT_BOX
 from snnjax.checks.alarms import Measurements
 from snnjax.checks.compiled_attacks import by_hop_skip_jump, by_noise, by_square
@@ -27,6 +28,8 @@ from snnjax.checks.target import (
   run_attack,
   run_search,
 )
+from snnjax.evaluation.steps import logits_of, partial
+from snnjax.precision import fewest_bits
 from snnjax.validation import check_count
 
 LARGE_RADIUS = 0.5
@@ -262,6 +265,17 @@ def measure_batch(
     )
     differing += not (same and single.robust[0] == together.robust[row])
   return Measurements(differing_alone=differing, attacked_alone=tried)
+
+
+def measure_products(subject: Subject, examples: Examples) -> Measurements:
+  """Looks for the coarsest product of the network, judged and attacked."""
+  one = examples.take(np.zeros(1, int))
+  return Measurements(
+    product_bits=min(
+      fewest_bits(logits_of, partial(with_key(function)), one.keys, one.inputs)
+      for function in (subject.classify, *subject.rules.values())
+    )
+  )
 
 
 def measure_randomness(subject: Subject, examples: Examples) -> Measurements:

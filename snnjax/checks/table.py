@@ -64,6 +64,17 @@ CHECKS = (
     "Run the network with frozen statistics (train=False).",
   ),
   Check(
+    "Evaluated below float32",
+    criteria.products_rounded,
+    Severity.SERIOUS,
+    "Convolutions and products of matrices were rounded to fewer bits than "
+    "float32 has: attacks followed, and met, another network than the one "
+    "reported, and small changes of an input were lost.",
+    "Evaluate in float32: unset jax_default_matmul_precision, or set it to "
+    "'highest'; build the network with models.at_precision(network, "
+    "'float32').",
+  ),
+  Check(
     "A gradient-free attack beats the white box",
     criteria.gradient_free_beats_white_box,
     Severity.SERIOUS,

@@ -16,6 +16,7 @@ from snnjax.attacks.threats.threat import check_threat
 from snnjax.evaluation.records import Trial
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
 from snnjax.logistic import log_softmax
+from snnjax.precision import exactly
 from snnjax.sharding import on_own_rows
 
 Builder = Callable[[], Trial]
@@ -40,6 +41,7 @@ def _fold(key: Key, draw: Array, ids: Array) -> Key:
 
 
 @functools.partial(jax.jit, static_argnames="mesh")
+@exactly()
 def logits_of(
   judge: LogitsFn, keys: Key, inputs: Inputs, mesh: Mesh | None = None
 ) -> Array:
@@ -88,6 +90,7 @@ class Attempt(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="mesh")
+@exactly()
 def attempt(
   builder: Builder,
   keys: tuple[Key, Key],

@@ -8,7 +8,6 @@ the plain operation away from the CPU, or where `cpu.switch` is off.
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -17,6 +16,7 @@ from snnjax.interfaces import Array
 from snnjax.kernels.cpu import primitives, switch
 from snnjax.kernels.cpu.matrix_products import LAYOUT
 from snnjax.kernels.cpu.winograd import Pads
+from snnjax.precision import Exactness, default
 from snnjax.sharding import typed_axes
 
 Padding = str | Sequence[tuple[int, int]]
@@ -28,6 +28,7 @@ def convolve(
   *,
   strides: tuple[int, int] = (1, 1),
   padding: Padding = "SAME",
+  precision: Exactness | None = None,
 ) -> Array:
   """Convolves images with a bank of filters.
 
@@ -38,6 +39,8 @@ def convolve(
     kernel: [kh, kw, C, O], of the inputs' type.
     strides: rows and columns from one output to the next.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)).
+    precision: as `jax.lax` takes it, of the derivatives too; None is
+      `precision.default`.
 
   Returns:
     [N, H', W', O].
@@ -46,16 +49,16 @@ def convolve(
     ValueError: if the shapes, the strides or the padding do not fit.
   """
   pads = _pads(inputs, kernel, strides, padding)
+  # Part of the primitive, as `jax.lax` makes it part of its own: the context
+  # that set it has ended when the primitive is lowered.
+  exactness = default() if precision is None else precision
   # The primitives know stride 1 alone: it is what all networks here use.
   if tuple(strides) != (1, 1) or not _primitives_apply(inputs, kernel):
-    return convolve_reference(inputs, kernel, strides=strides, padding=pads)
-  geometry = primitives.Geometry(
-    pads,
-    (kernel.shape[0], kernel.shape[1]),
-    # Part of the primitive, as `jax.lax` makes it part of its own: the context
-    # that set it has ended when the primitive is lowered.
-    jax.config.values["jax_default_matmul_precision"],
-  )
+    return convolve_reference(
+      inputs, kernel, strides=strides, padding=pads, precision=exactness
+    )
+  size = (kernel.shape[0], kernel.shape[1])
+  geometry = primitives.Geometry(pads, size, exactness)
   return primitives.convolution(
     inputs[None], kernel[None], geometry=geometry, transposed=False
   )[0]
@@ -67,21 +70,30 @@ def convolve_reference(
   *,
   strides: tuple[int, int] = (1, 1),
   padding: Padding = "SAME",
+  precision: Exactness | None = None,
 ) -> Array:
   """Does what `convolve` does, as `jax.lax` has it."""
   return lax.conv_general_dilated(
-    inputs, kernel, strides, padding, dimension_numbers=LAYOUT
+    inputs,
+    kernel,
+    strides,
+    padding,
+    dimension_numbers=LAYOUT,
+    precision=default() if precision is None else precision,
   )
 
 
 def _primitives_apply(inputs: Array, kernel: Array) -> bool:
-  """Whether the primitives apply: switched on, one floating type, no mesh."""
+  """Whether the primitives apply: switched on, one wide type, no mesh."""
   # Where mesh axes are part of types, `jax.lax` knows what its results are
   # typed with; the primitives do not.
   same = inputs.dtype == kernel.dtype
   floats = same and jnp.issubdtype(inputs.dtype, jnp.floating)
+  # The CPU's forms add up in the type of their factors: of half precision too
+  # coarse, where the library adds in single precision.
+  wide = floats and jnp.finfo(inputs.dtype).bits >= 32
   placed = typed_axes(inputs) | typed_axes(kernel)
-  return switch.enabled() and floats and not placed
+  return switch.enabled() and wide and not placed
 
 
 def _pads(

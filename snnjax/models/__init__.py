@@ -2,12 +2,13 @@
 
 from snnjax.models.convolutional import cnn
 from snnjax.models.multimodal import fusion
-from snnjax.models.network import Branch, build, classifier
+from snnjax.models.network import Branch, at_precision, build, classifier
 from snnjax.models.perceptron import mlp
 from snnjax.models.vgg_networks import hire_style, sr_style, vgg
 
 __all__ = [
   "Branch",
+  "at_precision",
   "build",
   "classifier",
   "cnn",

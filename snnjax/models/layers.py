@@ -19,6 +19,7 @@ from snnjax.interfaces import Array, BackwardRule, Key, State, Trace
 from snnjax.kernels.convolution import convolve
 from snnjax.kernels.pooling import average_pool
 from snnjax.neurons import Neuron, Trainable, check_neuron
+from snnjax.precision import Exactness, multiply
 from snnjax.prng import example_keys, fold_in_name, per_example
 
 Traces = dict[str, Trace]
@@ -39,6 +40,8 @@ class Context(NamedTuple):
     key: scalar or [B] keys for dropout, or None.
     states: the state each spiking layer starts from, by layer name; a layer
       that is not named starts at rest.
+    precision: of convolutions and dense products, one of `precision.NAMES`;
+      None follows JAX's setting.
   """
 
   rule: BackwardRule
@@ -46,6 +49,7 @@ class Context(NamedTuple):
   train: bool
   key: Key | None
   states: Mapping[str, State]
+  precision: str | None = None
 
 
 def over_time(layer: Callable[[Array], Array], sequence: Array) -> Array:
@@ -92,14 +96,22 @@ class Convolution(nn.Module):
   @nn.compact
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, H', W', features]."""
-    del context
     name = f"inputs of layer {_path_of(self)}"
     check_array(name, sequence[0], "[B, H, W, C]")
     kernel = _kernel(self, self.kernel_size, sequence)
     padding = "SAME" if self.padding is None else ((self.padding,) * 2,) * 2
 
+    def product(images: Array, filters: Array, exactness: Exactness) -> Array:
+      return convolve(
+        images,
+        filters,
+        strides=self.strides,
+        padding=padding,
+        precision=exactness,
+      )
+
     def layer(images: Array) -> Array:
-      return convolve(images, kernel, strides=self.strides, padding=padding)
+      return multiply(product, images, kernel, context.precision)
 
     return _add_bias(self, over_time(layer, sequence)), {}
 
@@ -120,8 +132,13 @@ class Dense(nn.Module):
   @nn.compact
   def __call__(self, sequence: Array, context: Context) -> Output:
     """Returns currents [S, B, features]."""
-    del context
-    return _add_bias(self, sequence @ _kernel(self, (), sequence)), {}
+    kernel = _kernel(self, (), sequence)
+    currents = multiply(_matmul, sequence, kernel, context.precision)
+    return _add_bias(self, currents), {}
+
+
+def _matmul(inputs: Array, weights: Array, exactness: Exactness) -> Array:
+  return jnp.matmul(inputs, weights, precision=exactness)
 
 
 def _path_of(module: nn.Module) -> str:

@@ -1,6 +1,7 @@
 """Networks as two pure functions, built from encoders, layers and a readout."""
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from snnjax.interfaces import (
 )
 from snnjax.kernels.scan import neuron_scan
 from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
+from snnjax.precision import check_name
 from snnjax.prng import batch_size, fold_in
 from snnjax.readouts import Readout
 from snnjax.validation import check_count
@@ -139,8 +141,10 @@ def build(
     train: bool = False,
     states: Mapping[str, State] | None = None,
     window: tuple[int, int] | None = None,
+    precision: str | None = None,
   ) -> Forward:
     check_rule(rule)
+    check_name(precision)
     start, stop = window or (0, steps)
     if not 0 <= start < stop <= steps:
       raise ValueError(
@@ -149,7 +153,7 @@ def build(
       )
     encoded = sequences(inputs, key, (start, stop))
     _check_weights(encoded, variables)
-    context = Context(rule, stop - start, train, key, states or {})
+    context = Context(rule, stop - start, train, key, states or {}, precision)
     results, updated = module.apply(
       variables, encoded, context, mutable=["batch_stats"] if train else []
     )
@@ -163,6 +167,36 @@ def build(
     )
 
   return Network(init, apply)
+
+
+def at_precision(network: Network, name: str | None) -> Network:
+  """Returns the network with its products computed as exactly as `name` says.
+
+  Weights, potentials, thresholds, normalisation and logits stay of the type of
+  weights and inputs: a network in bfloat16 has the same variables.
+
+  Args:
+    network: one of this package, or any whose `apply` takes ``precision``.
+    name: of convolutions and dense products, and of their derivatives:
+      "float32", "tf32" or "bfloat16", see `snnjax.precision`. None is float32
+      on every platform, unless JAX's jax_default_matmul_precision is set.
+
+  Raises:
+    ValueError: if the network is none, its `apply` takes no precision, or there
+      is no such name.
+  """
+  check_network(network)
+  check_name(name)
+  try:
+    inspect.signature(network.apply).bind_partial(precision=name)
+  except TypeError:
+    raise ValueError(
+      "network must have an apply that takes precision=...; this one's does "
+      "not, and would be computed as before: those of snnjax.models do"
+    ) from None
+  return network._replace(
+    apply=functools.partial(network.apply, precision=name)
+  )
 
 
 def classifier(

@@ -125,6 +125,8 @@ class Entry(NamedTuple):
     checkpoint_sha256: of the file of its weights, 64 hexadecimal digits.
     software: versions, by package.
     made_from: what the numbers were made from, by name a SHA-256.
+    precision: how exactly products were computed, by purpose, such as
+      "training" and "attacks and measurements"; None where that is not known.
   """
 
   paper: Paper
@@ -139,6 +141,7 @@ class Entry(NamedTuple):
   checkpoint_sha256: str
   software: Mapping[str, str]
   made_from: Mapping[str, str]
+  precision: Mapping[str, str] | None = None
 
 
 def document(entries: Sequence[Entry]) -> dict[str, Any]:
@@ -251,6 +254,11 @@ def check(entry: Entry) -> None:
     digest = entry.made_from.get(name)
     if not _DIGEST.fullmatch(digest or ""):
       _refuse(f"made_from.{name}", digest, "a SHA-256")
+  if entry.precision is not None and not (
+    entry.precision and all(map(_is_text, entry.precision.values()))
+  ):
+    came = dict(entry.precision)
+    _refuse("precision", came, "None, or a name for each purpose")
   for name in ("python", "snnjax", "jax"):
     if not entry.software.get(name):
       _refuse(f"software.{name}", entry.software.get(name), "a version")
@@ -336,6 +344,10 @@ def _check_shares(robustness: Robustness) -> None:
 def _check_names(field: str, values: Sequence[str]) -> None:
   if isinstance(values, str) or not values or not all(values):
     _refuse(field, values, "one or more names")
+
+
+def _is_text(value: Any) -> bool:
+  return isinstance(value, str) and bool(value.strip())
 
 
 def _is_finite(value: Any) -> bool:

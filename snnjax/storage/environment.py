@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -37,18 +38,22 @@ _VOLATILE = ("command_line", "wall")
 
 
 def describe(
-  seed: int | None = None, mesh: Mesh | None = None
+  seed: int | None = None,
+  precision: Mapping[str, str] | None = None,
+  mesh: Mesh | None = None,
 ) -> dict[str, Any]:
   """Describes the process, for environment.json.
 
   Args:
     seed: the run's, recorded beside the rest.
+    precision: how exactly products are computed, by purpose; recorded too. None
+      where that is not one for all.
     mesh: the devices that the run uses; None is one.
 
   Returns:
     Versions of Python and the packages (None where one is not installed),
     platform, devices, JAX's relevant settings, the commit of the source tree
-    (None outside one), seed and command line.
+    (None outside one), seed, precision and command line.
   """
   return {
     "python": platform.python_version(),
@@ -65,6 +70,7 @@ def describe(
     "cpu_kernels": switch.enabled(),
     "commit": commit(),
     "seed": seed,
+    "precision": None if precision is None else dict(precision),
     "command_line": sys.argv,
   }
 

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.building import networks
 from experiments.command.exits import UsageError
+from experiments.configuration import settings
 from experiments.evaluation import alarm_study, chunk_files, evaluation_run
 from experiments.planning import suites
 from experiments.reporting import (
@@ -21,7 +22,7 @@ from experiments.reporting import (
 from experiments.training import training_run
 from snnjax import checks
 from snnjax.checks import Measurements, State
-from snnjax.storage import files
+from snnjax.storage import environment, files
 from snnjax.storage.workdir import Preempted, Status, Workdir
 from tests import tiny_runs
 from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
@@ -100,6 +101,21 @@ def test_the_worst_case_breaks_the_masked_network(masked):
   assert row["checkpoint_sha256"] == files.sha256(masked / "parameters.npz")
   assert row["epsilon"] == {"linf": {"image": 0.3}}
   assert row["examples"] == 128
+  assert set(row["precision"].values()) == {"float32"}
+
+
+def test_an_evaluation_below_float32_raises_an_alarm(masked):
+  made = tiny_runs.config(CHANGES)
+  told = report_run.load(masked, made)
+  (session,) = environment.read(told.folder)
+  assert set(session["precision"].values()) == {"float32"}
+  for name in ("float32", "tf32", "bfloat16"):
+    config = settings.override(told.config, "evaluation.precision", name)
+    alarms = alarm_findings.alarms(told._replace(config=config))
+    (alarm,) = [a for a in alarms if a.name == "Evaluated below float32"]
+    assert alarm.fired == (name != "float32")
+    if alarm.fired:
+      assert "--config.evaluation.precision=float32" in alarm.remedy
 
 
 def test_every_alarm_is_checked_or_says_why_not(masked):

@@ -14,6 +14,7 @@ from experiments.evaluation import evaluation_folders
 from experiments.planning import attack_grid, suites
 from experiments.runs import launch
 from experiments.training import programs, training_run
+from snnjax import precision
 from snnjax.evaluation.planning import EVERYTHING
 from snnjax.interfaces import Batch
 from snnjax.storage import workdir
@@ -30,6 +31,9 @@ def test_every_key_is_known_and_its_default_allowed(name):
   [
     ("data.augment", programs.AUGMENTATIONS),
     ("method.name", training_methods.METHODS),
+    ("precision", precision.NAMES),
+    ("evaluation.precision", precision.NAMES),
+    ("method.sr.precision", precision.NAMES),
     ("data.modalities", sources.TABLE),
     ("model.readout", networks.READOUTS),
     ("model.neuron.reset", networks.RESETS),

@@ -11,8 +11,8 @@ import pytest
 from absl import flags
 
 from experiments.command import exits
-from experiments.configuration import schema, settings
-from experiments.runs import launch
+from experiments.configuration import schema, settings, study
+from experiments.runs import launch, origins
 
 FILE = """
 from experiments.configuration.schema import *
@@ -117,7 +117,7 @@ def test_a_value_of_another_type_is_named(config, key, text, match):
     ("sede", "did you mean seed"),
     ("seed.x", "did you mean seed or"),
     ("evaluation.attacks", "no configuration key"),
-    ("x.zzz", "there are seed, data.name, data.data_dir"),
+    ("x.zzz", "there are seed, precision, data.name"),
   ],
 )
 def test_a_misspelt_key_gets_the_nearest_names(config, key, hint):
@@ -239,6 +239,28 @@ def test_a_bad_command_line_is_refused(file, words, match):
   words = [word.replace("FILE", str(file)) for word in words]
   with pytest.raises(exits.UsageError, match=match):
     read(*words)
+
+
+def test_a_key_that_came_later_changes_no_older_digest():
+  """Its default is not written; another value is, and counts."""
+  config = schema.Config()
+  plain = settings.to_dict(config)
+  known = settings.flatten(plain)
+  assert not set(schema.ADDED) & set(known)
+  assert {*known, *schema.ADDED, "evaluation.attacks"} >= set(schema.KEYS)
+  assert settings.from_dict(plain) == config
+  for key in schema.ADDED:
+    other = settings.override(config, key, "bfloat16")
+    written = settings.to_dict(other)
+    assert settings.flatten(written) == known | {key: "bfloat16"}
+    assert settings.from_dict(written) == other
+    trains = not schema.covers(schema.LATER, key)
+    same = origins.configuration(other) == origins.configuration(config)
+    assert same != trains
+    assert (study.digest(other) == study.digest(config)) != trains
+  del plain["train"]["epochs"]
+  with pytest.raises(exits.UsageError, match=r"train\.epochs is missing"):
+    settings.from_dict(plain)
 
 
 BINARY = '''

@@ -10,7 +10,7 @@ import pytest
 from experiments.building import build, networks, training_methods
 from experiments.configuration import schema
 from experiments.training import programs
-from snnjax import attacks, training
+from snnjax import attacks, methods, precision, training
 from snnjax.interfaces import Batch
 from snnjax.models import classifier
 from tests import tiny_runs
@@ -180,3 +180,45 @@ def test_a_whole_number_in_a_file_is_traced_as_any_other():
   values = programs.traced_values(config)
   assert type(values["method.sr.participation"]) is float
   assert values["seed"].dtype == np.uint32
+
+
+@pytest.mark.parametrize(
+  ("changes", "bits"),
+  [
+    ({}, 24),
+    ({"precision": "bfloat16"}, 8),
+    ({"precision": "tf32"}, 11),
+    ({"precision": "bfloat16", "method.name": "sr"}, 24),
+    (
+      {
+        "precision": "bfloat16",
+        "method.name": "sr",
+        "method.sr.precision": "tf32",
+      },
+      11,
+    ),
+    (
+      {
+        "precision": "bfloat16",
+        "method.name": "sr",
+        "method.sr.estimator": "jvp",
+      },
+      8,
+    ),
+    # Its attack is a part of training.
+    ({"precision": "bfloat16", "method.name": "sr_adversarial"}, 8),
+  ],
+)
+def test_training_is_as_exact_as_the_policy_says(changes, bits):
+  """Finite differences are exact whatever the rest of training is."""
+  made = methods.as_method(
+    training_methods.method(configured(changes), network())
+  )
+  stage = made.begin(made.init(BATCH), BATCH)
+
+  def loss(weights):
+    return made.objective(weights, stage, jax.random.key(0), BATCH, 0, 0)[0]
+
+  shapes = jax.eval_shape(network().init, jax.random.key(1), BATCH.inputs)
+  told = precision.fewest_bits(jax.grad(loss), shapes, platform="gpu")
+  assert told == bits

@@ -51,6 +51,7 @@ def test_the_workdir_has_everything(whole):
   assert steps == list(range(1, 11))
   assert checkpoints.steps(whole / "checkpoints") == (6, 9, 10)
   (session,) = environment.read(whole)
+  assert set(session["precision"].values()) == {"float32"}
   assert session["seed"] == 0
   assert session["packages"]["jax"]
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from snnjax import sparsity
+from tests.doubles import in_double_precision
 
 # metric -> +1 where sparser is larger, -1 where sparser is smaller.
 AXIOMATIC = {
@@ -40,7 +41,7 @@ law = settings(max_examples=25, deadline=None)
 def sparser(name, vector):
   """Returns the metric of one vector, oriented so that sparser is larger."""
   metric, sign = AXIOMATIC[name]
-  with jax.enable_x64(True):
+  with in_double_precision():
     return sign * float(metric(jnp.asarray(vector, jnp.float64)[None])[0])
 
 
@@ -62,7 +63,7 @@ def test_robin_hood_lowers_sparsity(name, vector, share):
 @given(vector=positive, scale=st.floats(1e-3, 1e3))
 def test_scaling_changes_nothing(name, vector, scale):
   metric, _ = RELATIVE[name]
-  with jax.enable_x64(True):
+  with in_double_precision():
     both = metric(
       jnp.stack([jnp.asarray(vector), jnp.asarray(-scale * vector)])
     )

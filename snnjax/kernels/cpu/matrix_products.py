@@ -15,6 +15,7 @@ from snnjax.interfaces import Array
 from snnjax.kernels.cpu import winograd
 from snnjax.kernels.cpu.winograd import Pads
 from snnjax.kernels.isolate import isolated
+from snnjax.precision import Exactness
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -47,7 +48,7 @@ def convolution(
   inputs: Array,
   kernel: Array,
   pads: Pads,
-  precision: str | None,
+  precision: Exactness,
   *,
   transposed: bool,
 ) -> Array:
@@ -78,7 +79,7 @@ def convolution(
 
 
 def _library(
-  inputs: Array, kernel: Array, pads: Pads, precision: str | None
+  inputs: Array, kernel: Array, pads: Pads, precision: Exactness
 ) -> Array:
   return lax.conv_general_dilated(
     inputs, kernel, (1, 1), pads, dimension_numbers=LAYOUT, precision=precision
@@ -95,7 +96,7 @@ def weight_gradient(
   outputs: Array,
   size: tuple[int, int],
   pads: Pads,
-  precision: str | None,
+  precision: Exactness,
 ) -> Array:
   """Correlates inputs [N, H, W, C] with cotangents [N, H', W', O].
 
@@ -180,7 +181,7 @@ def _shifted_inputs(inputs: Array, kernel: Array, pads: Pads) -> Array:
 
 
 def _shifted_outputs(
-  inputs: Array, kernel: Array, pads: Pads, precision: str | None
+  inputs: Array, kernel: Array, pads: Pads, precision: Exactness
 ) -> Array:
   """Applies all taps at once, then sums them where they belong."""
   kh, kw, channels, features = kernel.shape

@@ -25,6 +25,7 @@ from snnjax.interfaces import Array
 from snnjax.kernels.cpu import matrix_products
 from snnjax.kernels.cpu.matrix_products import LAYOUT
 from snnjax.kernels.cpu.winograd import Pads
+from snnjax.precision import Exactness
 
 
 class Geometry(NamedTuple):
@@ -38,7 +39,7 @@ class Geometry(NamedTuple):
 
   pads: Pads
   size: tuple[int, int]
-  precision: str | None
+  precision: Exactness
 
   def transpose(self) -> "Geometry":
     """Returns the geometry of the transposed convolution.

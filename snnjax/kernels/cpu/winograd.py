@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax.interfaces import Array
+from snnjax.precision import Exactness
 
 Table = Sequence[Sequence[float]]
 Grid = list[list[Array]]
@@ -32,7 +33,7 @@ def convolution(
   inputs: Array,
   kernel: Array,
   pads: Pads,
-  precision: str | None,
+  precision: Exactness,
   *,
   transposed: bool,
 ) -> Array:
@@ -60,7 +61,7 @@ def convolution(
 
 
 def weight_gradient(
-  inputs: Array, outputs: Array, pads: Pads, precision: str | None
+  inputs: Array, outputs: Array, pads: Pads, precision: Exactness
 ) -> Array:
   """Correlates inputs [N, H, W, C] with cotangents [N, H', W', O]."""
   # The convolution cropped its last tiles; its transpose fills them with zeros.
@@ -92,7 +93,7 @@ def _products(
   first: Grid,
   second: Grid,
   contracted: tuple[tuple[int, ...], tuple[int, ...]],
-  precision: str | None,
+  precision: Exactness,
 ) -> Grid:
   """Multiplies the grids entry by entry, each entry a matrix product."""
   multiply = functools.partial(
