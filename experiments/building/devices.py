@@ -1,18 +1,25 @@
 """The devices that a process computes on: batches split over them.
 
 One device is the program without any mesh. Of several, each has a copy of the
-weights and its rows of every batch, and XLA adds their gradients.
+weights and its rows of every batch, and XLA adds their gradients. They may
+belong to several processes, on one machine or many, all of which run the same
+program on their rows: what one decides for itself, `agree` makes common.
 """
 
+import re
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from experiments.command.exits import UsageError
 from experiments.configuration.schema import Config
 from snnjax import sharding
+from snnjax.data.pipeline import ALONE as ONE_PROCESS
+from snnjax.data.pipeline import Process
 from snnjax.interfaces import Batch
 from snnjax.training import TrainState
 
@@ -22,9 +29,16 @@ class Devices(NamedTuple):
 
   Attributes:
     mesh: of `sharding.over_devices`; None is one device.
+    process: which one this is, of those whose devices are in the mesh.
   """
 
   mesh: Mesh | None = None
+  process: Process = ONE_PROCESS
+
+  @property
+  def writes(self) -> bool:
+    """Whether this process writes files: one does."""
+    return self.process.rank == 0
 
   @property
   def count(self) -> int:
@@ -36,19 +50,33 @@ class Devices(NamedTuple):
     size = config.train.batch_size
     if size % self.count:
       fits = [n for n in range(1, self.count) if size % n == 0]
+      larger = size + self.count - size % self.count
+      fewer = f", or --mesh=data:{fits[-1]}" if self.process.size == 1 else ""
       raise UsageError(
         f"train.batch_size must be a multiple of the {self.count} devices of "
         f"--mesh=data:{self.count}; got {size}. Give "
-        f"--config.train.batch_size={size + self.count - size % self.count}, "
-        f"or --mesh=data:{fits[-1]}"
+        f"--config.train.batch_size={larger}{fewer}"
       )
 
   def split(self, batch: Batch) -> Batch:
-    """Returns a batch with its rows on their devices."""
+    """Returns a batch with its rows on their devices.
+
+    Args:
+      batch: of several processes, this one's rows of it.
+    """
     if self.mesh is None:
       return batch
-    rows: Batch = jax.device_put(batch, sharding.rows(self.mesh))
-    return rows
+    rows = sharding.rows(self.mesh)
+    if self.process.size == 1:
+      split: Batch = jax.device_put(batch, rows)
+      return split
+    joined: Batch = jax.tree.map(
+      lambda leaf: jax.make_array_from_process_local_data(
+        rows, np.asarray(leaf)
+      ),
+      batch,
+    )
+    return joined
 
   def place(self, state: TrainState, size: int) -> TrainState:
     """Returns the state of a training where its steps want it.
@@ -60,7 +88,7 @@ class Devices(NamedTuple):
     """
     if self.mesh is None:
       return state
-    placed: TrainState = jax.device_put(state, self._layout(state, size))
+    placed: TrainState = jax.tree.map(_put, state, self._layout(state, size))
     return placed
 
   def keep(self, state: TrainState, size: int) -> TrainState:
@@ -71,6 +99,27 @@ class Devices(NamedTuple):
       state, self._layout(state, size)
     )
     return kept
+
+  def gathered(self, tree: Any) -> Any:
+    """Returns a tree of arrays that every process can read whole."""
+    if self.process.size == 1:
+      return tree
+    assert self.mesh is not None
+    whole = sharding.whole(self.mesh)
+    return jax.jit(lambda leaves: leaves, out_shardings=whole)(tree)
+
+  def agree(self, wish: bool) -> bool:
+    """Returns whether any process has a wish; all of them must ask."""
+    if self.process.size == 1:
+      return wish
+    wishes = multihost_utils.process_allgather(np.asarray(wish))
+    return bool(np.any(wishes))
+
+  def told(self, number: int) -> int:
+    """Returns the first process's number; all of them must ask."""
+    if self.process.size == 1:
+      return number
+    return int(multihost_utils.broadcast_one_to_all(np.asarray(number)))
 
   def constrained(self, tree: Any) -> Any:
     """Returns a tree of which every device has a copy, within a program."""
@@ -91,6 +140,57 @@ class Devices(NamedTuple):
 
 
 ALONE = Devices()
+_PLACE = re.compile(r"(\d{1,6})/(\d{1,6})@([^@/\s]+:\d{1,5})")
+
+
+def _put(leaf: jax.Array, place: jax.sharding.NamedSharding) -> jax.Array:
+  """Puts an array that this process has whole where all processes want it."""
+  if place.is_fully_addressable:
+    return jax.device_put(leaf, place)
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    bits = _put(jax.random.key_data(leaf), place)
+    return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+  host = np.asarray(leaf)
+  return jax.make_array_from_callback(
+    host.shape, place, lambda index: host[index]
+  )
+
+
+def joined(text: str | None) -> Devices:
+  """Returns all devices of all processes, of which this becomes one.
+
+  Nothing may have been computed in this process yet.
+
+  Args:
+    text: ``I/N@HOST:PORT`` is process I of N, and process 0 listens there; None
+      finds the others as a TPU pod, SLURM, Open MPI or Kubernetes tell of them.
+
+  Raises:
+    UsageError: it has another form, or the others are not found.
+  """
+  named = _PLACE.fullmatch(text or "")
+  if text is not None and (named is None or int(named[1]) >= int(named[2])):
+    raise UsageError(
+      "--process must be I/N@HOST:PORT for process I of N, I from 0 to N-1, and "
+      f"where process 0 listens; got {text[:100]!r}"
+    )
+  # A signal is answered by `exits.stop_on_sigterm`, and agreed on.
+  jax.config.update("jax_enable_preemption_service", False)
+  try:
+    if named is None:
+      jax.distributed.initialize()
+    else:
+      jax.distributed.initialize(named[3], int(named[2]), int(named[1]))
+  except (ValueError, RuntimeError) as error:
+    raise UsageError(
+      f"--distributed: {' '.join(str(error).split())[:300]}. Where nothing "
+      "tells of the processes, start N with --process=I/N@HOST:PORT each"
+    ) from None
+  there = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+  if len(there) == 1:
+    return ALONE
+  process = Process(jax.process_index(), jax.process_count())
+  return Devices(sharding.over_devices(there), process)
 
 
 def chosen(text: str | None) -> Devices:

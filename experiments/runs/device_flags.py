@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from experiments.command.exits import UsageError
+
 if TYPE_CHECKING:
   from experiments.building.shared import Shared
 
@@ -25,3 +27,23 @@ def shared() -> "Shared":
   from experiments.building.shared import Shared
 
   return Shared(devices=devices.chosen(_MESH.value))
+
+
+def all_processes(place: str | None) -> "Shared":
+  """Returns `shared` on all devices of several processes, as one of them.
+
+  Args:
+    place: which one; see `devices.joined`.
+
+  Raises:
+    UsageError: ``--mesh`` asks for some, or the others are not found.
+  """
+  from experiments.building import devices
+  from experiments.building.shared import Shared
+
+  if _MESH.value is not None:
+    raise UsageError(
+      "--distributed takes all devices of all processes: leave out "
+      f"--mesh={_MESH.value}"
+    )
+  return Shared(devices=devices.joined(place))

@@ -68,11 +68,12 @@ class Log(NamedTuple):
 
   Attributes:
     write: takes a step and its values.
-    written: what the metrics file holds, for a checkpoint.
+    written: what the metrics file holds, for a checkpoint; None in a process
+      that writes nothing.
   """
 
   write: Write
-  written: Callable[[], metric_log.Written]
+  written: Callable[[], metric_log.Written | None]
 
 
 class Plan(NamedTuple):
@@ -122,8 +123,14 @@ def fit(
   seen = environment.describe(
     config.seed, build.precision(config), shared.devices.mesh
   )
-  environment.record(folder, seen)
-  stopping.stop_before("the training", should_stop)
+  devices = shared.devices
+  if devices.writes:
+    environment.record(folder, seen)
+
+  def agreed_stop() -> bool:
+    return devices.agree(should_stop())
+
+  stopping.stop_before("the training", agreed_stop)
   made_from = origins.training(config)
   with exits.blame_configuration():
     plan, progressed = _begin(config, splits, made_from, shared)
@@ -135,9 +142,13 @@ def fit(
     expected = metric_log.Written(*notes["metrics"])
   placed = plan.devices.place(progressed.state, config.train.batch_size)
   progressed = progressed._replace(state=placed)
+  if not devices.writes:
+    log = Log(lambda step, values: None, lambda: None)
+    progressed = _loop(plan, progressed, folder, log, progress, agreed_stop)
+    return progressed.best.variables
   examples.save(folder.path, splits.used, made_from)
   with _writers(config, folder, after, expected) as log:
-    progressed = _loop(plan, progressed, folder, log, progress, should_stop)
+    progressed = _loop(plan, progressed, folder, log, progress, agreed_stop)
   array_files.export(
     progressed.best.variables, folder.path / WEIGHTS, plan.made_from
   )
@@ -215,7 +226,11 @@ def _right(
 ) -> int:
   """How many of a data set's examples the network gets right."""
   batches = pipeline.batches(
-    data, config.train.batch_size, seed=None, prepare=prepare
+    data,
+    config.train.batch_size,
+    seed=None,
+    process=devices.process,
+    prepare=prepare,
   )
   key = build.key(config, "validation")
   counts = [
@@ -268,13 +283,18 @@ def _loop(
   while done < plan.total:
     epoch, first = divmod(done, plan.per_epoch)
     for batch in plan.train.batches(
-      options.batch_size, seed=plan.config.seed, epoch=epoch, first=first
+      options.batch_size,
+      seed=plan.config.seed,
+      epoch=epoch,
+      first=first,
+      process=plan.devices.process,
     ):
-      state, measured = plan.step(progressed.state, plan.devices.split(batch))
+      batch = plan.devices.split(batch)
+      state, measured = plan.step(progressed.state, batch)
       progressed = progressed._replace(state=state)
       done += 1
       values = {key: float(value) for key, value in measured.items()}
-      _check(done, values, batch, folder)
+      _check(done, values, batch, folder, plan.devices)
       ended = done % plan.per_epoch == 0
       if done % options.log_every == 0:
         log.write(done, values)
@@ -287,7 +307,7 @@ def _loop(
       if ended or stop or done % options.checkpoint_every == 0:
         checkpoints.save(
           done,
-          progressed,
+          plan.devices.gathered(progressed),
           folder.checkpoints,
           made_from=plan.made_from,
           notes={"metrics": log.written()},
@@ -324,7 +344,11 @@ def _end_epoch(
 
 
 def _check(
-  step: int, values: Mapping[str, float], batch: Batch, folder: Workdir
+  step: int,
+  values: Mapping[str, float],
+  batch: Batch,
+  folder: Workdir,
+  devices: Devices,
 ) -> None:
   """Raises on the first metric that is not finite, with its batch saved."""
   for term, value in values.items():
@@ -332,9 +356,12 @@ def _check(
       name = f"{workdir.ACCIDENTS}/step_{step}"
       arrays = {
         f"batch{jax.tree_util.keystr(path)}": np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(
+          devices.gathered(batch)
+        )
       }
-      folder.save_arrays(name, arrays)
+      if devices.writes:
+        folder.save_arrays(name, arrays)
       raise exits.NonFiniteError(
         step, term, value, saved=str(folder.path / "arrays" / f"{name}.npz")
       )

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -11,9 +12,10 @@ from experiments.building import (
   datasets,
   examples,
 )
+from experiments.building.devices import Devices
 from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
-from experiments.command.progress import reporter, say
+from experiments.command.progress import reporter, say, silent
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from experiments.planning import preflight
@@ -50,26 +52,37 @@ def run(
   preflight.check(config)
   shared.devices.check(config)
   compilation.enable_cache()
+  devices = shared.devices
   with (
-    opened(path, config) as folder,
+    opened_by_one(path, config, devices) as folder,
     exits.stop_on_sigterm() as should_stop,
     reporter() as progress,
   ):
     if folder.outcome is workdir.Outcome.FINISHED:
-      say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
-      _tell_unread(config, path)
+      if devices.writes:
+        say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
+        _tell_unread(config, path)
       return
+    if devices.process.size > 1:
+      # Nobody may leave alone: the others would wait for it.
+      may_stop: stopping.ShouldStop = stopping.never
+    else:
+      may_stop = should_stop
+    if not devices.writes:
+      progress = silent
     with exits.blame_data():
       splits = shared.get(
         "data",
         programs.data_key(config),
         lambda: datasets.load(
-          config, stopping.make_interruptible(progress, should_stop)
+          config, stopping.make_interruptible(progress, may_stop)
         ),
       )
-    examples.tell(splits.used, examples.FITTED)
+    if devices.writes:
+      examples.tell(splits.used, examples.FITTED)
     loop.fit(config, splits, folder, progress, should_stop, shared)
-    say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
+    if devices.writes:
+      say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
 
 
 def accuracy(config: Config, path: pathlib.Path) -> str:
@@ -121,6 +134,43 @@ def opened(
     (*schema.CHANGEABLE, *schema.LATER),
     lambda found: lacking(config, found.path),
   )
+
+
+@contextlib.contextmanager
+def opened_by_one(
+  path: pathlib.Path, config: Config, devices: Devices
+) -> Iterator[Workdir]:
+  """Opens the workdir of a run in one process; the others read its outcome.
+
+  Args:
+    path: the workdir.
+    config: the whole configuration.
+    devices: of all processes.
+
+  Yields:
+    The workdir; without a lock in those that write nothing.
+
+  Raises:
+    UsageError: the process that writes could not open it, and says why.
+    What `opened` raises, in that process.
+  """
+  outcomes = list(workdir.Outcome)
+  if devices.writes:
+    with contextlib.ExitStack() as stack:
+      try:
+        folder = stack.enter_context(opened(path, config))
+      except BaseException:
+        devices.told(-1)
+        raise
+      devices.told(outcomes.index(folder.outcome))
+      yield folder
+    return
+  number = devices.told(0)
+  if number < 0:
+    raise exits.UsageError(
+      f"{path} cannot be opened; the first process says why"
+    )
+  yield Workdir(path, settings.to_dict(config), outcomes[number], None)
 
 
 def _tell_unread(config: Config, path: pathlib.Path) -> None:
