@@ -18,7 +18,8 @@ from snnjax import (
   surrogates,
 )
 from snnjax.backward import pdsg
-from snnjax.evaluation import Trial
+from snnjax.evaluation import Trial, gradients
+from tests import tiny_runs
 
 RNG = np.random.default_rng(0)
 RULE = backward.Bptt(surrogates.triangle())
@@ -100,3 +101,23 @@ def test_an_evaluation_has_the_chunks_of_one_device(mesh, labels):
   for before, after in ((mesh, None), (None, mesh)):
     first = chunks(before, labels)[:7]
     same([*first, *chunks(after, labels, finished=first)], alone)
+
+
+def test_a_measurement_is_that_of_one_device(mesh, labels):
+  @jax.jit
+  def scaled(factor, logits, keys, inputs, labels):
+    scores = factor * logits(keys, inputs)
+    return {"scores": scores, "own": scores[jnp.arange(len(labels)), labels]}
+
+  def measured(mesh):
+    return gradients.in_microbatches(
+      jax.tree_util.Partial(scaled, jnp.asarray(3.0)),
+      jax.tree_util.Partial(own, variables()),
+      jnp.asarray(INPUTS),
+      jnp.asarray(labels),
+      key=KEY,
+      microbatch=2,
+      mesh=mesh,
+    )
+
+  assert tiny_runs.same(measured(mesh), measured(None)) == 2

@@ -106,7 +106,7 @@ class Devices(NamedTuple):
       return tree
     assert self.mesh is not None
     whole = sharding.whole(self.mesh)
-    return jax.jit(lambda leaves: leaves, out_shardings=whole)(tree)
+    return jax.jit(_itself, out_shardings=whole)(tree)
 
   def agree(self, wish: bool) -> bool:
     """Returns whether any process has a wish; all of them must ask."""
@@ -143,6 +143,10 @@ ALONE = Devices()
 _PLACE = re.compile(r"(\d{1,6})/(\d{1,6})@([^@/\s]+:\d{1,5})")
 
 
+def _itself(tree: Any) -> Any:
+  return tree
+
+
 def _put(leaf: jax.Array, place: jax.sharding.NamedSharding) -> jax.Array:
   """Puts an array that this process has whole where all processes want it."""
   if place.is_fully_addressable:
@@ -171,8 +175,8 @@ def joined(text: str | None) -> Devices:
   named = _PLACE.fullmatch(text or "")
   if text is not None and (named is None or int(named[1]) >= int(named[2])):
     raise UsageError(
-      "--process must be I/N@HOST:PORT for process I of N, I from 0 to N-1, and "
-      f"where process 0 listens; got {text[:100]!r}"
+      "--process must be I/N@HOST:PORT for process I of N, I from 0 to N-1, "
+      f"and where process 0 listens; got {text[:100]!r}"
     )
   # A signal is answered by `exits.stop_on_sigterm`, and agreed on.
   jax.config.update("jax_enable_preemption_service", False)
