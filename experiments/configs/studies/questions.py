@@ -557,8 +557,8 @@ def cpu() -> Study:
       ),
       "svhn": DataSet(
         about=(
-          "SVHN, the first 4,434 training digits of 73,257, simulated events "
-          "of the luminance"
+          "SVHN, the first 4,434 training digits of 73,257, cropped again from "
+          "the full numbers, simulated events of the luminance"
         ),
         keys={
           "data.name": "svhn_cropped",

@@ -1,23 +1,34 @@
 """The committed results give the committed answers again, byte for byte."""
 
+import functools
 import pathlib
 
 import pytest
 
 from experiments.command.exits import ExitCode
-from experiments.questions import question_run, sparsity_answer
+from experiments.questions import (
+  claim_answer,
+  question_run,
+  sparsity_answer,
+  transfer_answer,
+)
 from experiments.questions.question_run import Options
 
 RESULTS = pathlib.Path(__file__).parents[3] / "results" / "questions"
-ANSWERS = {"sparsity_under_attack": sparsity_answer.answer}
+ANSWERS = {
+  name: functools.partial(question_run.run, name, answer=answer)
+  for name, answer in (
+    (sparsity_answer.NAME, sparsity_answer.answer),
+    (transfer_answer.NAME, transfer_answer.answer),
+  )
+} | {"claims": claim_answer.run}
 
 
 @pytest.mark.parametrize("question", ANSWERS)
 def test_committed_results_give_the_committed_answer(question, tmp_path):
   study = question_run.load_study(None, "cpu")
   asked = Options(tmp_path, study, RESULTS, finished_only=True)
-  code = question_run.run(question, asked, ANSWERS[question])
-  assert code is ExitCode.DONE
+  assert ANSWERS[question](asked) is ExitCode.DONE
   committed = {
     path.relative_to(RESULTS / question): path.read_bytes()
     for path in (RESULTS / question).rglob("*")
