@@ -41,20 +41,20 @@ class Devices(NamedTuple):
     return self.process.rank == 0
 
   @property
-  def count(self) -> int:
+  def size(self) -> int:
     """How many there are."""
     return 1 if self.mesh is None else self.mesh.size
 
   def check(self, config: Config) -> None:
     """Raises UsageError unless every device gets as much of a batch."""
-    size = config.train.batch_size
-    if size % self.count:
-      fits = [n for n in range(1, self.count) if size % n == 0]
-      larger = size + self.count - size % self.count
+    rows = config.train.batch_size
+    if rows % self.size:
+      fits = [n for n in range(1, self.size) if rows % n == 0]
+      larger = rows + self.size - rows % self.size
       fewer = f", or --mesh=data:{fits[-1]}" if self.process.size == 1 else ""
       raise UsageError(
-        f"train.batch_size must be a multiple of the {self.count} devices of "
-        f"--mesh=data:{self.count}; got {size}. Give "
+        f"train.batch_size must be a multiple of the {self.size} devices of "
+        f"--mesh=data:{self.size}; got {rows}. Give "
         f"--config.train.batch_size={larger}{fewer}"
       )
 

@@ -15,7 +15,12 @@ from experiments.building import (
 from experiments.building.devices import Devices
 from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
-from experiments.command.progress import reporter, say, silent
+from experiments.command.progress import (
+  Progress,
+  reporter,
+  say,
+  silent,
+)
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from experiments.planning import preflight
@@ -56,8 +61,9 @@ def run(
   with (
     opened_by_one(path, config, devices) as folder,
     exits.stop_on_sigterm() as should_stop,
-    reporter() as progress,
+    reporter() as reported,
   ):
+    progress: Progress = reported if devices.writes else silent
     if folder.outcome is workdir.Outcome.FINISHED:
       if devices.writes:
         say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
@@ -68,8 +74,6 @@ def run(
       may_stop: stopping.ShouldStop = stopping.never
     else:
       may_stop = should_stop
-    if not devices.writes:
-      progress = silent
     with exits.blame_data():
       splits = shared.get(
         "data",

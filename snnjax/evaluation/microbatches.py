@@ -309,8 +309,11 @@ def _attack_chunks(
       iterations=output.iterations,
     )
     whole = outcome, output.inputs, logits
-    for rows, own in zip(parts, _to_host(whole, parts, request), strict=True):
-      yield Chunk(name, request.indices[rows], *own, words(output.budget))
+    for rows, (own, moved, scores) in zip(
+      parts, _to_host(whole, parts, request), strict=True
+    ):
+      said = words(output.budget)
+      yield Chunk(name, request.indices[rows], own, moved, scores, said)
 
 
 def _check_boxed(name: str, boxed: np.ndarray, budget: str) -> None:

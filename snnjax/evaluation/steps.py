@@ -103,7 +103,8 @@ def attempt(
   Raises:
     ValueError: if the builder returns no `Trial`, or its attack no result.
   """
-  has_rows = Attempt(*[True] * len(Attempt._fields))._replace(budget=False)
+  fields: Any = dict.fromkeys(Attempt._fields, True)
+  has_rows = Attempt(**{**fields, "budget": False})
   return on_own_rows(_attempt, mesh, returned=has_rows)(
     builder, keys, inputs, labels
   )

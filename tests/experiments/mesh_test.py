@@ -153,7 +153,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(trained, two, tmp_path):
 
 
 def test_an_evaluation_is_that_of_one_device(trained, two):
-  made = tiny_runs.config({"evaluation.microbatch": "16"})
+  made = tiny_runs.config()
   evaluation_run.run(made, trained)
   folder = tiny_runs.evaluation(trained)
   want = tiny_runs.rows(trained)
@@ -174,7 +174,7 @@ def test_devices_that_are_not_there_are_refused(text):
 
 
 def test_the_default_is_all_devices_and_one_is_no_mesh():
-  assert devices.chosen(None).count == 2
+  assert devices.chosen(None).size == 2
   assert devices.chosen("data:1") == devices.ALONE
   assert devices.ALONE.mesh is None
 
