@@ -100,6 +100,17 @@ class Devices(NamedTuple):
     )
     return kept
 
+  def copied(self, tree: Any) -> Any:
+    """Returns a tree of arrays that every device has a copy of.
+
+    Args:
+      tree: of several processes, the same in all of them.
+    """
+    if self.mesh is None:
+      return tree
+    whole = sharding.whole(self.mesh)
+    return jax.tree.map(lambda leaf: _put(leaf, whole), tree)
+
   def gathered(self, tree: Any) -> Any:
     """Returns a tree of arrays that every process can read whole."""
     if self.process.size == 1:

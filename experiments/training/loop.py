@@ -140,8 +140,10 @@ def fit(
       folder.checkpoints, progressed, made_from=plan.made_from
     )
     expected = metric_log.Written(*notes["metrics"])
-  placed = plan.devices.place(progressed.state, config.train.batch_size)
-  progressed = progressed._replace(state=placed)
+  progressed = Progressed(
+    devices.place(progressed.state, config.train.batch_size),
+    devices.copied(progressed.best),
+  )
   if not devices.writes:
     log = Log(lambda step, values: None, lambda: None)
     progressed = _loop(plan, progressed, folder, log, progress, agreed_stop)
