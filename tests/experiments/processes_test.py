@@ -41,6 +41,7 @@ def pair(folder, changes=()):
   finally:
     for child in both:
       child.kill()
+    for child in both:
       child.communicate()
 
 
