@@ -34,18 +34,25 @@ def _calls(name):
 
 
 def _purposes():
-  """What experiments want keys for; a part filled in is any split."""
+  """What experiments want keys for; a part filled in is any that it can be."""
+  parts = {
+    "split": ["train", "validation", "test"],
+    "purpose": [
+      *(call.args[0].value for _, call in _calls("subject.key")),
+      *(call.args[2].value for _, call in _calls("subject.measured")),
+    ],
+  }
   found = []
   for _, call in (*_calls("build.key"), *_calls("build.data_key")):
     purpose = call.args[1]
     if isinstance(purpose, ast.Constant):
       found.append(purpose.value)
-    else:  # an f-string of the split
+    else:  # an f-string of one part
       text = ast.unparse(purpose)
-      assert "{split}" in text, text
+      (part,) = (name for name in parts if f"{{{name}}}" in text)
       found += [
-        text[2:-1].replace("{split}", split)
-        for split in ("train", "validation", "test")
+        text[2:-1].replace(f"{{{part}}}", value)
+        for value in dict.fromkeys(parts[part])
       ]
   return found
 

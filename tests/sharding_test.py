@@ -189,7 +189,7 @@ def test_mesh_axes_are_read_from_types_that_have_them():
 # functions, of orbax and of our own values.
 ASKED = {
   *("dtype", "sharding", "is_fully_addressable"),
-  *("mat", "debug_info", "func_src_info"),
+  *("mat", "debug_info", "func_src_info", "eqns", "jaxpr"),
 }
 ASKED_OF_OTHERS = {
   *("__name__", "__len__", "init", "update"),

@@ -83,7 +83,7 @@ def test_train_takes_two_steps(trained, capsys):
 def test_evaluate_and_report_follow(trained, capsys):
   evaluate.run(tiny_runs.config(TWO_STEPS), trained)
   shown = capsys.readouterr().out
-  for text in ("worst of all", "epsilon", "clean", "Of 19 checks"):
+  for text in ("worst of all", "epsilon", "clean", "Of 20 checks"):
     assert text in shown
   assert tiny_runs.status(tiny_runs.evaluation(trained)) == "done"
   report.flags.FLAGS(["report"])
@@ -91,7 +91,7 @@ def test_evaluate_and_report_follow(trained, capsys):
   assert (trained / "report" / "report.html").stat().st_size > 10_000
   shown = capsys.readouterr().out
   assert "PGD, worst rule" in shown
-  assert "Of 19 checks" in shown
+  assert "Of 20 checks" in shown
 
 
 @pytest.mark.usefixtures("compiled")
