@@ -60,6 +60,7 @@ def ended(both):
   return [child.returncode for child in both], [err for _, err in ends]
 
 
+@pytest.mark.timeout(900)  # six processes start, on a busy machine one by one
 @pytest.mark.usefixtures("compiled")
 def test_two_processes_killed_and_stopped_come_to_the_same_bits(tmp_path):
   """As one process on two devices that nobody stops."""
