@@ -135,6 +135,8 @@ class Contrast:
       compared; "" compares them as they are.
     along: two arms: the difference of their measures over that of their
       numbers tells, seed by seed, what a unit of the number is worth.
+    modalities: sets of modalities that it is asked of; () is all that there
+      are networks of.
   """
 
   name: str
@@ -148,6 +150,7 @@ class Contrast:
   decides: bool = True
   matched: str = ""
   along: tuple[str, ...] = ()
+  modalities: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

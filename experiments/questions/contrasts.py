@@ -133,7 +133,7 @@ def findings(study: Study, name: str, measured: Sequence[Measured]) -> Findings:
 def compare(
   study: Study, question: Question, networks: Grouped
 ) -> list[Compared]:
-  """Returns every contrast of a question in every cell that has networks.
+  """Returns every contrast in every cell that it is asked of and has networks.
 
   Args:
     study: the study.
@@ -143,7 +143,10 @@ def compare(
   deciding = {"+".join(each) for each in question.deciding}
   result = []
   for contrast in question.contrasts:
+    asked = {"+".join(each) for each in contrast.modalities}
     for cell, arms in networks.items():
+      if asked and cell.inputs not in asked:
+        continue
       estimate, unpaired = _compare(study, question, contrast, arms)
       decides = (
         contrast.decides

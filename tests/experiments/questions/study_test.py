@@ -174,6 +174,32 @@ def test_what_is_beside_is_compared_and_decides_nothing():
   assert "MNIST's images; 100 test examples each." in told
 
 
+def test_a_contrast_is_made_where_it_is_asked_of():
+  own = made_up.study()
+  contrast = studies.Contrast(
+    name="x",
+    claim="x",
+    treated="hire",
+    control="conventional",
+    measure="accuracy",
+    unit="of accuracy",
+    alternative="greater",
+    smallest_effect=0.01,
+  )
+  few = dataclasses.replace(contrast, modalities=(("image",),))
+  question = dataclasses.replace(
+    own.questions[made_up.QUESTION], contrasts=(contrast, few)
+  )
+  networks = made_up.networks(own, arms=("hire", "conventional"))
+  compared = contrasts.compare(own, question, network_numbers.grouped(networks))
+  cells = [
+    [each.cell.inputs for each in compared if each.contrast is asked]
+    for asked in (contrast, few)
+  ]
+  assert sorted(cells[0]) == ["events", "image", "image+events"]
+  assert cells[1] == ["image"]
+
+
 def test_a_data_set_beside_that_there_is_not_is_named():
   study = made_up.study()
   question = study.questions[made_up.QUESTION]

@@ -69,9 +69,10 @@ def subject():
   own = studies.member(study, "mnist", ("image", "events"), "conventional", 3)
   network = networks.network(own.config, 4)
   generator = np.random.default_rng(5)
+  steps = own.config.model.steps
   inputs = {
     "image": jnp.asarray(generator.random((14, 8, 8, 1)), jnp.float32),
-    "events": jnp.asarray(generator.random((14, 4, 8, 8, 2)), jnp.float32),
+    "events": jnp.asarray(generator.random((14, steps, 8, 8, 2)), jnp.float32),
   }
   # Three times the first weights, under which no neuron fires.
   variables = jax.tree.map(

@@ -1,4 +1,4 @@
-"""The first question at size smoke: pool, results, answer, and their faults."""
+"""The questions at size smoke: one pool, results, answers, and their faults."""
 
 import dataclasses
 import json
@@ -19,12 +19,13 @@ from experiments.questions import (
   question_run,
   results,
   sparsity_answer,
+  transfer_answer,
 )
 from experiments.questions import pool as pool_module
 from experiments.questions.question_run import Options
 from snnjax.storage import files
 
-NAME = "sparsity_under_attack"
+NAME, TRANSFER = sparsity_answer.NAME, transfer_answer.NAME
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +336,64 @@ def test_the_ledger_is_made_of_the_same_results(study, pool, tmp_path):
   assert list(verdicts) == list(study.claims)
   assert verdicts["random_linear"] == "verified"
   assert verdicts["random_networks"] == "undecided"
+
+
+@pytest.fixture(scope="module")
+def transferred(study, pool, tmp_path_factory):
+  """A copy of the pool in which the second question is answered too."""
+  folder = tmp_path_factory.mktemp("both") / "pool"
+  shutil.copytree(pool, folder)
+  asked = Options(folder, study)
+  code = question_run.run(TRANSFER, asked, transfer_answer.answer)
+  assert code is ExitCode.DONE
+  return folder
+
+
+def test_what_both_questions_need_is_trained_once(study, pool, transferred):
+  shared = [
+    own.name
+    for own in studies.members(study, TRANSFER)
+    if (pool / pool_module.NETWORKS / own.name).is_dir()
+  ]
+  assert len(shared) == 2
+  for name in shared:  # a copy keeps the time at which it was written
+    first, second = (
+      (folder / pool_module.NETWORKS / name / "parameters.npz").stat()
+      for folder in (pool, transferred)
+    )
+    assert first.st_mtime_ns == second.st_mtime_ns
+
+
+def test_every_arm_meets_every_norm(study, transferred):
+  record = json.loads((transferred / TRANSFER / "report.json").read_text())
+  tables = {
+    table["name"]: table["rows"]
+    for section in record["sections"]
+    for table in section["tables"]
+  }
+  arms = {study.arms[arm].about for arm in study.questions[TRANSFER].arms}
+  met = {(row["arm"], row["norm"], row["level"]) for row in tables["radii"]}
+  assert met == {
+    (arm, norm, level)
+    for arm in arms
+    for norm in ("linf", "l2", "l1", "l0", "all")
+    for level in range(3)
+  }
+  figures = {
+    path.stem for path in (transferred / TRANSFER / "figures").glob("*.png")
+  }
+  assert figures == {
+    "verdicts",
+    "transfer_matrix_digits_image_events",
+    "size_against_sparsity_digits_image_events",
+  }
+
+
+def test_the_second_answer_is_the_same_from_its_results(
+  study, transferred, tmp_path
+):
+  asked = Options(tmp_path, study, transferred / "results")
+  assert (
+    question_run.run(TRANSFER, asked, transfer_answer.answer) is ExitCode.DONE
+  )
+  assert files_of(transferred / TRANSFER) == files_of(tmp_path / TRANSFER)
