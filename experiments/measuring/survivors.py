@@ -1,4 +1,4 @@
-"""Which examples the attacks of every norm leave, at every radius."""
+"""Which examples attacks leave: by norm and radius, and stronger ones."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.measuring import attack_chains
 from experiments.measuring.attack_chains import Cases
-from experiments.measuring.named_arrays import ATTACK, Arrays, small
+from experiments.measuring.named_arrays import ATTACK, STRONGER, Arrays, small
 from experiments.measuring.subject import Subject
 from snnjax import evaluation
 
@@ -61,6 +61,40 @@ def transfer(
         for outcome in _evaluate(subject, chain, rows).attacks.values():
           fallen[rows] |= outcome.success
       arrays[path] = fallen.copy()
+  return small(arrays)
+
+
+def stronger(subject: Subject, measured: Mapping[str, np.ndarray]) -> Arrays:
+  """Attacks harder what the chains of every norm left at one radius.
+
+  Args:
+    subject: the network.
+    measured: of `transfer`, of the same network.
+
+  Returns:
+    Of the first examples, [A]: ``label``; ``correct`` when clean;
+    ``attack/NORM/LEVEL/success`` of the chain; and ``stronger/NORM/PLACE``,
+    whether the attack at this place broke the example. It met those that
+    nothing before it broke.
+
+  Raises:
+    UnjudgedError: an output could not be judged: it is no defence.
+  """
+  protocol = subject.protocol
+  count = min(protocol.stronger_examples, len(measured["correct"]))
+  correct = measured["correct"][:count]
+  arrays: Arrays = {"label": measured["label"][:count], "correct": correct}
+  for norm in protocol.stronger:
+    path = ATTACK.format(norm=norm, level=protocol.level, field="success")
+    arrays[path] = fallen = measured[path][:count].copy()
+    cases = attack_chains.stronger(subject, norm)
+    for place, (name, case) in enumerate(cases.items()):
+      rows = np.flatnonzero(correct & ~fallen)
+      (outcome,) = _evaluate(subject, {name: case}, rows).attacks.values()
+      broken = np.zeros(count, bool)
+      broken[rows] = outcome.success
+      arrays[STRONGER.format(norm=norm, place=place)] = broken
+      fallen = fallen | broken
   return small(arrays)
 
 
