@@ -30,10 +30,11 @@ def run(config: Config, workdir: pathlib.Path) -> None:
     raise UsageError(
       f"--process={_PROCESS.value} is one of several: give --distributed too"
     )
-  if not _DISTRIBUTED.value:
-    training_run.run(config, workdir, device_flags.shared())
-    return
-  training_run.run(config, workdir, device_flags.all_processes(_PROCESS.value))
+  if _DISTRIBUTED.value:
+    shared = device_flags.all_processes(_PROCESS.value)
+  else:
+    shared = device_flags.shared()
+  training_run.run(config, workdir, shared)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ belong to several processes, on one machine or many, all of which run the same
 program on their rows: what one decides for itself, `agree` makes common.
 """
 
+import collections
 import re
+import signal
 from typing import Any, NamedTuple
 
 import jax
@@ -53,9 +55,9 @@ class Devices(NamedTuple):
       larger = rows + self.size - rows % self.size
       fewer = f", or --mesh=data:{fits[-1]}" if self.process.size == 1 else ""
       raise UsageError(
-        f"train.batch_size must be a multiple of the {self.size} devices of "
-        f"--mesh=data:{self.size}; got {rows}. Give "
-        f"--config.train.batch_size={larger}{fewer}"
+        "train.batch_size must be a multiple of the number of devices, "
+        f"{self.size}; got {rows}. Give --config.train.batch_size={larger}"
+        f"{fewer}"
       )
 
   def split(self, batch: Batch) -> Batch:
@@ -100,7 +102,7 @@ class Devices(NamedTuple):
     )
     return kept
 
-  def copied(self, tree: Any) -> Any:
+  def place_whole(self, tree: Any) -> Any:
     """Returns a tree of arrays that every device has a copy of.
 
     Args:
@@ -111,7 +113,13 @@ class Devices(NamedTuple):
     whole = sharding.whole(self.mesh)
     return jax.tree.map(lambda leaf: _put(leaf, whole), tree)
 
-  def gathered(self, tree: Any) -> Any:
+  def keep_whole(self, tree: Any) -> Any:
+    """Returns `place_whole`'s tree, said within a program of its results."""
+    if self.mesh is None:
+      return tree
+    return lax.with_sharding_constraint(tree, sharding.whole(self.mesh))
+
+  def gather(self, tree: Any) -> Any:
     """Returns a tree of arrays that every process can read whole."""
     if self.process.size == 1:
       return tree
@@ -126,17 +134,25 @@ class Devices(NamedTuple):
     wishes = multihost_utils.process_allgather(np.asarray(wish))
     return bool(np.any(wishes))
 
-  def told(self, number: int) -> int:
+  def broadcast(self, number: int) -> int:
     """Returns the first process's number; all of them must ask."""
     if self.process.size == 1:
       return number
     return int(multihost_utils.broadcast_one_to_all(np.asarray(number)))
 
-  def constrained(self, tree: Any) -> Any:
-    """Returns a tree of which every device has a copy, within a program."""
-    if self.mesh is None:
-      return tree
-    return lax.with_sharding_constraint(tree, sharding.whole(self.mesh))
+  def check_same(self, number: int, problem: str) -> None:
+    """Raises UsageError unless all processes have one number; all must ask.
+
+    Args:
+      number: that fits 32 bits.
+      problem: what the message begins with where they differ.
+    """
+    if self.process.size == 1:
+      return
+    numbers = multihost_utils.process_allgather(np.asarray(number, np.int32))
+    if len(np.unique(numbers)) > 1:
+      values = ", ".join(map(str, np.ravel(numbers)))
+      raise UsageError(f"{problem}; got, by process: {values}")
 
   def _layout(self, state: TrainState, size: int) -> Any:
     assert self.mesh is not None
@@ -171,7 +187,7 @@ def _put(leaf: jax.Array, place: jax.sharding.NamedSharding) -> jax.Array:
   )
 
 
-def joined(text: str | None) -> Devices:
+def join(text: str | None) -> Devices:
   """Returns all devices of all processes, of which this becomes one.
 
   Nothing may have been computed in this process yet.
@@ -181,7 +197,8 @@ def joined(text: str | None) -> Devices:
       finds the others as a TPU pod, SLURM, Open MPI or Kubernetes tell of them.
 
   Raises:
-    UsageError: it has another form, or the others are not found.
+    UsageError: it has another form, the others are not found, or one has more
+      devices than another.
   """
   named = _PLACE.fullmatch(text or "")
   if text is not None and (named is None or int(named[1]) >= int(named[2])):
@@ -189,8 +206,7 @@ def joined(text: str | None) -> Devices:
       "--process must be I/N@HOST:PORT for process I of N, I from 0 to N-1, "
       f"and where process 0 listens; got {text[:100]!r}"
     )
-  # A signal is answered by `exits.stop_on_sigterm`, and agreed on.
-  jax.config.update("jax_enable_preemption_service", False)
+  handler = signal.getsignal(signal.SIGTERM)
   try:
     if named is None:
       jax.distributed.initialize()
@@ -201,14 +217,22 @@ def joined(text: str | None) -> Devices:
       f"--distributed: {' '.join(str(error).split())[:300]}. Where nothing "
       "tells of the processes, start N with --process=I/N@HOST:PORT each"
     ) from None
+  # JAX takes the signal for a service of its own; here the run answers it.
+  signal.signal(signal.SIGTERM, handler)
   there = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
   if len(there) == 1:
     return ALONE
   process = Process(jax.process_index(), jax.process_count())
+  numbers = collections.Counter(device.process_index for device in there)
+  if len(set(numbers.values())) > 1:
+    raise UsageError(
+      "--distributed: every process must have as many devices as the others; "
+      f"got, by process: {', '.join(str(numbers[n]) for n in sorted(numbers))}"
+    )
   return Devices(sharding.over_devices(there), process)
 
 
-def chosen(text: str | None) -> Devices:
+def choose(text: str | None) -> Devices:
   """Returns the devices that ``--mesh`` names.
 
   Args:

@@ -26,14 +26,14 @@ def shared() -> "Shared":
   from experiments.building import devices
   from experiments.building.shared import Shared
 
-  return Shared(devices=devices.chosen(_MESH.value))
+  return Shared(devices=devices.choose(_MESH.value))
 
 
 def all_processes(place: str | None) -> "Shared":
   """Returns `shared` on all devices of several processes, as one of them.
 
   Args:
-    place: which one; see `devices.joined`.
+    place: which one; see `devices.join`.
 
   Raises:
     UsageError: ``--mesh`` asks for some, or the others are not found.
@@ -46,4 +46,4 @@ def all_processes(place: str | None) -> "Shared":
       "--distributed takes all devices of all processes: leave out "
       f"--mesh={_MESH.value}"
     )
-  return Shared(devices=devices.joined(place))
+  return Shared(devices=devices.join(place))

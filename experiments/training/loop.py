@@ -22,6 +22,7 @@ from experiments.command import exits, stopping
 from experiments.command.exits import DataError
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration import settings
 from experiments.configuration.schema import Config
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
@@ -34,6 +35,7 @@ from snnjax.storage import (
   array_files,
   checkpoints,
   environment,
+  identity,
   metric_log,
   workdir,
 )
@@ -140,9 +142,10 @@ def fit(
       folder.checkpoints, progressed, made_from=plan.made_from
     )
     expected = metric_log.Written(*notes["metrics"])
+  _check_same(devices, config, made_from, after)
   progressed = Progressed(
     devices.place(progressed.state, config.train.batch_size),
-    devices.copied(progressed.best),
+    devices.place_whole(progressed.best),
   )
   if not devices.writes:
     log = Log(lambda step, values: None, lambda: None)
@@ -155,6 +158,27 @@ def fit(
     progressed.best.variables, folder.path / WEIGHTS, plan.made_from
   )
   return progressed.best.variables
+
+
+def _check_same(
+  devices: Devices,
+  config: Config,
+  made_from: Mapping[str, str],
+  after: int | None,
+) -> None:
+  """Raises UsageError unless all processes are about to do the same."""
+  options = settings.to_dict(config)["train"]
+  digest = identity.of_value([dict(made_from), options])
+  devices.check_same(
+    int(digest[:7], 16),
+    "--distributed: all processes must have the same configuration and data; "
+    "their digests differ",
+  )
+  devices.check_same(
+    0 if after is None else after,
+    "--distributed: --workdir must be one folder that all processes reach; "
+    "the steps of their newest checkpoints differ",
+  )
 
 
 def _begin(
@@ -309,7 +333,7 @@ def _loop(
       if ended or stop or done % options.checkpoint_every == 0:
         checkpoints.save(
           done,
-          plan.devices.gathered(progressed),
+          plan.devices.gather(progressed),
           folder.checkpoints,
           made_from=plan.made_from,
           notes={"metrics": log.written()},
@@ -359,7 +383,7 @@ def _check(
       arrays = {
         f"batch{jax.tree_util.keystr(path)}": np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(
-          devices.gathered(batch)
+          devices.gather(batch)
         )
       }
       if devices.writes:

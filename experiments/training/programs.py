@@ -159,7 +159,7 @@ def build_programs(
     step = _augmented(own, steps.make_train_step(method, tx))
     state, metrics = step(state, batch)
     size = config.train.batch_size
-    return devices.keep(state, size), devices.constrained(metrics)
+    return devices.keep(state, size), devices.keep_whole(metrics)
 
   @jax.jit
   def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:

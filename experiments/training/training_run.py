@@ -69,11 +69,8 @@ def run(
         say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
         _tell_unread(config, path)
       return
-    if devices.process.size > 1:
-      # Nobody may leave alone: the others would wait for it.
-      may_stop: stopping.ShouldStop = stopping.never
-    else:
-      may_stop = should_stop
+    # Of several nobody may leave alone: the others would wait for it.
+    may_stop = should_stop if devices.process.size == 1 else stopping.never
     with exits.blame_data():
       splits = shared.get(
         "data",
@@ -164,12 +161,12 @@ def opened_by_one(
       try:
         folder = stack.enter_context(opened(path, config))
       except BaseException:
-        devices.told(-1)
+        devices.broadcast(-1)
         raise
-      devices.told(outcomes.index(folder.outcome))
+      devices.broadcast(outcomes.index(folder.outcome))
       yield folder
     return
-  number = devices.told(0)
+  number = devices.broadcast(0)
   if number < 0:
     raise exits.UsageError(
       f"{path} cannot be opened; the first process says why"

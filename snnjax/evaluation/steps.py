@@ -60,13 +60,12 @@ def judge_logits(
   logits: Array, labels: Labels, mesh: Mesh | None = None
 ) -> tuple[Array, Array, Array]:
   """Returns prediction, cross-entropy and finiteness of logits, each [B]."""
-  return on_own_rows(_judge_logits, mesh)((), logits, labels)
+  judge = on_own_rows(lambda _, *rows: _judge_logits(*rows), mesh)
+  result: tuple[Array, Array, Array] = judge((), logits, labels)
+  return result
 
 
-def _judge_logits(
-  nothing: tuple[()], logits: Array, labels: Labels
-) -> tuple[Array, Array, Array]:
-  del nothing  # all that it reads has rows
+def _judge_logits(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
   finite = jnp.all(jnp.isfinite(logits), axis=1)
   prediction = jnp.where(finite, jnp.argmax(logits, axis=1), -1)
   log_probability = jnp.take_along_axis(

@@ -122,7 +122,7 @@ def save(
       for old in steps(root)[:-keep]:
         if old != step:
           _remove(root / _name(old))
-  _wait(f"{place} is whole")
+  _wait(f"step {step} is whole")
   return place
 
 
@@ -279,7 +279,7 @@ def _write(
   first = _is_first()
   if first:
     draft.mkdir()
-  _wait(f"{draft} is there")
+  _wait(f"the draft of step {step} is there")
   orbax_arrays.write(f"step {step}", draft / _STATE, arrays)
   if not first:
     return

@@ -1,11 +1,13 @@
 """The binaries' work on two devices: programs, losses, runs, refusals."""
 
 import re
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from experiments.building import (
   build,
@@ -19,7 +21,9 @@ from experiments.command.exits import UsageError
 from experiments.configuration import settings
 from experiments.evaluation import evaluation_run
 from experiments.training import loop, programs, training_run
+from snnjax import sharding
 from snnjax import training as steps
+from snnjax.data.pipeline import Process
 from snnjax.interfaces import Batch
 from snnjax.storage import environment, workdir
 from tests import tiny_runs
@@ -47,7 +51,7 @@ COLLECTIVE = re.compile(
 
 @pytest.fixture(scope="module")
 def two():
-  return devices.chosen("data:2")
+  return devices.choose("data:2")
 
 
 class Trainer:
@@ -88,27 +92,40 @@ def sizes(text):
   return {int(size) for shape in shapes for size in shape.split(",")}
 
 
-@pytest.mark.parametrize("method", ["vanilla", "hire"])
-def test_a_training_step_on_two_devices(two, method):
-  changes = {"method.name": method}
-  if method == "hire":
-    changes |= {"method.hire.keep_noise": "true", "method.hire.periods": "1"}
-  one, split = (Trainer(used, changes) for used in (devices.ALONE, two))
+def step_of(split):
+  """The program of a step on two devices: half the work each, sums alone."""
   program = split.programs.step.lower(*split.arguments).compile()
   text = program.as_text()
-  kinds = {kind for _, kind in collectives(text)}
-  assert kinds == {"all-reduce"}, [
-    line for line in text.splitlines() if " all-gather(" in line
-  ]
+  assert {kind for _, kind in collectives(text)} == {"all-reduce"}
   # Half of the rows each, also where time and batch are one axis.
   assert {SIZE // 2, TIME * SIZE // 2} <= sizes(text)
   assert not sizes(text) & {SIZE, TIME * SIZE}
+  return program
+
+
+def test_a_training_step_on_two_devices(two):
+  one, split = (Trainer(used, {}) for used in (devices.ALONE, two))
+  program = step_of(split)
   for _ in range(2):
     one.state, alone = one.programs.step(one.arguments[0], one.state, one.batch)
     split.state, both = program(split.arguments[0], split.state, split.batch)
     np.testing.assert_allclose(both["loss"], alone["loss"], atol=1e-6)
-  want = jax.tree.map(lambda leaf: leaf.sharding, split.arguments[1])
-  assert jax.tree.map(lambda leaf: leaf.sharding, split.state) == want
+
+
+def test_what_is_carried_between_batches_stays_split(two):
+  split = Trainer(
+    two,
+    {
+      "method.name": "hire",
+      "method.hire.keep_noise": "true",
+      "method.hire.periods": "1",
+    },
+  )
+  want = jax.tree.map(lambda leaf: leaf.sharding, split.state)
+  rows = sharding.rows(two.mesh)
+  assert rows in jax.tree.leaves(want.carried)
+  state, _ = step_of(split)(*split.arguments)
+  assert jax.tree.map(lambda leaf: leaf.sharding, state) == want
 
 
 def test_a_forward_pass_on_two_devices_adds_one_count(two):
@@ -137,7 +154,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(trained, two, tmp_path):
   asked = iter(range(100))
   with (
     pytest.raises(workdir.Preempted),
-    workdir.open_with_status(tmp_path, settings.to_dict(made)) as folder,
+    workdir.open_with_status(
+      tmp_path / "stopped", settings.to_dict(made)
+    ) as folder,
   ):
     loop.fit(
       made,
@@ -146,14 +165,32 @@ def test_a_stopped_run_goes_on_to_the_same_bits(trained, two, tmp_path):
       should_stop=lambda: next(asked) == 4,
       shared=Shared(devices=two),
     )
-  training_run.run(made, tmp_path, Shared(devices=two))
-  pair = (tiny_runs.parameters(each) for each in (trained, tmp_path))
+  other = shutil.copytree(folder.path, tmp_path / "other")
+  training_run.run(made, folder.path, Shared(devices=two))
+  pair = (tiny_runs.parameters(each) for each in (trained, folder.path))
   assert tiny_runs.same(*pair) == 4
-  assert tiny_runs.equal_metrics(trained, tmp_path)
+  assert tiny_runs.equal_metrics(trained, folder.path)
+  # It may go on with other devices too: the same but for rounding.
+  training_run.run(made, other)
+  losses = (
+    [line["loss"] for line in tiny_runs.lines(each) if "loss" in line]
+    for each in (trained, other)
+  )
+  np.testing.assert_allclose(*losses, atol=1e-6)
+  assert [each["mesh"]["data"] for each in environment.read(other)] == [2, 1]
 
 
-def test_an_evaluation_is_that_of_one_device(trained, two):
-  made = tiny_runs.config()
+def test_an_evaluation_is_that_of_one_device(trained, two, tmp_path):
+  """Of three microbatches: a device has none of its own in the end."""
+  suite = tmp_path / "suite.py"
+  suite.write_text('def get_config():\n  return ({"kind": "fgsm"},)\n')
+  made = tiny_runs.config(
+    {
+      "evaluation.suite": str(suite),
+      "evaluation.examples": "24",
+      "modalities.image.epsilons.linf": "0.1",
+    }
+  )
   evaluation_run.run(made, trained)
   folder = tiny_runs.evaluation(trained)
   want = tiny_runs.rows(trained)
@@ -167,15 +204,15 @@ def test_an_evaluation_is_that_of_one_device(trained, two):
 @pytest.mark.parametrize("text", ["data:3", "data:0", "data", "rows:2", "2"])
 def test_devices_that_are_not_there_are_refused(text):
   with pytest.raises(UsageError) as refused:
-    devices.chosen(text)
+    devices.choose(text)
   told = str(refused.value)
   assert told.startswith("--mesh must be data:N with N from 1 to 2, the device")
   assert f"got {text!r}" in told
 
 
 def test_the_default_is_all_devices_and_one_is_no_mesh():
-  assert devices.chosen(None).size == 2
-  assert devices.chosen("data:1") == devices.ALONE
+  assert devices.choose(None).size == 2
+  assert devices.choose("data:1") == devices.ALONE
   assert devices.ALONE.mesh is None
 
 
@@ -184,7 +221,19 @@ def test_a_batch_that_the_mesh_does_not_divide_is_refused(two, tmp_path):
   with pytest.raises(UsageError) as refused:
     training_run.run(odd, tmp_path / "run", Shared(devices=two))
   assert str(refused.value) == (
-    "train.batch_size must be a multiple of the 2 devices of --mesh=data:2; "
-    "got 33. Give --config.train.batch_size=34, or --mesh=data:1"
+    "train.batch_size must be a multiple of the number of devices, 2; got 33. "
+    "Give --config.train.batch_size=34, or --mesh=data:1"
   )
   assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_differ_are_refused(monkeypatch):
+  """Of two, the other one says the same, or something else."""
+  used = devices.Devices(process=Process(0, 2))
+  monkeypatch.setattr(
+    multihost_utils, "process_allgather", lambda mine: np.stack([mine, 4])
+  )
+  used.check_same(4, "all must be four")
+  with pytest.raises(UsageError) as refused:
+    used.check_same(3, "all must be four")
+  assert str(refused.value) == "all must be four; got, by process: 3, 4"

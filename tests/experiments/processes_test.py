@@ -48,7 +48,7 @@ def pair(folder, changes=()):
 @pytest.mark.parametrize("text", ["2/2@h:1", "0/2", "0/2@h", "-1/2@h:1", ""])
 def test_a_process_that_cannot_be_is_refused(text):
   with pytest.raises(UsageError) as refused:
-    devices.joined(text)
+    devices.join(text)
   told = str(refused.value)
   assert told.startswith("--process must be I/N@HOST:PORT for process I of N")
   assert f"got {text!r}" in told
@@ -65,7 +65,7 @@ def ended(both):
 def test_two_processes_killed_and_stopped_come_to_the_same_bits(tmp_path):
   """As one process on two devices that nobody stops."""
   whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-  two = Shared(devices=devices.chosen("data:2"))
+  two = Shared(devices=devices.choose("data:2"))
   training_run.run(tiny_runs.config(CHANGES), whole, two)
   metrics = stopped / "metrics.jsonl"
   with pair(stopped):  # killed at the end of the block
