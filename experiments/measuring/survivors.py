@@ -1,5 +1,6 @@
 """Which examples attacks leave: by norm and radius, and stronger ones."""
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -11,6 +12,9 @@ from experiments.measuring.attack_chains import Cases
 from experiments.measuring.named_arrays import ATTACK, STRONGER, Arrays, small
 from experiments.measuring.subject import Subject
 from snnjax import evaluation
+
+# Stronger attacks meet the few that are left: a microbatch is filled up.
+_FEW = 25
 
 
 def transfer(
@@ -90,7 +94,8 @@ def stronger(subject: Subject, measured: Mapping[str, np.ndarray]) -> Arrays:
     cases = attack_chains.stronger(subject, norm)
     for place, (name, case) in enumerate(cases.items()):
       rows = np.flatnonzero(correct & ~fallen)
-      (outcome,) = _evaluate(subject, {name: case}, rows).attacks.values()
+      harder = _evaluate(subject, {name: case}, rows, _FEW)
+      (outcome,) = harder.attacks.values()
       broken = np.zeros(count, bool)
       broken[rows] = outcome.success
       arrays[STRONGER.format(norm=norm, place=place)] = broken
@@ -99,9 +104,16 @@ def stronger(subject: Subject, measured: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def _evaluate(
-  subject: Subject, wanted: Cases, rows: np.ndarray
+  subject: Subject, wanted: Cases, rows: np.ndarray, most: int = sys.maxsize
 ) -> evaluation.Evaluation:
-  """Attacks some examples, each attack the survivors of those before it."""
+  """Attacks some examples, each attack the survivors of those before it.
+
+  Args:
+    subject: the network.
+    wanted: attacks.
+    rows: positions of the examples.
+    most: computed at once, where the protocol's microbatch is larger.
+  """
   builders = attack_chains.builders(subject, wanted)
   whole = evaluation.evaluate(
     builders,
@@ -111,7 +123,7 @@ def _evaluate(
     np.asarray(subject.batch.labels)[rows],
     key=subject.key("attacks"),
     indices=rows,
-    microbatch=subject.protocol.microbatch,
+    microbatch=min(most, subject.protocol.microbatch),
     mesh=subject.mesh,
     progress=attack_chains.tell_stages(subject, list(builders)),
   )

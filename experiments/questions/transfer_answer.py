@@ -8,6 +8,7 @@ from experiments.configuration.study import Study
 from experiments.questions import (
   contrasts,
   network_numbers,
+  stronger_attacks,
   transfer_figures,
   transfer_slopes,
   wording,
@@ -55,6 +56,7 @@ def answer(
         "the arms' difference in it is worth along two reference arms.",
       ),
       _matrix_section(study, networks),
+      *stronger_attacks.sections(study, networks),
       _gap_section(study, networks),
       transfer_slopes.section(
         slopes, transfer_figures.scatters(study, networks)
