@@ -3,12 +3,16 @@
 import contextlib
 import signal
 import socket
+import types
 
+import jax
 import pytest
 
+from experiments import train
 from experiments.building import devices
 from experiments.building.shared import Shared
 from experiments.command.exits import UsageError
+from experiments.runs import device_flags
 from experiments.training import training_run
 from snnjax.storage import checkpoints, environment
 from tests import tiny_runs
@@ -52,6 +56,29 @@ def test_a_process_that_cannot_be_is_refused(text):
   told = str(refused.value)
   assert told.startswith("--process must be I/N@HOST:PORT for process I of N")
   assert f"got {text!r}" in told
+
+
+def test_processes_with_unequal_devices_are_refused(monkeypatch):
+  """The first has one, the second two."""
+  there = [types.SimpleNamespace(process_index=n, id=n) for n in (1, 0, 1)]
+  monkeypatch.setattr(jax.distributed, "initialize", lambda *words: None)
+  monkeypatch.setattr(jax, "devices", lambda: there)
+  with pytest.raises(UsageError, match=r"every process must have .*: 1, 2$"):
+    devices.join("0/2@h:1")
+
+
+def test_flags_that_contradict_each_other_are_refused(monkeypatch, tmp_path):
+  def say(module, name, value):
+    monkeypatch.setattr(module, name, types.SimpleNamespace(value=value))
+
+  say(train, "_DISTRIBUTED", False)
+  say(train, "_PROCESS", "0/2@h:1")
+  with pytest.raises(UsageError, match="0/2@h:1 is one of several: give --dis"):
+    train.run(tiny_runs.config(), tmp_path / "run")
+  say(train, "_DISTRIBUTED", True)
+  say(device_flags, "_MESH", "data:2")
+  with pytest.raises(UsageError, match=r"takes all .* leave out --mesh=data:2"):
+    train.run(tiny_runs.config(), tmp_path / "run")
 
 
 def ended(both):
