@@ -23,6 +23,7 @@ from snnjax import sharding
 from snnjax.data.pipeline import ALONE as ONE_PROCESS
 from snnjax.data.pipeline import Process
 from snnjax.interfaces import Batch
+from snnjax.storage import array_files
 from snnjax.training import TrainState
 
 
@@ -97,8 +98,8 @@ class Devices(NamedTuple):
     """Returns `place`'s state, said within a program of what it returns."""
     if self.mesh is None:
       return state
-    kept: TrainState = lax.with_sharding_constraint(
-      state, self._layout(state, size)
+    kept: TrainState = jax.tree.map(
+      _constrain, state, self._layout(state, size)
     )
     return kept
 
@@ -117,7 +118,8 @@ class Devices(NamedTuple):
     """Returns `place_whole`'s tree, said within a program of its results."""
     if self.mesh is None:
       return tree
-    return lax.with_sharding_constraint(tree, sharding.whole(self.mesh))
+    whole = sharding.whole(self.mesh)
+    return jax.tree.map(lambda leaf: _constrain(leaf, whole), tree)
 
   def gather(self, tree: Any) -> Any:
     """Returns a tree of arrays that every process can read whole."""
@@ -178,13 +180,27 @@ def _put(leaf: jax.Array, place: jax.sharding.NamedSharding) -> jax.Array:
   """Puts an array that this process has whole where all processes want it."""
   if place.is_fully_addressable:
     return jax.device_put(leaf, place)
-  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-    bits = _put(jax.random.key_data(leaf), place)
-    return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+  if array_files.is_key(leaf):
+    return _with_bits(leaf, _put(jax.random.key_data(leaf), place))
   host = np.asarray(leaf)
   return jax.make_array_from_callback(
     host.shape, place, lambda index: host[index]
   )
+
+
+def _constrain(leaf: jax.Array, place: jax.sharding.NamedSharding) -> jax.Array:
+  """Says within a program where an array lies."""
+  if array_files.is_key(leaf):
+    # Of its bits: to jax 0.7.2's check of keys the key itself would be used up.
+    bits = jax.random.key_data(leaf)
+    return _with_bits(leaf, lax.with_sharding_constraint(bits, place))
+  constrained: jax.Array = lax.with_sharding_constraint(leaf, place)
+  return constrained
+
+
+def _with_bits(key: jax.Array, bits: jax.Array) -> jax.Array:
+  """Returns a key of the same kind."""
+  return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(key))
 
 
 def join(text: str | None) -> Devices:
