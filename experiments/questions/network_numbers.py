@@ -11,7 +11,8 @@ A number of one network has a path as its name:
     transfer/rest/LEVEL                  mean over its norms other than linf
     union/LEVEL                          accuracy left by all its norms together
     stronger/NORM                        accuracy left by `survivors.stronger`
-    taken/NORM                           what it took of what its chain left
+    chain/NORM                           by the chain, of the same examples
+    taken/NORM                           the difference
     mean/CONFIDENCE/POINT/RULE/PART/METRIC     of gradients, see `summarized`
     change/CONFIDENCE/POINT/RULE/PART/METRIC   of each example's own
     zeros/CONFIDENCE/POINT/RULE/PART           share of zero gradients
@@ -90,8 +91,8 @@ def number(study: Study, measured: Measured, name: str) -> float:
   except (KeyError, ValueError, TypeError, IndexError):
     raise UsageError(
       f"a measure must be one of {', '.join(sorted(_SIMPLE))}, robust/NORM/"
-      "LEVEL, transfer/NORM/LEVEL, union/LEVEL, stronger/NORM, taken/NORM or "
-      "mean/CONFIDENCE/POINT/RULE/PART/METRIC; got "
+      "LEVEL, transfer/NORM/LEVEL, union/LEVEL, stronger/NORM, chain/NORM, "
+      "taken/NORM or mean/CONFIDENCE/POINT/RULE/PART/METRIC; got "
       f"{name!r} of {measured.member.words}"
     ) from None
 
@@ -218,22 +219,27 @@ def _taken(study: Study, measured: Measured, norm: str) -> float:
   return float(taken(study, measured, norm).any(0).mean())
 
 
-def _left_by_stronger(study: Study, measured: Measured, norm: str) -> float:
+def _left_by_chain(study: Study, measured: Measured, norm: str) -> float:
   level = study.protocol.level
   path = ATTACK.format(norm=norm, level=level, field="success")
-  by_chain = _left(measured.arrays[_STRONGER], path)
-  return by_chain - _taken(study, measured, norm)
+  return _left(measured.arrays[_STRONGER], path)
+
+
+def _left_by_stronger(study: Study, measured: Measured, norm: str) -> float:
+  left = _left_by_chain(study, measured, norm)
+  return left - _taken(study, measured, norm)
 
 
 _ACROSS: Mapping[str, Callable[..., float]] = {
   "transfer": _transfer,
   "union": _union,
   "stronger": _left_by_stronger,
+  "chain": _left_by_chain,
   "taken": _taken,
 }
 # A measurement that not every network has, and the numbers that it gives.
 _STRONGER = "stronger"
-_OF_SOME = ("stronger", "taken")
+_OF_SOME = ("stronger", "chain", "taken")
 
 
 def counts_left(

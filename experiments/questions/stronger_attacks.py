@@ -5,13 +5,19 @@ from typing import Any
 
 from experiments.configuration import study as studies
 from experiments.configuration.study import Study
-from experiments.questions import network_numbers, wording
+from experiments.questions import network_numbers, seed_pairs, wording
+from experiments.questions.contrasts import Findings
 from experiments.questions.network_numbers import Cell, Grouped
 from experiments.questions.results import Measured
+from snnjax.replication import Contrast
 from snnjax.report import Column, Section, Table
 
 # By path of `network_numbers`, a column's heading.
-_PATHS = {"stronger": "left by all", "taken": "taken by them"}
+_PATHS = {
+  "chain": "left by the chain",
+  "stronger": "left by all",
+  "taken": "taken by them",
+}
 
 
 def sections(study: Study, networks: Grouped) -> list[Section]:
@@ -59,6 +65,49 @@ def sections(study: Study, networks: Grouped) -> list[Section]:
       ],
     )
   ]
+
+
+def sentences(findings: Findings) -> list[str]:
+  """Returns what they make of the contrasts that decide, a sentence each.
+
+  Of those contrasts that compare arms under one norm as they are.
+
+  Args:
+    findings: what the networks say.
+  """
+  study, question = findings.study, findings.question
+  told = []
+  for each in findings.compared:
+    contrast = each.contrast
+    kind, _, norm = contrast.measure.removesuffix("/mean").partition("/")
+    if not each.decides or kind != "transfer" or contrast.matched:
+      continue
+    arms = findings.networks[each.cell]
+    by_chain, by_all = (
+      seed_pairs.difference(
+        *(
+          network_numbers.by_seed(study, arms.get(arm, {}), f"{path}/{norm}")
+          for arm in (contrast.treated, contrast.control)
+        ),
+        question.alpha,
+      )
+      for path in ("chain", "stronger")
+    )
+    if by_chain and by_all:
+      told.append(
+        f"Stronger attacks, {contrast.name} ({each.cell.words}), "
+        f"{by_all.replicates} seeds: of the first "
+        f"{study.protocol.stronger_examples} examples at the middle radius "
+        f"{_interval(by_chain)} by the chain that decides, {_interval(by_all)} "
+        "when restarts, targets and attacks without a gradient are added."
+      )
+  return told
+
+
+def _interval(difference: Contrast) -> str:
+  """A difference of accuracies, in points."""
+  low, high = (100 * end for end in (difference.low, difference.high))
+  return f"{100 * difference.estimate:+.1f} points [{low:.1f}, {high:.1f}]"
 
 
 def _rows(

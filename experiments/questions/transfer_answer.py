@@ -38,7 +38,10 @@ def answer(
   findings = contrasts.findings(study, NAME, measured)
   networks = findings.networks
   slopes = transfer_slopes.regressed(study, networks)
-  sentences = transfer_slopes.sentences(slopes.slopes)
+  sentences = [
+    *stronger_attacks.sentences(findings),
+    *transfer_slopes.sentences(slopes.slopes),
+  ]
   return wording.record(
     "Does sparse-gradient training make robustness transfer?",
     "\n\n".join([wording.summary(findings, missing), *sentences]),

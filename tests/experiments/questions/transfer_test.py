@@ -346,10 +346,21 @@ def harder(network, norm, *taken):
   return network._replace(arrays={**network.arrays, "stronger": arrays})
 
 
-def test_what_stronger_attacks_take_is_told_of_those_they_were_tried_on():
+def harder_under_l1():
+  """The study, its contrasts and stronger attacks those of l1 alone."""
   norms = {"l1": STUDY.protocol.stronger["l1"]}
-  protocol = dataclasses.replace(STUDY.protocol, stronger=norms)
-  study = dataclasses.replace(STUDY, protocol=protocol)
+  question = STUDY.questions["norm_transfer"]
+  contrasts = [c for c in question.contrasts if "/l1" in c.measure]
+  asked = dataclasses.replace(question, contrasts=tuple(contrasts))
+  return dataclasses.replace(
+    STUDY,
+    protocol=dataclasses.replace(STUDY.protocol, stronger=norms),
+    questions={"norm_transfer": asked},
+  )
+
+
+def test_what_stronger_attacks_take_is_told_of_those_they_were_tried_on():
+  study = harder_under_l1()
   plain = [flat("sr", seed, 100, 100) for seed in range(3)]
   attacked = [
     harder(plain[0], "l1", 5, 0, 1),
@@ -374,6 +385,25 @@ def test_what_stronger_attacks_take_is_told_of_those_they_were_tried_on():
     "1",
   ]
   assert not stronger_attacks.sections(study, network_numbers.grouped(plain))
+
+
+def test_a_contrast_that_decides_is_told_beside_stronger_attacks():
+  networks = [
+    harder(flat(arm, seed, 100, 100), "l1", *taken)
+    for arm, counts in (
+      ("sr", [(20, 4, 0), (30, 0, 2)]),
+      ("conventional", [(10, 0, 0), (10, 0, 2)]),
+    )
+    for seed, taken in enumerate(counts)
+  ]
+  record = transfer_answer.answer(harder_under_l1(), networks, [])
+  (sentence,) = (
+    line for line in record.summary.split("\n") if "Stronger attacks" in line
+  )
+  assert "SR against conventional training under l1" in sentence
+  assert "2 seeds" in sentence
+  assert "+0.0 points [0.0, 0.0] by the chain" in sentence
+  assert "-17.0 points" in sentence  # -14 and -20
 
 
 def flat(arm, seed, linf, rest):
