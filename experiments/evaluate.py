@@ -12,7 +12,7 @@ import pathlib
 
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
-from experiments.runs import launch
+from experiments.runs import device_flags, launch
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:
@@ -20,7 +20,9 @@ def run(config: Config, workdir: pathlib.Path) -> None:
   from experiments.evaluation import evaluation_run
   from experiments.reporting import console
 
-  evaluation_run.run(config, workdir, tell=console.networks)
+  evaluation_run.run(
+    config, workdir, device_flags.shared(), tell=console.networks
+  )
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ and writes the report. ``--modalities=image`` does so for the images alone.
 import pathlib
 
 from experiments.configuration.schema import Config
-from experiments.runs import launch
+from experiments.runs import device_flags, launch
 
 
 def run(config: Config, workdir: pathlib.Path) -> None:
   """Trains, evaluates and reports the networks of `config` in `workdir`."""
   from experiments.sweeping import comparison
 
-  comparison.run(config, workdir)
+  comparison.run(config, workdir, device_flags.shared())
 
 
 if __name__ == "__main__":

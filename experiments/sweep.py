@@ -28,7 +28,7 @@ from absl import flags
 
 from experiments.configuration import schema
 from experiments.configuration.schema import Config
-from experiments.runs import launch
+from experiments.runs import device_flags, launch
 
 _GRID = flags.DEFINE_multi_string(
   "grid", [], "KEY=VALUE,VALUE,... of the configuration; may be repeated."
@@ -51,7 +51,12 @@ def run(config: Config, workdir: pathlib.Path) -> None:
     sweep_run.tell(config, workdir, _GRID.value, listed=listed)
     return
   code = sweep_run.run(
-    config, workdir, _GRID.value, listed=listed, retry=_RETRY.value
+    config,
+    workdir,
+    _GRID.value,
+    listed=listed,
+    retry=_RETRY.value,
+    shared=device_flags.shared(),
   )
   if code:
     sys.exit(code)

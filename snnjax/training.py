@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import Mesh
 
+from snnjax import sharding
 from snnjax.arguments import as_labels, describe
 from snnjax.interfaces import (
   Array,
@@ -163,7 +165,7 @@ def make_train_step(
   return step
 
 
-def over_seeds(step: TrainStep) -> TrainStep:
+def over_seeds(step: TrainStep, mesh: Mesh | None = None) -> TrainStep:
   """Returns the step of many runs on the same batch, one for each seed.
 
   It is ``jax.vmap(step, (0, None))``, but on a CPU the runs take their turns:
@@ -173,11 +175,14 @@ def over_seeds(step: TrainStep) -> TrainStep:
 
   Args:
     step: as `make_train_step` returns it.
+    mesh: of `sharding.over_devices`: every device trains its share of the
+      seeds on the whole batch, and none waits for another.
 
   Returns:
     ``(states, batch) -> (states, metrics)``, every array of the states and
     metrics with a leading axis [S]. Such states come from ``jax.vmap(lambda
-    key: init_state(key, network, method, tx, batch))(keys)``.
+    key: init_state(key, network, method, tx, batch))(keys)``. ValueError if
+    the mesh has a number of devices that does not divide S.
   """
   alone = isolated(step)
 
@@ -194,4 +199,20 @@ def over_seeds(step: TrainStep) -> TrainStep:
   def many(states: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
     return lax.platform_dependent(states, batch, cpu=in_turn, default=together)
 
-  return many
+  if mesh is None:
+    return many
+
+  def spread(
+    states: TrainState, batch: Batch
+  ) -> tuple[TrainState, StepMetrics]:
+    seeds = len(states.step)
+    if seeds % mesh.size:
+      raise ValueError(
+        f"states must be of a multiple of the mesh's {mesh.size} devices; got "
+        f"{seeds} seeds"
+      )
+    turned = sharding.on_own_rows(lambda batch, own: many(own, batch), mesh)
+    result: tuple[TrainState, StepMetrics] = turned(batch, states)
+    return result
+
+  return spread

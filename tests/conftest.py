@@ -8,16 +8,13 @@ import shutil
 import socket
 import tempfile
 
-# Before jax is imported: two devices, and no accelerator even if there is one.
+# Before jax is imported: no accelerator even if there is one.
 # The suite compiles hundreds of small programs that run for milliseconds: with
 # less optimisation it takes half the time. SNNJAX_TEST_OPTIMIZED=1 runs it with
 # the optimisations that users get.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-)
 if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):
-  os.environ["XLA_FLAGS"] += (
+  os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
   )
 
@@ -40,6 +37,8 @@ from tests import doubles, lowering, peers
 
 pytest_plugins = ("tests.bounding",)
 
+# Not by XLA_FLAGS: binaries that tests start would use both as well.
+jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 if not os.environ.get("SNNJAX_TEST_OPTIMIZED"):

@@ -1,6 +1,7 @@
 """Laws of every training method, and what is particular to each."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from snnjax import (
   models,
   neurons,
   regularizers,
+  sharding,
   surrogates,
   training,
 )
@@ -153,6 +155,25 @@ def test_over_seeds_is_every_seeds_own_step(seeds):
     np.testing.assert_array_equal(weights(alone), weights(row(states, index)))
     assert first == row(metrics, index)
     assert second == row(more, index)
+
+
+def test_devices_train_seeds_of_their_own():
+  step = training.make_train_step(VANILLA, TX)
+  mesh = sharding.over_devices(jax.devices()[:2])
+  over = jax.jit(training.over_seeds(step, mesh))
+  states = sharding.put(many(4), sharding.rows(mesh))
+  batch = sharding.put(BATCH, sharding.whole(mesh))
+  program = over.lower(states, batch).compile()
+  text = program.as_text()
+  assert not re.search(r"all-|collective-|reduce-scatter", text)
+  got, metrics = program(states, batch)
+  want, wanted = jax.jit(training.over_seeds(step))(many(4), BATCH)
+  np.testing.assert_array_equal(weights(got), weights(want))
+  assert jax.tree.map(np.ndarray.tolist, jax.device_get(metrics)) == (
+    jax.tree.map(np.ndarray.tolist, jax.device_get(wanted))
+  )
+  with pytest.raises(ValueError, match=r"multiple of the mesh's 2 .* 3 seeds"):
+    over(many(3), BATCH)
 
 
 def test_over_seeds_maps_on_an_accelerator():

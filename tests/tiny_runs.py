@@ -13,6 +13,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.configuration import settings
+from experiments.runs import device_flags
 from snnjax.storage import files, metric_log
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -90,6 +91,14 @@ def compiled(tmp_path_factory):
   for name, value in before.items():
     jax.config.update(name, value)
   compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def one_device():
+  """For the `run` of binaries, which reads flags, as one device has it."""
+  device_flags.flags.FLAGS(["binary", "--mesh=data:1"])
+  yield
+  device_flags.flags.FLAGS["mesh"].unparse()
 
 
 def parameters(folder):

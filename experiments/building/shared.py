@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 
 import jax
 
+from experiments.building.devices import ALONE, Devices
+
 T = TypeVar("T")
 
 # By kind, how many are kept. One data set may fill the memory; a program of
@@ -47,11 +49,16 @@ _IN_LIBRARY = ("attacks", "questions")
 class Shared:
   """Keeps what was built last, some of each kind; the oldest use goes first."""
 
-  def __init__(self, limits: Mapping[str, int] = LIMITS) -> None:
+  def __init__(
+    self,
+    limits: Mapping[str, int] = LIMITS,
+    devices: Devices = ALONE,
+  ) -> None:
     """Starts with nothing.
 
     Args:
       limits: by kind, how many are kept, at least 1.
+      devices: which all programs are for.
 
     Raises:
       ValueError: a limit is below 1.
@@ -59,6 +66,7 @@ class Shared:
     for kind, limit in limits.items():
       if limit < 1:
         raise ValueError(f"limits[{kind!r}] must be at least 1; got {limit}")
+    self.devices = devices
     self._limits = dict(limits)
     self._kept: dict[str, collections.OrderedDict[str, Any]] = {
       kind: collections.OrderedDict() for kind in limits

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.building import build, datasets, examples
+from experiments.building.devices import Devices
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.exits import UsageError
@@ -97,6 +98,7 @@ class Bench(NamedTuple):
   grid: attack_grid.Grid
   study: gradients.Measure
   forward: Callable[[Variables, Key, Inputs], Forward]
+  devices: Devices
 
 
 def bench(
@@ -140,6 +142,7 @@ def bench(
       lambda: gradient_study.measure(config, plan),
     ),
     shared.get("spikes", network_key, lambda: _forward(config, network)),
+    shared.devices,
   )
 
 
@@ -199,8 +202,9 @@ def assess(
     ForeignError: what is there was made from something else.
     Preempted: as `should_stop` wanted; run again to go on.
   """
+  mesh = shared_parts.devices.mesh
   environment.record(
-    folder, environment.describe(config.seed, build.precision(config))
+    folder, environment.describe(config.seed, build.precision(config), mesh)
   )
   batch = test_batch(config, splits)
   _check_box(shared_parts, batch)
@@ -227,6 +231,7 @@ def assess(
     microbatch=config.evaluation.microbatch,
     survivors=plan.survivors,
     finished=finished,
+    mesh=mesh,
     progress=_count_over_stages(
       progress, _stage_words(plan), len(batch.labels)
     ),
@@ -489,6 +494,7 @@ def _study(
     jax.tree_util.Partial(shared_parts.grid.classify, variables),
     batch,
     progress,
+    shared_parts.devices.mesh,
   )
   shown = config.evaluation.shown
   inputs = build.by_modality(batch.inputs)

@@ -1,6 +1,7 @@
 """The gradient study of an evaluation, as its configuration says."""
 
 import jax
+from jax.sharding import Mesh
 
 from experiments.building import build
 from experiments.command.progress import Progress, silent
@@ -43,6 +44,7 @@ def study(
   logits: LogitsFn,
   batch: Batch,
   progress: Progress = silent,
+  mesh: Mesh | None = None,
 ) -> GradientStudy:
   """Measures a network in microbatches of one size.
 
@@ -53,6 +55,7 @@ def study(
       variables.
     batch: N examples, at least 1.
     progress: told of every microbatch.
+    mesh: of devices that measure a microbatch each; None is one.
   """
   return gradients.in_microbatches(
     measure_microbatch,
@@ -62,4 +65,5 @@ def study(
     key=build.key(config, "gradient study"),
     microbatch=config.evaluation.microbatch,
     progress=lambda done, total: progress(done, total, _WORDS),
+    mesh=mesh,
   )

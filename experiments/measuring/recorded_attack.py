@@ -1,6 +1,5 @@
 """The gradients that the first attack of each chain follows, step by step."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +36,7 @@ def along(subject: Subject, correct: np.ndarray) -> Arrays:
   for norm in protocol.norms:
     ball = subject.ball(norm, protocol.level)
     recorded = subject.measured(
-      functools.partial(subject.programs.along[norm], ball), few, "along"
+      jax.tree_util.Partial(subject.programs.along[norm], ball), few, "along"
     )
     metrics, correct_there = (rows[right] for rows in recorded)
     # [A, S, Q, M] -> [Q, M, S]

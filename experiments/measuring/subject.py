@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from experiments.building import build
 from experiments.command.progress import Progress
@@ -58,6 +59,7 @@ class Subject(NamedTuple):
     variables: its weights and statistics.
     batch: the test examples.
     progress: told of every microbatch.
+    mesh: of devices that compute a microbatch each; None is one.
   """
 
   member: Member
@@ -67,6 +69,7 @@ class Subject(NamedTuple):
   variables: Variables
   batch: Batch
   progress: Progress
+  mesh: Mesh | None = None
 
   def bound(self, rule: str = "") -> jax.tree_util.Partial:
     """Returns its logits function under a rule, by default its own."""
@@ -93,7 +96,7 @@ class Subject(NamedTuple):
     """Returns what a function gives of every example, as rows.
 
     Args:
-      measure: of a microbatch.
+      measure: of a microbatch; with a mesh, as `in_microbatches` wants it.
       batch: the examples.
       purpose: of the key.
       rule: of the logits function, by default the network's own.
@@ -105,4 +108,5 @@ class Subject(NamedTuple):
       batch.labels,
       key=self.key(purpose),
       microbatch=min(self.protocol.microbatch, len(batch.labels)),
+      mesh=self.mesh,
     )

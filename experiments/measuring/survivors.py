@@ -124,6 +124,7 @@ def _evaluate(
     key=subject.key("attacks"),
     indices=rows,
     microbatch=min(most, subject.protocol.microbatch),
+    mesh=subject.mesh,
     progress=attack_chains.tell_stages(subject, list(builders)),
   )
   evaluation.refuse_outside(whole)

@@ -70,6 +70,7 @@ def attack(
       batch.labels,
       key=subject.key("attacks"),
       microbatch=subject.protocol.microbatch,
+      mesh=subject.mesh,
       survivors=survivors,
       progress=attack_chains.tell_stages(subject, list(builders)),
     )

@@ -87,6 +87,7 @@ def fill(
   study: Study,
   wanted: Sequence[Member],
   path: pathlib.Path,
+  shared: Shared | None = None,
 ) -> list[tuple[str, exits.ExitCode]]:
   """Trains and measures every network that is not yet.
 
@@ -94,6 +95,7 @@ def fill(
     study: the study.
     wanted: its networks, in the order to take them.
     path: the pool's folder.
+    shared: of the devices that are used.
 
   Returns:
     What failed, why and with which exit code; the others are done.
@@ -102,14 +104,15 @@ def fill(
     UsageError: a configuration is not allowed; nothing is written.
     Preempted: a signal asked to stop; run again to go on.
   """
+  work = Work(study, path, shared)
   for own in wanted:  # all, before the first is trained
     try:
       preflight.check(own.config)
+      work.devices.check(own.config)
       studies.check_radii(study, own)
     except UsageError as error:
       raise UsageError(f"{own.words}: {error}") from None
   compilation.enable_cache()
-  work = Work(study, path)
   failed: dict[str, tuple[str, exits.ExitCode]] = {}
   left = [own for own in wanted if not work.done(own)]
   say(f"pool: {len(wanted) - len(left)} of {len(wanted)} networks are measured")
@@ -161,16 +164,20 @@ def seconds(path: pathlib.Path, own: Member) -> float | None:
 class Work:
   """One process's part in filling a pool."""
 
-  def __init__(self, study: Study, path: pathlib.Path) -> None:
+  def __init__(
+    self, study: Study, path: pathlib.Path, shared: Shared | None = None
+  ) -> None:
     """Starts with nothing built.
 
     Args:
       study: the study.
       path: the pool's folder.
+      shared: what its networks share, on the devices that are used.
     """
     self._study = study
     self._path = path
-    self._shared = Shared()
+    self._shared = shared or Shared()
+    self.devices = self._shared.devices
     self._last: Any = None
 
   def done(self, own: Member) -> bool:
@@ -218,7 +225,7 @@ class Work:
           "data set": origins.training(own.config)["data"],
           "cpu seconds": round(time.process_time() - begun, 1),
           "environment": environment.describe(
-            own.seed, build.precision(own.config)
+            own.seed, build.precision(own.config), self.devices.mesh
           ),
         }
         results.write_arrays(self._study, own, whole, name, arrays)
@@ -272,4 +279,5 @@ class Work:
       variables,
       batch,
       interruptible,
+      self.devices.mesh,
     )

@@ -7,6 +7,7 @@ from absl import flags
 
 from experiments.command.exits import UsageError
 from experiments.questions import study_flags
+from experiments.runs import device_flags
 
 if TYPE_CHECKING:
   from experiments.questions import question_run
@@ -37,5 +38,10 @@ def options() -> "question_run.Options":
   if there is not None and not there.is_dir():
     raise UsageError(f"--from_results must be a folder; {there} is none")
   return question_run.Options(
-    workdir, study_flags.study(), there, _FINISHED_ONLY.value, _PLAN.value
+    workdir,
+    study_flags.study(),
+    there,
+    _FINISHED_ONLY.value,
+    _PLAN.value,
+    device_flags.shared(),
   )

@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from experiments.building.shared import Shared
 from experiments.command import terminal
 from experiments.command.exits import ExitCode, UsageError
 from experiments.command.progress import duration, say
@@ -39,6 +40,7 @@ class Options(NamedTuple):
     finished_only: answer from the networks that are measured, and name those
       that are not.
     plan: say what would be run, and run nothing.
+    shared: of the devices that are used.
   """
 
   workdir: pathlib.Path
@@ -46,6 +48,7 @@ class Options(NamedTuple):
   from_results: pathlib.Path | None = None
   finished_only: bool = False
   plan: bool = False
+  shared: Shared | None = None
 
 
 Answer = Callable[[Study, Sequence[Measured], Sequence[str]], Record]
@@ -101,7 +104,7 @@ def run(question: str, options: Options, answer: Answer) -> ExitCode:
   there = options.from_results
   if there is None:
     say(describe_plan(study, question, wanted, options.workdir))
-    failed = pool.fill(study, wanted, options.workdir)
+    failed = pool.fill(study, wanted, options.workdir, options.shared)
     for words, _ in failed:
       terminal.err(f"failed: {words}\n")
     if failed and not options.finished_only:

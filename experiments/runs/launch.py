@@ -367,7 +367,8 @@ def start(
       logging.set_verbosity(logging.WARNING)  # JAX and orbax inform at length
 
     def check_and_run() -> None:
-      if devices:
+      # What joins other processes asks for devices after that.
+      if devices and not flags.FLAGS.get_flag_value("distributed", None):
         _check_platform()
       body()
 

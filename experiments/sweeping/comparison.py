@@ -29,18 +29,24 @@ from snnjax.storage import workdir
 _WRITING = "write the report"
 
 
-def run(config: Config, path: pathlib.Path) -> None:
+def run(
+  config: Config, path: pathlib.Path, shared: Shared | None = None
+) -> None:
   """Runs the quickstart: every finished part is skipped when run again.
 
   Args:
     config: ``compared`` names the networks' methods.
     path: gets a folder per network, and the report.
+    shared: its devices are those that are used; they share one architecture,
+      which is built and compiled once.
   """
+  shared = shared or Shared()
   started = time.monotonic()
   validity.check(config)
   names = compared(config)
   for name in names:  # all, before anything is trained
     preflight.check(network_config(config, name))
+  shared.devices.check(config)
   suite = suites.title(config)
   chosen = "" if suite == "quick" else suite
   place = report_run.folder_of(path, chosen)
@@ -61,7 +67,6 @@ def run(config: Config, path: pathlib.Path) -> None:
       )
     examples.tell(datasets.evaluated(config, splits))
     bench = None
-    shared = Shared()  # one architecture: it is built and compiled once
     for name in names:
       own = network_config(config, name)
       _train(own, splits, path / name, progress, should_stop, shared)
@@ -70,7 +75,7 @@ def run(config: Config, path: pathlib.Path) -> None:
           network, _ = training_run.trained(own, splits, path / name, shared)
           whole = suites.resolved(own)
           others = evaluation_run.stand_ins(whole, splits)
-          bench = assessment.bench(whole, network, others)
+          bench = assessment.bench(whole, network, others, shared)
       _evaluate(own, bench, splits, path / name, progress, should_stop, shared)
     stopping.stop_before("the report", should_stop)
     progress(0, 1, _WRITING)

@@ -41,6 +41,7 @@ def run(
   *,
   listed: Sequence[Mapping[str, Any]] = (),
   retry: bool = False,
+  shared: Shared | None = None,
 ) -> ExitCode:
   """Trains and evaluates every run of a sweep, and writes their table.
 
@@ -50,6 +51,7 @@ def run(
     axes: of the grid, texts such as ``"seed=0,1,2"``.
     listed: runs as mappings of keys to values; see `grid.cells`.
     retry: whether what failed before is run again.
+    shared: of the devices that are used.
 
   Returns:
     The exit code of the first run that failed, or that for done.
@@ -60,12 +62,14 @@ def run(
     Preempted: a signal asked to stop; run again to go on.
   """
   runs = grid.cells(config, axes, listed)
+  shared = shared or Shared()
   for cell in runs:  # all, before the first is run
     try:
       preflight.check(cell.config)
+      shared.devices.check(cell.config)
     except exits.UsageError as error:
       raise exits.UsageError(f"run {cell.name}: {error}") from None
-  sweep = Sweep(runs, path, config.seed, retry=retry)
+  sweep = Sweep(runs, path, config.seed, retry=retry, shared=shared)
   with exits.stop_on_sigterm() as should_stop:
     try:
       sweep.work(should_stop)
@@ -117,6 +121,7 @@ class Sweep:
     seed: int,
     *,
     retry: bool = False,
+    shared: Shared | None = None,
   ) -> None:
     """Looks at what has ended.
 
@@ -126,11 +131,12 @@ class Sweep:
       seed: of the configuration that they change, for the table.
       retry: whether what has failed by now is run again; what fails from now
         on, here or elsewhere, is not.
+      shared: what its runs share.
     """
     self._cells = cells
     self._path = path
     self._seed = seed
-    self._shared = Shared()
+    self._shared = shared or Shared()
     self._ended: dict[str, Outcome] = {}
     self._shapes = {cell.name: programs.shape(cell.config) for cell in cells}
     self._digests = {cell.name: claims.digest(cell.config) for cell in cells}

@@ -16,11 +16,13 @@ from experiments.building import (
   examples,
   training_methods,
 )
+from experiments.building.devices import Devices
 from experiments.building.shared import Shared
 from experiments.command import exits, stopping
 from experiments.command.exits import DataError
 from experiments.command.progress import Progress, silent
 from experiments.command.stopping import ShouldStop
+from experiments.configuration import settings
 from experiments.configuration.schema import Config
 from experiments.runs import origins
 from experiments.runs.origins import WEIGHTS
@@ -33,6 +35,7 @@ from snnjax.storage import (
   array_files,
   checkpoints,
   environment,
+  identity,
   metric_log,
   workdir,
 )
@@ -67,11 +70,12 @@ class Log(NamedTuple):
 
   Attributes:
     write: takes a step and its values.
-    written: what the metrics file holds, for a checkpoint.
+    written: what the metrics file holds, for a checkpoint; None in a process
+      that writes nothing.
   """
 
   write: Write
-  written: Callable[[], metric_log.Written]
+  written: Callable[[], metric_log.Written | None]
 
 
 class Plan(NamedTuple):
@@ -83,6 +87,7 @@ class Plan(NamedTuple):
   validation: dataset.Dataset | None
   step: Callable[[TrainState, Batch], tuple[TrainState, steps.StepMetrics]]
   right: Callable[[Variables, dataset.Dataset], int]
+  devices: Devices
   per_epoch: int
   total: int
 
@@ -116,25 +121,64 @@ def fit(
     ValueError: the configuration does not fit.
     DataError: the inputs are not float32 in 0..1.
   """
-  seen = environment.describe(config.seed, build.precision(config))
-  environment.record(folder, seen)
-  stopping.stop_before("the training", should_stop)
+  shared = shared or Shared()
+  seen = environment.describe(
+    config.seed, build.precision(config), shared.devices.mesh
+  )
+  devices = shared.devices
+  if devices.writes:
+    environment.record(folder, seen)
+
+  def agreed_stop() -> bool:
+    return devices.agree(should_stop())
+
+  stopping.stop_before("the training", agreed_stop)
   made_from = origins.training(config)
   with exits.blame_configuration():
-    plan, progressed = _begin(config, splits, made_from, shared or Shared())
+    plan, progressed = _begin(config, splits, made_from, shared)
   after = expected = None
   if checkpoints.steps(folder.checkpoints):
     after, progressed, notes = checkpoints.restore(
       folder.checkpoints, progressed, made_from=plan.made_from
     )
     expected = metric_log.Written(*notes["metrics"])
+  _check_same(devices, config, made_from, after)
+  progressed = Progressed(
+    devices.place(progressed.state, config.train.batch_size),
+    devices.place_whole(progressed.best),
+  )
+  if not devices.writes:
+    log = Log(lambda step, values: None, lambda: None)
+    progressed = _loop(plan, progressed, folder, log, progress, agreed_stop)
+    return progressed.best.variables
   examples.save(folder.path, splits.used, made_from)
   with _writers(config, folder, after, expected) as log:
-    progressed = _loop(plan, progressed, folder, log, progress, should_stop)
+    progressed = _loop(plan, progressed, folder, log, progress, agreed_stop)
   array_files.export(
     progressed.best.variables, folder.path / WEIGHTS, plan.made_from
   )
   return progressed.best.variables
+
+
+def _check_same(
+  devices: Devices,
+  config: Config,
+  made_from: Mapping[str, str],
+  after: int | None,
+) -> None:
+  """Raises UsageError unless all processes are about to do the same."""
+  options = settings.to_dict(config)["train"]
+  digest = identity.of_value([dict(made_from), options])
+  devices.check_same(
+    int(digest[:7], 16),
+    "--distributed: all processes must have the same configuration and data; "
+    "their digests differ",
+  )
+  devices.check_same(
+    0 if after is None else after,
+    "--distributed: --workdir must be one folder that all processes reach; "
+    "the steps of their newest checkpoints differ",
+  )
 
 
 def _begin(
@@ -159,7 +203,7 @@ def _begin(
   compiled = shared.get(
     "training",
     [programs.shape(config), classes, updates],
-    lambda: programs.build_programs(config, network, updates),
+    lambda: programs.build_programs(config, network, updates, shared.devices),
   )
   first = next(iter(splits.train.batches(size, seed=config.seed)))
   _check_inputs(first.inputs)
@@ -172,7 +216,8 @@ def _begin(
     splits.train,
     splits.validation,
     functools.partial(compiled.step, programs.traced_values(config)),
-    functools.partial(_right, config, splits.prepare, compiled),
+    functools.partial(_right, config, splits.prepare, compiled, shared.devices),
+    shared.devices,
     per_epoch,
     total,
   )
@@ -201,16 +246,23 @@ def _right(
   config: Config,
   prepare: datasets.Prepare,
   compiled: programs.Programs,
+  devices: Devices,
   variables: Variables,
   data: dataset.Dataset,
 ) -> int:
   """How many of a data set's examples the network gets right."""
   batches = pipeline.batches(
-    data, config.train.batch_size, seed=None, prepare=prepare
+    data,
+    config.train.batch_size,
+    seed=None,
+    process=devices.process,
+    prepare=prepare,
   )
   key = build.key(config, "validation")
   counts = [
-    compiled.hits(variables, jax.random.fold_in(key, number), batch)
+    compiled.hits(
+      variables, jax.random.fold_in(key, number), devices.split(batch)
+    )
     for number, batch in enumerate(batches)
   ]
   return int(sum(counts))
@@ -257,13 +309,18 @@ def _loop(
   while done < plan.total:
     epoch, first = divmod(done, plan.per_epoch)
     for batch in plan.train.batches(
-      options.batch_size, seed=plan.config.seed, epoch=epoch, first=first
+      options.batch_size,
+      seed=plan.config.seed,
+      epoch=epoch,
+      first=first,
+      process=plan.devices.process,
     ):
+      batch = plan.devices.split(batch)
       state, measured = plan.step(progressed.state, batch)
       progressed = progressed._replace(state=state)
       done += 1
       values = {key: float(value) for key, value in measured.items()}
-      _check(done, values, batch, folder)
+      _check(done, values, batch, folder, plan.devices)
       ended = done % plan.per_epoch == 0
       if done % options.log_every == 0:
         log.write(done, values)
@@ -276,7 +333,7 @@ def _loop(
       if ended or stop or done % options.checkpoint_every == 0:
         checkpoints.save(
           done,
-          progressed,
+          plan.devices.gather(progressed),
           folder.checkpoints,
           made_from=plan.made_from,
           notes={"metrics": log.written()},
@@ -313,7 +370,11 @@ def _end_epoch(
 
 
 def _check(
-  step: int, values: Mapping[str, float], batch: Batch, folder: Workdir
+  step: int,
+  values: Mapping[str, float],
+  batch: Batch,
+  folder: Workdir,
+  devices: Devices,
 ) -> None:
   """Raises on the first metric that is not finite, with its batch saved."""
   for term, value in values.items():
@@ -321,9 +382,12 @@ def _check(
       name = f"{workdir.ACCIDENTS}/step_{step}"
       arrays = {
         f"batch{jax.tree_util.keystr(path)}": np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(
+          devices.gather(batch)
+        )
       }
-      folder.save_arrays(name, arrays)
+      if devices.writes:
+        folder.save_arrays(name, arrays)
       raise exits.NonFiniteError(
         step, term, value, saved=str(folder.path / "arrays" / f"{name}.npz")
       )

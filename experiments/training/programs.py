@@ -13,6 +13,7 @@ from experiments.building import (
   networks,
   training_methods,
 )
+from experiments.building.devices import ALONE, Devices
 from experiments.building.shared import Shared
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
@@ -134,8 +135,17 @@ def traced_values(config: Config) -> dict[str, Any]:
   }
 
 
-def build_programs(config: Config, network: Network, updates: int) -> Programs:
-  """Builds the compiled functions of all runs that share `shape`."""
+def build_programs(
+  config: Config, network: Network, updates: int, devices: Devices = ALONE
+) -> Programs:
+  """Builds the compiled functions of all runs that share `shape`.
+
+  Args:
+    config: of one of them.
+    network: its architecture.
+    updates: of a whole run.
+    devices: which a batch's rows are split over.
+  """
   rule = build.rule(config, config.model.rule)
   measured = models.at_precision(network, config.evaluation.precision)
 
@@ -146,7 +156,10 @@ def build_programs(config: Config, network: Network, updates: int) -> Programs:
     own = settings.replaced(config, values)
     method = training_methods.method(own, network)
     tx = build.optimizer(own, updates)
-    return _augmented(own, steps.make_train_step(method, tx))(state, batch)
+    step = _augmented(own, steps.make_train_step(method, tx))
+    state, metrics = step(state, batch)
+    size = config.train.batch_size
+    return devices.keep(state, size), devices.keep_whole(metrics)
 
   @jax.jit
   def hits(variables: Variables, key: Key, batch: Batch) -> jax.Array:

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -11,9 +12,15 @@ from experiments.building import (
   datasets,
   examples,
 )
+from experiments.building.devices import Devices
 from experiments.building.shared import Shared
 from experiments.command import compilation, exits, stopping
-from experiments.command.progress import reporter, say
+from experiments.command.progress import (
+  Progress,
+  reporter,
+  say,
+  silent,
+)
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from experiments.planning import preflight
@@ -41,34 +48,42 @@ def run(
     config: the whole configuration.
     path: the workdir.
     shared: what other runs of this process built; programs and data are taken
-      from it, and left in it.
+      from it, and left in it; its devices are those that are used.
 
   Raises:
     UsageError: the configuration is not allowed; nothing is written.
   """
+  shared = shared or Shared()
   preflight.check(config)
+  shared.devices.check(config)
   compilation.enable_cache()
+  devices = shared.devices
   with (
-    opened(path, config) as folder,
+    opened_by_one(path, config, devices) as folder,
     exits.stop_on_sigterm() as should_stop,
-    reporter() as progress,
+    reporter() as reported,
   ):
+    progress: Progress = reported if devices.writes else silent
     if folder.outcome is workdir.Outcome.FINISHED:
-      say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
-      _tell_unread(config, path)
+      if devices.writes:
+        say(f"{path} is finished; nothing to do. {accuracy(config, path)}")
+        _tell_unread(config, path)
       return
-    shared = shared or Shared()
+    # Of several nobody may leave alone: the others would wait for it.
+    may_stop = should_stop if devices.process.size == 1 else stopping.never
     with exits.blame_data():
       splits = shared.get(
         "data",
         programs.data_key(config),
         lambda: datasets.load(
-          config, stopping.make_interruptible(progress, should_stop)
+          config, stopping.make_interruptible(progress, may_stop)
         ),
       )
-    examples.tell(splits.used, examples.FITTED)
+    if devices.writes:
+      examples.tell(splits.used, examples.FITTED)
     loop.fit(config, splits, folder, progress, should_stop, shared)
-    say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
+    if devices.writes:
+      say(f"trained: {path / WEIGHTS}. {accuracy(config, path)}")
 
 
 def accuracy(config: Config, path: pathlib.Path) -> str:
@@ -120,6 +135,43 @@ def opened(
     (*schema.CHANGEABLE, *schema.LATER),
     lambda found: lacking(config, found.path),
   )
+
+
+@contextlib.contextmanager
+def opened_by_one(
+  path: pathlib.Path, config: Config, devices: Devices
+) -> Iterator[Workdir]:
+  """Opens the workdir of a run in one process; the others read its outcome.
+
+  Args:
+    path: the workdir.
+    config: the whole configuration.
+    devices: of all processes.
+
+  Yields:
+    The workdir; without a lock in those that write nothing.
+
+  Raises:
+    UsageError: the process that writes could not open it, and says why.
+    What `opened` raises, in that process.
+  """
+  outcomes = list(workdir.Outcome)
+  if devices.writes:
+    with contextlib.ExitStack() as stack:
+      try:
+        folder = stack.enter_context(opened(path, config))
+      except BaseException:
+        devices.broadcast(-1)
+        raise
+      devices.broadcast(outcomes.index(folder.outcome))
+      yield folder
+    return
+  number = devices.broadcast(0)
+  if number < 0:
+    raise exits.UsageError(
+      f"{path} cannot be opened; the first process says why"
+    )
+  yield Workdir(path, settings.to_dict(config), outcomes[number], None)
 
 
 def _tell_unread(config: Config, path: pathlib.Path) -> None:

@@ -88,7 +88,7 @@ def autoattack(
   suite: Suite = attacks.autoattack_standard,
   microbatch: int = 64,
   finished: Iterable[Chunk] = (),
-  sharding: jax.sharding.Sharding | None = None,
+  mesh: jax.sharding.Mesh | None = None,
   progress: Progress | None = None,
   indices: np.ndarray | None = None,
 ) -> Evaluation:
@@ -108,7 +108,7 @@ def autoattack(
     suite: which attacks.
     microbatch: as in `evaluate`, like all that follow.
     finished: chunks of an interrupted run.
-    sharding: where each microbatch is put.
+    mesh: of devices that compute a microbatch each.
     progress: called after each chunk.
     indices: [N] unique ids.
 
@@ -143,7 +143,7 @@ def autoattack(
     indices=indices,
     microbatch=microbatch,
     finished=finished,
-    sharding=sharding,
+    mesh=mesh,
     progress=progress,
   )
   return evaluation._replace(skipped=skipped)

@@ -1,5 +1,6 @@
 """Measures the input gradients of one network, clean and under attack."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -7,8 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
-from snnjax import attacks, input_gradients, losses, sparsity, vulnerability
+from snnjax import (
+  attacks,
+  input_gradients,
+  losses,
+  sharding,
+  sparsity,
+  vulnerability,
+)
 from snnjax.attacks import Threat
 from snnjax.attacks.steppers import scale_steps, steepest
 from snnjax.evaluation.planning import WHOLE
@@ -104,6 +113,7 @@ def in_microbatches(
   key: Key,
   microbatch: int,
   progress: Progress | None = None,
+  mesh: Mesh | None = None,
 ) -> Measured:
   """Measures examples in microbatches of one size, the last one padded.
 
@@ -117,31 +127,59 @@ def in_microbatches(
       depends on the microbatch.
     microbatch: how many examples are computed at once.
     progress: called as ``progress(done, total)`` before the first microbatch
-      and after each.
+      and after each, of a mesh after one of every device.
+    mesh: of `sharding.over_devices`: every device computes a microbatch of its
+      own. Then `measure` is compiled as a whole; what it needs of other arrays
+      are arguments of a `jax.tree_util.Partial`.
   """
   check_count("microbatch", microbatch)
   count = len(labels)
   keys = example_keys(key, count)
   logits = partial(logits_fn)
+  at_once = microbatch
+  if mesh is not None:
+    at_once *= mesh.size
+    common = sharding.put((partial(measure), logits), sharding.whole(mesh))
   parts = []
   tell = progress or (lambda done, total: None)
   tell(0, count)  # the first one compiles
-  for start in range(0, count, microbatch):
+  for start in range(0, count, at_once):
     # The last example fills the last batch up; its copies are dropped below.
-    rows = np.minimum(np.arange(start, start + microbatch), count - 1)
-    part = measure(
-      logits,
+    rows = np.minimum(np.arange(start, start + at_once), count - 1)
+    batch = (
       keys[rows],
       jax.tree.map(lambda leaf, rows=rows: leaf[rows], inputs),
       labels[rows],
     )
-    stop = min(start + microbatch, count)
+    if mesh is None:
+      part = measure(logits, *batch)
+    else:
+      split = jax.device_put(batch, sharding.rows(mesh))
+      part = _measure_own_rows(common, *split, mesh=mesh)
+    stop = min(start + at_once, count)
     parts.append(
       jax.tree.map(lambda leaf, n=stop - start: np.asarray(leaf)[:n], part)
     )
     tell(stop, count)
   whole: Measured = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
   return whole
+
+
+@functools.partial(jax.jit, static_argnames="mesh")
+def _measure_own_rows(
+  common: tuple[Callable, LogitsFn],
+  keys: Key,
+  inputs: Inputs,
+  labels: Labels,
+  mesh: Mesh,
+) -> Any:
+  """What a measurement and a logits function give of each device's rows."""
+
+  def measure(common: tuple[Callable, LogitsFn], *batch: Any) -> Any:
+    function, logits = common
+    return function(logits, *batch)
+
+  return sharding.on_own_rows(measure, mesh)(common, keys, inputs, labels)
 
 
 def measure_gradients(

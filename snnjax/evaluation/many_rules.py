@@ -105,7 +105,7 @@ def evaluate_suite(
   stand_ins: Mapping[str, LogitsFn] | None = None,
   microbatch: int = 64,
   finished: Iterable[Chunk] = (),
-  sharding: jax.sharding.Sharding | None = None,
+  mesh: jax.sharding.Mesh | None = None,
   progress: Progress | None = None,
   indices: np.ndarray | None = None,
 ) -> SuiteResult:
@@ -131,7 +131,7 @@ def evaluate_suite(
     stand_ins: other networks by name, for attacks that transfer.
     microbatch: as in `evaluate`, like all that follow.
     finished: chunks of an interrupted run; see `saving`.
-    sharding: where each microbatch is put.
+    mesh: of devices that compute a microbatch each.
     progress: called after each chunk.
     indices: [N] unique ids.
 
@@ -163,7 +163,7 @@ def evaluate_suite(
     microbatch=microbatch,
     survivors=plan.survivors,
     finished=finished,
-    sharding=sharding,
+    mesh=mesh,
     progress=progress,
   )
   return SuiteResult(plan, evaluation._replace(skipped=plan.refused))

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from snnjax import prng
+from snnjax import prng, sharding
 from snnjax.arguments import check_array, describe, with_key
 from snnjax.evaluation.collecting import collect
 from snnjax.evaluation.complete import Survivors, earlier_stages, victims
@@ -54,7 +55,7 @@ class _Request(NamedTuple):
   indices: np.ndarray
   key: Key
   microbatch: int
-  sharding: jax.sharding.Sharding | None
+  mesh: Mesh | None
   progress: Progress | None
 
 
@@ -70,7 +71,7 @@ def evaluate(
   microbatch: int = 64,
   survivors: Survivors = True,
   finished: Iterable[Chunk] = (),
-  sharding: jax.sharding.Sharding | None = None,
+  mesh: Mesh | None = None,
   progress: Progress | None = None,
 ) -> Evaluation:
   """Runs `stream` to its end; returns one row per example and attack.
@@ -80,7 +81,7 @@ def evaluate(
   """
   names = tuple(cases)
   request = _check_request(
-    inputs, labels, key, indices, mask, microbatch, sharding, progress
+    inputs, labels, key, indices, mask, microbatch, mesh, progress
   )
   before = tuple(finished)
   new = _stream(request, cases, classify, survivors, before)
@@ -100,7 +101,7 @@ def stream(
   microbatch: int = 64,
   survivors: Survivors = True,
   finished: Iterable[Chunk] = (),
-  sharding: jax.sharding.Sharding | None = None,
+  mesh: Mesh | None = None,
   progress: Progress | None = None,
 ) -> Iterator[Chunk]:
   """Yields the results of every attack as they come, one chunk at a time.
@@ -135,9 +136,10 @@ def stream(
       the survivors of apgd, and apgd meet every example.
     finished: chunks of an earlier, interrupted run with the same arguments;
       their examples are not computed or yielded again.
-    sharding: where each microbatch is put, e.g. split over devices.
+    mesh: of `sharding.over_devices`: every device computes a microbatch of
+      its own, at once. The chunks are those of one device, to the last bit.
     progress: called as ``progress(done, total, stage)`` before the first
-      microbatch of a stage and after each.
+      microbatch of a stage and after each, of a mesh after one of every device.
 
   Returns:
     An iterator of chunks: the clean examples, then attack by attack.
@@ -148,7 +150,7 @@ def stream(
       in, and where logits are not [B, C] with a class for every label.
   """
   request = _check_request(
-    inputs, labels, key, indices, mask, microbatch, sharding, progress
+    inputs, labels, key, indices, mask, microbatch, mesh, progress
   )
   return _stream(request, cases, classify, survivors, tuple(finished))
 
@@ -160,7 +162,7 @@ def _check_request(
   indices: np.ndarray | None,
   mask: np.ndarray | None,
   microbatch: int,
-  sharding: jax.sharding.Sharding | None,
+  mesh: Mesh | None,
   progress: Progress | None,
 ) -> _Request:
   size = prng.batch_size(inputs)
@@ -184,7 +186,7 @@ def _check_request(
   if len(np.unique(ids)) != len(ids):
     raise ValueError(f"indices must be unique; got {len(ids)} with repeats")
   host = jax.tree.map(lambda leaf: np.asarray(leaf)[keep], inputs)
-  return _Request(host, classes[keep], ids, key, microbatch, sharding, progress)
+  return _Request(host, classes[keep], ids, key, microbatch, mesh, progress)
 
 
 def _stream(
@@ -194,7 +196,9 @@ def _stream(
   survivors: Survivors,
   finished: tuple[Chunk, ...],
 ) -> Iterator[Chunk]:
-  judge = partial(with_key(classify, "classify"))
+  judge = sharding.put(
+    partial(with_key(classify, "classify")), _everywhere(request)
+  )
   for name, builder in cases.items():
     if isinstance(builder, Trial) or not callable(builder):
       raise ValueError(
@@ -238,9 +242,14 @@ def _stream(
 def _clean_chunks(
   request: _Request, judge: LogitsFn, todo: np.ndarray
 ) -> Iterator[Chunk]:
-  for rows, inputs, labels, ids in _microbatches(request, CLEAN, todo):
+  for parts, inputs, labels, ids in _microbatches(request, CLEAN, todo):
     logits, again = (
-      logits_of(judge, example_keys(request.key, CLEAN, draw, ids), inputs)
+      logits_of(
+        judge,
+        example_keys(request.key, CLEAN, draw, ids),
+        inputs,
+        mesh=request.mesh,
+      )
       for draw in range(2)
     )
     if logits.ndim != 2 or logits.shape[1] < 2:
@@ -254,7 +263,7 @@ def _clean_chunks(
         f"labels must be below the number of classes of logits [B, C]; got "
         f"label {request.labels.max()} and logits {logits.shape}"
       )
-    prediction, loss, finite = judge_logits(logits, labels)
+    prediction, loss, finite = judge_logits(logits, labels, mesh=request.mesh)
     clean = Clean(
       prediction=prediction,
       loss=loss,
@@ -263,7 +272,8 @@ def _clean_chunks(
       # NaN differs from itself: it says nothing about repeatability.
       repeatable=jnp.all(logits == again, axis=1) | ~finite,
     )
-    yield Chunk(CLEAN, request.indices[rows], _to_host(clean, len(rows)))
+    for rows, own in zip(parts, _to_host(clean, parts, request), strict=True):
+      yield Chunk(CLEAN, request.indices[rows], own)
 
 
 def _attack_chunks(
@@ -273,15 +283,17 @@ def _attack_chunks(
   judge: LogitsFn,
   todo: np.ndarray,
 ) -> Iterator[Chunk]:
-  for rows, inputs, labels, ids in _microbatches(request, name, todo):
+  mesh = request.mesh
+  attack = sharding.put(partial(builder), _everywhere(request))
+  for parts, inputs, labels, ids in _microbatches(request, name, todo):
     # Three draws: for the attack, for the gradients at its ends, for the judge.
     keys = [example_keys(request.key, name, draw, ids) for draw in range(3)]
-    output = attempt(partial(builder), (keys[0], keys[1]), inputs, labels)
+    output = attempt(attack, (keys[0], keys[1]), inputs, labels, mesh=mesh)
     _check_boxed(name, np.asarray(output.boxed), words(output.budget))
     # The executable that judged the clean inputs judges these: an attack that
     # returns its input cannot change the prediction of a repeatable network.
-    logits = logits_of(judge, keys[2], output.inputs)
-    prediction, loss, finite = judge_logits(logits, labels)
+    logits = logits_of(judge, keys[2], output.inputs, mesh=mesh)
+    prediction, loss, finite = judge_logits(logits, labels, mesh=request.mesh)
     outcome = Outcome(
       prediction=prediction,
       loss=loss,
@@ -296,14 +308,12 @@ def _attack_chunks(
       attempted=np.ones(len(labels), bool),
       iterations=output.iterations,
     )
-    yield Chunk(
-      name,
-      request.indices[rows],
-      _to_host(outcome, len(rows)),
-      _to_host(output.inputs, len(rows)),
-      _to_host(logits, len(rows)),
-      words(output.budget),
-    )
+    whole = outcome, output.inputs, logits
+    for rows, (own, moved, scores) in zip(
+      parts, _to_host(whole, parts, request), strict=True
+    ):
+      said = words(output.budget)
+      yield Chunk(name, request.indices[rows], own, moved, scores, said)
 
 
 def _check_boxed(name: str, boxed: np.ndarray, budget: str) -> None:
@@ -318,25 +328,48 @@ def _check_boxed(name: str, boxed: np.ndarray, budget: str) -> None:
     )
 
 
+def _everywhere(request: _Request) -> jax.sharding.NamedSharding | None:
+  """Where that goes which all devices read: once, not at every call."""
+  return None if request.mesh is None else sharding.whole(request.mesh)
+
+
 def _microbatches(
   request: _Request, stage: str, todo: np.ndarray
-) -> Iterator[tuple[np.ndarray, Inputs, Array, Array]]:
+) -> Iterator[tuple[list[np.ndarray], Inputs, Array, Array]]:
+  """Yields the rows of one microbatch per device, and their arrays."""
   pending = np.flatnonzero(todo)
   if request.progress is not None and pending.size:
     request.progress(0, len(pending), stage)  # what follows may compile first
-  for start in range(0, len(pending), request.microbatch):
-    rows = pending[start : start + request.microbatch]
-    padded = np.resize(rows, request.microbatch)  # repeats rows to fill up
+  mesh, size = request.mesh, request.microbatch
+  cut = [pending[at : at + size] for at in range(0, len(pending), size)]
+  at_once = 1 if mesh is None else mesh.size
+  done = 0
+  for start in range(0, len(cut), at_once):
+    parts = cut[start : start + at_once]
+    # Repeats rows to fill up; devices without a part repeat the last one.
+    filled = [*parts, *[parts[-1]] * (at_once - len(parts))]
+    padded = np.concatenate([np.resize(part, size) for part in filled])
     batch = (
       jax.tree.map(lambda leaf, at=padded: leaf[at], request.inputs),
       request.labels[padded].astype(np.int32),
       request.indices[padded].astype(np.uint32),
     )
-    inputs, labels, ids = jax.device_put(batch, request.sharding)
-    yield rows, inputs, labels, ids
+    inputs, labels, ids = jax.device_put(
+      batch, None if mesh is None else sharding.rows(mesh)
+    )
+    yield parts, inputs, labels, ids
+    done += sum(map(len, parts))
     if request.progress is not None:
-      request.progress(start + len(rows), len(pending), stage)
+      request.progress(done, len(pending), stage)
 
 
-def _to_host(tree: PyTree, count: int) -> PyTree:
-  return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], tree)
+def _to_host(
+  tree: PyTree, parts: list[np.ndarray], request: _Request
+) -> list[PyTree]:
+  """Returns the rows of each part on the host, less what filled it up."""
+  host = jax.tree.map(np.asarray, tree)
+  starts = range(0, len(parts) * request.microbatch, request.microbatch)
+  slices = [
+    slice(at, at + len(part)) for at, part in zip(starts, parts, strict=True)
+  ]
+  return [jax.tree.map(lambda leaf, own=own: leaf[own], host) for own in slices]

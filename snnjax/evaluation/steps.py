@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from snnjax import prng
 from snnjax.arguments import check_attack, check_logits, describe
@@ -16,6 +17,7 @@ from snnjax.evaluation.records import Trial
 from snnjax.interfaces import Array, Inputs, Key, Labels, LogitsFn
 from snnjax.logistic import log_softmax
 from snnjax.precision import exactly
+from snnjax.sharding import on_own_rows
 
 Builder = Callable[[], Trial]
 
@@ -38,18 +40,32 @@ def _fold(key: Key, draw: Array, ids: Array) -> Key:
   return jax.vmap(jax.random.fold_in, (None, 0))(draw_key, ids)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="mesh")
 @exactly()
-def logits_of(judge: LogitsFn, keys: Key, inputs: Inputs) -> Array:
-  """Returns the judge's logits, [B, C]."""
+def logits_of(
+  judge: LogitsFn, keys: Key, inputs: Inputs, mesh: Mesh | None = None
+) -> Array:
+  """Returns the judge's logits, [B, C]; of a mesh, each device's own rows'."""
+  return on_own_rows(_logits_of, mesh)(judge, keys, inputs)
+
+
+def _logits_of(judge: LogitsFn, keys: Key, inputs: Inputs) -> Array:
   logits = judge(keys, inputs)
   check_logits(logits, "classify")
   return logits
 
 
-@jax.jit
-def judge_logits(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
+@functools.partial(jax.jit, static_argnames="mesh")
+def judge_logits(
+  logits: Array, labels: Labels, mesh: Mesh | None = None
+) -> tuple[Array, Array, Array]:
   """Returns prediction, cross-entropy and finiteness of logits, each [B]."""
+  judge = on_own_rows(lambda _, *rows: _judge_logits(*rows), mesh)
+  result: tuple[Array, Array, Array] = judge((), logits, labels)
+  return result
+
+
+def _judge_logits(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
   finite = jnp.all(jnp.isfinite(logits), axis=1)
   prediction = jnp.where(finite, jnp.argmax(logits, axis=1), -1)
   log_probability = jnp.take_along_axis(
@@ -72,16 +88,30 @@ class Attempt(NamedTuple):
   budget: Any  # the threat's box and radius; None of another judge
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="mesh")
 @exactly()
 def attempt(
-  builder: Builder, keys: tuple[Key, Key], inputs: Inputs, labels: Labels
+  builder: Builder,
+  keys: tuple[Key, Key],
+  inputs: Inputs,
+  labels: Labels,
+  mesh: Mesh | None = None,
 ) -> Attempt:
-  """Attacks one microbatch and measures the outputs.
+  """Attacks one microbatch, or one per device, and measures the outputs.
 
   Raises:
     ValueError: if the builder returns no `Trial`, or its attack no result.
   """
+  fields: Any = dict.fromkeys(Attempt._fields, True)
+  has_rows = Attempt(**{**fields, "budget": False})
+  return on_own_rows(_attempt, mesh, returned=has_rows)(
+    builder, keys, inputs, labels
+  )
+
+
+def _attempt(
+  builder: Builder, keys: tuple[Key, Key], inputs: Inputs, labels: Labels
+) -> Attempt:
   case = builder()
   _check_case(case)
   result = case.attack(keys[0], inputs, labels)

@@ -12,8 +12,10 @@ A step says what it was made from: `restore` refuses one of another run.
 Orbax alone restores a flipped bit as other weights and casts dtypes without a
 word. Here every file is compared with the manifest's SHA-256 and every array
 with its own, and a step that fails is left out with a `CheckpointWarning`.
-Several processes must not write to one folder; arrays must be addressable by
-the process that saves them.
+The processes of `jax.distributed` save and restore together, in one folder that
+all reach: orbax writes from all of them, and the first one seals and renames.
+Other processes must not write there. Arrays must be addressable, or whole, in
+every process that saves them.
 """
 
 import contextlib
@@ -29,6 +31,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from snnjax.interfaces import PyTree
 from snnjax.storage import (
@@ -97,9 +100,11 @@ def save(
   if keep is not None and keep < 1:
     raise ValueError(f"keep must be at least 1 or None, got {keep}")
   root = pathlib.Path(folder)
-  root.mkdir(parents=True, exist_ok=True)
-  for rest in root.glob(f"{files.TEMPORARY}*"):  # of a killed process
-    shutil.rmtree(rest, ignore_errors=True)
+  first = _is_first()
+  if first:
+    root.mkdir(parents=True, exist_ok=True)
+    for rest in root.glob(f"{files.TEMPORARY}*"):  # of a killed process
+      shutil.rmtree(rest, ignore_errors=True)
   draft = root / f"{files.TEMPORARY}{_name(step)}"
   try:
     said = {"made_from": made_from, "notes": dict(notes or {})}
@@ -108,14 +113,16 @@ def save(
     shutil.rmtree(draft, ignore_errors=True)
     raise
   place = root / _name(step)
-  if place.exists():
-    _remove(place)
-  draft.rename(place)
-  files.sync_folder(root)
-  if keep is not None:
-    for old in steps(root)[:-keep]:
-      if old != step:
-        _remove(root / _name(old))
+  if first:
+    if place.exists():
+      _remove(place)
+    draft.rename(place)
+    files.sync_folder(root)
+    if keep is not None:
+      for old in steps(root)[:-keep]:
+        if old != step:
+          _remove(root / _name(old))
+  _wait(f"step {step} is whole")
   return place
 
 
@@ -235,6 +242,17 @@ def restore(
   )
 
 
+def _is_first() -> bool:
+  """Whether this process seals: it is alone, or the first of several."""
+  return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def _wait(what: str) -> None:
+  """Waits until all processes of `jax.distributed` are here."""
+  if jax.distributed.is_initialized():
+    multihost_utils.sync_global_devices(what)
+
+
 def _name(step: int) -> str:
   return f"{step:08d}"
 
@@ -258,8 +276,13 @@ def _write(
   """Writes a whole step into the new folder `draft`, and what is `said`."""
   leaves = array_files.named_leaves(tree)
   arrays = {name: _host(leaf) for name, leaf in leaves.items()}
-  draft.mkdir()
+  first = _is_first()
+  if first:
+    draft.mkdir()
+  _wait(f"the draft of step {step} is there")
   orbax_arrays.write(f"step {step}", draft / _STATE, arrays)
+  if not first:
+    return
   described = {
     name: {
       "type": array_files.describe(leaf),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from snnjax.kernels.cpu import switch
 from snnjax.storage import files, identity, workdir
@@ -37,7 +38,9 @@ _VOLATILE = ("command_line", "wall")
 
 
 def describe(
-  seed: int | None = None, precision: Mapping[str, str] | None = None
+  seed: int | None = None,
+  precision: Mapping[str, str] | None = None,
+  mesh: Mesh | None = None,
 ) -> dict[str, Any]:
   """Describes the process, for environment.json.
 
@@ -45,6 +48,7 @@ def describe(
     seed: the run's, recorded beside the rest.
     precision: how exactly products are computed, by purpose; recorded too. None
       where that is not one for all.
+    mesh: the devices that the run uses; None is one.
 
   Returns:
     Versions of Python and the packages (None where one is not installed),
@@ -59,6 +63,7 @@ def describe(
     "cores": os.cpu_count(),
     "backend": jax.default_backend(),
     "devices": [device.device_kind for device in jax.devices()],
+    "mesh": {"data": 1} if mesh is None else dict(mesh.shape),
     "processes": jax.process_count(),
     "settings": {name: getattr(jax.config, name) for name in _SETTINGS},
     "xla_flags": os.environ.get("XLA_FLAGS", ""),

@@ -305,7 +305,7 @@ def test_a_network_that_returns_nan_is_wrong_not_right(examples):
   assert summary.non_finite == 43
 
 
-def test_two_modalities_and_sharded_inputs(examples):
+def test_two_modalities(examples):
   inputs, labels = examples
   pair = {"image": inputs[:, :3], "events": inputs[:, 3:]}
 
@@ -330,8 +330,6 @@ def test_two_modalities_and_sharded_inputs(examples):
 
     return Trial(attack, Joint(EPSILON))
 
-  mesh = jax.make_mesh((2,), ("batch",), (jax.sharding.AxisType.Auto,))
-  split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
   want = run(inputs, labels, {"fgsm": CASES["fgsm"]})
   got = evaluate(
     {"fgsm": build},
@@ -340,7 +338,6 @@ def test_two_modalities_and_sharded_inputs(examples):
     labels,
     key=KEY,
     microbatch=16,
-    sharding=split,
   )
   np.testing.assert_array_equal(
     got.attacks["fgsm"].prediction, want.attacks["fgsm"].prediction

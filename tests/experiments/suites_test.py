@@ -30,7 +30,7 @@ from snnjax.attacks.kinds import KINDS
 from snnjax.evaluation import plain_plans
 from snnjax.storage import workdir
 from tests import tiny_runs
-from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+from tests.tiny_runs import compiled, one_device  # noqa: F401 (fixtures)
 
 NAMES = ("quick", "standard", "full")
 
@@ -374,6 +374,7 @@ PER_NORM = (
 )
 
 
+@pytest.mark.usefixtures("one_device")
 def test_four_norms_are_one_evaluation(trained, tmp_path, capsys):
   made = suite(tmp_path, *PER_NORM) | FEW | FOUR
   config = tiny_runs.config(made)

@@ -12,7 +12,7 @@ from experiments import doctor, evaluate, quickstart, report, sweep, train
 from experiments.command import exits
 from experiments.configuration import settings
 from tests import tiny_runs
-from tests.tiny_runs import compiled  # noqa: F401 (a fixture)
+from tests.tiny_runs import compiled, one_device  # noqa: F401 (fixtures)
 
 BINARIES = (
   "train",
@@ -67,7 +67,7 @@ finally:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, compiled):  # noqa: F811
+def trained(tmp_path_factory, compiled, one_device):  # noqa: F811
   folder = tmp_path_factory.mktemp("smoke") / "run"
   train.run(tiny_runs.config(TWO_STEPS), folder)
   return folder
@@ -94,7 +94,7 @@ def test_evaluate_and_report_follow(trained, capsys):
   assert "Of 20 checks" in shown
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("compiled", "one_device")
 def test_sweep_runs_the_grid_of_its_flag(tmp_path):
   sweep.flags.FLAGS(["sweep", "--grid=seed=4"])
   try:
@@ -115,7 +115,7 @@ def test_doctor_answers(capsys):
   assert json.loads(capsys.readouterr().out)["healthy"] is True
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("compiled", "one_device")
 def test_quickstart_compares_its_networks(tmp_path, capsys):
   small = tiny_runs.TINY | TWO_STEPS | {"data.modalities": "image"}
   made = tiny_runs.changed(settings.load("quickstart"), small)
