@@ -30,6 +30,7 @@ from snnjax.interfaces import (
   Trace,
   Variables,
 )
+from snnjax.kernels import scan
 
 SURROGATES: Mapping[str, Callable[..., surrogates.Surrogate]] = {
   "triangle": surrogates.triangle,
@@ -214,6 +215,18 @@ def precision(config: Config) -> dict[str, str]:
     "training": config.precision,
     "finite differences in training": config.method.sr.precision,
     "attacks and measurements": config.evaluation.precision,
+  }
+
+
+def kernel(config: Config) -> dict[str, str]:
+  """Returns how neurons of a run are computed, by purpose."""
+  chosen_kernels = {
+    "training": config.kernel,
+    "attacks and measurements": config.evaluation.kernel,
+  }
+  return {
+    purpose: scan.form(name) if name == "auto" else name
+    for purpose, name in chosen_kernels.items()
   }
 
 

@@ -199,9 +199,10 @@ def assess(
     ForeignError: what is there was made from something else.
     Preempted: as `should_stop` wanted; run again to go on.
   """
-  environment.record(
-    folder, environment.describe(config.seed, build.precision(config))
+  seen = environment.describe(
+    config.seed, build.precision(config), build.kernel(config)
   )
+  environment.record(folder, seen)
   batch = test_batch(config, splits)
   _check_box(shared_parts, batch)
   stopping.stop_before("the evaluation", should_stop)

@@ -214,7 +214,7 @@ class Work:
           "data set": origins.training(own.config)["data"],
           "cpu seconds": round(time.process_time() - begun, 1),
           "environment": environment.describe(
-            own.seed, build.precision(own.config)
+            own.seed, build.precision(own.config), build.kernel(own.config)
           ),
         }
         results.write_arrays(self._study, own, whole, name, arrays)

@@ -116,7 +116,9 @@ def fit(
     ValueError: the configuration does not fit.
     DataError: the inputs are not float32 in 0..1.
   """
-  seen = environment.describe(config.seed, build.precision(config))
+  seen = environment.describe(
+    config.seed, build.precision(config), build.kernel(config)
+  )
   environment.record(folder, seen)
   stopping.stop_before("the training", should_stop)
   made_from = origins.training(config)
