@@ -95,7 +95,7 @@ def with_kernel(
     kernel: "scan" computes it by JAX's own operations; "fused" by one kernel
       forward and one backward, on a CUDA GPU, for neurons whose functions act
       on every element alike, and is refused elsewhere; "auto" is "scan", as no
-      GPU has tried the other. See `kernels.scan.form`. Values and derivatives
+      GPU has tried the other. See `kernels.scan.form_of`. Values and derivatives
       are the same but for rounding; of several devices each computes all.
 
   Raises:

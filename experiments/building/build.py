@@ -225,7 +225,7 @@ def kernel(config: Config) -> dict[str, str]:
     "attacks and measurements": config.evaluation.kernel,
   }
   return {
-    purpose: scan.form(name) if name == "auto" else name
+    purpose: scan.form_of(name) if name == "auto" else name
     for purpose, name in chosen_kernels.items()
   }
 

@@ -104,7 +104,7 @@ def as_measured(config: Config, network: Network) -> Network:
 
 def _computed(network: Network, precision: str, kernel: str) -> Network:
   exact = models.at_precision(network, precision)
-  return models.with_kernel(exact, scan.form(kernel))
+  return models.with_kernel(exact, scan.form_of(kernel))
 
 
 def logits_under(

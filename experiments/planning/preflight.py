@@ -38,5 +38,5 @@ def resolved(config: Config) -> Config:
   whole = suites.resolved(config)
   with exits.blame_configuration():
     attack_grid.plan(whole)
-    scan.form(whole.evaluation.kernel)
+    scan.form_of(whole.evaluation.kernel)
   return whole

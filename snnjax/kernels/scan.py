@@ -23,7 +23,7 @@ KERNELS = ("auto", "fused", "scan")
 _MOST_STEPS = 32
 
 
-def form(kernel: str) -> str:
+def form_of(kernel: str) -> str:
   """Returns "fused" or "scan", whichever a choice means where JAX computes.
 
   Args:
@@ -76,7 +76,7 @@ def neuron_scan(
       layer alone, outside any network, is faster in a loop if it is
       differentiated or has more than about 8 steps.
     kernel: "scan", or "fused" for one kernel each way on a CUDA GPU, which
-      takes no `unroll`; see `form` and `gpu.fused`.
+      takes no `unroll`; see `form_of` and `gpu.fused`.
 
   Returns:
     The state after the last step, and the outputs as [T, ...] arrays.
@@ -85,14 +85,14 @@ def neuron_scan(
     ValueError: if the inputs have no arrays or differ in T, or the kernel is
       "fused" and the device or the neuron has none.
   """
-  chosen = form(kernel)
+  chosen = form_of(kernel)
   steps = _steps(inputs)
   if not steps:
     return neuron_scan_reference(charge, fire, state, inputs)
   if chosen == "fused":
     # Pallas takes longer to import than all of JAX.
     fused = importlib.import_module("snnjax.kernels.gpu.fused")
-    return fused.fused_scan(charge, fire, state, inputs, steps)
+    return fused.fused_scan(charge, fire, state, inputs)
   if unroll is None:
     unroll = steps <= _MOST_STEPS
   form = _run_unrolled if unroll else _run_loop

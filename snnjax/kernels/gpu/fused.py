@@ -18,7 +18,6 @@ def fused_scan(
   fire: Fire,
   state: PyTree,
   inputs: PyTree,
-  steps: int,
   *,
   interpret: bool = False,
 ) -> tuple[PyTree, PyTree]:
@@ -33,8 +32,7 @@ def fused_scan(
     charge: see `neuron_scan`.
     fire: the same.
     state: arrays of the neurons' shape, [B, ...] or [N].
-    inputs: arrays [T, ...] that broadcast to it.
-    steps: T, at least 1.
+    inputs: arrays [T, ...] that broadcast to it, of one T of at least 1.
     interpret: run the kernels without a GPU, slowly, for tests.
 
   Raises:
@@ -49,6 +47,7 @@ def fused_scan(
     raise ValueError(
       f"kernel='fused' cannot run this neuron: {error}. kernel='scan' can"
     ) from error
+  steps = jax.tree.leaves(inputs)[0].shape[0]
   groups = shape[0] if len(shape) > 1 else 1
   size = Size(groups, steps, math.prod(shape) // max(groups, 1))
   last, outputs = primitives.forward(

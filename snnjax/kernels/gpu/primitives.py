@@ -252,11 +252,14 @@ def _differentiate_plainly(
   compute: Callable[..., list[Array]],
   primals: Sequence[Array],
   tangents: Sequence[Any],
+  *,
+  task: Task,
   **parameters: Any,
 ) -> tuple[list[Array], list[Array]]:
   """Differentiates the plain form, which is made of JAX's own operations."""
-  results = primitive.bind(*primals, **parameters)
-  plain = functools.partial(compute, **parameters)
+  results = primitive.bind(*primals, task=task, **parameters)
+  task = task._replace(interpret=False)
+  plain = functools.partial(compute, task=task, **parameters)
   moving = [ad.instantiate_zeros(t) for t in tangents]
   return results, jax.jvp(plain, list(primals), moving)[1]
 

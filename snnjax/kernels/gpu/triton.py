@@ -135,7 +135,7 @@ def cotangents(
       return [jnp.where(t > 0, *pair) for pair in zip(after, first, strict=True)]
 
     def body(turn: Any, carry: tuple[list[Any], list[Any]]) -> Any:
-      t = np.int32(size.steps - 1) - turn
+      t = _index(size.steps - 1) - turn
       after, sums = carry
       own, after, now = step.pull(
         derivative,
@@ -262,8 +262,7 @@ class _Block:
     if self._size.steps > MOST_SPELLED_OUT:
       return jax.lax.fori_loop(0, self._size.steps, body, carry)
     for t in range(self._size.steps):
-      # The interpreter of some versions wants an index with a shape.
-      carry = body(np.int32(t), carry)
+      carry = body(_index(t), carry)
     return carry
 
   def _inside(self) -> Array | None:
@@ -295,6 +294,11 @@ class _Block:
     if self._size.groups == 1:
       return i
     return jax.lax.rem(i, jnp.int32(self._columns))
+
+
+def _index(t: int) -> Any:
+  """A step as the interpreter takes it: with a shape and JAX's own type."""
+  return np.asarray(t, jnp.result_type(int))[()]
 
 
 def _split(values: Sequence[Any], groups: Sequence[Some]) -> list[list[Any]]:
