@@ -17,6 +17,7 @@ from experiments.training import programs, training_run
 from snnjax import precision
 from snnjax.evaluation.planning import EVERYTHING
 from snnjax.interfaces import Batch
+from snnjax.kernels import scan
 from snnjax.storage import workdir
 from tests import tiny_runs
 
@@ -34,6 +35,8 @@ def test_every_key_is_known_and_its_default_allowed(name):
     ("precision", precision.NAMES),
     ("evaluation.precision", precision.NAMES),
     ("method.sr.precision", precision.NAMES),
+    ("kernel", scan.KERNELS),
+    ("evaluation.kernel", scan.KERNELS),
     ("data.modalities", sources.TABLE),
     ("model.readout", networks.READOUTS),
     ("model.neuron.reset", networks.RESETS),

@@ -178,6 +178,7 @@ class _Block:
     # Triton's blocks have powers of two.
     self._width = min(MOST_NEURONS, pl.next_power_of_2(size.width))
     self._columns = pl.cdiv(size.width, self._width)
+    self._inside: Array | None = None  # within a kernel: which neurons exist
 
   def call(
     self,
@@ -206,6 +207,8 @@ class _Block:
     ]
 
     def body(*references: Any) -> None:
+      # Here, not in a loop: the interpreter knows of no program inside one.
+      self._inside = self._mask()
       ins, outs = references[: len(present)], references[len(present) :]
       kernel(fill(operands, there, ins), list(outs))
 
@@ -233,7 +236,9 @@ class _Block:
     if reference.shape[-1] == 1:
       return reference[(*at, 0)]
     return pallas_triton.load(
-      reference.at[(*at, slice(None))], mask=self._inside(), other=0
+      reference.at[(*at, slice(None))],
+      mask=self._inside,
+      other=None if self._inside is None else 0,
     )
 
   def store(self, references: Some, values: Some, t: Any = None) -> None:
@@ -247,7 +252,7 @@ class _Block:
         reference[(*at, 0)] = value[0]
       else:
         pallas_triton.store(
-          reference.at[(*at, slice(None))], value, mask=self._inside()
+          reference.at[(*at, slice(None))], value, mask=self._inside
         )
 
   def wide(self, values: Some, kinds: Sequence[Any]) -> list[Any]:
@@ -265,7 +270,7 @@ class _Block:
       carry = body(_index(t), carry)
     return carry
 
-  def _inside(self) -> Array | None:
+  def _mask(self) -> Array | None:
     """Which neurons of the block there are; None if all are."""
     if self._size.width % self._width == 0:
       return None
