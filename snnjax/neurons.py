@@ -85,9 +85,7 @@ class Trainable(NamedTuple):
   build: Callable[[Mapping[str, Array]], Neuron]
 
 
-def with_kernel(
-  neuron: Neuron | Trainable, kernel: str
-) -> Neuron | Trainable:
+def with_kernel(neuron: Neuron | Trainable, kernel: str) -> Neuron | Trainable:
   """Returns the neuron with its scan over time computed in another way.
 
   Args:
@@ -95,8 +93,8 @@ def with_kernel(
     kernel: "scan" computes it by JAX's own operations; "fused" by one kernel
       forward and one backward, on a CUDA GPU, for neurons whose functions act
       on every element alike, and is refused elsewhere; "auto" is "scan", as no
-      GPU has tried the other. See `kernels.scan.form_of`. Values and derivatives
-      are the same but for rounding; of several devices each computes all.
+      GPU has tried the other. Values and derivatives are the same but for
+      rounding. "fused" is for one device: of several each computes all.
 
   Raises:
     ValueError: if there is no such kernel, or the neuron is none.

@@ -24,9 +24,7 @@ WIDTH = 5
 NEURONS = {
   "lif": (lambda _: neurons.lif(), {}),
   "if": (
-    lambda _: neurons.integrate_and_fire(
-      reset=neurons.soft_reset, strict=True
-    ),
+    lambda _: neurons.integrate_and_fire(reset=neurons.soft_reset, strict=True),
     {},
   ),
   "lif of channels": (
@@ -88,8 +86,8 @@ def operands(name, steps, dtype="float32", shape=(3, WIDTH)):
   return constants, jax.tree.map(lambda v: v + 0.1, state), currents
 
 
-# Bounds, as shares of the largest value. A product and a sum may be rounded once
-# or twice, and a bfloat16 after every operation or not.
+# Bounds, as shares of the largest value. A product and a sum may be rounded
+# once or twice, and a bfloat16 after every operation or not.
 BOUNDS = {"float32": (5e-7, 2e-6), "bfloat16": (2e-2, 3e-2)}
 
 
@@ -387,6 +385,7 @@ def test_a_layer_is_lowered_as_two_kernels(monkeypatch):
 
 def test_a_replaced_derivative_of_a_users_neuron_is_kept():
   """A neuron of one's own, with two states and two inputs, straight through."""
+
   def charge(state, now):
     return state[0] * 0.5 + now["a"], state[1] + now["b"] * state[0]
 

@@ -15,9 +15,9 @@ def check_device() -> None:
   if capability is not None:
     told = f"compute capability {capability}"
   raise ValueError(
-    f"kernel 'fused' needs a CUDA GPU of compute capability {_LEAST_CAPABILITY} "
-    f"or more; JAX computes on {device.device_kind} ({told}): take 'scan' or "
-    "'auto'"
+    "kernel 'fused' needs a CUDA GPU of compute capability "
+    f"{_LEAST_CAPABILITY} or more; JAX computes on {device.device_kind} "
+    f"({told}): take 'scan' or 'auto'"
   )
 
 

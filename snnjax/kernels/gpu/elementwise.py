@@ -23,15 +23,71 @@ Shape = tuple[int, ...]
 
 # What Pallas lowers for CUDA, and what is nothing to an element.
 _ELEMENTWISE = frozenset(
-  "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp "
-  "convert_element_type cos cosh div eq exp exp2 expm1 floor ge gt integer_pow "
-  "is_finite le log log1p logistic lt max min mul ne neg nextafter not or pow "
-  "rem replace_derivative rsqrt select_n sign sin sinh sqrt square "
-  "stop_gradient sub tan tanh xor".split()
+  (
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "add_any",
+    "and",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "cbrt",
+    "ceil",
+    "clamp",
+    "convert_element_type",
+    "cos",
+    "cosh",
+    "div",
+    "eq",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "ge",
+    "gt",
+    "integer_pow",
+    "is_finite",
+    "le",
+    "log",
+    "log1p",
+    "logistic",
+    "lt",
+    "max",
+    "min",
+    "mul",
+    "ne",
+    "neg",
+    "nextafter",
+    "not",
+    "or",
+    "pow",
+    "rem",
+    "replace_derivative",
+    "rsqrt",
+    "select_n",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "sub",
+    "tan",
+    "tanh",
+    "xor",
+  )
 )
-_IDENTITIES = frozenset(["copy", "copy_p", "stop_gradient"])
+_COPIES = frozenset(["copy", "copy_p"])
+# Of their operands' values they are the first.
+_FOR_DERIVATIVES = frozenset(["replace_derivative", "stop_gradient", *_COPIES])
 _MOVES = frozenset(["broadcast_in_dim", "reshape", "squeeze", "expand_dims"])
-_CALLS = frozenset(["jit", "pjit", "closed_call", "core_call", "core_closed_call"])
+_CALLS = frozenset(
+  ["jit", "pjit", "closed_call", "core_call", "core_closed_call"]
+)
 _HALVES = (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16))
 
 
@@ -94,7 +150,7 @@ class Recording:
     leaves = jax.tree.leaves(operands)
     self._count = self._places = len(leaves)
     closed, results = jax.make_jaxpr(function, return_shape=True)(*operands)
-    self.tree = jax.tree.structure(results)
+    self.tree: Any = jax.tree.structure(results)
     self.kinds = [leaf.dtype for leaf in jax.tree.leaves(results)]
     for leaf in jax.tree.leaves(results):
       if leaf.shape != shape:
@@ -144,7 +200,7 @@ class Recording:
 
     def read(atom: Any) -> _Known | _Element:
       if isinstance(atom, Literal):
-        return _Known(_literal(atom), atom.aval.shape)
+        return _Known(_literal(atom), np.shape(atom.val))
       return values[atom]
 
     for equation in program.eqns:
@@ -157,6 +213,8 @@ class Recording:
     self, equation: Any, operands: list[_Known | _Element]
   ) -> Sequence[_Known | _Element]:
     name = equation.primitive.name
+    if not equation.outvars:  # it acts on something else, such as a screen
+      raise NotElementwiseError(_refusal(equation))
     if name in _MOVES and _keeps_elements(equation, operands[0]):
       return [operands[0]._replace(shape=equation.outvars[0].aval.shape)]
     known = [value for value in operands if isinstance(value, _Known)]
@@ -166,7 +224,7 @@ class Recording:
       inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
       consts = [_Known(value, jnp.shape(value)) for value in inner.consts]
       return self._walk(inner.jaxpr, consts, operands)
-    if name in _IDENTITIES - _ELEMENTWISE:
+    if name in _COPIES:
       return [operands[0]]
     if name not in _ELEMENTWISE:
       raise NotElementwiseError(_refusal(equation))
@@ -179,10 +237,12 @@ class Recording:
     return [_Element(place, equation.outvars[0].aval.shape)]
 
   def _operand(self, value: _Known | _Element) -> _Known | _Element:
-    """The element itself; of what is known a scalar, or the constant's place."""
+    """The element itself; of what is known a number, or a constant's place."""
     if isinstance(value, _Element):
       return value
-    if np.size(value.value) == 1 and not isinstance(value.value, jax.core.Tracer):
+    if np.size(value.value) == 1 and not isinstance(
+      value.value, jax.core.Tracer
+    ):
       kind = jnp.result_type(value.value)
       return _Known(np.asarray(value.value).astype(kind).reshape(())[()], ())
     if jnp.broadcast_shapes(jnp.shape(value.value), self._shape) != self._shape:
@@ -254,9 +314,7 @@ def _evaluate(
     if name in _CALLS:
       inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
       results = _evaluate(inner.jaxpr, inner.consts, inputs, values_only)
-    elif name in _MOVES or (values_only and name in _IDENTITIES):
-      results = inputs[:1]
-    elif values_only and name == "replace_derivative":
+    elif name in _MOVES or (values_only and name in _FOR_DERIVATIVES):
       results = inputs[:1]
     elif any(value is None for value in inputs):
       results = [None] * len(equation.outvars)

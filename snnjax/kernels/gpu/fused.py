@@ -13,6 +13,7 @@ from snnjax.kernels.gpu.primitives import Task
 from snnjax.kernels.gpu.steps import Size, Step
 from snnjax.kernels.scan import Charge, Fire
 
+
 def fused_scan(
   charge: Charge,
   fire: Fire,

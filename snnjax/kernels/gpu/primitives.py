@@ -23,6 +23,7 @@ from snnjax.interfaces import Array
 from snnjax.kernels.gpu import steps, triton
 from snnjax.kernels.gpu.steps import Flags, Moved, Size, Step, fill, pick
 
+
 class Task(NamedTuple):
   """What all three primitives have to know.
 
@@ -54,9 +55,7 @@ def forward(
   step = task.step
   states, outputs = len(step.state), len(step.outputs)
   wanted = (True,) * (states + outputs) + (False,) * len(step.charged)
-  results = _forward.bind(
-    *constants, *state, *inputs, task=task, wanted=wanted
-  )
+  results = _forward.bind(*constants, *state, *inputs, task=task, wanted=wanted)
   return results[:states], results[states:]
 
 
@@ -101,7 +100,9 @@ def _cotangents_avals(
 # What is computed.
 
 
-def _anywhere_forward(*operands: Array, task: Task, wanted: Flags) -> list[Array]:
+def _anywhere_forward(
+  *operands: Array, task: Task, wanted: Flags
+) -> list[Array]:
   if task.interpret:
     return _cuda_forward(*operands, task=task, wanted=wanted)
   parts = _split(operands, *_operands(task.step))
@@ -215,7 +216,6 @@ def _transpose_tangents(
   moved: Moved,
   wanted: Flags,
 ) -> list[Any]:
-  step = task.step
   cotangents = fill([ad.Zero(a) for a in _results(task)], wanted, given)
   there = tuple(not isinstance(y, ad.Zero) for y in cotangents)
   moving = sum(map(sum, moved))
@@ -281,9 +281,7 @@ def _batch(
   groups = task.size.groups
   joined = [_join(x, axis, count, groups) for x, axis in pairs]
   size = task.size._replace(groups=count * groups)
-  results = primitive.bind(
-    *joined, task=task._replace(size=size), **parameters
-  )
+  results = primitive.bind(*joined, task=task._replace(size=size), **parameters)
   split = [y.reshape(count, groups, *y.shape[1:]) for y in results]
   return split, [0] * len(split)
 
@@ -315,8 +313,8 @@ def _drop_results(
   return [True] * len(equation.invars), kept
 
 
-def _split(values: Sequence[Any], *groups: Sequence[Any] | None) -> list[Any]:
-  """Splits values into groups as long as the given ones; None takes the rest."""
+def _split(values: Sequence[Any], *groups: Sequence[Any] | None) -> Any:
+  """Splits values into groups as long as those given; None takes the rest."""
   rest = iter(values)
   return [
     list(rest) if group is None else [next(rest) for _ in group]

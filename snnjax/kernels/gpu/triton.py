@@ -132,7 +132,9 @@ def cotangents(
       if isinstance(t, np.integer):
         return after
       first = block.wide(state, step.state)
-      return [jnp.where(t > 0, *pair) for pair in zip(after, first, strict=True)]
+      return [
+        jnp.where(t > 0, *pair) for pair in zip(after, first, strict=True)
+      ]
 
     def body(turn: Any, carry: tuple[list[Any], list[Any]]) -> Any:
       t = _index(size.steps - 1) - turn
