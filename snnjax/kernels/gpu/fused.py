@@ -11,7 +11,7 @@ from snnjax.kernels.gpu import primitives
 from snnjax.kernels.gpu.elementwise import NotElementwiseError, Recording
 from snnjax.kernels.gpu.primitives import Task
 from snnjax.kernels.gpu.steps import Size, Step
-from snnjax.kernels.scan import Charge, Fire
+from snnjax.kernels.scan import Charge, Fire, neuron_scan_reference
 
 
 def fused_scan(
@@ -42,6 +42,8 @@ def fused_scan(
       numbers; it says which.
   """
   shape, now = _shape(state, inputs)
+  if not math.prod(shape):  # no neurons: a kernel wants one at least
+    return neuron_scan_reference(charge, fire, state, inputs)
   try:
     step, constants, trees = _record(charge, fire, state, now, shape)
   except NotElementwiseError as error:
@@ -50,7 +52,7 @@ def fused_scan(
     ) from error
   steps = jax.tree.leaves(inputs)[0].shape[0]
   groups = shape[0] if len(shape) > 1 else 1
-  size = Size(groups, steps, math.prod(shape) // max(groups, 1))
+  size = Size(groups, steps, math.prod(shape) // groups)
   last, outputs = primitives.forward(
     Task(step, size, interpret),
     [_flat(value, shape) for value in constants],
