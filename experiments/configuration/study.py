@@ -7,7 +7,7 @@ data set, a set of modalities or a norm more is a line there.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from snnjax.storage import identity
 
 Alternative = Literal["greater", "less", "two-sided"]
 JOINT = "joint"  # the gradients of all modalities as one vector
-MEASUREMENTS = ("gradients", "transfer")
+MEASUREMENTS = ("gradients", "transfer", "stronger")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +68,21 @@ class Step:
     kind: a key of `snnjax.attacks.kinds.KINDS`.
     rule: the backward rule that it follows.
     loss: what it ascends; the kind's own where empty.
-    steps: how many.
+    steps: how many, or queries of a kind without a gradient.
+    restarts: runs from random starts, the worst per example.
   """
 
   kind: str
   rule: str
   loss: str = ""
   steps: int = 20
+  restarts: int = 1
 
   @property
   def name(self) -> str:
     """In paths and tables."""
-    return "_".join(filter(None, (self.kind, self.rule, self.loss)))
+    starts = f"{self.restarts}_starts" if self.restarts > 1 else ""
+    return "_".join(filter(None, (self.kind, self.rule, self.loss, starts)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,9 @@ class Protocol:
     scales: shares of the radius at which first-order theory is tried.
     transfer_examples: examples, of the first, that all radii are tried on.
     transfer_norms: the norms of the transfer matrix.
+    stronger_examples: examples, of the first, that `stronger` is tried on.
+    stronger: by norm, attacks that cost more than a chain; each meets what the
+      chain, and those before it, left at `level`.
   """
 
   examples: int
@@ -112,6 +118,8 @@ class Protocol:
   scales: tuple[float, ...]
   transfer_examples: int
   transfer_norms: tuple[str, ...]
+  stronger_examples: int
+  stronger: Mapping[str, tuple[Step, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +190,8 @@ class Question:
     deciding: the sets of modalities that the verdict is about.
     beside: by name of a data set that is not in `data`, what is asked of it; it
       is told beside, and decides nothing.
+    stronger: arm -> how many of its seeds the protocol's `stronger` attacks are
+      tried on too, where the verdict is about.
   """
 
   text: str
@@ -193,6 +203,7 @@ class Question:
   alpha: float
   deciding: tuple[tuple[str, ...], ...]
   beside: Mapping[str, Part] = dataclasses.field(default_factory=dict)
+  stronger: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   @property
   def parts(self) -> tuple[tuple[tuple[str, ...], Part], ...]:
@@ -337,7 +348,10 @@ def _members(study: Study, asked: Question) -> Iterator[Member]:
         part.modalities, names, part.arms.items()
       ):
         if seed < count:
-          yield member(study, data, modalities, arm, seed, asked.measurements)
+          wanted = asked.measurements
+          if data in asked.data and modalities in asked.deciding:
+            wanted += ("stronger",) * (seed < asked.stronger.get(arm, 0))
+          yield member(study, data, modalities, arm, seed, wanted)
 
 
 def examples(study: Study, data: str) -> int:
@@ -439,5 +453,9 @@ def norms(protocol: Protocol, measurements: Sequence[str]) -> tuple[str, ...]:
     protocol: how networks are measured.
     measurements: of `MEASUREMENTS`.
   """
-  read = {"gradients": protocol.norms, "transfer": protocol.transfer_norms}
+  read: Mapping[str, Iterable[str]] = {
+    "gradients": protocol.norms,
+    "transfer": protocol.transfer_norms,
+    "stronger": protocol.stronger,
+  }
   return tuple(dict.fromkeys(n for name in measurements for n in read[name]))

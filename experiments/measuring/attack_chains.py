@@ -19,17 +19,28 @@ def chain(
   subject: Subject, norm: str, level: int
 ) -> dict[str, tuple[Case, str]]:
   """Returns the attacks of a norm at one radius, in their order."""
-  cases = [
-    _case(subject, of_step(step), norm, level)
-    for step in subject.protocol.chains[norm]
-  ]
+  return _cases(subject, subject.protocol.chains[norm], norm, level)
+
+
+def stronger(subject: Subject, norm: str) -> dict[str, tuple[Case, str]]:
+  """Returns the attacks of a norm that cost more than its chain."""
+  protocol = subject.protocol
+  return _cases(subject, protocol.stronger[norm], norm, protocol.level)
+
+
+def _cases(
+  subject: Subject, steps: Sequence[Step], norm: str, level: int
+) -> dict[str, tuple[Case, str]]:
+  cases = [_case(subject, of_step(step), norm, level) for step in steps]
   return {f"{norm}/{case.path}": (case, norm) for case in cases}
 
 
 def of_step(step: Step) -> SuiteAttack:
   """Returns one attack of a chain, with all that the study does not say."""
   attack = SuiteAttack(step.kind, (step.rule,), step.name, loss=step.loss)
-  return with_defaults(attack._replace(steps=step.steps))
+  return with_defaults(
+    attack._replace(steps=step.steps, restarts=step.restarts)
+  )
 
 
 def _case(subject: Subject, attack: SuiteAttack, norm: str, level: int) -> Case:

@@ -33,7 +33,8 @@ Of `attacked_gradients.gradients`, N examples:
 
 In the results `gradient` is [P, Q, M, N], see `gradient_summary`. Those of
 `survivors.transfer` have ``label``, ``correct`` and the successes of the first
-examples alone. Logarithms are natural ones.
+examples alone; `survivors.stronger` has these at one radius, and of every
+stronger attack ``stronger/NORM/PLACE``. Logarithms are natural ones.
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,6 +65,7 @@ KINDS = (
   "upper",
 )
 ATTACK = "attack/{norm}/{level}/{field}"
+STRONGER = "stronger/{norm}/{place}"
 # Attacks beside the chain, on all examples, for the claims about them: these
 # and random noise, under one norm.
 SINGLE = ("fgsm", "pgd10")

@@ -1,5 +1,6 @@
-"""Which examples the attacks of every norm leave, at every radius."""
+"""Which examples attacks leave: by norm and radius, and stronger ones."""
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -8,9 +9,12 @@ import numpy as np
 
 from experiments.measuring import attack_chains
 from experiments.measuring.attack_chains import Cases
-from experiments.measuring.named_arrays import ATTACK, Arrays, small
+from experiments.measuring.named_arrays import ATTACK, STRONGER, Arrays, small
 from experiments.measuring.subject import Subject
 from snnjax import evaluation
+
+# Stronger attacks meet the few that are left: a microbatch is filled up.
+_FEW = 25
 
 
 def transfer(
@@ -64,10 +68,52 @@ def transfer(
   return small(arrays)
 
 
+def stronger(subject: Subject, measured: Mapping[str, np.ndarray]) -> Arrays:
+  """Attacks harder what the chains of every norm left at one radius.
+
+  Args:
+    subject: the network.
+    measured: of `transfer`, of the same network.
+
+  Returns:
+    Of the first examples, [A]: ``label``; ``correct`` when clean;
+    ``attack/NORM/LEVEL/success`` of the chain; and ``stronger/NORM/PLACE``,
+    whether the attack at this place broke the example. It met those that
+    nothing before it broke.
+
+  Raises:
+    UnjudgedError: an output could not be judged: it is no defence.
+  """
+  protocol = subject.protocol
+  count = min(protocol.stronger_examples, len(measured["correct"]))
+  correct = measured["correct"][:count]
+  arrays: Arrays = {"label": measured["label"][:count], "correct": correct}
+  for norm in protocol.stronger:
+    path = ATTACK.format(norm=norm, level=protocol.level, field="success")
+    arrays[path] = fallen = measured[path][:count].copy()
+    cases = attack_chains.stronger(subject, norm)
+    for place, (name, case) in enumerate(cases.items()):
+      rows = np.flatnonzero(correct & ~fallen)
+      harder = _evaluate(subject, {name: case}, rows, _FEW)
+      (outcome,) = harder.attacks.values()
+      broken = np.zeros(count, bool)
+      broken[rows] = outcome.success
+      arrays[STRONGER.format(norm=norm, place=place)] = broken
+      fallen = fallen | broken
+  return small(arrays)
+
+
 def _evaluate(
-  subject: Subject, wanted: Cases, rows: np.ndarray
+  subject: Subject, wanted: Cases, rows: np.ndarray, most: int = sys.maxsize
 ) -> evaluation.Evaluation:
-  """Attacks some examples, each attack the survivors of those before it."""
+  """Attacks some examples, each attack the survivors of those before it.
+
+  Args:
+    subject: the network.
+    wanted: attacks.
+    rows: positions of the examples.
+    most: computed at once, where the protocol's microbatch is larger.
+  """
   builders = attack_chains.builders(subject, wanted)
   whole = evaluation.evaluate(
     builders,
@@ -77,7 +123,7 @@ def _evaluate(
     np.asarray(subject.batch.labels)[rows],
     key=subject.key("attacks"),
     indices=rows,
-    microbatch=subject.protocol.microbatch,
+    microbatch=min(most, subject.protocol.microbatch),
     progress=attack_chains.tell_stages(subject, list(builders)),
   )
   evaluation.refuse_outside(whole)

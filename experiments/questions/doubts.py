@@ -106,6 +106,13 @@ def attacks_section(study: Study, measured: Sequence[Measured]) -> Section:
     for norm in own
   }
   text = _lacks(chains)
+  if "stronger" in measurements:
+    count = sum("stronger" in each.arrays for each in measured)
+    text += (
+      f" {count} of {len(measured)} networks were attacked harder under "
+      f"{', '.join(protocol.stronger)}, with restarts and without gradients: "
+      "see Stronger attacks."
+    )
   if "gradients" in measurements:
     text += (
       f" Beside the chains, {protocol.random_draws} draws of random noise were "

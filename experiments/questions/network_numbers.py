@@ -10,13 +10,17 @@ A number of one network has a path as its name:
     transfer/NORM/LEVEL                  the same of `survivors.transfer`
     transfer/rest/LEVEL                  mean over its norms other than linf
     union/LEVEL                          accuracy left by all its norms together
+    stronger/NORM                        accuracy left by `survivors.stronger`
+    chain/NORM                           by the chain, of the same examples
+    taken/NORM                           the difference
     mean/CONFIDENCE/POINT/RULE/PART/METRIC     of gradients, see `summarized`
     change/CONFIDENCE/POINT/RULE/PART/METRIC   of each example's own
     zeros/CONFIDENCE/POINT/RULE/PART           share of zero gradients
 
 RULE may be ``own``, the training rule, and PART ``whole``, all the network
 sees: its only modality, or the gradients of all as one vector. The LEVEL of
-``transfer`` and ``union`` may be ``mean``, over all radii.
+``transfer`` and ``union`` may be ``mean``, over all radii. Not every network
+has the numbers of stronger attacks: see `by_seed`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +37,7 @@ from experiments.measuring.named_arrays import (
   CONFIDENCES,
   DERIVED,
   METRICS,
+  STRONGER,
   parts_of,
   points_of,
 )
@@ -86,8 +91,9 @@ def number(study: Study, measured: Measured, name: str) -> float:
   except (KeyError, ValueError, TypeError, IndexError):
     raise UsageError(
       f"a measure must be one of {', '.join(sorted(_SIMPLE))}, robust/NORM/"
-      "LEVEL, transfer/NORM/LEVEL, union/LEVEL or mean/CONFIDENCE/POINT/RULE/"
-      f"PART/METRIC; got {name!r} of {measured.member.words}"
+      "LEVEL, transfer/NORM/LEVEL, union/LEVEL, stronger/NORM, chain/NORM, "
+      "taken/NORM or mean/CONFIDENCE/POINT/RULE/PART/METRIC; got "
+      f"{name!r} of {measured.member.words}"
     ) from None
 
 
@@ -196,10 +202,44 @@ def _union(study: Study, measured: Measured, level: str) -> float:
   return _at_level(standing.mean(1).tolist(), level)
 
 
+def taken(study: Study, measured: Measured, norm: str) -> np.ndarray:
+  """Returns which examples each stronger attack broke, [attacks, A].
+
+  Args:
+    study: its protocol names the attacks.
+    measured: a network with the measurement.
+    norm: of the attacks.
+  """
+  arrays = measured.arrays[_STRONGER]
+  places = range(len(study.protocol.stronger[norm]))
+  return np.stack([arrays[STRONGER.format(norm=norm, place=p)] for p in places])
+
+
+def _taken(study: Study, measured: Measured, norm: str) -> float:
+  return float(taken(study, measured, norm).any(0).mean())
+
+
+def _left_by_chain(study: Study, measured: Measured, norm: str) -> float:
+  level = study.protocol.level
+  path = ATTACK.format(norm=norm, level=level, field="success")
+  return _left(measured.arrays[_STRONGER], path)
+
+
+def _left_by_stronger(study: Study, measured: Measured, norm: str) -> float:
+  left = _left_by_chain(study, measured, norm)
+  return left - _taken(study, measured, norm)
+
+
 _ACROSS: Mapping[str, Callable[..., float]] = {
   "transfer": _transfer,
   "union": _union,
+  "stronger": _left_by_stronger,
+  "chain": _left_by_chain,
+  "taken": _taken,
 }
+# A measurement that not every network has, and the numbers that it gives.
+_STRONGER = "stronger"
+_OF_SOME = ("stronger", "chain", "taken")
 
 
 def counts_left(
@@ -238,8 +278,20 @@ def grouped(measured: Sequence[Measured]) -> Grouped:
 def by_seed(
   study: Study, networks: Mapping[int, Measured], name: str
 ) -> dict[int, float]:
-  """Returns one number of each seed of an arm."""
-  return {seed: number(study, each, name) for seed, each in networks.items()}
+  """Returns one number of each seed of an arm.
+
+  Args:
+    study: the study.
+    networks: of one arm, by seed. Where the number is of stronger attacks,
+      those on which none were tried are left out.
+    name: its path.
+  """
+  of_some = name.split("/")[0] in _OF_SOME
+  return {
+    seed: number(study, each, name)
+    for seed, each in networks.items()
+    if not of_some or _STRONGER in each.arrays
+  }
 
 
 def size_of(measure: str) -> str:

@@ -76,6 +76,10 @@ MEASURE: Mapping[str, Measurement] = {
     ),
     dict,
   ),
+  "stronger": Measurement(
+    lambda subject, earlier: survivors.stronger(subject, earlier["transfer"]),
+    dict,
+  ),
 }
 
 

@@ -10,6 +10,7 @@ protocol: one that belongs to another network or protocol is refused by name.
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -62,16 +63,23 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
   protocol = dataclasses.asdict(study.protocol)
   protocol["examples"] = studies.examples(study, own.data)
   read: tuple[str, ...]
-  if name == "transfer":
-    norms = study.protocol.transfer_norms
-    read = ("examples", "chains", "transfer_examples", "transfer_norms")
+  norms = studies.norms(study.protocol, (name,))
+  own_keys = {
+    "transfer": ("transfer_examples", "transfer_norms"),
+    "stronger": ("stronger_examples", "stronger"),
+  }
+  if name in own_keys:
+    read = ("examples", "chains", *own_keys[name])
+    if name == "stronger":
+      read += ("level",)
   else:
-    norms = study.protocol.norms
-    unread = ("microbatch", "transfer_examples", "transfer_norms")
+    unread = ("microbatch", *itertools.chain(*own_keys.values()))
     read = tuple(key for key in protocol if key not in unread)
   protocol = {key: protocol[key] for key in read}  # what changes results
   protocol["chains"] = {
-    norm: chain for norm, chain in protocol["chains"].items() if norm in norms
+    norm: [_described(step) for step in chain]
+    for norm, chain in protocol["chains"].items()
+    if norm in norms
   }
   there = studies.check_radii(study, own)
   radii = {norm: there[norm] for norm in norms}
@@ -79,6 +87,11 @@ def made_from(study: Study, own: Member, name: str) -> dict[str, str]:
     "configuration": own.digest,
     "protocol": identity.of_value([name, protocol, radii]),
   }
+
+
+def _described(step: Mapping[str, Any]) -> dict[str, Any]:
+  """A step as digests know it: of one start, as before there were several."""
+  return {key: v for key, v in step.items() if (key, v) != ("restarts", 1)}
 
 
 def is_measured(

@@ -8,6 +8,7 @@ from experiments.configuration.study import Study
 from experiments.questions import (
   contrasts,
   network_numbers,
+  stronger_attacks,
   transfer_figures,
   transfer_slopes,
   wording,
@@ -37,7 +38,10 @@ def answer(
   findings = contrasts.findings(study, NAME, measured)
   networks = findings.networks
   slopes = transfer_slopes.regressed(study, networks)
-  sentences = transfer_slopes.sentences(slopes.slopes)
+  sentences = [
+    *stronger_attacks.sentences(findings),
+    *transfer_slopes.sentences(slopes.slopes),
+  ]
   return wording.record(
     "Does sparse-gradient training make robustness transfer?",
     "\n\n".join([wording.summary(findings, missing), *sentences]),
@@ -55,6 +59,7 @@ def answer(
         "the arms' difference in it is worth along two reference arms.",
       ),
       _matrix_section(study, networks),
+      *stronger_attacks.sections(study, networks),
       _gap_section(study, networks),
       transfer_slopes.section(
         slopes, transfer_figures.scatters(study, networks)

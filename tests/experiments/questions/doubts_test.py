@@ -49,6 +49,12 @@ def test_one_start_is_said_and_noise_under_other_norms_is_not_claimed():
   assert {row["gradient_free"] for row in table.rows} == {"none"}
 
 
+def test_networks_that_were_attacked_harder_are_counted():
+  assert "attacked harder" not in said().text
+  text = said(measurements=("gradients", "stronger")).text
+  assert "1 of 1 networks were attacked harder under linf, l2, l1, l0" in text
+
+
 def test_only_norms_that_were_attacked_in_are_told():
   section = said(measurements=("gradients",))
   assert "l0" not in section.text

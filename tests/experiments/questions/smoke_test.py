@@ -379,6 +379,8 @@ def test_every_arm_meets_every_norm(study, transferred):
     for norm in ("linf", "l2", "l1", "l0", "all")
     for level in range(3)
   }
+  (harder,) = tables["stronger"]  # of one seed of one arm, under one norm
+  assert (harder["norm"], harder["seeds"]) == ("l1", 1)
   figures = {
     path.stem for path in (transferred / TRANSFER / "figures").glob("*.png")
   }

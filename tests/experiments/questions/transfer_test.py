@@ -16,13 +16,14 @@ from experiments.configs.studies import questions
 from experiments.configuration import study as studies
 from experiments.configuration.study import Contrast, Step
 from experiments.measuring import compiled_programs, survivors, worst_points
-from experiments.measuring.named_arrays import ATTACK
+from experiments.measuring.named_arrays import ATTACK, STRONGER
 from experiments.measuring.subject import Subject
 from experiments.questions import (
   contrasts,
   network_numbers,
   pool,
   results,
+  stronger_attacks,
   transfer_answer,
   transfer_numbers,
 )
@@ -59,6 +60,13 @@ def subject():
     },
     transfer_examples=10,
     transfer_norms=("linf", "l0"),
+    stronger_examples=8,
+    stronger={
+      "linf": (
+        Step(kind="pgd", rule=rule, loss="margin", steps=2, restarts=2),
+        Step(kind="square", rule=rule, steps=60),
+      )
+    },
   )
   study = dataclasses.replace(
     STUDY,
@@ -137,6 +145,45 @@ def test_gradients_of_other_weights_are_refused(subject, transferred):
     survivors.transfer(subject, other)
 
 
+def broken_by(arrays, norm, place):
+  return arrays[STRONGER.format(norm=norm, place=place)]
+
+
+def test_stronger_attacks_meet_what_nothing_before_them_broke(
+  subject, transferred
+):
+  right = transferred["correct"][:8]
+  path = success("linf", 1)
+  # As if the chain had broken one example, and none of the others.
+  first = np.arange(len(transferred["correct"])) == np.argmax(right)
+  got = survivors.stronger(subject, transferred | {path: first})
+  np.testing.assert_array_equal(got["correct"], right)
+  np.testing.assert_array_equal(got[path], first[:8])
+  broken = [broken_by(got, "linf", place) for place in (0, 1)]
+  assert np.any(broken)
+  assert not (np.any(broken, 0) & ~right).any()
+  assert np.sum([first[:8], *broken], 0).max() == 1  # nobody falls twice
+  # What all have broken nothing attacks again.
+  fallen = transferred | {path: transferred["correct"]}
+  again = survivors.stronger(subject, fallen)
+  assert not any(broken_by(again, "linf", place).any() for place in (0, 1))
+
+
+def test_restarts_are_other_attacks_and_one_start_is_what_it_was():
+  (step, *rest) = STUDY.protocol.chains["linf"]
+  assert step.restarts == 1
+
+  def changed(restarts):
+    chain = (dataclasses.replace(step, restarts=restarts), *rest)
+    chains = {**STUDY.protocol.chains, "linf": chain}
+    protocol = dataclasses.replace(STUDY.protocol, chains=chains)
+    return dataclasses.replace(STUDY, protocol=protocol)
+
+  assert digest(changed(1), "gradients") == digest(STUDY, "gradients")
+  assert digest(changed(2), "gradients") != digest(STUDY, "gradients")
+  assert changed(2).protocol.chains["linf"][0].name.endswith("_2_starts")
+
+
 # Files.
 
 
@@ -152,6 +199,13 @@ def test_each_measurement_depends_on_what_it_reads_alone():
   )
   assert digest(wider, "gradients") == digest(STUDY, "gradients")
   assert digest(wider, "transfer") != digest(STUDY, "transfer")
+  harder = dataclasses.replace(
+    STUDY,
+    protocol=dataclasses.replace(STUDY.protocol, stronger_examples=7),
+  )
+  assert digest(harder, "gradients") == digest(STUDY, "gradients")
+  assert digest(harder, "transfer") == digest(STUDY, "transfer")
+  assert digest(harder, "stronger") != digest(STUDY, "stronger")
   along = dataclasses.replace(
     STUDY, protocol=dataclasses.replace(STUDY.protocol, along=7)
   )
@@ -181,7 +235,8 @@ def test_a_second_measurement_of_fewer_examples_leaves_the_accuracy(tmp_path):
 
 
 def test_the_pool_hands_on_what_was_measured_before(tmp_path, monkeypatch):
-  own = studies.member(STUDY, "mnist", ("image", "events"), "sr", 0)
+  wanted = ("gradients", "transfer")
+  own = studies.member(STUDY, "mnist", ("image", "events"), "sr", 0, wanted)
   seen = []
 
   def gradients(subject, earlier):
@@ -278,6 +333,77 @@ def test_union_and_rest_and_means():
   for wrong in ("transfer/l7/0", "union/3", "union/-1", "transfer/l2"):
     with pytest.raises(UsageError, match="a measure must be one of"):
       number(wrong)
+
+
+def harder(network, norm, *taken):
+  """The network with stronger attacks: 60 of 100 left by the chain, less."""
+  few = np.arange(100)
+  arrays = {"correct": few < 90, success(norm, 1): few >= 60}
+  for place, count in enumerate(taken):
+    end = 60 - sum(taken[:place])
+    broken = (few < end) & (few >= end - count)
+    arrays[STRONGER.format(norm=norm, place=place)] = broken
+  return network._replace(arrays={**network.arrays, "stronger": arrays})
+
+
+def harder_under_l1():
+  """The study, its contrasts and stronger attacks those of l1 alone."""
+  norms = {"l1": STUDY.protocol.stronger["l1"]}
+  question = STUDY.questions["norm_transfer"]
+  contrasts = [c for c in question.contrasts if "/l1" in c.measure]
+  asked = dataclasses.replace(question, contrasts=tuple(contrasts))
+  return dataclasses.replace(
+    STUDY,
+    protocol=dataclasses.replace(STUDY.protocol, stronger=norms),
+    questions={"norm_transfer": asked},
+  )
+
+
+def test_what_stronger_attacks_take_is_told_of_those_they_were_tried_on():
+  study = harder_under_l1()
+  plain = [flat("sr", seed, 100, 100) for seed in range(3)]
+  attacked = [
+    harder(plain[0], "l1", 5, 0, 1),
+    harder(plain[1], "l1", 7, 3, 0),
+    plain[2],
+  ]
+  by_seed = network_numbers.grouped(attacked)
+  (arms,) = by_seed.values()
+  taken = network_numbers.by_seed(study, arms["sr"], "taken/l1")
+  assert taken == pytest.approx({0: 0.06, 1: 0.10})
+  left = network_numbers.by_seed(study, arms["sr"], "stronger/l1")
+  assert left == pytest.approx({0: 0.54, 1: 0.50})
+  with pytest.raises(UsageError, match="a measure must be one of"):
+    network_numbers.number(study, plain[2], "taken/l1")
+  (section,) = stronger_attacks.sections(study, by_seed)
+  (row,) = section.tables[0].rows
+  assert row["seeds"] == 2
+  assert row["taken"] == pytest.approx(0.08)
+  assert [word.split()[-1] for word in row["attacks"].split("; ")] == [
+    "12",
+    "3",
+    "1",
+  ]
+  assert not stronger_attacks.sections(study, network_numbers.grouped(plain))
+
+
+def test_a_contrast_that_decides_is_told_beside_stronger_attacks():
+  networks = [
+    harder(flat(arm, seed, 100, 100), "l1", *taken)
+    for arm, counts in (
+      ("sr", [(20, 4, 0), (30, 0, 2)]),
+      ("conventional", [(10, 0, 0), (10, 0, 2)]),
+    )
+    for seed, taken in enumerate(counts)
+  ]
+  record = transfer_answer.answer(harder_under_l1(), networks, [])
+  (sentence,) = (
+    line for line in record.summary.split("\n") if "Stronger attacks" in line
+  )
+  assert "SR against conventional training under l1" in sentence
+  assert "2 seeds" in sentence
+  assert "+0.0 points [0.0, 0.0] by the chain" in sentence
+  assert "-17.0 points" in sentence  # -14 and -20
 
 
 def flat(arm, seed, linf, rest):
