@@ -71,8 +71,9 @@ class Network(NamedTuple):
   Attributes:
     init: ``(key, inputs) -> variables``.
     apply: ``(variables, inputs, *, rule, key=None, train=False,
-      states=None, window=None, precision=None) -> Forward``. `rule` is a
-      `BackwardRule`; `precision` is set by `models.at_precision`;
+      states=None, window=None, precision=None, kernel=None) -> Forward``.
+      `rule` is a `BackwardRule`; `precision` is set by `models.at_precision`,
+      `kernel` by `models.with_kernel`;
       `key` is consumed by stochastic encoders and dropout; `states` and
       `window`, a half-open pair of steps, run one segment of the time axis.
   """

@@ -33,6 +33,7 @@ import numpy as np
 
 from snnjax.arguments import describe
 from snnjax.interfaces import Array, State
+from snnjax.kernels.scan import check_kernel
 from snnjax.validation import (
   Constant,
   check_number,
@@ -57,6 +58,7 @@ class Neuron(NamedTuple):
     reset: (charged state, spikes) -> state.
     strict: whether it fires at drive > 0 instead of drive >= 0. It is part of
       the forward law, so every backward rule obeys it.
+    kernel: how its scan over time is computed, see `with_kernel`.
   """
 
   # Integration and drive are apart because a long scan carries the charged
@@ -66,6 +68,7 @@ class Neuron(NamedTuple):
   drive: Callable[[State], Array]
   reset: Callable[[State, Array], State]
   strict: bool = False
+  kernel: str = "auto"
 
 
 class Trainable(NamedTuple):
@@ -80,6 +83,31 @@ class Trainable(NamedTuple):
 
   initial: Mapping[str, Initial]
   build: Callable[[Mapping[str, Array]], Neuron]
+
+
+def with_kernel(neuron: Neuron | Trainable, kernel: str) -> Neuron | Trainable:
+  """Returns the neuron with its scan over time computed in another way.
+
+  Args:
+    neuron: any, or one whose constants a model trains.
+    kernel: "scan" computes it by JAX's own operations; "fused" by one kernel
+      forward and one backward, on a CUDA GPU, for neurons whose functions act
+      on every element alike, and is refused elsewhere; "auto" is "scan", as no
+      GPU has tried the other. Values and derivatives are the same but for
+      rounding. "fused" is for one device: of several each computes all.
+
+  Raises:
+    ValueError: if there is no such kernel, or the neuron is none.
+  """
+  check_neuron(neuron)
+  check_kernel(kernel)
+  if isinstance(neuron, Neuron):
+    return neuron._replace(kernel=kernel)
+
+  def build(parameters: Mapping[str, Array]) -> Neuron:
+    return neuron.build(parameters)._replace(kernel=kernel)
+
+  return neuron._replace(build=build)
 
 
 def check_neuron(neuron: Any, *, trainable: bool = True) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
+from jax.sharding import Mesh
 
 from experiments.configuration.schema import Config
 from snnjax import (
@@ -30,6 +31,8 @@ from snnjax.interfaces import (
   Trace,
   Variables,
 )
+from snnjax.kernels import scan
+from snnjax.storage import environment
 
 SURROGATES: Mapping[str, Callable[..., surrogates.Surrogate]] = {
   "triangle": surrogates.triangle,
@@ -215,6 +218,30 @@ def precision(config: Config) -> dict[str, str]:
     "finite differences in training": config.method.sr.precision,
     "attacks and measurements": config.evaluation.precision,
   }
+
+
+def kernel(config: Config) -> dict[str, str]:
+  """Returns how neurons of a run are computed, by purpose."""
+  chosen_kernels = {
+    "training": config.kernel,
+    "attacks and measurements": config.evaluation.kernel,
+  }
+  return {
+    purpose: scan.form_of(name) if name == "auto" else name
+    for purpose, name in chosen_kernels.items()
+  }
+
+
+def environment_of(config: Config, mesh: Mesh | None = None) -> dict[str, Any]:
+  """Returns what a run was made in, and how it computes.
+
+  Args:
+    config: the whole configuration.
+    mesh: of the devices it uses; None is one.
+  """
+  return environment.describe(
+    config.seed, precision(config), kernel(config), mesh
+  )
 
 
 def key(config: Config, purpose: str) -> Key:

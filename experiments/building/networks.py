@@ -17,6 +17,7 @@ from snnjax.interfaces import (
   State,
   Variables,
 )
+from snnjax.kernels import scan
 from snnjax.models.layers import BatchNorm
 
 RESETS = {
@@ -80,6 +81,30 @@ def network(config: Config, classes: int) -> Network:
   ((name, own),) = config.seen.items()
   kind = build.chosen(_KINDS, "model.kind", config.model.kind)
   return _naming(name, kind(config, own, _encoder(config, name, own), classes))
+
+
+def as_trained(config: Config, network: Network) -> Network:
+  """Returns the network as ``config.precision`` and ``config.kernel`` say.
+
+  Raises:
+    ValueError: the device has no such kernel.
+  """
+  return _computed(network, config.precision, config.kernel)
+
+
+def as_measured(config: Config, network: Network) -> Network:
+  """Returns it as the keys of the same names of ``config.evaluation`` say.
+
+  Raises:
+    ValueError: the device has no such kernel.
+  """
+  own = config.evaluation
+  return _computed(network, own.precision, own.kernel)
+
+
+def _computed(network: Network, precision: str, kernel: str) -> Network:
+  exact = models.at_precision(network, precision)
+  return models.with_kernel(exact, scan.form_of(kernel))
 
 
 def logits_under(
@@ -220,6 +245,7 @@ def _naming(name: str, inner: Network) -> Network:
     states: Mapping[str, State] | None = None,
     window: tuple[int, int] | None = None,
     precision: str | None = None,
+    kernel: str | None = None,
   ) -> Forward:
     return inner.apply(
       variables,
@@ -230,6 +256,7 @@ def _naming(name: str, inner: Network) -> Network:
       states=states,
       window=window,
       precision=precision,
+      kernel=kernel,
     )
 
   return Network(init, apply)

@@ -47,9 +47,10 @@ def method(config: Config, made: Network) -> Method | Objective:
 
   The network computes as exactly as ``config.precision`` says, in the attacks
   of adversarial training too; in finite differences, and whatever shares a pass
-  with them, as ``config.method.sr.precision`` says.
+  with them, as ``config.method.sr.precision`` says. Its neurons are computed as
+  ``config.kernel`` says.
   """
-  training = models.at_precision(made, config.precision)
+  training = networks.as_trained(config, made)
   name = config.method.name
   return build.chosen(METHODS, "method.name", name)(config, training)
 

@@ -81,6 +81,8 @@ SUITES = ("full", "quick", "standard")
 METHODS = ("vanilla", "sr", "hire", "adversarial", "sr_adversarial")
 # How exactly products are computed; see `snnjax.precision`.
 PRECISIONS = ("float32", "tf32", "bfloat16")
+# How neurons' scans are computed; see `snnjax.kernels.scan`.
+KERNELS = ("auto", "fused", "scan")
 SEEDS = Number(0, 2**32 - 1, whole=True)
 _SOME = Number(1, whole=True)
 _ANY = Number(0, whole=True)
@@ -410,6 +412,10 @@ class Evaluation:
     str,
     Key("of attacks and measurements; below float32: alarm", OneOf(PRECISIONS)),
   ] = "float32"
+  kernel: Annotated[
+    str,
+    Key("of neurons in attacks and measurements; as kernel", OneOf(KERNELS)),
+  ] = "auto"
   norms: Annotated[
     Texts,
     Key(
@@ -468,6 +474,10 @@ class Config:
     str,
     Key("of convolutions and dense layers in training", OneOf(PRECISIONS)),
   ] = "float32"
+  kernel: Annotated[
+    str,
+    Key("of neurons in training; auto: scan; fused: CUDA", OneOf(KERNELS)),
+  ] = "auto"
   data: Data = field(default_factory=Data)
   modalities: Modalities = field(default_factory=Modalities)
   model: Model = field(default_factory=Model)
@@ -529,7 +539,13 @@ CHANGEABLE = (
 
 # They came after configurations were recorded. With their default, as it was
 # done before, they are not written: digests and files stay what they were.
-ADDED = ("precision", "evaluation.precision", "method.sr.precision")
+ADDED = (
+  "precision",
+  "evaluation.precision",
+  "method.sr.precision",
+  "kernel",
+  "evaluation.kernel",
+)
 
 
 def of_modalities(*names: str) -> tuple[str, ...]:
@@ -547,8 +563,8 @@ NETWORK = (
   "model",
   *of_modalities("encoder", "channels", "shrink", "standardize"),
 )
-# The same, as exactly as it is measured.
-MEASURED = (*NETWORK, "evaluation.precision")
+# The same, as it is measured.
+MEASURED = (*NETWORK, "evaluation.precision", "evaluation.kernel")
 # What a modality has beside the keys of all: how it is recorded.
 _COMMON = [each.name for each in dataclasses.fields(Modality)]
 RECORDING = tuple(
@@ -559,6 +575,7 @@ RECORDING = tuple(
 TRAINING = (
   "seed",
   "precision",
+  "kernel",
   "data",
   "modalities",
   "model",

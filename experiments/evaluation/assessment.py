@@ -203,9 +203,7 @@ def assess(
     Preempted: as `should_stop` wanted; run again to go on.
   """
   mesh = shared_parts.devices.mesh
-  environment.record(
-    folder, environment.describe(config.seed, build.precision(config), mesh)
-  )
+  environment.record(folder, build.environment_of(config, mesh))
   batch = test_batch(config, splits)
   _check_box(shared_parts, batch)
   stopping.stop_before("the evaluation", should_stop)

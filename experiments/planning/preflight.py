@@ -5,6 +5,7 @@ from experiments.command import exits
 from experiments.configuration import validity
 from experiments.configuration.schema import Config
 from experiments.planning import attack_grid, suites
+from snnjax.kernels import scan
 
 
 def check(config: Config) -> None:
@@ -37,4 +38,5 @@ def resolved(config: Config) -> Config:
   whole = suites.resolved(config)
   with exits.blame_configuration():
     attack_grid.plan(whole)
+    scan.form_of(whole.evaluation.kernel)
   return whole

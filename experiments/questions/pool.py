@@ -224,9 +224,7 @@ class Work:
           "parameters": origins.weights(place),
           "data set": origins.training(own.config)["data"],
           "cpu seconds": round(time.process_time() - begun, 1),
-          "environment": environment.describe(
-            own.seed, build.precision(own.config), self.devices.mesh
-          ),
+          "environment": build.environment_of(own.config, self.devices.mesh),
         }
         results.write_arrays(self._study, own, whole, name, arrays)
         files.write_sealed(whole / f"{name}.json", noted)

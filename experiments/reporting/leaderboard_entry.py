@@ -111,6 +111,7 @@ def entry(assessed: Assessed, config: Config, *, alone: bool) -> Entry:
     software=_software(session),
     made_from=assessed.made_from,
     precision=build.precision(run_config),
+    kernel=build.kernel(run_config),
   )
 
 

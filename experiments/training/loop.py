@@ -122,12 +122,9 @@ def fit(
     DataError: the inputs are not float32 in 0..1.
   """
   shared = shared or Shared()
-  seen = environment.describe(
-    config.seed, build.precision(config), shared.devices.mesh
-  )
   devices = shared.devices
   if devices.writes:
-    environment.record(folder, seen)
+    environment.record(folder, build.environment_of(config, devices.mesh))
 
   def agreed_stop() -> bool:
     return devices.agree(should_stop())

@@ -18,7 +18,7 @@ from experiments.building.shared import Shared
 from experiments.configuration import schema, settings
 from experiments.configuration.schema import Config
 from experiments.runs import origins
-from snnjax import losses, models, prng
+from snnjax import losses, prng
 from snnjax import training as steps
 from snnjax.data import augmentation
 from snnjax.interfaces import Batch, Key, Network, Variables
@@ -115,13 +115,11 @@ def network_of(config: Config, classes: int, shared: Shared) -> Network:
 
 
 def measured_network(config: Config, classes: int, shared: Shared) -> Network:
-  """Returns `network_of`, as exact as ``config.evaluation.precision`` says."""
+  """Returns `network_of`, computed as ``config.evaluation`` says."""
   return shared.get(
     "network",
     [settings.part(config, schema.MEASURED), classes],
-    lambda: models.at_precision(
-      network_of(config, classes, shared), config.evaluation.precision
-    ),
+    lambda: networks.as_measured(config, network_of(config, classes, shared)),
   )
 
 
@@ -147,7 +145,7 @@ def build_programs(
     devices: which a batch's rows are split over.
   """
   rule = build.rule(config, config.model.rule)
-  measured = models.at_precision(network, config.evaluation.precision)
+  measured = networks.as_measured(config, network)
 
   @functools.partial(jax.jit, donate_argnums=1)
   def step(

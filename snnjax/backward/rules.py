@@ -326,7 +326,9 @@ def _run(
   if state is None:
     state = neuron.init(currents[0])
   varying = surrogate.parameters if per_step else None
-  state, (spikes, drive) = neuron_scan(charge, fire, state, (currents, varying))
+  state, (spikes, drive) = neuron_scan(
+    charge, fire, state, (currents, varying), kernel=neuron.kernel
+  )
   return Trace(spikes, drive, state)
 
 

@@ -5,6 +5,7 @@ from snnjax.submodules import lazily
 __all__ = [
   "convolution",
   "cpu",
+  "gpu",
   "isolate",
   "order_statistics",
   "pooling",

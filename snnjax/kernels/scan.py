@@ -1,5 +1,6 @@
 """The neuron scan over time."""
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import jax
@@ -7,15 +8,45 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnjax.interfaces import Array, PyTree
+from snnjax.kernels.gpu import devices
 
 Charge = Callable[[PyTree, PyTree], PyTree]
 Fire = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
+
+# How a scan is computed: "fused" is `gpu.fused`, "scan" what is in this file.
+KERNELS = ("auto", "fused", "scan")
 
 # Inside a network, all steps spelled out train 2 to 5 times faster than a loop
 # for T = 4 to 128 and 8e2 to 3e6 neurons, as XLA then fuses the scan with its
 # neighbours; a loop unrolled in part is the slowest of all. But compilation
 # grows with T: twice a loop's at 64 steps, four times at 128.
 _MOST_STEPS = 32
+
+
+def form_of(kernel: str) -> str:
+  """Returns "fused" or "scan", whichever a choice means where JAX computes.
+
+  Args:
+    kernel: one of `KERNELS`. "auto" is "scan" on every platform, until a GPU
+      has shown that the fused kernels are right there, and faster.
+
+  Raises:
+    ValueError: if it is none, or "fused" on a device that has no such kernels;
+      it names the device.
+  """
+  check_kernel(kernel)
+  if kernel == "fused":
+    devices.check_device()
+    return kernel
+  return "scan"
+
+
+def check_kernel(kernel: str) -> None:
+  """Raises ValueError unless this is one of `KERNELS`."""
+  if kernel not in KERNELS:
+    raise ValueError(
+      f"kernel must be one of {', '.join(KERNELS)}; got {kernel!r}"
+    )
 
 
 def neuron_scan(
@@ -25,6 +56,7 @@ def neuron_scan(
   inputs: PyTree,
   *,
   unroll: bool | None = None,
+  kernel: str = "auto",
 ) -> tuple[PyTree, PyTree]:
   """Runs neurons over the leading time axis.
 
@@ -43,16 +75,24 @@ def neuron_scan(
     unroll: whether to spell out all steps. By default, up to 32 of them. A
       layer alone, outside any network, is faster in a loop if it is
       differentiated or has more than about 8 steps.
+    kernel: "scan", or "fused" for one kernel each way on a CUDA GPU, which
+      takes no `unroll`; see `form_of` and `gpu.fused`.
 
   Returns:
     The state after the last step, and the outputs as [T, ...] arrays.
 
   Raises:
-    ValueError: if the inputs have no arrays or differ in T.
+    ValueError: if the inputs have no arrays or differ in T, or the kernel is
+      "fused" and the device or the neuron has none.
   """
+  chosen = form_of(kernel)
   steps = _steps(inputs)
   if not steps:
     return neuron_scan_reference(charge, fire, state, inputs)
+  if chosen == "fused":
+    # Pallas takes longer to import than all of JAX.
+    fused = importlib.import_module("snnjax.kernels.gpu.fused")
+    return fused.fused_scan(charge, fire, state, inputs)
   if unroll is None:
     unroll = steps <= _MOST_STEPS
   form = _run_unrolled if unroll else _run_loop

@@ -2,7 +2,13 @@
 
 from snnjax.models.convolutional import cnn
 from snnjax.models.multimodal import fusion
-from snnjax.models.network import Branch, at_precision, build, classifier
+from snnjax.models.network import (
+  Branch,
+  at_precision,
+  build,
+  classifier,
+  with_kernel,
+)
 from snnjax.models.perceptron import mlp
 from snnjax.models.vgg_networks import hire_style, sr_style, vgg
 
@@ -17,6 +23,7 @@ __all__ = [
   "mlp",
   "sr_style",
   "vgg",
+  "with_kernel",
 ]
 
 

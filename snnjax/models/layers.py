@@ -42,6 +42,8 @@ class Context(NamedTuple):
       that is not named starts at rest.
     precision: of convolutions and dense products, one of `precision.NAMES`;
       None follows JAX's setting.
+    kernel: of the neurons' scans, see `neurons.with_kernel`; None is each
+      neuron's own.
   """
 
   rule: BackwardRule
@@ -50,6 +52,7 @@ class Context(NamedTuple):
   key: Key | None
   states: Mapping[str, State]
   precision: str | None = None
+  kernel: str | None = None
 
 
 def over_time(layer: Callable[[Array], Array], sequence: Array) -> Array:
@@ -271,6 +274,8 @@ class Spiking(nn.Module):
           sequence.dtype,
         )
       neuron = neuron.build(constants)
+    if context.kernel is not None:
+      neuron = neuron._replace(kernel=context.kernel)
     name = "/".join(self.path)
     # A constant current arrives as one step; a view, not T copies.
     currents = jnp.broadcast_to(sequence, (context.steps, *sequence.shape[1:]))

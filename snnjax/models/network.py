@@ -24,7 +24,7 @@ from snnjax.interfaces import (
   State,
   Variables,
 )
-from snnjax.kernels.scan import neuron_scan
+from snnjax.kernels.scan import check_kernel, neuron_scan
 from snnjax.models.layers import Context, Dense, Maker, Stack, Traces
 from snnjax.precision import check_name
 from snnjax.prng import batch_size, fold_in
@@ -142,9 +142,12 @@ def build(
     states: Mapping[str, State] | None = None,
     window: tuple[int, int] | None = None,
     precision: str | None = None,
+    kernel: str | None = None,
   ) -> Forward:
     check_rule(rule)
     check_name(precision)
+    if kernel is not None:
+      check_kernel(kernel)
     start, stop = window or (0, steps)
     if not 0 <= start < stop <= steps:
       raise ValueError(
@@ -153,7 +156,9 @@ def build(
       )
     encoded = sequences(inputs, key, (start, stop))
     _check_weights(encoded, variables)
-    context = Context(rule, stop - start, train, key, states or {}, precision)
+    context = Context(
+      rule, stop - start, train, key, states or {}, precision, kernel
+    )
     results, updated = module.apply(
       variables, encoded, context, mutable=["batch_stats"] if train else []
     )
@@ -187,15 +192,41 @@ def at_precision(network: Network, name: str | None) -> Network:
   """
   check_network(network)
   check_name(name)
+  return _computed(network, "precision", name)
+
+
+def with_kernel(network: Network, kernel: str | None) -> Network:
+  """Returns the network with the scans of its neurons computed by a kernel.
+
+  The integration of `readouts.membrane`, over as many neurons as classes,
+  remains a scan.
+
+  Args:
+    network: one of this package, or any whose `apply` takes ``kernel``.
+    kernel: "auto", "fused" or "scan", see `neurons.with_kernel`; None is each
+      neuron's own.
+
+  Raises:
+    ValueError: if the network is none, its `apply` takes no kernel, or there is
+      no such kernel. A kernel that cannot run here is refused by `apply`.
+  """
+  check_network(network)
+  if kernel is not None:
+    check_kernel(kernel)
+  return _computed(network, "kernel", kernel)
+
+
+def _computed(network: Network, option: str, value: str | None) -> Network:
+  """The network with an option of its `apply` set; a ValueError without it."""
   try:
-    inspect.signature(network.apply).bind_partial(precision=name)
+    inspect.signature(network.apply).bind_partial(**{option: value})
   except TypeError:
     raise ValueError(
-      "network must have an apply that takes precision=...; this one's does "
+      f"network must have an apply that takes {option}=...; this one's does "
       "not, and would be computed as before: those of snnjax.models do"
     ) from None
   return network._replace(
-    apply=functools.partial(network.apply, precision=name)
+    apply=functools.partial(network.apply, **{option: value})
   )
 
 

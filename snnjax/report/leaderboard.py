@@ -127,6 +127,8 @@ class Entry(NamedTuple):
     made_from: what the numbers were made from, by name a SHA-256.
     precision: how exactly products were computed, by purpose, such as
       "training" and "attacks and measurements"; None where that is not known.
+    kernel: how neurons were computed, "scan" or "fused", by purpose; None
+      where that is not known.
   """
 
   paper: Paper
@@ -142,6 +144,7 @@ class Entry(NamedTuple):
   software: Mapping[str, str]
   made_from: Mapping[str, str]
   precision: Mapping[str, str] | None = None
+  kernel: Mapping[str, str] | None = None
 
 
 def document(entries: Sequence[Entry]) -> dict[str, Any]:
@@ -254,11 +257,10 @@ def check(entry: Entry) -> None:
     digest = entry.made_from.get(name)
     if not _DIGEST.fullmatch(digest or ""):
       _refuse(f"made_from.{name}", digest, "a SHA-256")
-  if entry.precision is not None and not (
-    entry.precision and all(map(_is_text, entry.precision.values()))
-  ):
-    came = dict(entry.precision)
-    _refuse("precision", came, "None, or a name for each purpose")
+  for field in ("precision", "kernel"):
+    names: Mapping[str, str] | None = getattr(entry, field)
+    if names is not None and not (names and all(map(_is_text, names.values()))):
+      _refuse(field, dict(names), "None, or a name for each purpose")
   for name in ("python", "snnjax", "jax"):
     if not entry.software.get(name):
       _refuse(f"software.{name}", entry.software.get(name), "a version")

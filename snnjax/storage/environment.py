@@ -40,6 +40,7 @@ _VOLATILE = ("command_line", "wall")
 def describe(
   seed: int | None = None,
   precision: Mapping[str, str] | None = None,
+  kernel: Mapping[str, str] | None = None,
   mesh: Mesh | None = None,
 ) -> dict[str, Any]:
   """Describes the process, for environment.json.
@@ -48,12 +49,13 @@ def describe(
     seed: the run's, recorded beside the rest.
     precision: how exactly products are computed, by purpose; recorded too. None
       where that is not one for all.
+    kernel: how neurons' scans are computed, by purpose; the same.
     mesh: the devices that the run uses; None is one.
 
   Returns:
     Versions of Python and the packages (None where one is not installed),
     platform, devices, JAX's relevant settings, the commit of the source tree
-    (None outside one), seed, precision and command line.
+    (None outside one), seed, precision, kernel and command line.
   """
   return {
     "python": platform.python_version(),
@@ -71,6 +73,7 @@ def describe(
     "commit": commit(),
     "seed": seed,
     "precision": None if precision is None else dict(precision),
+    "kernel": None if kernel is None else dict(kernel),
     "command_line": sys.argv,
   }
 

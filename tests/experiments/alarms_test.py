@@ -102,6 +102,7 @@ def test_the_worst_case_breaks_the_masked_network(masked):
   assert row["epsilon"] == {"linf": {"image": 0.3}}
   assert row["examples"] == 128
   assert set(row["precision"].values()) == {"float32"}
+  assert set(row["kernel"].values()) == {"scan"}
 
 
 def test_an_evaluation_below_float32_raises_an_alarm(masked):
@@ -109,6 +110,7 @@ def test_an_evaluation_below_float32_raises_an_alarm(masked):
   told = report_run.load(masked, made)
   (session,) = environment.read(told.folder)
   assert set(session["precision"].values()) == {"float32"}
+  assert set(session["kernel"].values()) == {"scan"}
   for name in ("float32", "tf32", "bfloat16"):
     config = settings.override(told.config, "evaluation.precision", name)
     alarms = alarm_findings.alarms(told._replace(config=config))

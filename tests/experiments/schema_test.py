@@ -11,12 +11,13 @@ from experiments.building import build, networks, sources, training_methods
 from experiments.command.exits import DataError, UsageError
 from experiments.configuration import schema, settings, validity
 from experiments.evaluation import evaluation_folders
-from experiments.planning import attack_grid, suites
+from experiments.planning import attack_grid, preflight, suites
 from experiments.runs import launch
 from experiments.training import programs, training_run
 from snnjax import precision
 from snnjax.evaluation.planning import EVERYTHING
 from snnjax.interfaces import Batch
+from snnjax.kernels import scan
 from snnjax.storage import workdir
 from tests import tiny_runs
 
@@ -34,6 +35,8 @@ def test_every_key_is_known_and_its_default_allowed(name):
     ("precision", precision.NAMES),
     ("evaluation.precision", precision.NAMES),
     ("method.sr.precision", precision.NAMES),
+    ("kernel", scan.KERNELS),
+    ("evaluation.kernel", scan.KERNELS),
     ("data.modalities", sources.TABLE),
     ("model.readout", networks.READOUTS),
     ("model.neuron.reset", networks.RESETS),
@@ -240,3 +243,14 @@ def test_a_platform_that_is_not_there_is_named_in_one_line(tmp_path):
   assert "JAX_PLATFORMS=cuda: JAX finds no such device" in err
   assert "Traceback" not in err
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["kernel", "evaluation.kernel"])
+def test_a_kernel_that_cannot_run_is_refused_before_anything_is_written(key):
+  config = settings.override(settings.load("base"), key, "fused")
+  assert build.kernel(config) == {
+    "training": "fused" if key == "kernel" else "scan",
+    "attacks and measurements": "scan" if key == "kernel" else "fused",
+  }
+  with pytest.raises(UsageError, match=r"needs a CUDA GPU .* cpu \(cpu\)"):
+    preflight.check(config)

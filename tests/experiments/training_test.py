@@ -52,6 +52,7 @@ def test_the_workdir_has_everything(whole):
   assert checkpoints.steps(whole / "checkpoints") == (6, 9, 10)
   (session,) = environment.read(whole)
   assert set(session["precision"].values()) == {"float32"}
+  assert set(session["kernel"].values()) == {"scan"}
   assert session["seed"] == 0
   assert session["packages"]["jax"]
 

@@ -9,12 +9,15 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from snnjax import neurons, surrogates
+from snnjax.kernels.gpu.fused import fused_scan
 from snnjax.kernels.scan import neuron_scan, neuron_scan_reference
 
 FORMS = [
   functools.partial(neuron_scan, unroll=True),
   functools.partial(neuron_scan, unroll=False),
 ]
+# In the interpreter, and as platforms other than CUDA compute it.
+FUSED = [functools.partial(fused_scan, interpret=inside) for inside in (1, 0)]
 
 
 def charge(state, now):
@@ -113,7 +116,7 @@ def rematerialised(scan):
   return jax.grad(jax.checkpoint(loss(scan)), (0, 1))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, *FUSED])
 @pytest.mark.parametrize(
   "transform", [first_order, second_order, mapped, rematerialised]
 )

@@ -1,0 +1,14 @@
+"""One kernel for a neuron's scan forward, and one backward, for CUDA."""
+
+from snnjax.submodules import lazily
+
+__all__ = [
+  "devices",
+  "elementwise",
+  "fused",
+  "primitives",
+  "steps",
+  "triton",
+]
+
+__getattr__, __dir__ = lazily(__name__, __all__)
