@@ -44,7 +44,7 @@ from experiments.runs import origins
 from experiments.sweeping import claims
 from experiments.training import programs, training_run
 from snnjax import attacks
-from snnjax.storage import environment, files, workdir
+from snnjax.storage import files, workdir
 
 NETWORKS = "networks"
 RESULTS = "results"
