@@ -271,6 +271,16 @@ def test_packets_that_contradict_themselves_are_refused(packet, message):
       aedat_31.decode(content + packet + rest, "x")
 
 
+def test_times_before_the_clock_begins_are_refused():
+  head = event_files.aedat_31(event_files.sample(DVS128, 0))
+  early = event_files.polarity(1 << 31, 1, 2, 1)
+  content = head + event_files.packet(1, 1, [early, EVENT])
+  with pytest.raises(RecordingError, match="t must not be negative; got -2147"):
+    aedat_31.decode(content, "x")
+  read = aedat_31.decode(content, "x", strict=False)
+  assert (len(read.events.t), read.offset) == (0, len(head) + 28)
+
+
 def test_the_first_of_two_faults_of_aedat_31_is_told():
   """An event outside the sensor before a packet that counts wrongly."""
   head = event_files.aedat_31(event_files.sample(DVS128, 0))

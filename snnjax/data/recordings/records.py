@@ -97,6 +97,9 @@ def checked(draft: Draft, source: str, *, strict: bool) -> Recording:
   """
   listed, kept, fault = draft.events, draft.kept, draft.fault
   unsound = events.first_fault(listed)
+  if len(listed.t) and listed.t[0] < 0:  # before any that falls
+    reason = f"t must not be negative; got {listed.t[0]}"
+    unsound = events.Fault(0, reason)
   if unsound is not None:
     row = unsound.number
     if kept is not None:
