@@ -28,8 +28,8 @@ _ELEMENTWISE = frozenset(
       "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil",
       "clamp convert_element_type cos cosh div eq exp exp2 expm1 floor ge gt",
       "integer_pow is_finite le log log1p logistic lt max min mul ne neg",
-      "nextafter not or pow rem replace_derivative rsqrt select_n sign sin sinh",
-      "sqrt square stop_gradient sub tan tanh xor",
+      "nextafter not or pow rem replace_derivative rsqrt select_n sign sin",
+      "sinh sqrt square stop_gradient sub tan tanh xor",
     ]
   ).split()
 )
