@@ -7,6 +7,7 @@ __all__ = [
   "elementwise",
   "fused",
   "primitives",
+  "scans",
   "steps",
   "triton",
 ]

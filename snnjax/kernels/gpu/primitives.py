@@ -5,7 +5,7 @@
     cotangents of what they were computed from
 
 On CUDA `forward` and `cotangents` are the kernels of `triton`. Everything else
-is the plain form, `steps`: other platforms, forward derivatives, and whatever
+is the plain form, `scans`: other platforms, forward derivatives, and whatever
 is differentiated twice. Under vmap the mapped axis joins the groups.
 """
 
@@ -20,7 +20,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from snnjax.interfaces import Array
-from snnjax.kernels.gpu import steps, triton
+from snnjax.kernels.gpu import scans, triton
 from snnjax.kernels.gpu.steps import Flags, Moved, Size, Step, fill, pick
 
 
@@ -106,7 +106,7 @@ def _anywhere_forward(
   if task.interpret:
     return _cuda_forward(*operands, task=task, wanted=wanted)
   parts = _split(operands, *_operands(task.step))
-  results = steps.forward(task.step, task.size, *parts)
+  results = scans.forward(task.step, task.size, *parts)
   return pick([value for group in results for value in group], wanted)
 
 
@@ -122,7 +122,7 @@ def _compute_tangents(
 ) -> list[Array]:
   at, moving = _point(operands, task.step, needed)
   parts = _split(moving, *(pick(flags, flags) for flags in moved))
-  results = steps.tangents(task.step, task.size, moved, at, parts)
+  results = scans.tangents(task.step, task.size, moved, at, parts)
   return pick([value for group in results for value in group], wanted)
 
 
@@ -134,7 +134,7 @@ def _anywhere_cotangents(
       *operands, task=task, needed=needed, moved=moved, given=given
     )
   at, parts = _pulled(operands, task.step, needed, given)
-  results = steps.cotangents(task.step, task.size, moved, at, parts)
+  results = scans.cotangents(task.step, task.size, moved, at, parts)
   return [value for group in results for value in group]
 
 
@@ -221,7 +221,7 @@ def _transpose_tangents(
   moving = sum(map(sum, moved))
   fixed, linear = operands[:-moving], operands[-moving:]
   if not any(there):
-    return [None] * len(fixed) + [ad.Zero(x.aval) for x in linear]
+    return [None] * len(operands)
   results = _cotangents.bind(
     *fixed,
     *pick(cotangents, there),
@@ -231,7 +231,7 @@ def _transpose_tangents(
     given=there,
   )
   sums = [
-    _sum_to(result, x.aval.shape)
+    _sum_to(result, x.aval.shape) if ad.is_undefined_primal(x) else None
     for result, x in zip(results, linear, strict=True)
   ]
   return [None] * len(fixed) + sums

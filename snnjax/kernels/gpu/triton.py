@@ -1,6 +1,6 @@
 """The two kernels, in Pallas for CUDA: `forward` and `cotangents`.
 
-They compute what the functions of the same names in `steps` do, on the same
+They compute what the functions of the same names in `scans` do, on the same
 arrays, each in one pass: a program holds the state of a block of neurons and
 walks over the steps, so that every array is read or written once. This file is
 all that knows Pallas: another language would replace these two functions.
