@@ -6,7 +6,7 @@ from typing import Any
 from experiments.configuration import study as studies
 from experiments.configuration.study import Study
 from experiments.questions import network_numbers, seed_pairs, wording
-from experiments.questions.contrasts import Findings
+from experiments.questions.contrasts import Compared, Findings
 from experiments.questions.network_numbers import Cell, Grouped
 from experiments.questions.results import Measured
 from snnjax.replication import Contrast
@@ -75,33 +75,40 @@ def sentences(findings: Findings) -> list[str]:
   Args:
     findings: what the networks say.
   """
-  study, question = findings.study, findings.question
+  study = findings.study
   told = []
   for each in findings.compared:
-    contrast = each.contrast
-    kind, _, norm = contrast.measure.removesuffix("/mean").partition("/")
-    if not each.decides or kind != "transfer" or contrast.matched:
+    kind, _, norm = each.contrast.measure.removesuffix("/mean").partition("/")
+    as_they_are = kind == "transfer" and not each.contrast.matched
+    if not each.decides or not as_they_are:
       continue
-    arms = findings.networks[each.cell]
+    if norm not in study.protocol.stronger:
+      continue
     by_chain, by_all = (
-      seed_pairs.difference(
-        *(
-          network_numbers.by_seed(study, arms.get(arm, {}), f"{path}/{norm}")
-          for arm in (contrast.treated, contrast.control)
-        ),
-        question.alpha,
-      )
+      _difference(findings, each, f"{path}/{norm}")
       for path in ("chain", "stronger")
     )
     if by_chain and by_all:
       told.append(
-        f"Stronger attacks, {contrast.name} ({each.cell.words}), "
-        f"{by_all.replicates} seeds: of the first "
-        f"{study.protocol.stronger_examples} examples at the middle radius "
-        f"{_interval(by_chain)} by the chain that decides, {_interval(by_all)} "
-        "when restarts, targets and attacks without a gradient are added."
+        f"Stronger attacks, {each.name}, {by_all.replicates} seeds: of the "
+        f"first {study.protocol.stronger_examples} examples at the middle "
+        f"radius {_interval(by_chain)} by the chain that decides, "
+        f"{_interval(by_all)} when restarts, targets and attacks without a "
+        "gradient are added."
       )
   return told
+
+
+def _difference(
+  findings: Findings, compared: Compared, path: str
+) -> Contrast | None:
+  """The arms of a contrast, by another number of their networks."""
+  arms = findings.networks[compared.cell]
+  treated, control = (
+    network_numbers.by_seed(findings.study, arms.get(arm, {}), path)
+    for arm in (compared.contrast.treated, compared.contrast.control)
+  )
+  return seed_pairs.difference(treated, control, findings.question.alpha)
 
 
 def _interval(difference: Contrast) -> str:
