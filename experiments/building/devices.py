@@ -49,7 +49,19 @@ class Devices(NamedTuple):
     return 1 if self.mesh is None else self.mesh.size
 
   def check(self, config: Config) -> None:
-    """Raises UsageError unless every device gets as much of a batch."""
+    """Raises UsageError unless the devices can train together.
+
+    Each gets as much of a batch. XLA would gather it all for a fused kernel.
+    """
+    for key, kernel in (
+      ("kernel", config.kernel),
+      ("evaluation.kernel", config.evaluation.kernel),
+    ):
+      if self.size > 1 and kernel == "fused":
+        raise UsageError(
+          f"{key} must be scan or auto where {self.size} devices train; got "
+          f"'fused'. Give --config.{key}=scan, or --mesh=data:1"
+        )
     rows = config.train.batch_size
     if rows % self.size:
       fits = [n for n in range(1, self.size) if rows % n == 0]

@@ -95,7 +95,11 @@ def shape(config: Config) -> dict[str, Any]:
     config: the whole configuration.
   """
   unread = (*TRACED, *_OUTSIDE, *schema.LATER)
-  read = [key for key in schema.KEYS if not schema.covers(unread, key)]
+  read = [
+    key
+    for key in schema.KEYS
+    if key in schema.MEASURED or not schema.covers(unread, key)
+  ]
   return settings.part(config, read)
 
 

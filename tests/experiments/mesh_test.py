@@ -216,6 +216,14 @@ def test_the_default_is_all_devices_and_one_is_no_mesh():
   assert devices.ALONE.mesh is None
 
 
+@pytest.mark.parametrize("key", ["kernel", "evaluation.kernel"])
+def test_a_fused_kernel_is_for_one_device(key, two):
+  config = tiny_runs.config({key: "fused"})
+  devices.ALONE.check(config)
+  with pytest.raises(UsageError, match=f"^{key} must be scan or auto where 2"):
+    two.check(config)
+
+
 def test_a_batch_that_the_mesh_does_not_divide_is_refused(two, tmp_path):
   odd = tiny_runs.config({"train.batch_size": "33"})
   with pytest.raises(UsageError) as refused:

@@ -249,6 +249,9 @@ def test_what_a_program_takes_as_an_argument_shapes_none():
     "method.adversarial.norms": "linf,l1",
     "optimizer.kind": "sgd",
     "train.batch_size": "16",
+    # Of the networks that validation measures.
+    "evaluation.precision": "tf32",
+    "evaluation.kernel": "scan",
   }.items():
     assert shape(**{key: text}) != base, key
 
