@@ -368,7 +368,8 @@ def start(
 
     def check_and_run() -> None:
       # What joins other processes asks for devices after that.
-      if devices and not flags.FLAGS.get_flag_value("distributed", None):
+      joins = "distributed" in flags.FLAGS and flags.FLAGS["distributed"].value
+      if devices and not joins:
         _check_platform()
       body()
 
