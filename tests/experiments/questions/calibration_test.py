@@ -42,7 +42,9 @@ def study():
       "method.sr.estimator": "jvp",
     },
   )
-  protocol = dataclasses.replace(own.protocol, transfer_norms=("linf",))
+  protocol = dataclasses.replace(
+    own.protocol, transfer_norms=("linf",), stronger={}
+  )
   return dataclasses.replace(own, base=base, protocol=protocol)
 
 
