@@ -226,21 +226,22 @@ def _arms_section(study: Study, networks: Grouped) -> Section:
 def _matched_section(findings: Findings) -> Section:
   """The contrasts at equal accuracy, size and firing rate."""
   rows: list[dict[str, Any]] = []
-  study = findings.study
-  for contrast in findings.question.contrasts:
-    for cell, arms in findings.networks.items():
-      for title, estimate in contrasts.adjusted(study, contrast, arms).items():
-        rows.append(
-          {
-            "contrast": contrast.name,
-            **cell.row,
-            "matched": title,
-            "difference": estimate.estimate,
-            "low": estimate.low,
-            "high": estimate.high,
-            "inflation": estimate.variance_inflation,
-          }
-        )
+  for each in findings.compared:
+    contrast, cell = each.contrast, each.cell
+    arms = findings.networks[cell]
+    matched = contrasts.adjusted(findings.study, contrast, arms)
+    rows += [
+      {
+        "contrast": contrast.name,
+        **cell.row,
+        "matched": title,
+        "difference": estimate.estimate,
+        "low": estimate.low,
+        "high": estimate.high,
+        "inflation": estimate.variance_inflation,
+      }
+      for title, estimate in matched.items()
+    ]
   return Section(
     "At equal accuracy, size and firing rate",
     "The difference of the two arms in a regression over their networks on the "
