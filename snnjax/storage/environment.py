@@ -74,7 +74,11 @@ def describe(
     "seed": seed,
     "precision": None if precision is None else dict(precision),
     "kernel": None if kernel is None else dict(kernel),
-    "command_line": sys.argv,
+    # Where the program lies says whose machine it was.
+    "command_line": [
+      *(pathlib.Path(program).name for program in sys.argv[:1]),
+      *sys.argv[1:],
+    ],
   }
 
 

@@ -199,8 +199,10 @@ for i in itertools.count():
   run.close()
 
 
-def test_the_environment_is_described(folder):
+def test_the_environment_is_described(folder, monkeypatch):
+  monkeypatch.setattr("sys.argv", ["/home/somebody/train.py", "--seed=3"])
   described = environment.describe(seed=3)
+  assert described["command_line"] == ["train.py", "--seed=3"]
   assert described["seed"] == 3
   assert described["backend"] == "cpu"
   assert len(described["devices"]) == 2
