@@ -90,16 +90,15 @@ def stronger(subject: Subject, measured: Mapping[str, np.ndarray]) -> Arrays:
   arrays: Arrays = {"label": measured["label"][:count], "correct": correct}
   for norm in protocol.stronger:
     path = ATTACK.format(norm=norm, level=protocol.level, field="success")
-    arrays[path] = fallen = measured[path][:count].copy()
-    cases = attack_chains.stronger(subject, norm)
-    for place, (name, case) in enumerate(cases.items()):
-      rows = np.flatnonzero(correct & ~fallen)
-      harder = _evaluate(subject, {name: case}, rows, _FEW)
-      (outcome,) = harder.attacks.values()
+    arrays[path] = fallen = measured[path][:count]
+    rows = np.flatnonzero(correct & ~fallen)
+    harder = _evaluate(
+      subject, attack_chains.stronger(subject, norm), rows, _FEW
+    )
+    for place, outcome in enumerate(harder.attacks.values()):
       broken = np.zeros(count, bool)
       broken[rows] = outcome.success
       arrays[STRONGER.format(norm=norm, place=place)] = broken
-      fallen = fallen | broken
   return small(arrays)
 
 

@@ -7,6 +7,7 @@ Everything that decides stands here.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -295,6 +296,15 @@ def _base(epochs: int, channels: tuple[int, ...], steps: int = 4) -> Config:
   )
 
 
+# What crafted noise does to gradients, against as many updates without it.
+_sparser = functools.partial(
+  Contrast,
+  treated="hire",
+  control="no_noise",
+  unit="in log participation ratio",
+  alternative="less",
+  smallest_effect=0.05,
+)
 _SPARSITY = Question(
   text=(
     "Do multimodal spiking networks trained with crafted input noise keep "
@@ -313,16 +323,11 @@ _SPARSITY = Question(
   data=("mnist", "svhn"),
   measurements=("gradients",),
   contrasts=(
-    Contrast(
+    _sparser(
       name="crafted noise against none",
       claim="crafted noise leaves sparser gradients at adversarial inputs "
       "than the same updates without noise",
-      treated="hire",
-      control="no_noise",
       measure="mean/margin/linf/own/whole/log_participation_ratio",
-      unit="in log participation ratio",
-      alternative="less",
-      smallest_effect=0.05,
     ),
     Contrast(
       name="crafted noise against conventional training",
@@ -338,16 +343,11 @@ _SPARSITY = Question(
     ),
     # Written down after the first networks were seen: they decide nothing.
     *(
-      Contrast(
+      _sparser(
         name=f"crafted noise against none, {point}",
         claim=f"crafted noise leaves sparser gradients {place} than the same "
         "updates without noise",
-        treated="hire",
-        control="no_noise",
         measure=f"mean/margin/{point}/own/whole/log_participation_ratio",
-        unit="in log participation ratio",
-        alternative="less",
-        smallest_effect=0.05,
         decides=False,
       )
       for point, place in (
@@ -370,16 +370,11 @@ _SPARSITY = Question(
     ),
     # The ratio of both falls where one of them goes unheard.
     *(
-      Contrast(
+      _sparser(
         name=f"crafted noise against none, {part} alone",
         claim=f"crafted noise leaves sparser gradients of the {part} at "
         "adversarial inputs than the same updates without noise",
-        treated="hire",
-        control="no_noise",
         measure=f"mean/margin/linf/own/{part}/log_participation_ratio",
-        unit="in log participation ratio",
-        alternative="less",
-        smallest_effect=0.05,
         decides=False,
         modalities=(BOTH,),
       )
@@ -401,6 +396,9 @@ _SPARSITY = Question(
 # Accuracies of 250 examples, a mean over three radii of a norm.
 _POINTS = "of accuracy"
 _SIZE = "mean/margin/clean/own/whole/log_l1"  # of the margin's gradient
+_keeps_more = functools.partial(
+  Contrast, unit=_POINTS, alternative="greater", smallest_effect=0.02
+)
 _TRANSFER = Question(
   text=(
     "Does sparse-gradient training make robustness transfer across "
@@ -430,15 +428,12 @@ _TRANSFER = Question(
   # same network may differ by.
   contrasts=(
     *(
-      Contrast(
+      _keeps_more(
         name=f"SR against conventional training under {norm}",
         claim=f"SR makes robustness transfer to {norm}",
         treated="sr",
         control="conventional",
         measure=f"transfer/{norm}/mean",
-        unit=_POINTS,
-        alternative="greater",
-        smallest_effect=0.02,
       )
       for norm in ("l2", "l1", "l0")
     ),
@@ -455,58 +450,46 @@ _TRANSFER = Question(
       matched="transfer/linf/mean",
       along=("conventional", "at_linf"),
     ),
-    Contrast(
+    _keeps_more(
       name="denser against sparser gradients at equal size",
       claim="of gradients of equal size the denser ones keep more under l2, "
       "l1 and l0",
       treated="denser",
       control="sparser",
       measure="transfer/rest/mean",
-      unit=_POINTS,
-      alternative="greater",
-      smallest_effect=0.02,
       matched=_SIZE,
       along=("conventional", "sr"),
     ),
     # Beside, by norm: theory expects no difference under linf.
     *(
-      Contrast(
+      _keeps_more(
         name=f"denser against sparser gradients at equal size under {norm}",
         claim=f"of gradients of equal size the denser ones keep more under "
         f"{norm}",
         treated="denser",
         control="sparser",
         measure=f"transfer/{norm}/mean",
-        unit=_POINTS,
-        alternative="greater",
-        smallest_effect=0.02,
         decides=False,
         matched=_SIZE,
         along=("conventional", "sr"),
       )
       for norm in ("linf", "l2", "l1", "l0")
     ),
-    Contrast(
+    _keeps_more(
       name="SR against conventional training under linf",
       claim="SR makes networks robust to linf",
       treated="sr",
       control="conventional",
       measure="transfer/linf/mean",
-      unit=_POINTS,
-      alternative="greater",
-      smallest_effect=0.02,
       decides=False,
     ),
     *(
-      Contrast(
+      _keeps_more(
         name=f"SR against {words} under the union of norms",
         claim=f"SR withstands all norms at once better than {words}",
         treated="sr",
         control=arm,
         measure="union/mean",
-        unit=_POINTS,
-        alternative="greater",
-        smallest_effect=0.02,
         decides=False,
       )
       for arm, words in (
@@ -517,16 +500,13 @@ _TRANSFER = Question(
     # After the first networks lost under l1 what theory has them gain: is it
     # the attacks that fail? At the middle radius, on fewer examples.
     *(
-      Contrast(
+      _keeps_more(
         name=f"denser against sparser gradients under stronger {norm} attacks",
         claim="of gradients of equal size the denser ones keep more under "
         f"{norm} attacks with restarts and without a gradient",
         treated="denser",
         control="sparser",
         measure=f"stronger/{norm}",
-        unit=_POINTS,
-        alternative="greater",
-        smallest_effect=0.02,
         decides=False,
         matched=_SIZE,
         along=("conventional", "sr"),
@@ -534,16 +514,13 @@ _TRANSFER = Question(
       for norm in ("l2", "l1")
     ),
     *(
-      Contrast(
+      _keeps_more(
         name=f"SR against conventional training under stronger {norm} attacks",
         claim=f"SR makes robustness transfer to {norm}, also against attacks "
         "with restarts and without a gradient",
         treated="sr",
         control="conventional",
         measure=f"stronger/{norm}",
-        unit=_POINTS,
-        alternative="greater",
-        smallest_effect=0.02,
         decides=False,
       )
       for norm in ("l2", "l1", "l0")
